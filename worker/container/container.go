@@ -1,0 +1,167 @@
+// Package container is the worker's noun: one gVisor sandbox that runs one function for one tenant, from its start to its end.
+package container
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// Spec is a container to start, as the gateway asked for it.
+type Spec struct {
+	ID                       string // "ta-..."
+	AppID, AppName           string
+	FunctionID, FunctionName string
+	Environment              string
+	Module, Qualname         string
+	Serialized               *payload.Payload
+	AppFunctionIDs           map[string]string // the app's functions by name
+
+	Image        payload.Ref // EROFS file
+	ImageEnv     map[string]string
+	ImageWorkdir string
+	SecretEnv    map[string]string // not for logs
+	Mounts       []Mount
+
+	CPUMilli, CPULimitMilli   uint32
+	MemoryMiB, MemoryLimitMiB uint32
+	EphemeralDiskMiB          uint32
+	BlockNetwork              bool
+	Timeout, StartupTimeout   time.Duration
+	PythonVersion             string // series of the caller, such as "3.11"
+}
+
+// Mount is a tree of local code at a path.
+type Mount struct{ RemotePath, TreeDigest string }
+
+// Input is one input to run.
+type Input struct {
+	Key     payload.Key
+	Args    payload.Payload
+	Attempt uint32
+}
+
+// Output is the outcome of one input.
+type Output struct {
+	Key     payload.Key
+	Result  payload.Result
+	Elapsed time.Duration
+}
+
+// Reason says why a container ended; the numbers are those of skerry.worker.v1.ExitReason.
+type Reason uint8
+
+// The reasons.
+const (
+	Stopped      Reason = 1
+	StartFailed  Reason = 2
+	RunnerExited Reason = 3
+	OutOfMemory  Reason = 4
+	TimedOut     Reason = 5
+	Lost         Reason = 6
+	NotStarted   Reason = 7
+)
+
+// Exit is a container's end. Lost lists inputs whose outcome is unknown and that are to be run again.
+type Exit struct {
+	Reason  Reason
+	Message string
+	Error   *payload.RemoteError
+	Lost    []payload.Key
+}
+
+// Phase is a part of a container's start.
+type Phase struct {
+	Name    string // network, rootfs, sandbox, init, import
+	Elapsed time.Duration
+}
+
+// Events is who hears what happens to a container. Calls come from one goroutine at a time and in order; they must not block for long.
+type Events interface {
+	// Ready says that inputs are taken.
+	Ready(phases []Phase)
+	// Outputs hands over inputs that ended.
+	Outputs(outputs []Output)
+	// Returned gives back inputs that never began.
+	Returned(keys []payload.Key)
+}
+
+// LogSink takes what containers write. Write copies text; it blocks while the sink is full, which slows the container's reader down, not
+// the container.
+type LogSink interface {
+	// Write takes one line (with its end) or a last piece of one.
+	Write(containerID string, at time.Time, stderr bool, text []byte)
+	// EOF says that nothing more comes from the container.
+	EOF(containerID string)
+}
+
+// Blobs is where large payloads come from and go to.
+type Blobs interface {
+	// Open streams a blob. Errors: fault.NotFound, fault.DataLoss at the read that finds it.
+	Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, error)
+	// Create takes a blob whose digest is not known yet; see BlobWriter.
+	Create(ctx context.Context) (BlobWriter, error)
+}
+
+// BlobWriter takes the bytes of one blob. Exactly one of Commit and Abort is called.
+type BlobWriter interface {
+	io.Writer
+	// Commit stores the blob and returns its name.
+	Commit() (payload.Ref, error)
+	// Abort forgets it.
+	Abort()
+}
+
+// Runner is the host's end of the language runner inside a container. Implemented by worker/runner.
+type Runner interface {
+	// Submit queues inputs; the runner works on them one at a time and in order.
+	Submit(inputs []Input)
+	// Cancel cancels queued and running inputs; each gets a Cancelled output.
+	Cancel(keys []payload.Key)
+	// TakeQueued removes and returns inputs that have not begun.
+	TakeQueued() []payload.Key
+	// Running returns the inputs that have begun and have no output.
+	Running() []payload.Key
+	// Run speaks with the runner until ctx or the connection ends. It returns nil when the runner closed in good order.
+	Run(ctx context.Context) error
+}
+
+// RunnerEvents is who hears the runner. Calls come from one goroutine at a time and in order.
+type RunnerEvents interface {
+	// Ready says that user code is loaded.
+	Ready()
+	// StartFailed says that it could not be loaded.
+	StartFailed(err payload.RemoteError)
+	// Outputs hands over inputs that ended.
+	Outputs(outputs []Output)
+	// Returned gives back inputs that waited too long behind a slow one.
+	Returned(keys []payload.Key)
+	// Overran says that an input ran past its timeout: its TimedOut output has been handed over, the container is to be killed.
+	Overran(key payload.Key)
+}
+
+// Endpoint is one container's place on a network. Implemented by worker/network.
+type Endpoint struct {
+	NetnsPath  string // of the namespace, for the OCI spec
+	Address    string // the container's IPv4 address
+	Nameserver string // for /etc/resolv.conf
+	Interface  string // name of the host's end, for rules and tests
+}
+
+// Network hands out endpoints.
+type Network interface {
+	// Acquire takes an endpoint; block gives one without any route out.
+	Acquire(ctx context.Context, containerID string, block bool) (*Endpoint, error)
+	// Release removes it with all that belongs to it. Endpoints serve one container once.
+	Release(e *Endpoint) error
+}
+
+// Rootfs provides files of images and mounts on this host.
+type Rootfs interface {
+	// Image returns the path of an image's EROFS file, fetching it first if need be. The path stays valid until release is called.
+	Image(ctx context.Context, image payload.Ref) (path string, release func(), err error)
+	// Tree returns the path of a tree of files, read-only, fetching what is missing. A tree that is one file is the file's path.
+	Tree(ctx context.Context, treeDigest string) (path string, release func(), err error)
+}
