@@ -156,7 +156,7 @@ class DownloadResponse(Message[_DownloadResponseFields]):
 
 
 _DESC = file_desc(
-    b'\n\x14skerry/v1/blob.proto\x12\tskerry.v1\x1a\x17skerry/v1/payload.proto"K\n\rUploadRequest\x12&\n\x04blob\x18\x01 \x01(\x0b2\x12.skerry.v1.BlobRefR\x04blob\x12\x12\n\x04data\x18\x02 \x01(\x0cR\x04data"\x10\n\x0eUploadResponse"A\n\x0fDownloadRequest\x12\x16\n\x06digest\x18\x01 \x01(\tR\x06digest\x12\x16\n\x06offset\x18\x02 \x01(\x04R\x06offset"&\n\x10DownloadResponse\x12\x12\n\x04data\x18\x01 \x01(\x0cR\x04data2\x95\x01\n\x0bBlobService\x12?\n\x06Upload\x12\x18.skerry.v1.UploadRequest\x1a\x19.skerry.v1.UploadResponse(\x01\x12E\n\x08Download\x12\x1a.skerry.v1.DownloadRequest\x1a\x1b.skerry.v1.DownloadResponse0\x01B\x9d\x01\n\rcom.skerry.v1B\tBlobProtoP\x01Z<github.com/skerry-dev/skerry/internal/gen/skerry/v1;skerryv1\xa2\x02\x03SXX\xaa\x02\tSkerry.V1\xca\x02\tSkerry\\V1\xe2\x02\x15Skerry\\V1\\GPBMetadata\xea\x02\nSkerry::V1b\x06proto3',
+    b'\n\x14skerry/v1/blob.proto\x12\tskerry.v1\x1a\x17skerry/v1/payload.proto"K\n\rUploadRequest\x12&\n\x04blob\x18\x01 \x01(\x0b2\x12.skerry.v1.BlobRefR\x04blob\x12\x12\n\x04data\x18\x02 \x01(\x0cR\x04data"\x10\n\x0eUploadResponse"A\n\x0fDownloadRequest\x12\x16\n\x06digest\x18\x01 \x01(\tR\x06digest\x12\x16\n\x06offset\x18\x02 \x01(\x04R\x06offset"&\n\x10DownloadResponse\x12\x12\n\x04data\x18\x01 \x01(\x0cR\x04data2\x95\x01\n\x0bBlobService\x12?\n\x06Upload\x12\x18.skerry.v1.UploadRequest\x1a\x19.skerry.v1.UploadResponse(\x01\x12E\n\x08Download\x12\x1a.skerry.v1.DownloadRequest\x1a\x1b.skerry.v1.DownloadResponse0\x01b\x06proto3',
     [
         payload_pb.desc(),
     ],

@@ -148,7 +148,7 @@ class CreateMountResponse(Message[_CreateMountResponseFields]):
 
 
 _DESC = file_desc(
-    b'\n\x15skerry/v1/mount.proto\x12\tskerry.v1"_\n\tMountFile\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n\x04mode\x18\x04 \x01(\rR\x04mode"@\n\x12CreateMountRequest\x12*\n\x05files\x18\x01 \x03(\x0b2\x14.skerry.v1.MountFileR\x05files"_\n\x13CreateMountResponse\x12\x1f\n\x0btree_digest\x18\x01 \x01(\tR\ntreeDigest\x12\'\n\x0fmissing_digests\x18\x02 \x03(\tR\x0emissingDigests2\\\n\x0cMountService\x12L\n\x0bCreateMount\x12\x1d.skerry.v1.CreateMountRequest\x1a\x1e.skerry.v1.CreateMountResponseB\x9e\x01\n\rcom.skerry.v1B\nMountProtoP\x01Z<github.com/skerry-dev/skerry/internal/gen/skerry/v1;skerryv1\xa2\x02\x03SXX\xaa\x02\tSkerry.V1\xca\x02\tSkerry\\V1\xe2\x02\x15Skerry\\V1\\GPBMetadata\xea\x02\nSkerry::V1b\x06proto3',
+    b'\n\x15skerry/v1/mount.proto\x12\tskerry.v1"_\n\tMountFile\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n\x04mode\x18\x04 \x01(\rR\x04mode"@\n\x12CreateMountRequest\x12*\n\x05files\x18\x01 \x03(\x0b2\x14.skerry.v1.MountFileR\x05files"_\n\x13CreateMountResponse\x12\x1f\n\x0btree_digest\x18\x01 \x01(\tR\ntreeDigest\x12\'\n\x0fmissing_digests\x18\x02 \x03(\tR\x0emissingDigests2\\\n\x0cMountService\x12L\n\x0bCreateMount\x12\x1d.skerry.v1.CreateMountRequest\x1a\x1e.skerry.v1.CreateMountResponseb\x06proto3',
     [],
     {
         "MountFile": MountFile,

@@ -92,7 +92,7 @@ class CreateSecretResponse(Message[_CreateSecretResponseFields]):
 
 
 _DESC = file_desc(
-    b'\n\x16skerry/v1/secret.proto\x12\tskerry.v1"\xb7\x01\n\x13CreateSecretRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12K\n\tvariables\x18\x02 \x03(\x0b2-.skerry.v1.CreateSecretRequest.VariablesEntryR\tvariables\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"3\n\x14CreateSecretResponse\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId2`\n\rSecretService\x12O\n\x0cCreateSecret\x12\x1e.skerry.v1.CreateSecretRequest\x1a\x1f.skerry.v1.CreateSecretResponseB\x9f\x01\n\rcom.skerry.v1B\x0bSecretProtoP\x01Z<github.com/skerry-dev/skerry/internal/gen/skerry/v1;skerryv1\xa2\x02\x03SXX\xaa\x02\tSkerry.V1\xca\x02\tSkerry\\V1\xe2\x02\x15Skerry\\V1\\GPBMetadata\xea\x02\nSkerry::V1b\x06proto3',
+    b'\n\x16skerry/v1/secret.proto\x12\tskerry.v1"\xb7\x01\n\x13CreateSecretRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12K\n\tvariables\x18\x02 \x03(\x0b2-.skerry.v1.CreateSecretRequest.VariablesEntryR\tvariables\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"3\n\x14CreateSecretResponse\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId2`\n\rSecretService\x12O\n\x0cCreateSecret\x12\x1e.skerry.v1.CreateSecretRequest\x1a\x1f.skerry.v1.CreateSecretResponseb\x06proto3',
     [],
     {
         "CreateSecretRequest": CreateSecretRequest,
