@@ -1,0 +1,282 @@
+// Package blob keeps immutable bytes under the digest of their content.
+//
+// A blob is staged in a local folder, checked, synced, and only then put under its name, so a name in the store always means whole
+// content, whatever crashed when. Reading verifies: the last Read of a whole blob fails with fault.DataLoss where bytes have rotted.
+package blob
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/fileblob"
+	"gocloud.dev/gcerrors"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// MaxSize is the largest blob in bytes that Create takes before a commit; images are the largest blobs there are.
+const MaxSize = 64 << 30
+
+// Store is a content-addressed store. It is safe for concurrent use.
+type Store struct {
+	bucket  *blob.Bucket
+	root    string // folder of a file store; else empty
+	staging string
+}
+
+// Open opens the store at a URL: a folder's absolute path or "file:///folder", which is made if missing.
+func Open(ctx context.Context, rawURL string) (*Store, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "blob store %q: %w", rawURL, err)
+	}
+	if u.Scheme != "" && u.Scheme != "file" {
+		return nil, fault.New(fault.Invalid, "blob store %q: only folders are supported; give an absolute path", rawURL)
+	}
+	if !filepath.IsAbs(u.Path) {
+		return nil, fault.New(fault.Invalid, "blob store %q: want an absolute path", rawURL)
+	}
+	return openFiles(u.Path)
+}
+
+func openFiles(root string) (*Store, error) {
+	staging := filepath.Join(root, "staging")
+	// What is staged belongs to writers of a process that is gone.
+	if err := os.RemoveAll(staging); err != nil {
+		return nil, fmt.Errorf("blob store %q: %w", root, err)
+	}
+	if err := os.MkdirAll(staging, 0o700); err != nil {
+		return nil, fmt.Errorf("blob store %q: %w", root, err)
+	}
+	bucket, err := fileblob.OpenBucket(root, &fileblob.Options{Metadata: fileblob.MetadataDontWrite, DirFileMode: 0o700, NoTempDir: true})
+	if err != nil {
+		return nil, fmt.Errorf("blob store %q: %w", root, err)
+	}
+	return &Store{bucket: bucket, root: root, staging: staging}, nil
+}
+
+// Close gives the store's resources back. Readers and writers are to be closed before.
+func (s *Store) Close() error { return s.bucket.Close() }
+
+// Has says whether the blob is there. Errors: fault.Invalid for a malformed digest.
+func (s *Store) Has(ctx context.Context, digest string) (bool, error) {
+	if err := ident.CheckDigest(digest); err != nil {
+		return false, err
+	}
+	ok, err := s.bucket.Exists(ctx, key(digest))
+	if err != nil {
+		return false, fmt.Errorf("blob %q: %w", digest, err)
+	}
+	return ok, nil
+}
+
+// Size returns the blob's length in bytes. Errors: fault.Invalid, fault.NotFound.
+func (s *Store) Size(ctx context.Context, digest string) (uint64, error) {
+	if err := ident.CheckDigest(digest); err != nil {
+		return 0, err
+	}
+	a, err := s.bucket.Attributes(ctx, key(digest))
+	if err != nil {
+		return 0, named(digest, err)
+	}
+	return uint64(a.Size), nil
+}
+
+// Open streams a blob from an offset in bytes. Read from 0 to its end, it is verified: the read that would return io.EOF returns a
+// fault.DataLoss if the content does not match. Errors: fault.Invalid, fault.NotFound.
+func (s *Store) Open(ctx context.Context, digest string, offset uint64) (io.ReadCloser, error) {
+	if err := ident.CheckDigest(digest); err != nil {
+		return nil, err
+	}
+	r, err := s.bucket.NewRangeReader(ctx, key(digest), int64(offset), -1, nil)
+	if err != nil {
+		return nil, named(digest, err)
+	}
+	if offset > 0 {
+		return r, nil
+	}
+	return &verifier{ReadCloser: r, digest: digest, hash: sha256.New()}, nil
+}
+
+// ReadAll returns a whole, verified blob of at most limit bytes. Errors: fault.Invalid, fault.NotFound, fault.DataLoss,
+// fault.Exhausted over the limit.
+func (s *Store) ReadAll(ctx context.Context, digest string, limit int64) (data []byte, err error) {
+	r, err := s.Open(ctx, digest, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fault.New(fault.Exhausted, "blob %q: larger than %d bytes", digest, limit)
+	}
+	return data, nil
+}
+
+// Put stores what r gives, which must have the digest and size. It returns when the blob is synced. Storing a blob twice is no error.
+// Errors: fault.Invalid where content and name don't match.
+func (s *Store) Put(ctx context.Context, digest string, size uint64, r io.Reader) error {
+	if err := ident.CheckDigest(digest); err != nil {
+		return err
+	}
+	w, err := s.Create(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if _, err := io.Copy(w, io.LimitReader(r, int64(size)+1)); err != nil {
+		return fmt.Errorf("blob %q: %w", digest, err)
+	}
+	return w.CommitAs(digest, size)
+}
+
+// LocalPath returns the path of the blob's file, which is not to be changed, where the store is a folder of this host and has it.
+func (s *Store) LocalPath(digest string) (string, bool) {
+	if s.root == "" || ident.CheckDigest(digest) != nil {
+		return "", false
+	}
+	p := filepath.Join(s.root, filepath.FromSlash(key(digest)))
+	if _, err := os.Stat(p); err != nil {
+		return "", false
+	}
+	return p, true
+}
+
+// Create begins a blob whose digest is not known yet. The caller ends it with Commit, CommitAs or Abort.
+func (s *Store) Create(_ context.Context) (*Writer, error) {
+	f, err := os.CreateTemp(s.staging, "blob-")
+	if err != nil {
+		return nil, fmt.Errorf("blob: %w", err)
+	}
+	return &Writer{store: s, file: f, hash: sha256.New()}, nil
+}
+
+// Writer takes the bytes of one blob. It is not safe for concurrent use.
+type Writer struct {
+	store *Store
+	file  *os.File
+	hash  hash.Hash
+	size  uint64
+	done  bool
+}
+
+// Write takes the next bytes. Errors: fault.Exhausted over MaxSize.
+func (w *Writer) Write(p []byte) (int, error) {
+	if w.size+uint64(len(p)) > MaxSize {
+		return 0, fault.New(fault.Exhausted, "blob: larger than %d bytes", uint64(MaxSize))
+	}
+	n, err := w.file.Write(p)
+	w.hash.Write(p[:n])
+	w.size += uint64(n)
+	return n, err
+}
+
+// Commit syncs and names the blob.
+func (w *Writer) Commit() (payload.Ref, error) {
+	ref := payload.Ref{Digest: "sha256:" + hex.EncodeToString(w.hash.Sum(nil)), Size: w.size}
+	return ref, w.commit(ref.Digest)
+}
+
+// CommitAs is Commit for a blob that was announced. Errors: fault.Invalid where the content is another.
+func (w *Writer) CommitAs(digest string, size uint64) error {
+	if w.size != size {
+		w.Abort()
+		if w.size > size {
+			return fault.New(fault.Invalid, "blob %q: more than the %d bytes announced", digest, size)
+		}
+		return fault.New(fault.Invalid, "blob %q: %d bytes announced, %d came", digest, size, w.size)
+	}
+	if got := "sha256:" + hex.EncodeToString(w.hash.Sum(nil)); got != digest {
+		w.Abort()
+		return fault.New(fault.Invalid, "blob %q: the content's digest is %s", digest, got)
+	}
+	return w.commit(digest)
+}
+
+func (w *Writer) commit(digest string) error {
+	defer w.Abort()
+	if err := w.file.Sync(); err != nil {
+		return fmt.Errorf("blob %q: %w", digest, err)
+	}
+	dst := filepath.Join(w.store.root, filepath.FromSlash(key(digest)))
+	if err := os.MkdirAll(filepath.Dir(dst), 0o700); err != nil {
+		return fmt.Errorf("blob %q: %w", digest, err)
+	}
+	if err := os.Chmod(w.file.Name(), 0o444); err != nil {
+		return fmt.Errorf("blob %q: %w", digest, err)
+	}
+	if err := os.Rename(w.file.Name(), dst); err != nil {
+		return fmt.Errorf("blob %q: %w", digest, err)
+	}
+	// The name is durable when its folder is; that folder's own name may be new as well.
+	for _, dir := range []string{filepath.Dir(dst), filepath.Dir(filepath.Dir(dst))} {
+		if err := syncDir(dir); err != nil {
+			return fmt.Errorf("blob %q: %w", digest, err)
+		}
+	}
+	return nil
+}
+
+// Abort forgets what was written. After a commit it does nothing.
+func (w *Writer) Abort() {
+	if w.done {
+		return
+	}
+	w.done = true
+	// The staged file is private and unsynced; what can't be removed now goes when the store is next opened.
+	_ = w.file.Close()
+	_ = os.Remove(w.file.Name())
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// key is "sha256/ab/ab...": two hex digits of folder keep folders small.
+func key(digest string) string {
+	h := strings.TrimPrefix(digest, "sha256:")
+	return "sha256/" + h[:2] + "/" + h
+}
+
+func named(digest string, err error) error {
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return fault.New(fault.NotFound, "blob %q is not stored", digest)
+	}
+	return fmt.Errorf("blob %q: %w", digest, err)
+}
+
+type verifier struct {
+	io.ReadCloser
+	digest string
+	hash   hash.Hash
+}
+
+func (v *verifier) Read(p []byte) (int, error) {
+	n, err := v.ReadCloser.Read(p)
+	v.hash.Write(p[:n])
+	if errors.Is(err, io.EOF) {
+		if got := "sha256:" + hex.EncodeToString(v.hash.Sum(nil)); got != v.digest {
+			return n, fault.New(fault.DataLoss, "blob %q: the stored content's digest is %s", v.digest, got)
+		}
+	}
+	return n, err
+}
