@@ -1,0 +1,105 @@
+// Package image is the noun of root file systems that functions run in: how they are asked for, built once, and found again.
+package image
+
+import (
+	"context"
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/mount"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// BuilderVersion is part of every image's id: raising it builds all images again.
+const BuilderVersion = "2026.11"
+
+// Image is a built image.
+type Image struct {
+	ID        string
+	EROFS     payload.Ref       // its root file system in the blob store
+	Env       map[string]string // environment of its containers
+	Workdir   string            // working directory of its containers; may be empty
+	Recipe    []byte            // how it was made, as it was encoded
+	CreatedAt time.Time
+}
+
+// Recipe is how to make an image. The gateway keeps it as it came and knows of it only what is named here.
+type Recipe struct {
+	Encoded      []byte   // for the builder
+	Canonical    []byte   // equal for recipes that make the same image
+	PythonSeries string   // such as "3.11"
+	TreeDigests  []string // trees that it copies in
+	Force        bool     // some step is to run again whatever the cache has
+}
+
+// StepState says what became of a step; the numbers are those of skerry.v1.BuildStepState.
+type StepState uint8
+
+// The states.
+const (
+	StepRunning StepState = 1
+	StepDone    StepState = 2
+	StepCached  StepState = 3
+	StepFailed  StepState = 4
+)
+
+// Step is the state of one step of a build. Number counts from 1.
+type Step struct {
+	Number, Total uint32
+	Name          string
+	State         StepState
+	Elapsed       time.Duration
+}
+
+// Log is output of a step: whole lines without their ends.
+type Log struct {
+	Step  uint32
+	Lines []string
+}
+
+// Failure says why there is no image.
+type Failure struct {
+	ImageID       string
+	Step, Command string
+	ExitCode      int32
+	LastLines     []string
+	Message       string
+}
+
+// Event is one of: a Step, a Log, a Built image, a Failed build. The last two end a build.
+type Event struct {
+	Step   *Step
+	Log    *Log
+	Built  *Image
+	Failed *Failure
+}
+
+// Job is a build for a Builder.
+type Job struct {
+	ImageID string
+	Recipe  []byte
+	Trees   []*mount.Tree
+	NoCache bool
+}
+
+// Builder makes images. Implemented by gateway/buildlink.
+type Builder interface {
+	// PythonSeries lists the series that can be had, and says how an operator adds others. Errors: fault.Unavailable.
+	PythonSeries(ctx context.Context) (series []string, hint string, err error)
+	// Build makes an image, hands its Steps and Logs to emit in order, and returns its end: the Image (with EROFS, Env and Workdir) or
+	// the Failure. An error means that there was no outcome. Errors: fault.Unavailable where the builder went away.
+	Build(ctx context.Context, job Job, emit func(Event)) (*Image, *Failure, error)
+}
+
+// Store keeps built images.
+type Store interface {
+	// PutImage adds an image or replaces that of the same id.
+	PutImage(ctx context.Context, im Image) error
+	// Image returns an image, or a fault.NotFound.
+	Image(ctx context.Context, id string) (*Image, error)
+}
+
+// Trees finds the files that recipes copy in. Implemented by mount.Service.
+type Trees interface {
+	// Tree returns a tree, or a fault.NotFound.
+	Tree(ctx context.Context, digest string) (*mount.Tree, error)
+}

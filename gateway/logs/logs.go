@@ -1,0 +1,52 @@
+// Package logs is the noun of what containers write: entries are stored in order of arrival and read back, or followed as they come.
+package logs
+
+import (
+	"context"
+	"time"
+)
+
+// Source says which stream an entry came from; the numbers are those of skerry.v1.LogSource.
+type Source uint8
+
+// The sources.
+const (
+	Stdout Source = 1
+	Stderr Source = 2
+	System Source = 3
+)
+
+// Origin says whose output a container's entries are.
+type Origin struct{ AppID, FunctionID, FunctionName string }
+
+// Entry is one piece of output: a line with its end, or a last piece without.
+type Entry struct {
+	Time   time.Time
+	Source Source
+	Text   string
+	Origin
+	ContainerID string
+}
+
+// Position names a place in an app's entries: one past the entry with this sequence. 0 is the beginning. Positions grow; they have gaps.
+type Position uint64
+
+// Selection says which entries of an app to read.
+type Selection struct {
+	AppID       string
+	FunctionID  string    // empty: all
+	ContainerID string    // empty: all
+	Since       time.Time // zero: from the beginning
+}
+
+// Stream keeps entries in order of arrival, for a limited time. Implemented by gateway/jetstream.
+type Stream interface {
+	// Append stores entries of one container. They are stored when it returns.
+	Append(ctx context.Context, entries []Entry) error
+	// End returns the position after the last entry stored for the app.
+	End(ctx context.Context, appID string) (Position, error)
+	// Read hands the selected entries to f, in order. With follow it waits for more until ctx ends, and returns ctx's error; else it
+	// ends after the last entry that was stored when it began. f gets, with each batch, the position after it; an error of f ends Read
+	// and is returned.
+	Read(ctx context.Context, s Selection, follow bool, f func(entries []Entry, after Position) error) error
+}
