@@ -1,0 +1,117 @@
+// Package fleet is the noun of the workers that are connected: what each offers, and what of it is reserved. It lives in memory; the
+// worker has the last word.
+package fleet
+
+import (
+	"sync"
+
+	"github.com/skerry-dev/skerry/gateway/placement"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// Worker is a connected host.
+type Worker struct {
+	ID       string // "wk-..."
+	Hostname string
+	Version  string
+	Capacity placement.Needs
+	Labels   map[string]string
+}
+
+// Fleet keeps the connected workers and their reservations. Safe for concurrent use; no method blocks.
+type Fleet struct {
+	mu      sync.Mutex
+	members []*member // in order of joining
+}
+
+type member struct {
+	Worker
+	reserved placement.Needs
+}
+
+// New returns an empty fleet.
+func New() *Fleet { return &Fleet{} }
+
+// Join adds a worker. It returns fault.Exists while a worker with that id is there: its old link has to end first.
+func (f *Fleet) Join(w Worker) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.members {
+		if m.ID == w.ID {
+			return fault.New(fault.Exists, "worker %q: is connected already; stop the other skerryd of its data folder", w.ID)
+		}
+	}
+	f.members = append(f.members, &member{Worker: w})
+	return nil
+}
+
+// Leave removes a worker; its reservations are void. Unknown ids are ignored.
+func (f *Fleet) Leave(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, m := range f.members {
+		if m.ID == id {
+			f.members = append(f.members[:i], f.members[i+1:]...)
+			return
+		}
+	}
+}
+
+// Reservation is a share of one worker, held until Release.
+type Reservation struct {
+	WorkerID string
+	fleet    *Fleet
+	member   *member
+	needs    placement.Needs
+	once     sync.Once
+}
+
+// Reserve chooses a worker and takes a share of it, or returns a fault.Exhausted that says why there is no room.
+func (f *Fleet) Reserve(n placement.Needs) (*Reservation, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, err := placement.Choose(n, f.snapshot())
+	if err != nil {
+		return nil, err
+	}
+	m := f.members[i]
+	m.reserved.CPUMilli += n.CPUMilli
+	m.reserved.MemoryMiB += n.MemoryMiB
+	return &Reservation{WorkerID: m.ID, fleet: f, member: m, needs: n}, nil
+}
+
+// Release gives the share back, once.
+func (r *Reservation) Release() {
+	r.once.Do(func() {
+		r.fleet.mu.Lock()
+		defer r.fleet.mu.Unlock()
+		r.member.reserved.CPUMilli -= r.needs.CPUMilli
+		r.member.reserved.MemoryMiB -= r.needs.MemoryMiB
+	})
+}
+
+// Workers returns the connected workers in order of joining.
+func (f *Fleet) Workers() []Worker {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]Worker, len(f.members))
+	for i, m := range f.members {
+		out[i] = m.Worker
+	}
+	return out
+}
+
+// Snapshot returns the fleet as placement sees it.
+func (f *Fleet) Snapshot() []placement.Worker {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.snapshot()
+}
+
+func (f *Fleet) snapshot() []placement.Worker {
+	out := make([]placement.Worker, len(f.members))
+	for i, m := range f.members {
+		out[i] = placement.Worker{ID: m.ID, Capacity: m.Capacity, Reserved: m.reserved}
+	}
+	return out
+}
