@@ -119,13 +119,10 @@ type Store interface {
 type Runtime interface {
 	// Published says that functions are new or changed. Containers of older versions finish the inputs they have and stop.
 	Published(ctx context.Context, functions, removed []*function.Function) error
-	// StopApp cancels the app's inputs and begins to stop its containers. It returns how many containers there were, and a channel that
-	// is closed when all have ended.
-	StopApp(ctx context.Context, appID string) (containers int, done <-chan struct{}, err error)
-	// NumContainers counts the app's containers that start or run.
-	NumContainers(appID string) int
-	// WaitIdle returns nil once no input of the app waits or runs, or ctx's error.
-	WaitIdle(ctx context.Context, appID string) error
+	// StopApp cancels the app's inputs and begins to stop its containers. The channel is closed when all have ended.
+	StopApp(ctx context.Context, appID string) (done <-chan struct{}, err error)
+	// Work counts the app's containers that start or run, and its inputs that wait or run.
+	Work(appID string) (containers, inputs int)
 }
 
 // References checks what definitions name. Each method returns a fault.NotFound where it is missing.

@@ -1,0 +1,295 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
+)
+
+// InitializingWindow is how long an app lives that was made to be deployed and never was.
+const InitializingWindow = 24 * time.Hour
+
+// Deps are the parts of a Service. All are required.
+type Deps struct {
+	Store      Store
+	Runtime    Runtime
+	References References
+	Secrets    Secrets
+	Log        *slog.Logger
+	// Window is how long an app lives without a heartbeat; 0: HeartbeatWindow.
+	Window time.Duration
+}
+
+// Service makes, publishes and stops apps, and stops those whose client has vanished. It is safe for concurrent use.
+type Service struct {
+	d     Deps
+	group *lifecycle.Group
+
+	mu    sync.Mutex
+	lives map[string]*life
+}
+
+// life is what memory holds of an app that is not stopped.
+type life struct {
+	timer *time.Timer   // ends the app unless a heartbeat comes; nil for deployed ones
+	done  chan struct{} // closed when the app is stopped
+}
+
+// New returns a Service. Run is to be called for apps to end by themselves.
+func New(d Deps) *Service {
+	if d.Window == 0 {
+		d.Window = HeartbeatWindow
+	}
+	return &Service{d: d, group: lifecycle.NewGroup(context.Background()), lives: map[string]*life{}}
+}
+
+// Run gives every living app a fresh heartbeat window, goes on with the stops that a crash broke off, and blocks until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	apps, err := s.d.Store.Apps(ctx, "", time.Now().Add(time.Hour))
+	if err != nil {
+		return fmt.Errorf("apps: %w", err)
+	}
+	for _, a := range apps {
+		if a.State == Stopping {
+			s.group.Go("stop app "+a.ID, func(ctx context.Context) error { s.finish(ctx, a.ID, a.StopReason, nil); return nil })
+			continue
+		}
+		s.arm(a.ID, a.State)
+	}
+	<-ctx.Done()
+	s.mu.Lock()
+	for _, l := range s.lives {
+		if l.timer != nil {
+			l.timer.Stop()
+		}
+	}
+	s.mu.Unlock()
+	return errors.Join(s.group.Stop(), context.Cause(ctx))
+}
+
+// Create makes an app without functions. State is Initializing, Ephemeral or Detached. Errors: fault.Invalid.
+func (s *Service) Create(ctx context.Context, a App) (*App, error) {
+	if a.Description == "" || len(a.Description) > 64 || strings.ContainsAny(a.Description, "\x00\r\n") {
+		return nil, fault.New(fault.Invalid, "app description %.80q: want 1 to 64 bytes in one line", a.Description)
+	}
+	if a.State < Initializing || a.State > Detached {
+		return nil, fault.New(fault.Invalid, "app state %d: a new app is ephemeral, detached or initializing", a.State)
+	}
+	var err error
+	if a.Environment, err = Environment(a.Environment); err != nil {
+		return nil, err
+	}
+	a.ID, a.Name, a.Version, a.CreatedAt = ident.New(ident.App), "", 0, time.Now()
+	if err := s.d.Store.CreateApp(ctx, a); err != nil {
+		return nil, err
+	}
+	s.arm(a.ID, a.State)
+	return &a, nil
+}
+
+// Environment returns the environment's name with its default. Errors: fault.Invalid, fault.NotFound: there is one environment so far.
+func Environment(name string) (string, error) {
+	if name == "" || name == DefaultEnvironment {
+		return DefaultEnvironment, nil
+	}
+	if err := ident.CheckName("environment", name); err != nil {
+		return "", err
+	}
+	return "", fault.New(fault.NotFound, "environment %q: this gateway has only %q", name, DefaultEnvironment)
+}
+
+// Find returns an app by its id or, where it is deployed, its name. Errors: fault.Invalid, fault.NotFound.
+func (s *Service) Find(ctx context.Context, environment, key string) (*App, error) {
+	env, err := Environment(environment)
+	if err != nil {
+		return nil, err
+	}
+	if ident.Check(ident.App, key) == nil {
+		return s.d.Store.App(ctx, key)
+	}
+	if err := ident.CheckName("app", key); err != nil {
+		return nil, err
+	}
+	return s.d.Store.AppByName(ctx, env, key)
+}
+
+// Lookup returns a deployed app by name; with create it deploys an empty one where there is none. Errors: fault.Invalid, fault.NotFound.
+func (s *Service) Lookup(ctx context.Context, environment, name string, create bool, by Deployment) (*App, error) {
+	env, err := Environment(environment)
+	if err != nil {
+		return nil, err
+	}
+	if err := ident.CheckName("app", name); err != nil {
+		return nil, err
+	}
+	a, err := s.d.Store.AppByName(ctx, env, name)
+	if !errors.Is(err, fault.NotFound) || !create {
+		return a, err
+	}
+	p, err := s.Publish(ctx, Publication{Name: name, Environment: env, Deployment: by})
+	if errors.Is(err, fault.Exists) { // another client was faster
+		return s.d.Store.AppByName(ctx, env, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &p.App, nil
+}
+
+// Publish gives an app its functions. With a name it deploys to the app of that name, which is made if missing, or is the app of the
+// given id where none has the name yet. Errors: fault.Invalid, fault.NotFound (app, image, mount, secret), fault.Precondition (stopped).
+func (s *Service) Publish(ctx context.Context, p Publication) (*Published, error) {
+	if err := s.prepare(ctx, &p); err != nil {
+		return nil, err
+	}
+	if p.AppID == "" {
+		a := App{ID: ident.New(ident.App), Environment: p.Environment, Description: p.Name, State: Initializing, CreatedAt: time.Now()}
+		if err := s.d.Store.CreateApp(ctx, a); err != nil {
+			return nil, err
+		}
+		p.AppID = a.ID
+		s.arm(a.ID, a.State)
+	}
+	done, err := s.d.Store.PublishApp(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	s.arm(done.App.ID, done.App.State)
+	if err := s.d.Runtime.Published(ctx, done.Functions, done.Removed); err != nil {
+		return nil, fmt.Errorf("app %q: published, but its containers are not up to date: %w", done.App.ID, err)
+	}
+	return done, nil
+}
+
+// prepare checks a publication, fills in defaults, and finds the app that it is for.
+func (s *Service) prepare(ctx context.Context, p *Publication) (err error) {
+	if p.Environment, err = Environment(p.Environment); err != nil {
+		return err
+	}
+	if p.Name == "" && p.AppID == "" {
+		return fault.New(fault.Invalid, "publication: neither an app nor a deployment name")
+	}
+	if p.Deployment.Tag != "" {
+		if err := ident.CheckTag(p.Deployment.Tag); err != nil {
+			return err
+		}
+	}
+	owner := p.AppID // of the secrets, which were made before the deployment
+	if p.AppID != "" {
+		if err := ident.Check(ident.App, p.AppID); err != nil {
+			return err
+		}
+	}
+	if p.Name != "" {
+		if err := ident.CheckName("app", p.Name); err != nil {
+			return err
+		}
+		deployed, err := s.d.Store.AppByName(ctx, p.Environment, p.Name)
+		switch {
+		case errors.Is(err, fault.NotFound):
+		case err != nil:
+			return err
+		case p.AppID == "":
+			p.AppID, owner = deployed.ID, deployed.ID
+		case p.AppID != deployed.ID:
+			return fault.New(fault.Precondition, "app %q: the name %q is deployed as app %q; publish with that id or with the name alone",
+				p.AppID, p.Name, deployed.ID)
+		}
+	}
+	return s.check(ctx, owner, p.Functions)
+}
+
+func (s *Service) check(ctx context.Context, owner string, definitions []function.Definition) error {
+	names := map[string]bool{}
+	for i := range definitions {
+		d, err := definitions[i].Checked()
+		if err != nil {
+			return err
+		}
+		if names[d.Name] {
+			return fault.New(fault.Invalid, "function %q: defined twice", d.Name)
+		}
+		names[d.Name] = true
+		definitions[i] = d
+		if err := s.checkReferences(ctx, owner, &d); err != nil {
+			return fmt.Errorf("function %q: %w", d.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *Service) checkReferences(ctx context.Context, owner string, d *function.Definition) error {
+	if err := s.d.References.CheckImage(ctx, d.ImageID); err != nil {
+		return err
+	}
+	for _, m := range d.Mounts {
+		if err := s.d.References.CheckTree(ctx, m.TreeDigest); err != nil {
+			return err
+		}
+	}
+	for _, id := range d.SecretIDs {
+		if err := s.d.References.CheckSecret(ctx, owner, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Heartbeat says that the app's client is alive. Errors: fault.NotFound, fault.Precondition (stopped).
+func (s *Service) Heartbeat(ctx context.Context, id string) error {
+	if err := ident.Check(ident.App, id); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	l := s.lives[id]
+	if l != nil && l.timer != nil && l.timer.Stop() {
+		l.timer.Reset(s.d.Window)
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.Unlock()
+	a, err := s.d.Store.App(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !a.Living() {
+		return fault.New(fault.Precondition, "app %q: is stopped (%s)", id, a.StopReason)
+	}
+	return nil
+}
+
+// List returns the apps that live or stopped in the last day, newest first.
+func (s *Service) List(ctx context.Context, environment string) ([]App, error) {
+	env, err := Environment(environment)
+	if err != nil {
+		return nil, err
+	}
+	return s.d.Store.Apps(ctx, env, time.Now().Add(-ListedAfterStop))
+}
+
+// History returns an app's deployments, newest first. Errors: fault.Invalid, fault.NotFound.
+func (s *Service) History(ctx context.Context, environment, key string) ([]Deployment, error) {
+	a, err := s.Find(ctx, environment, key)
+	if err != nil {
+		return nil, err
+	}
+	return s.d.Store.Deployments(ctx, a.ID)
+}
+
+// String names the reason for messages.
+func (r StopReason) String() string {
+	names := []string{"no reason was given", "its entrypoint returned", "it was interrupted", "the client's code raised", "somebody asked for it", "its client vanished"}
+	if int(r) < len(names) {
+		return names[r]
+	}
+	return fmt.Sprintf("reason %d", uint8(r))
+}

@@ -1,0 +1,143 @@
+package app
+
+import (
+	"context"
+	"time"
+)
+
+// Stop is the outcome of a stop.
+type Stop struct {
+	AppID          string
+	Containers     int  // that it had
+	AlreadyStopped bool // or stopping
+}
+
+// Stop cancels the app's inputs, stops its containers, and returns when the inputs are cancelled; Done tells when the containers have
+// ended. Key is the app's id or deployment name. Errors: fault.Invalid, fault.NotFound.
+func (s *Service) Stop(ctx context.Context, environment, key string, reason StopReason) (Stop, error) {
+	a, err := s.Find(ctx, environment, key)
+	if err != nil {
+		return Stop{}, err
+	}
+	moved, err := s.d.Store.SetAppState(ctx, a.ID, Stopping, reason, time.Now())
+	if err != nil || !moved {
+		return Stop{AppID: a.ID, AlreadyStopped: true}, err
+	}
+	containers, _ := s.d.Runtime.Work(a.ID)
+	begun := make(chan error, 1)
+	s.group.Go("stop app "+a.ID, func(ctx context.Context) error { s.finish(ctx, a.ID, reason, begun); return nil })
+	select {
+	case err := <-begun:
+		return Stop{AppID: a.ID, Containers: containers}, err
+	case <-ctx.Done():
+		return Stop{}, ctx.Err()
+	}
+}
+
+// finish carries a stop to its end. What fails is tried again when the gateway next starts, for the state on disk is Stopping.
+func (s *Service) finish(ctx context.Context, id string, reason StopReason, begun chan<- error) {
+	done, err := s.d.Runtime.StopApp(ctx, id)
+	if begun != nil {
+		begun <- err
+	}
+	if err != nil {
+		s.d.Log.Error("app is not stopped", "app", id, "error", err)
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return
+	}
+	if _, err := s.d.Store.SetAppState(ctx, id, Stopped, reason, time.Now()); err != nil {
+		s.d.Log.Error("app is not stopped", "app", id, "error", err)
+		return
+	}
+	if err := s.d.Secrets.DeleteApp(ctx, id); err != nil {
+		s.d.Log.Error("secrets of a stopped app are not deleted", "app", id, "error", err)
+	}
+	s.bury(id)
+	s.d.Log.Info("app stopped", "app", id, "reason", reason.String())
+}
+
+// Done returns a channel that is closed when the app has stopped with all its containers. Errors: fault.NotFound.
+func (s *Service) Done(ctx context.Context, id string) (<-chan struct{}, error) {
+	// The channel comes first: an app that stops after the look at the store closes it.
+	l := s.life(id)
+	a, err := s.d.Store.App(ctx, id)
+	if err != nil || a.State == Stopped {
+		s.bury(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.done, nil
+}
+
+func (s *Service) life(id string) *life {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lives[id]
+	if l == nil {
+		l = &life{done: make(chan struct{})}
+		s.lives[id] = l
+	}
+	return l
+}
+
+// bury ends the life of an app.
+func (s *Service) bury(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lives[id]; l != nil {
+		if l.timer != nil {
+			l.timer.Stop()
+		}
+		close(l.done)
+		delete(s.lives, id)
+	}
+}
+
+// arm starts the window that fits the app's state, or ends the one there was.
+func (s *Service) arm(id string, state State) {
+	l := s.life(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+	switch state {
+	case Ephemeral, Detached:
+		l.timer = time.AfterFunc(s.d.Window, func() { s.expire(id, state) })
+	case Initializing:
+		l.timer = time.AfterFunc(InitializingWindow, func() { s.expire(id, state) })
+	case Deployed, Stopping, Stopped:
+	}
+}
+
+// expire ends an app whose client has not been heard. A detached one goes on while it has work, and is looked at again a window later.
+func (s *Service) expire(id string, state State) {
+	if containers, inputs := s.d.Runtime.Work(id); state == Detached && containers+inputs > 0 {
+		s.mu.Lock()
+		if l := s.lives[id]; l != nil && l.timer != nil {
+			l.timer.Reset(s.d.Window)
+		}
+		s.mu.Unlock()
+		return
+	}
+	reason := ClientLost
+	if state == Detached {
+		reason = Completed
+	}
+	s.group.Go("stop app "+id, func(ctx context.Context) error {
+		moved, err := s.d.Store.SetAppState(ctx, id, Stopping, reason, time.Now())
+		if err != nil {
+			s.d.Log.Error("app without a client is not stopped", "app", id, "error", err)
+		}
+		if moved {
+			s.finish(ctx, id, reason, nil)
+		}
+		return nil
+	})
+}
