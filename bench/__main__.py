@@ -1,0 +1,68 @@
+"""Measure everything, one after the other so that nothing disturbs another, and print the table."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench import floors, machine
+from bench.importing import importing
+from bench.report import Figure, table, write
+from e2e.daemon import Daemon
+
+ROOT = machine.ROOT
+
+
+def main() -> int:
+    """Exit code 0 even where a target is missed: figures are compared by people, not asserted."""
+    raw: dict[str, Any] = {}
+    _say("floors: unix socket out of gVisor, runsc run")
+    raw["echo"] = {name: dataclasses.asdict(spread) for name, spread in floors.echo().items()}
+    raw["runsc_run"] = dataclasses.asdict(floors.runsc_run())
+    _say("import")
+    raw["import"] = {name: dataclasses.asdict(spread) for name, spread in importing().items()}
+    for name in ("ray_tasks", "celery_tasks", "processes"):
+        _say(name.replace("_", " "))
+        raw[name] = _script(ROOT / "bench/.venv/bin/python", f"bench.peers.{name}", {"C_FORCE_ROOT": "1"})
+    _say("skerry")
+    with Daemon.temporary() as daemon:
+        raw["skerry"] = _script(ROOT / ".venv/bin/python", "bench.skerry_calls", daemon.env)
+    figures = _figures(raw)
+    out = ROOT / "bench/out/result.json"
+    write(out, machine.describe(), figures, raw)
+    print(table(figures))
+    print(f"written to {out.relative_to(ROOT)}")
+    return 0
+
+
+def _figures(raw: dict[str, Any]) -> list[Figure]:
+    """The promises of the design beside their floors and peers."""
+    ours, bare = raw["skerry"], raw["import"]["nothing"]["p50"]
+    peers = {"Ray": raw["ray_tasks"], "Celery + Redis": raw["celery_tasks"], "multiprocessing": raw["processes"]}
+    floor = {"echo out of gVisor (floor)": raw["echo"]["gvisor"]["p50"]}
+    floor99 = {"echo out of gVisor (floor)": raw["echo"]["gvisor"]["p99"]}
+    return [
+        Figure("warm .remote(), p50", ours["p50_ms"], "ms", 1, floor | {name: peer["p50_ms"] for name, peer in peers.items()}),
+        Figure("warm .remote(), p99", ours["p99_ms"], "ms", 5, floor99 | {name: peer["p99_ms"] for name, peer in peers.items()}),
+        Figure(
+            ".map, two containers", ours["map_per_s"], "calls/s", 10_000, {name: peer["map_per_s"] for name, peer in peers.items()}, least=True
+        ),
+        Figure("cold start, 0 to first result, p50", ours["cold_p50_ms"], "ms", 400, {"runsc run python3 (floor)": raw["runsc_run"]["p50"]}),
+        Figure("import skerry", raw["import"]["skerry"]["p50"] - bare, "ms", 150, {"import modal": raw["import"]["modal"]["p50"] - bare}),
+    ]
+
+
+def _script(python: Path, module: str, env: dict[str, str]) -> Any:
+    done = subprocess.run([str(python), "-m", module], cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _say(what: str) -> None:
+    print(f"  ..  {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

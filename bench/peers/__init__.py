@@ -1,0 +1,1 @@
+"""Peers, each a script that bench/.venv runs and that prints one JSON object."""

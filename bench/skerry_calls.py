@@ -1,0 +1,63 @@
+"""Skerry's own figures: run by .venv against the skerryd of HOME's profile; prints one JSON object."""
+
+import json
+
+import skerry
+from bench.timing import rate, repeat
+
+app = skerry.App("bench")
+
+
+@app.function(min_containers=1, max_containers=1)
+def warm(_: int = 0) -> None:
+    """Nothing, in a container that waits for it."""
+
+
+@app.function(min_containers=2, max_containers=2)
+def many(_: int = 0) -> None:
+    """Nothing, in two containers."""
+
+
+cold_app = skerry.App("bench-cold")
+
+
+@cold_app.function()
+def cold() -> None:
+    """Nothing, in a container that has to be started."""
+
+
+def _map(count: int) -> None:
+    results = list(many.map(range(count)))
+    if results != [None] * count:
+        raise RuntimeError(f"map of {count} inputs gave {len(results)} results")
+
+
+def _cold_starts(count: int) -> list[float]:
+    """Milliseconds from .remote() to its result, each of a new app that has no container yet."""
+    taken: list[float] = []
+    for _ in range(count):
+        with cold_app.run():
+            taken.append(repeat(cold.remote, times=1, warmup=0).p50)
+    return sorted(taken)
+
+
+def main() -> None:
+    """Measure and print."""
+    starts = _cold_starts(20)
+    with app.run():
+        calls = repeat(warm.remote, times=3000, warmup=300)
+        _map(2000)
+        throughput = max(rate(_map, 20_000) for _ in range(3))
+    figures = {
+        "version": skerry.__version__,
+        "p50_ms": calls.p50,
+        "p99_ms": calls.p99,
+        "map_per_s": throughput,
+        "cold_p50_ms": starts[len(starts) // 2],
+        "cold_max_ms": starts[-1],
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
