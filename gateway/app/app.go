@@ -103,8 +103,9 @@ type Store interface {
 	App(ctx context.Context, id string) (*App, error)
 	// AppByName returns the deployed app of a name, or a fault.NotFound.
 	AppByName(ctx context.Context, environment, name string) (*App, error)
-	// PublishApp replaces the functions of an app in one transaction; a function keeps its id by its name. The app is in its new state
-	// afterwards. Errors: fault.NotFound, fault.Precondition (stopped), fault.Exists (another deployed app has the name).
+	// PublishApp replaces the functions of an app in one transaction; a function keeps its id by its name. The app is that of the
+	// publication's name, if it is deployed, else that of its id. Where these are two, the latter's secrets go to the former and the
+	// latter is stopped. Errors: fault.NotFound, fault.Precondition (stopped, or deployed under another name).
 	PublishApp(ctx context.Context, p Publication) (*Published, error)
 	// SetAppState moves an app to a later state; at is kept as the stop time for Stopped. Moving to the state it has or one before
 	// changes nothing and returns false. Errors: fault.NotFound.

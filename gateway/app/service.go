@@ -145,8 +145,8 @@ func (s *Service) Lookup(ctx context.Context, environment, name string, create b
 	return &p.App, nil
 }
 
-// Publish gives an app its functions. With a name it deploys to the app of that name, which is made if missing, or is the app of the
-// given id where none has the name yet. Errors: fault.Invalid, fault.NotFound (app, image, mount, secret), fault.Precondition (stopped).
+// Publish gives an app its functions. With a name it deploys to the app of that name; where there is none, the app of the given id gets
+// the name, or a new app. An app made for a deployment whose name another app has gives that one its secrets and is gone. Errors: fault.Invalid, fault.NotFound (app, image, mount, secret), fault.Precondition (stopped).
 func (s *Service) Publish(ctx context.Context, p Publication) (*Published, error) {
 	if err := s.prepare(ctx, &p); err != nil {
 		return nil, err
@@ -164,6 +164,9 @@ func (s *Service) Publish(ctx context.Context, p Publication) (*Published, error
 		return nil, err
 	}
 	s.arm(done.App.ID, done.App.State)
+	if p.AppID != done.App.ID {
+		s.bury(p.AppID)
+	}
 	if err := s.d.Runtime.Published(ctx, done.Functions, done.Removed); err != nil {
 		return nil, fmt.Errorf("app %q: published, but its containers are not up to date: %w", done.App.ID, err)
 	}
@@ -200,9 +203,6 @@ func (s *Service) prepare(ctx context.Context, p *Publication) (err error) {
 			return err
 		case p.AppID == "":
 			p.AppID, owner = deployed.ID, deployed.ID
-		case p.AppID != deployed.ID:
-			return fault.New(fault.Precondition, "app %q: the name %q is deployed as app %q; publish with that id or with the name alone",
-				p.AppID, p.Name, deployed.ID)
 		}
 	}
 	return s.check(ctx, owner, p.Functions)

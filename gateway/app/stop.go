@@ -131,6 +131,10 @@ func (s *Service) expire(id string, state State) {
 		reason = Completed
 	}
 	s.group.Go("stop app "+id, func(ctx context.Context) error {
+		// It may have been deployed while its window ran out.
+		if a, err := s.d.Store.App(ctx, id); err == nil && a.State != state {
+			return nil
+		}
 		moved, err := s.d.Store.SetAppState(ctx, id, Stopping, reason, time.Now())
 		if err != nil {
 			s.d.Log.Error("app without a client is not stopped", "app", id, "error", err)

@@ -43,8 +43,8 @@ type Selection struct {
 type Stream interface {
 	// Append stores entries of one container. They are stored when it returns.
 	Append(ctx context.Context, entries []Entry) error
-	// End returns the position after the last entry stored for the app.
-	End(ctx context.Context, appID string) (Position, error)
+	// End returns the position after the last entry that is selected (Since included), or 0 if there is none.
+	End(ctx context.Context, s Selection) (Position, error)
 	// Read hands the selected entries to f, in order. With follow it waits for more until ctx ends, and returns ctx's error; else it
 	// ends after the last entry that was stored when it began. f gets, with each batch, the position after it; an error of f ends Read
 	// and is returned.

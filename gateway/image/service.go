@@ -1,0 +1,187 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/mount"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
+)
+
+// Deps are the parts of a Service. All are required.
+type Deps struct {
+	Store   Store
+	Builder Builder
+	Trees   Trees
+	Log     *slog.Logger
+}
+
+// Service builds each image once, however many ask, and finds built ones. It is safe for concurrent use.
+type Service struct {
+	d     Deps
+	group *lifecycle.Group
+
+	mu      sync.Mutex
+	flights map[string]*flight // by image id
+}
+
+// New returns a Service.
+func New(d Deps) *Service {
+	return &Service{d: d, group: lifecycle.NewGroup(context.Background()), flights: map[string]*flight{}}
+}
+
+// Run blocks until ctx ends, then ends the builds under way and waits for them.
+func (s *Service) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return errors.Join(s.group.Stop(), context.Cause(ctx))
+}
+
+// ID returns the id of the image that a recipe makes.
+func ID(r Recipe) string {
+	return ident.Derive(ident.Image, append([]byte(BuilderVersion+"\x00"), r.Canonical...))
+}
+
+// Image returns a built image. Errors: fault.Invalid, fault.NotFound.
+func (s *Service) Image(ctx context.Context, id string) (*Image, error) {
+	if err := ident.Check(ident.Image, id); err != nil {
+		return nil, err
+	}
+	return s.d.Store.Image(ctx, id)
+}
+
+// Build hands the events of the image's build to emit until its end: those there have been and those to come, of one build whoever asked
+// for it first. An image that is there is Built at once, unless force. A build goes on as long as anybody listens to it; it ends when ctx
+// of the last listener does. Errors: fault.Invalid, fault.NotFound (a tree), fault.Precondition (a Python series), fault.Unavailable, and
+// those of emit.
+func (s *Service) Build(ctx context.Context, r Recipe, force bool, emit func(Event) error) error {
+	force = force || r.Force
+	id := ID(r)
+	if !force {
+		im, err := s.d.Store.Image(ctx, id)
+		if err == nil {
+			return emit(Event{Built: im})
+		}
+		if !errors.Is(err, fault.NotFound) {
+			return err
+		}
+	}
+	f, leave, err := s.join(ctx, id, r, force)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return f.follow(ctx, emit)
+}
+
+// join returns the flight of the image, after starting it if there is none. Leave is to be called when the listener is done.
+func (s *Service) join(ctx context.Context, id string, r Recipe, force bool) (*flight, func(), error) {
+	s.mu.Lock()
+	if f := s.flights[id]; f != nil && (f.force || !force) {
+		f.listeners++
+		s.mu.Unlock()
+		return f, func() { s.leave(f) }, nil
+	}
+	s.mu.Unlock()
+	trees, err := s.prepare(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.flights[id]
+	if f == nil || (force && !f.force) {
+		f = newFlight(id, force)
+		s.flights[id] = f
+		job := Job{ImageID: id, Recipe: r.Encoded, Trees: trees, NoCache: force && !r.Force}
+		s.group.Go("build "+id, func(ctx context.Context) error { s.fly(ctx, f, job); return nil })
+	}
+	f.listeners++
+	return f, func() { s.leave(f) }, nil
+}
+
+func (s *Service) leave(f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.listeners--; f.listeners == 0 {
+		s.land(f)
+		f.abandon()
+	}
+}
+
+// land takes the flight off the list, so that the next who asks begins anew. The lock is held.
+func (s *Service) land(f *flight) {
+	if s.flights[f.id] == f {
+		delete(s.flights, f.id)
+	}
+}
+
+// prepare refuses what can't be built before a build begins.
+func (s *Service) prepare(ctx context.Context, r Recipe) ([]*mount.Tree, error) {
+	trees := make([]*mount.Tree, 0, len(r.TreeDigests))
+	for _, digest := range r.TreeDigests {
+		t, err := s.d.Trees.Tree(ctx, digest)
+		if err != nil {
+			return nil, err
+		}
+		trees = append(trees, t)
+	}
+	series, hint, err := s.d.Builder.PythonSeries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(series, r.PythonSeries) {
+		have := "none"
+		if len(series) > 0 {
+			have = strings.Join(series, ", ")
+		}
+		return nil, fault.New(fault.Precondition, "python %q: no base image has it; there is %s. %s", r.PythonSeries, have, hint)
+	}
+	return trees, nil
+}
+
+// fly builds and stores the image, and ends the flight.
+func (s *Service) fly(ctx context.Context, f *flight, job Job) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(f.abandoned, func() { cancel(errAbandoned) })()
+	started := time.Now()
+	end, err := s.build(ctx, f, job)
+	s.mu.Lock()
+	s.land(f)
+	s.mu.Unlock()
+	f.finish(end, err)
+	switch {
+	case err != nil:
+		s.d.Log.Error("image build broke off", "image", f.id, "error", err)
+	case end.Failed != nil:
+		s.d.Log.Info("image build failed", "image", f.id, "step", end.Failed.Step, "elapsed", time.Since(started))
+	default:
+		s.d.Log.Info("image built", "image", f.id, "bytes", end.Built.EROFS.Size, "elapsed", time.Since(started))
+	}
+}
+
+var errAbandoned = errors.New("everybody who waited for the build has left")
+
+func (s *Service) build(ctx context.Context, f *flight, job Job) (Event, error) {
+	im, failure, err := s.d.Builder.Build(ctx, job, f.add)
+	switch {
+	case err != nil:
+		return Event{}, fmt.Errorf("image %q: %w", f.id, err)
+	case failure != nil:
+		failure.ImageID = f.id
+		return Event{Failed: failure}, nil
+	}
+	im.ID, im.Recipe, im.CreatedAt = f.id, job.Recipe, time.Now()
+	if err := s.d.Store.PutImage(ctx, *im); err != nil {
+		return Event{}, err
+	}
+	return Event{Built: im}, nil
+}

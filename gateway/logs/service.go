@@ -1,0 +1,192 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// Limits and defaults.
+const (
+	// MaxTail is the most past entries that can be asked for with Query.Tail.
+	MaxTail = 20_000
+	// EOFGrace is how long a container that has ended may take to send the rest of its output, where its worker may be lost.
+	EOFGrace = 5 * time.Second
+)
+
+// Containers tells whose containers are. Implemented by gateway/task.
+type Containers interface {
+	// Origin returns whose output a container's is, for containers that live or ended in the last minutes.
+	Origin(containerID string) (Origin, bool)
+}
+
+// Apps tells when apps have stopped. Implemented by gateway/app.
+type Apps interface {
+	// Done returns a channel that is closed when the app has stopped with all its containers, or a fault.NotFound.
+	Done(ctx context.Context, appID string) (<-chan struct{}, error)
+}
+
+// Deps are the parts of a Service. All are required.
+type Deps struct {
+	Stream     Stream
+	Containers Containers
+	Apps       Apps
+	Log        *slog.Logger
+}
+
+// Service stores what containers write and reads it back. It is safe for concurrent use.
+type Service struct {
+	d Deps
+
+	mu   sync.Mutex
+	open map[string]*output // by container, from its first frame to its EOF
+}
+
+// output is what memory holds of a container that has not sent EOF.
+type output struct {
+	origin   Origin
+	sequence uint64 // of the last frame that is stored
+	ended    chan struct{}
+	writing  sync.Mutex // frames of a container are stored one after the other
+}
+
+// New returns a Service.
+func New(d Deps) *Service { return &Service{d: d, open: map[string]*output{}} }
+
+// Frame is some output of one container. Sequence counts its frames from 1. Entries need no Origin.
+type Frame struct {
+	ContainerID string
+	Sequence    uint64
+	Entries     []Entry
+	EOF         bool
+}
+
+// Push stores a frame; it is stored when Push returns. A frame that was stored before is dropped. Errors: fault.NotFound for a container
+// that is not known.
+func (s *Service) Push(ctx context.Context, f Frame) error {
+	o, err := s.output(f.ContainerID)
+	if err != nil {
+		return err
+	}
+	o.writing.Lock()
+	defer o.writing.Unlock()
+	if f.Sequence <= o.sequence {
+		return nil
+	}
+	for i := range f.Entries {
+		f.Entries[i].Origin, f.Entries[i].ContainerID = o.origin, f.ContainerID
+	}
+	if len(f.Entries) > 0 {
+		if err := s.d.Stream.Append(ctx, f.Entries); err != nil {
+			return err
+		}
+	}
+	o.sequence = f.Sequence
+	if f.EOF {
+		s.close(f.ContainerID)
+	}
+	return nil
+}
+
+// Open says that a container is to start whose output will come. Calling it is what makes followers of its app wait for its EOF.
+func (s *Service) Open(containerID string, origin Origin) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[containerID] == nil {
+		s.open[containerID] = &output{origin: origin, ended: make(chan struct{})}
+	}
+}
+
+// Ended says that a container has ended. Its EOF is waited for no longer than EOFGrace from now on.
+func (s *Service) Ended(containerID string) {
+	time.AfterFunc(EOFGrace, func() { s.close(containerID) })
+}
+
+// Notice appends a line of Skerry's own to a container's output, or, with an empty container, to that of a function.
+func (s *Service) Notice(ctx context.Context, origin Origin, containerID, text string) error {
+	if !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	e := Entry{Time: time.Now(), Source: System, Text: text, Origin: origin, ContainerID: containerID}
+	return s.d.Stream.Append(ctx, []Entry{e})
+}
+
+func (s *Service) output(containerID string) (*output, error) {
+	s.mu.Lock()
+	o := s.open[containerID]
+	s.mu.Unlock()
+	if o != nil {
+		return o, nil
+	}
+	origin, ok := s.d.Containers.Origin(containerID)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "container %q: nothing is known of it", containerID)
+	}
+	s.Open(containerID, origin)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open[containerID], nil
+}
+
+func (s *Service) close(containerID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.open[containerID]; o != nil {
+		close(o.ended)
+		delete(s.open, containerID)
+	}
+}
+
+// drained returns when all containers of an app that have begun have sent their EOF.
+func (s *Service) drained(ctx context.Context, appID string) error {
+	s.mu.Lock()
+	var waits []<-chan struct{}
+	for _, o := range s.open {
+		if o.origin.AppID == appID {
+			waits = append(waits, o.ended)
+		}
+	}
+	s.mu.Unlock()
+	for _, w := range waits {
+		select {
+		case <-w:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Query says what to read. The app is required; the rest selects.
+type Query struct {
+	Selection
+	Until  time.Time // zero: no end
+	Search string    // only entries that contain it
+	Source Source    // 0: all
+	Tail   int       // of the past, only the last N; 0: all
+	Follow bool
+}
+
+// errEnough ends a Read that has all it wants.
+var errEnough = errors.New("enough")
+
+// Read hands entries to emit in order of arrival. With Follow it goes on until the app has stopped and all its containers' output has
+// been sent. Errors: fault.Invalid, fault.NotFound, and those of emit.
+func (s *Service) Read(ctx context.Context, q Query, emit func([]Entry) error) error {
+	if q.Tail > MaxTail {
+		return fault.New(fault.Invalid, "tail %d: at most %d", q.Tail, MaxTail)
+	}
+	r := &reader{s: s, q: q, emit: emit}
+	if !q.Follow {
+		if err := s.d.Stream.Read(ctx, q.Selection, false, r.past); err != nil && !errors.Is(err, errEnough) {
+			return err
+		}
+		return r.flush()
+	}
+	return r.follow(ctx)
+}
