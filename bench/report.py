@@ -9,18 +9,20 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One promise: what was measured, the target, and what stands beside it. `least` marks a rate, where more is better."""
+    """What was measured, the target if one is promised, and what stands beside it. `least` marks a rate, where more is better."""
 
     name: str
     value: float
     unit: str
-    target: float
+    target: float | None
     beside: dict[str, float]
     least: bool = False
 
     @property
     def reached(self) -> bool:
-        """Whether the target is met."""
+        """Whether the target is met; true where there is none."""
+        if self.target is None:
+            return True
         return self.value >= self.target if self.least else self.value <= self.target
 
 
@@ -29,7 +31,7 @@ def table(figures: list[Figure]) -> str:
     lines = [f"{'figure':<34} {'here':>12} {'target':>12}", "-" * 66]
     for figure in figures:
         sign = ">=" if figure.least else "<="
-        target = f"{sign} {figure.target:,.0f}"
+        target = "" if figure.target is None else f"{sign} {figure.target:,.0f}"
         mark = "" if figure.reached else "  missed"
         lines.append(f"{figure.name:<34} {_number(figure.value):>12} {target:>12} {figure.unit}{mark}")
         for name, value in figure.beside.items():
@@ -42,7 +44,7 @@ def write(path: Path, machine: dict[str, Any], figures: list[Figure], raw: dict[
     """Keep everything that was measured, with what it was measured on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {
-        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine,
         "figures": [{**dataclasses.asdict(figure), "reached": figure.reached} for figure in figures],
         "raw": raw,

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from bench.machine import ROOT
@@ -29,7 +29,7 @@ class Sandbox:
         subprocess.run(self._command(argv), check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
     @contextlib.contextmanager
-    def start(self, *argv: str) -> Iterator[None]:
+    def start(self, *argv: str) -> Generator[None]:
         """A new sandbox that runs a command as long as the context; the command has to end when its socket closes."""
         child = subprocess.Popen(self._command(argv), stdin=subprocess.DEVNULL)
         try:
@@ -62,7 +62,7 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def sandbox() -> Iterator[Sandbox]:
+def sandbox() -> Generator[Sandbox]:
     """A sandbox in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
         try:

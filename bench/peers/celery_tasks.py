@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import celery
 from celery import group
@@ -24,7 +24,7 @@ def noop(_: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def redis(folder: str) -> Iterator[str]:
+def redis(folder: str) -> Generator[str]:
     """A Redis without persistence on a unix socket; its address."""
     path = f"{folder}/redis.sock"
     argv = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", folder]
@@ -42,7 +42,7 @@ def redis(folder: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def workers() -> Iterator[None]:
+def workers() -> Generator[None]:
     """Two Celery worker processes; tasks given earlier wait for them in the queue."""
     argv = [sys.executable, "-m", "celery", "-A", "bench.peers.celery_tasks", "worker", "--concurrency", "2"]
     with subprocess.Popen([*argv, "--loglevel", "error", "--without-gossip", "--without-mingle"], stdout=subprocess.DEVNULL) as parent:
