@@ -48,7 +48,7 @@ CREATE TABLE deployments (
 
 CREATE TABLE images (
     id            TEXT PRIMARY KEY,
-    recipe_digest TEXT NOT NULL,
+    recipe        TEXT NOT NULL, -- base64
     erofs_digest  TEXT NOT NULL,
     erofs_size    BIGINT NOT NULL,
     env           TEXT NOT NULL,
@@ -66,7 +66,7 @@ CREATE TABLE trees (
 CREATE TABLE secrets (
     id         TEXT PRIMARY KEY,
     app_id     TEXT NOT NULL REFERENCES apps (id),
-    sealed     TEXT NOT NULL,
+    sealed     TEXT NOT NULL, -- base64
     created_at BIGINT NOT NULL
 );
 CREATE INDEX secrets_app ON secrets (app_id);
