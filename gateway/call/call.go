@@ -86,9 +86,11 @@ type State struct {
 // Delivery is an input that the flow hands out.
 type Delivery struct {
 	Input
-	Sequence uint64    // its place in the flow
-	StoredAt time.Time // when it was put
-	Ticket   Ticket
+	Sequence  uint64    // its place in the flow
+	StoredAt  time.Time // when it was put
+	Behind    int       // how many wait in the flow after it
+	Recovered bool      // it may have been delivered before, and have an output
+	Ticket    Ticket
 }
 
 // Ticket stands for a delivered input. No method blocks; what is lost on the way is delivered again after a restart.

@@ -1,31 +1,221 @@
-// Package jetstream keeps the gateway's flow in NATS JetStream: inputs, outputs and logs. It is the only package that imports NATS.
+// Package jetstream keeps the gateway's flow in NATS JetStream: inputs, outputs of SYNC calls, and logs. It is the only package that
+// imports NATS.
+//
+// The server is embedded: it listens on nothing, has one connection in memory, and syncs its files every 100 ms, so a crash of the
+// process loses nothing and a power failure at most the last moments. Nothing that must never be lost has the flow as its only copy.
 package jetstream
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// Defaults of an Engine.
+const (
+	// SyncInterval is how often the embedded server syncs its files.
+	SyncInterval = 100 * time.Millisecond
+	// startTimeout bounds the server's start, which reads its files.
+	startTimeout = time.Minute
+	// requestTimeout bounds one request to the server where the caller's context has no deadline.
+	requestTimeout = 10 * time.Second
+)
+
+// Limits of streams. Outputs of SYNC calls are there for clients whose session broke, who have at most a thousand unfinished inputs a
+// call; logs for people.
+const (
+	outputsMaxAge   = time.Hour
+	outputsMaxMsgs  = 200_000
+	outputsMaxBytes = 4 << 30
+	logsMaxAge      = 7 * 24 * time.Hour
+	logsMaxBytes    = 16 << 30
+)
+
+const (
+	inputsStream  = "IN"
+	outputsStream = "OUTS"
+	logsStream    = "LOGS"
 )
 
 // Config says where the flow is kept.
 type Config struct {
-	Dir        string // of the embedded server's files
-	SyncAlways bool   // sync every message instead of every 100 ms
+	// Dir is the folder of the embedded server's files.
+	Dir string
+	// SyncAlways syncs every message before it is acknowledged, instead of every SyncInterval.
+	SyncAlways bool
 }
 
-// Engine is an open flow: an embedded server and a connection to it. It implements call.Flow; Logs returns the logs.
-type Engine struct{}
+// Engine is an open flow: an embedded server and a connection to it. It implements call.Flow; Logs returns the logs. Safe for concurrent
+// use.
+type Engine struct {
+	log       *slog.Logger
+	server    *server.Server
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	pub       *publisher
+	in        jetstream.Stream
+	outs      jetstream.Stream
+	logs      jetstream.Stream
+	recovered uint64 // the last sequence of IN at the start
 
-// Open starts the embedded server and makes the streams.
+	subs   sync.Mutex
+	taken  map[string]bool // functions with a subscription
+	closed chan struct{}   // closed when the connection has ended for good
+}
+
+// Open starts the embedded server and makes the streams that are missing.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Engine, error) {
-	return nil, errors.ErrUnsupported
+	srv, err := startServer(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{log: log, server: srv, taken: map[string]bool{}, closed: make(chan struct{})}
+	if err := e.connect(ctx); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
 }
 
-// Close stops the server in good order; call it after everything that uses the Engine.
-func (e *Engine) Close() error { return nil }
+func startServer(cfg Config, log *slog.Logger) (*server.Server, error) {
+	srv, err := server.NewServer(&server.Options{
+		ServerName:   "skerry",
+		DontListen:   true,
+		JetStream:    true,
+		StoreDir:     cfg.Dir,
+		SyncInterval: SyncInterval,
+		SyncAlways:   cfg.SyncAlways,
+		NoSigs:       true,
+		MaxPayload:   2 << 20,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("flow %q: %w", cfg.Dir, err)
+	}
+	srv.SetLoggerV2(serverLog{log}, false, false, false)
+	srv.Start()
+	if !srv.ReadyForConnections(startTimeout) {
+		srv.Shutdown()
+		return nil, fmt.Errorf("flow %q: the server did not start within %s", cfg.Dir, startTimeout)
+	}
+	if !srv.JetStreamEnabled() {
+		srv.Shutdown()
+		return nil, fmt.Errorf("flow %q: no streams; the log has the cause", cfg.Dir)
+	}
+	return srv, nil
+}
 
-// Logs is what containers write; it implements logs.Stream.
-type Logs struct{ e *Engine }
+func (e *Engine) connect(ctx context.Context) error {
+	var err error
+	e.nc, err = nats.Connect("", nats.InProcessServer(e.server), nats.Name("gateway"), nats.NoReconnect(),
+		nats.ClosedHandler(func(*nats.Conn) { close(e.closed) }))
+	if err != nil {
+		return fmt.Errorf("flow: connect: %w", err)
+	}
+	if e.js, err = jetstream.New(e.nc, jetstream.WithDefaultTimeout(requestTimeout)); err != nil {
+		return fmt.Errorf("flow: %w", err)
+	}
+	if e.pub, err = newPublisher(e.nc); err != nil {
+		return fmt.Errorf("flow: %w", err)
+	}
+	if e.in, err = e.stream(ctx, jetstream.StreamConfig{
+		Name: inputsStream, Subjects: []string{"in.>"}, Retention: jetstream.WorkQueuePolicy,
+		Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxMsgsPerSubject: 1,
+	}); err != nil {
+		return err
+	}
+	if e.outs, err = e.stream(ctx, jetstream.StreamConfig{
+		Name: outputsStream, Subjects: []string{"out.>"}, MaxAge: outputsMaxAge, MaxMsgs: outputsMaxMsgs, MaxBytes: outputsMaxBytes,
+		AllowDirect: true,
+	}); err != nil {
+		return err
+	}
+	if e.logs, err = e.stream(ctx, jetstream.StreamConfig{
+		Name: logsStream, Subjects: []string{"log.>"}, MaxAge: logsMaxAge, MaxBytes: logsMaxBytes, AllowDirect: true,
+	}); err != nil {
+		return err
+	}
+	return e.recover(ctx)
+}
 
-// Logs returns the logs of the engine.
-func (e *Engine) Logs() *Logs { return &Logs{e} }
+func (e *Engine) stream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	cfg.Storage, cfg.NoAck = jetstream.FileStorage, false
+	s, err := e.js.CreateOrUpdateStream(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("stream %q: %w", cfg.Name, err)
+	}
+	return s, nil
+}
+
+// recover notes what the stream held at the start, which may have been delivered before, and removes consumers of an earlier process.
+func (e *Engine) recover(ctx context.Context) error {
+	info, err := e.in.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("stream %q: %w", inputsStream, err)
+	}
+	e.recovered = info.State.LastSeq
+	names := e.in.ConsumerNames(ctx)
+	for name := range names.Name() {
+		if err := e.in.DeleteConsumer(ctx, name); err != nil {
+			return fmt.Errorf("consumer %q: %w", name, err)
+		}
+	}
+	if err := names.Err(); err != nil {
+		return fmt.Errorf("stream %q: %w", inputsStream, err)
+	}
+	return nil
+}
+
+// Close stops the server in good order. Call it after everything that uses the Engine; what is on its way fails as unavailable.
+func (e *Engine) Close() error {
+	if e.nc != nil {
+		// What was published or acknowledged without waiting reaches the server before the connection ends.
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		defer cancel()
+		err := e.nc.FlushWithContext(ctx)
+		e.nc.Close()
+		<-e.closed
+		if e.pub != nil {
+			e.pub.breakAll(fault.New(fault.Unavailable, "flow: closed"))
+		}
+		if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+			defer e.shutdown()
+			return fmt.Errorf("flow: flush: %w", err)
+		}
+	}
+	e.shutdown()
+	return nil
+}
+
+func (e *Engine) shutdown() {
+	e.server.Shutdown()
+	e.server.WaitForShutdown()
+}
+
+// Done is closed when the connection to the server has ended, by Close or because the server failed.
+func (e *Engine) Done() <-chan struct{} { return e.closed }
+
+// serverLog passes the server's warnings and errors on; the rest is of interest to nobody.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) Noticef(string, ...any) {}
+func (l serverLog) Debugf(string, ...any)  {}
+func (l serverLog) Tracef(string, ...any)  {}
+func (l serverLog) Warnf(format string, v ...any) {
+	l.log.Warn("flow server", "message", fmt.Sprintf(format, v...))
+}
+
+func (l serverLog) Errorf(format string, v ...any) {
+	l.log.Error("flow server", "message", fmt.Sprintf(format, v...))
+}
+
+func (l serverLog) Fatalf(format string, v ...any) {
+	l.log.Error("flow server failed", "message", fmt.Sprintf(format, v...))
+}

@@ -1,0 +1,135 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+var _ call.Flow = (*Engine)(nil)
+
+// inputVersion begins the data of every input: version, kind, payload. The key and the function are in the subject.
+const inputVersion = 1
+
+func inputSubject(in *call.Input) string {
+	return "in." + in.FunctionID + "." + in.Key.CallID + "." + strconv.FormatUint(uint64(in.Key.Index), 10)
+}
+
+func outputSubject(k payload.Key) string {
+	return "out." + k.CallID + "." + strconv.FormatUint(uint64(k.Index), 10)
+}
+
+func parseInputSubject(subject string) (functionID string, key payload.Key, err error) {
+	parts := strings.Split(subject, ".")
+	if len(parts) != 4 {
+		return "", payload.Key{}, fmt.Errorf("input subject %q: want 4 parts", subject)
+	}
+	i, err := strconv.ParseUint(parts[3], 10, 32)
+	if err != nil {
+		return "", payload.Key{}, fmt.Errorf("input subject %q: %w", subject, err)
+	}
+	return parts[1], payload.Key{CallID: parts[2], Index: uint32(i)}, nil
+}
+
+// PutInputs implements call.Flow.
+func (e *Engine) PutInputs(inputs []call.Input, done func(errs []error)) {
+	messages := make([]message, len(inputs))
+	for i := range inputs {
+		in := &inputs[i]
+		data := make([]byte, 0, len(in.Args.Inline)+96)
+		messages[i] = message{
+			subject: inputSubject(in),
+			data:    in.Args.Append(append(data, inputVersion, byte(in.Kind))),
+		}
+	}
+	e.pub.publish(messages, done)
+}
+
+func parseInput(subject string, data []byte) (in call.Input, err error) {
+	if in.FunctionID, in.Key, err = parseInputSubject(subject); err != nil {
+		return in, err
+	}
+	if len(data) < 2 || data[0] != inputVersion {
+		return in, fmt.Errorf("input %q: unknown version", subject)
+	}
+	in.Kind = call.Kind(data[1])
+	args, rest, err := payload.Parse(data[2:])
+	if err != nil || len(rest) != 0 {
+		return in, fmt.Errorf("input %q: damaged: %w", subject, errors.Join(err))
+	}
+	in.Args = *args
+	return in, nil
+}
+
+// firstWins makes the server refuse a message whose subject has one already. The stream drops its oldest messages when it is full, so
+// it can't refuse by its limit per subject as the inputs' stream does.
+var firstWins = nats.Header{jetstream.ExpectedLastSubjSeqHeader: []string{"0"}}
+
+// PutOutputs implements call.Flow.
+func (e *Engine) PutOutputs(outputs []call.Output, done func(errs []error)) {
+	messages := make([]message, len(outputs))
+	for i := range outputs {
+		o := &outputs[i]
+		messages[i] = message{subject: outputSubject(o.Key), header: firstWins, data: o.Result.Append(nil)}
+	}
+	e.pub.publish(messages, done)
+}
+
+// Output implements call.Flow.
+func (e *Engine) Output(ctx context.Context, key payload.Key) (payload.Result, error) {
+	m, err := e.outs.GetLastMsgForSubject(ctx, outputSubject(key))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return payload.Result{}, fault.New(fault.NotFound, "output of call %q, input %d: not stored", key.CallID, key.Index)
+	}
+	if err != nil {
+		return payload.Result{}, fault.New(fault.Unavailable, "output of call %q, input %d: %w", key.CallID, key.Index, err)
+	}
+	r, err := payload.ParseResult(m.Data)
+	if err != nil {
+		return payload.Result{}, fault.New(fault.DataLoss, "output of call %q, input %d: %w", key.CallID, key.Index, err)
+	}
+	return r, nil
+}
+
+// Waiting implements call.Flow.
+func (e *Engine) Waiting(ctx context.Context) (map[string]int, error) {
+	info, err := e.in.Info(ctx, jetstream.WithSubjectFilter("in.>"))
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "stream %q: %w", inputsStream, err)
+	}
+	waiting := map[string]int{}
+	for subject, n := range info.State.Subjects {
+		functionID, _, err := parseInputSubject(subject)
+		if err != nil {
+			return nil, err
+		}
+		waiting[functionID] += int(n)
+	}
+	return waiting, nil
+}
+
+// PurgeCall implements call.Flow.
+func (e *Engine) PurgeCall(ctx context.Context, callID string) error {
+	return e.purge(ctx, "in.*."+callID+".>")
+}
+
+// PurgeFunction implements call.Flow.
+func (e *Engine) PurgeFunction(ctx context.Context, functionID string) error {
+	return e.purge(ctx, "in."+functionID+".>")
+}
+
+func (e *Engine) purge(ctx context.Context, filter string) error {
+	if err := e.in.Purge(ctx, jetstream.WithPurgeSubject(filter)); err != nil {
+		return fault.New(fault.Unavailable, "purge %q: %w", filter, err)
+	}
+	return nil
+}

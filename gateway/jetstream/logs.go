@@ -1,0 +1,216 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/skerry-dev/skerry/gateway/logs"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// Logs is what containers write: a message for each batch of one container, on the subject log.<app>.<function>.<container>.
+type Logs struct{ e *Engine }
+
+var _ logs.Stream = (*Logs)(nil)
+
+// Logs returns the logs of the engine.
+func (e *Engine) Logs() *Logs { return &Logs{e} }
+
+// entriesVersion begins a message of entries: version, the function's name, then for each entry its time in nanoseconds since 1970 (the
+// first as it is, the others as differences), its source and its text.
+const entriesVersion = 1
+
+// maxEntriesBytes is about how much text one message carries.
+const maxEntriesBytes = 512 << 10
+
+// Append implements logs.Stream.
+func (l *Logs) Append(ctx context.Context, entries []logs.Entry) error {
+	var messages []message
+	for len(entries) > 0 {
+		n := batchLength(entries)
+		messages = append(messages, message{subject: logSubject(&entries[0]), data: appendEntries(nil, entries[:n])})
+		entries = entries[n:]
+	}
+	stored := make(chan error, 1)
+	l.e.pub.publish(messages, func(errs []error) { stored <- errors.Join(errs...) })
+	select {
+	case err := <-stored:
+		if err != nil {
+			return fmt.Errorf("logs: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// batchLength returns how many entries from the front go into one message: those of one container, up to a size.
+func batchLength(entries []logs.Entry) int {
+	size := 0
+	for i := range entries {
+		size += len(entries[i].Text)
+		if i > 0 && (size > maxEntriesBytes || entries[i].ContainerID != entries[0].ContainerID || entries[i].Origin != entries[0].Origin) {
+			return i
+		}
+	}
+	return len(entries)
+}
+
+// logSubject names where an entry goes. An empty part is written "-", as an empty one makes no subject.
+func logSubject(e *logs.Entry) string {
+	return "log." + part(e.AppID, "-") + "." + part(e.FunctionID, "-") + "." + part(e.ContainerID, "-")
+}
+
+func part(s, empty string) string {
+	if s == "" {
+		return empty
+	}
+	return s
+}
+
+func selectSubject(s logs.Selection) string {
+	return "log." + part(s.AppID, "-") + "." + part(s.FunctionID, "*") + "." + part(s.ContainerID, "*")
+}
+
+// End implements logs.Stream.
+func (l *Logs) End(ctx context.Context, s logs.Selection) (logs.Position, error) {
+	m, err := l.e.logs.GetLastMsgForSubject(ctx, selectSubject(s))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fault.New(fault.Unavailable, "logs of app %q: %w", s.AppID, err)
+	}
+	if m.Time.Before(s.Since) {
+		return 0, nil
+	}
+	return logs.Position(m.Sequence + 1), nil
+}
+
+// Read implements logs.Stream.
+func (l *Logs) Read(ctx context.Context, s logs.Selection, follow bool, f func(entries []logs.Entry, after logs.Position) error) error {
+	var end logs.Position
+	if !follow {
+		var err error
+		if end, err = l.End(ctx, s); err != nil || end == 0 {
+			return err
+		}
+	}
+	messages, err := l.open(ctx, s)
+	if err != nil {
+		return fault.New(fault.Unavailable, "logs of app %q: %w", s.AppID, err)
+	}
+	defer messages.Stop()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fault.New(fault.Unavailable, "logs of app %q: %w", s.AppID, err)
+		}
+		after, err := l.handOver(m, s, f)
+		if err != nil || (!follow && after >= end) {
+			return err
+		}
+	}
+}
+
+func (l *Logs) open(ctx context.Context, s logs.Selection) (jetstream.MessagesContext, error) {
+	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: []string{selectSubject(s)}, DeliverPolicy: jetstream.DeliverAllPolicy}
+	if !s.Since.IsZero() {
+		// A message is stored after its entries were written, so none of those wanted is in an earlier one.
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &s.Since
+	}
+	c, err := l.e.logs.OrderedConsumer(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return c.Messages()
+}
+
+func (l *Logs) handOver(m jetstream.Msg, s logs.Selection, f func([]logs.Entry, logs.Position) error) (logs.Position, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return 0, fmt.Errorf("logs of app %q: %w", s.AppID, err)
+	}
+	after := logs.Position(meta.Sequence.Stream + 1)
+	entries, err := parseEntries(m.Subject(), m.Data())
+	if err != nil {
+		return after, err
+	}
+	kept := entries[:0]
+	for _, e := range entries {
+		if !e.Time.Before(s.Since) {
+			kept = append(kept, e)
+		}
+	}
+	return after, f(kept, after)
+}
+
+func appendEntries(b []byte, entries []logs.Entry) []byte {
+	b = append(b, entriesVersion)
+	b = appendString(b, entries[0].FunctionName)
+	last := int64(0)
+	for i := range entries {
+		at := entries[i].Time.UnixNano()
+		b = binary.AppendVarint(b, at-last)
+		b = append(b, byte(entries[i].Source))
+		b = appendString(b, entries[i].Text)
+		last = at
+	}
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func parseEntries(subject string, b []byte) ([]logs.Entry, error) {
+	damaged := fault.New(fault.DataLoss, "logs %q: damaged entries", subject)
+	parts := strings.Split(subject, ".")
+	if len(parts) != 4 || len(b) == 0 || b[0] != entriesVersion {
+		return nil, damaged
+	}
+	for i := range parts {
+		if parts[i] == "-" {
+			parts[i] = ""
+		}
+	}
+	name, b, ok := cutString(b[1:])
+	if !ok {
+		return nil, damaged
+	}
+	origin := logs.Origin{AppID: parts[1], FunctionID: parts[2], FunctionName: name}
+	var entries []logs.Entry
+	at := int64(0)
+	for len(b) > 0 {
+		d, n := binary.Varint(b)
+		if n <= 0 || len(b) == n {
+			return nil, damaged
+		}
+		at += d
+		source := logs.Source(b[n])
+		var text string
+		if text, b, ok = cutString(b[n+1:]); !ok {
+			return nil, damaged
+		}
+		entries = append(entries, logs.Entry{Time: time.Unix(0, at).UTC(), Source: source, Text: text, Origin: origin, ContainerID: parts[3]})
+	}
+	return entries, nil
+}
+
+func cutString(b []byte) (s string, rest []byte, ok bool) {
+	n, k := binary.Uvarint(b)
+	if k <= 0 || n > uint64(len(b)-k) {
+		return "", nil, false
+	}
+	b = b[k:]
+	return string(b[:n]), b[n:], true
+}

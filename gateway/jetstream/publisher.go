@@ -1,0 +1,222 @@
+package jetstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// Bounds of what is on its way to the server; its own queue per stream takes more than either.
+const (
+	maxInflight      = 8192
+	maxInflightBytes = 64 << 20
+)
+
+// publisher sends messages to streams without waiting for each acknowledgement. It does what nats.go's asynchronous publishing does with
+// one callback a batch instead of two channels and a timer a message.
+type publisher struct {
+	nc     *nats.Conn
+	prefix string // of the reply subjects
+	sub    *nats.Subscription
+
+	mu      sync.Mutex
+	room    sync.Cond
+	pending map[uint64]flight
+	next    uint64
+	bytes   int
+	waiting int   // goroutines in takeOff
+	broken  error // set once the connection is gone
+}
+
+// message is one publication.
+type message struct {
+	subject string
+	header  nats.Header // nil: none
+	data    []byte
+}
+
+// batch collects the fates of its messages. It is guarded by the publisher's mutex.
+type batch struct {
+	size, left int
+	errs       []error
+	done       func(errs []error)
+}
+
+type flight struct {
+	batch *batch
+	index int
+	size  int
+}
+
+func newPublisher(nc *nats.Conn) (*publisher, error) {
+	p := &publisher{nc: nc, prefix: nats.NewInbox() + ".", pending: map[uint64]flight{}}
+	p.room.L = &p.mu
+	sub, err := nc.Subscribe(p.prefix+"*", p.acknowledged)
+	if err != nil {
+		return nil, fmt.Errorf("acknowledgements: %w", err)
+	}
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, fmt.Errorf("acknowledgements: %w", err)
+	}
+	p.sub = sub
+	return p, nil
+}
+
+// publish sends the messages in order and calls done, which must not block, when all are acknowledged or have failed: errs is nil or as
+// long as messages. It blocks while too much is on its way.
+func (p *publisher) publish(messages []message, done func(errs []error)) {
+	if len(messages) == 0 {
+		done(nil)
+		return
+	}
+	b := &batch{size: len(messages), left: len(messages), done: done}
+	for i := range messages {
+		m := &messages[i]
+		id, err := p.takeOff(b, i, len(m.data))
+		if err == nil {
+			err = p.nc.PublishMsg(&nats.Msg{
+				Subject: m.subject, Reply: p.prefix + strconv.FormatUint(id, 36), Header: m.header, Data: m.data,
+			})
+			if err != nil {
+				err = fault.New(fault.Unavailable, "flow: %w", err)
+			}
+		}
+		if err != nil {
+			p.failed(b, i, id, err)
+		}
+	}
+}
+
+// takeOff registers a message, waiting for room.
+func (p *publisher) takeOff(b *batch, index, size int) (uint64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.broken == nil && (len(p.pending) >= maxInflight || (p.bytes > 0 && p.bytes+size > maxInflightBytes)) {
+		p.waiting++
+		p.room.Wait()
+		p.waiting--
+	}
+	if p.broken != nil {
+		return 0, p.broken
+	}
+	p.next++
+	p.bytes += size
+	p.pending[p.next] = flight{b, index, size}
+	return p.next, nil
+}
+
+// failed settles a message that did not get off. Id 0 is one that was never registered.
+func (p *publisher) failed(b *batch, index int, id uint64, err error) {
+	p.mu.Lock()
+	if f, ok := p.pending[id]; ok {
+		delete(p.pending, id)
+		p.bytes -= f.size
+	} else if id != 0 {
+		p.mu.Unlock() // settled by breakAll
+		return
+	}
+	finished := b.settle(index, err)
+	p.mu.Unlock()
+	if finished {
+		b.done(b.errs)
+	}
+}
+
+// settle notes a message's fate and says whether it was the batch's last.
+func (b *batch) settle(index int, err error) bool {
+	if err != nil {
+		if b.errs == nil {
+			b.errs = make([]error, b.size)
+		}
+		b.errs[index] = err
+	}
+	b.left--
+	return b.left == 0
+}
+
+// acknowledged hears the server.
+func (p *publisher) acknowledged(m *nats.Msg) {
+	id, err := strconv.ParseUint(m.Subject[len(p.prefix):], 36, 64)
+	if err != nil {
+		return // not a subject of ours
+	}
+	fate := parseAck(m)
+	p.mu.Lock()
+	f, ok := p.pending[id]
+	if !ok {
+		p.mu.Unlock()
+		return
+	}
+	delete(p.pending, id)
+	p.bytes -= f.size
+	finished := f.batch.settle(f.index, fate)
+	if p.waiting > 0 {
+		p.room.Broadcast()
+	}
+	p.mu.Unlock()
+	if finished {
+		f.batch.done(f.batch.errs)
+	}
+}
+
+// breakAll fails what is on its way and everything after.
+func (p *publisher) breakAll(cause error) {
+	p.mu.Lock()
+	p.broken = cause
+	var done []*batch
+	for _, f := range p.pending {
+		if f.batch.settle(f.index, cause) {
+			done = append(done, f.batch)
+		}
+	}
+	p.pending = map[uint64]flight{}
+	p.bytes = 0
+	p.room.Broadcast()
+	p.mu.Unlock()
+	for _, b := range done {
+		b.done(b.errs)
+	}
+}
+
+// Codes of the server's errors that say that a message with the subject is there already.
+const (
+	codeStoreFailed       = 10077 // with the text of the store's error
+	codeWrongLastSequence = 10071
+	codeWrongLastConstant = 10164
+	textSubjectTaken      = "maximum messages per subject exceeded"
+)
+
+var errTaken = fault.New(fault.Exists, "flow: the subject has a message already")
+
+// parseAck returns what a stream's answer to a publication means.
+func parseAck(m *nats.Msg) error {
+	if status := m.Header.Get("Status"); status != "" {
+		return fault.New(fault.Unavailable, "flow: no stream answers (status %s)", status)
+	}
+	if !bytes.Contains(m.Data, []byte(`"error"`)) {
+		return nil
+	}
+	var answer struct {
+		Error *struct {
+			Code        int    `json:"err_code"`
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return fmt.Errorf("flow: acknowledgement: %w", err)
+	}
+	switch e := answer.Error; {
+	case e == nil:
+		return nil
+	case e.Code == codeWrongLastSequence, e.Code == codeWrongLastConstant, e.Code == codeStoreFailed && e.Description == textSubjectTaken:
+		return errTaken
+	default:
+		return fault.New(fault.Unavailable, "flow: %s", e.Description)
+	}
+}
