@@ -158,6 +158,7 @@ check-go: bin/golangci-lint
 check-python: .venv/.tools .venv/.sdk
 	@$(STEP) ruff 'ruff' .venv/bin/ruff check sdk-python examples e2e bench tools
 	@$(STEP) ruff-format 'ruff format' .venv/bin/ruff format --check sdk-python examples e2e bench tools
+	@$(STEP) pyright-sdk 'pyright sdk-python' .venv/bin/pyright --pythonpath .venv/bin/python --project sdk-python
 	@$(STEP) pyright 'pyright' .venv/bin/pyright --pythonpath .venv/bin/python
 
 .PHONY: check-proto

@@ -1,0 +1,1 @@
+"""End-to-end tests: a real skerryd, the installed `skerry` command, real sandboxes."""

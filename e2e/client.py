@@ -1,0 +1,89 @@
+"""A program that runs against a daemon while the test looks at what it prints."""
+
+import contextlib
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Generator, Sequence
+
+from e2e.daemon import ROOT, SKERRY, Daemon
+
+
+class Client:
+    """A running `skerry` command or script. Its lines come as they are printed."""
+
+    def __init__(self, process: subprocess.Popen[str], daemon: Daemon) -> None:
+        self.process = process
+        self._daemon = daemon
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self.seen: list[str] = []
+        self._reader = threading.Thread(target=self._read, name="client output", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def until(self, text: str, *, times: int = 1, seconds: float = 120) -> str:
+        """The line that holds a text for the n-th time from here on. Raises AssertionError when the program ends or is late."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"no line with {text!r} within {seconds} s{self._context()}") from None
+            if line is None:
+                raise AssertionError(f"the program ended without a line with {text!r}{self._context()}")
+            self.seen.append(line)
+            if text in line:
+                times -= 1
+                if times == 0:
+                    return line
+
+    def finish(self, seconds: float = 300) -> list[str]:
+        """Every line it printed. Raises AssertionError unless it ends by itself with exit code 0."""
+        code = self.end(seconds)
+        assert code == 0, f"exit code {code}{self._context()}"
+        return self.seen
+
+    def end(self, seconds: float = 300) -> int:
+        """The exit code, once it has ended by itself."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the program still runs after {seconds} s{self._context()}") from None
+        while (line := self._lines.get(timeout=10)) is not None:
+            self.seen.append(line)
+        return code
+
+    def _context(self) -> str:
+        shown = "\n".join(self.seen[-40:])
+        return f"\n--- its output\n{shown}\n--- skerryd\n{self._daemon.log()}"
+
+
+@contextlib.contextmanager
+def client(daemon: Daemon, argv: Sequence[str], env: dict[str, str] | None = None) -> Generator[Client]:
+    """A program with the daemon's HOME, standard error joined to its output; at the end it is interrupted, as by Ctrl-C."""
+    full = {**daemon.env, "PYTHONUNBUFFERED": "1", **(env or {})}
+    process = subprocess.Popen(argv, env=full, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        yield Client(process, daemon)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def run_app(name: str, *args: str) -> list[str]:
+    """The command line that runs one of e2e/apps; name may carry ::entrypoint."""
+    file, _, function = name.partition("::")
+    target = f"e2e/apps/{file}.py" + (f"::{function}" if function else "")
+    return [str(SKERRY), "run", target, *args]

@@ -1,0 +1,23 @@
+"""Images are built once, and a failed build says what failed."""
+
+import uuid
+
+from e2e.client import client, run_app
+from e2e.daemon import Daemon
+
+
+def test_two_clients_at_once_build_an_image_once(daemon: Daemon) -> None:
+    env = {"IMAGE_TAG": uuid.uuid4().hex}
+    with client(daemon, run_app("images"), env) as one, client(daemon, run_app("images"), env) as other:
+        stamps = {line for program in (one, other) for line in program.finish() if line.startswith("stamp ")}
+    assert len(stamps) == 1, stamps
+
+
+def test_failed_build_says_step_command_and_exit_code(daemon: Daemon) -> None:
+    done = daemon.skerry("run", "e2e/apps/broken_image.py", check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "exit 7" in output
+    assert "about to fail" in output
+    assert "exit code 7" in output or "exit code: 7" in output
+    assert "ImageBuildError" in output or "image build" in output.lower()
