@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from e2e.daemon import Daemon
-
 from bench import floors, machine
 from bench.importing import importing
 from bench.report import Figure, table, write
+from e2e.daemon import Daemon
 
 ROOT = machine.ROOT
 

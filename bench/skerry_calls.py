@@ -3,6 +3,7 @@
 import json
 
 import skerry
+
 from bench.timing import rate, repeat
 
 app = skerry.App("bench")

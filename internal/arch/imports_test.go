@@ -24,12 +24,16 @@ var reservations = []reserved{
 		"one place opens buckets and checks digests"},
 	{"github.com/moby/buildkit", []string{"imagebuilder/llb", "imagebuilder/solve"},
 		"a recipe is ours; BuildKit's types end where its graph is made and solved"},
-	{"github.com/vishvananda/netlink", []string{"worker/network"},
-		"host networking is made and taken down in one place, or it leaks"},
-	{"github.com/vishvananda/netns", []string{"worker/network"},
-		"a thread that changes its namespace must be locked and thrown away; one package knows how"},
-	{"github.com/google/nftables", []string{"worker/network"},
-		"egress rules are the isolation promise: one package to read"},
+	{"github.com/vishvananda", []string{
+		"worker/network",
+		// The build network's own bridge, and the namespace that BuildKit hands to its runtime: the builder runs without a worker too.
+		"imagebuilder/bridge", "imagebuilder/runtime",
+	}, "host networking is made and taken down in one place of a process, or it leaks"},
+	{"github.com/google/nftables", []string{
+		"worker/network",
+		// Builds have the egress rules of containers, on the builder's own bridge.
+		"imagebuilder/bridge",
+	}, "egress rules are the isolation promise: one package of a process to read"},
 	{module + "/internal/gen", []string{"*/rpc", "*link", "worker/runner", "worker/guest", "internal/guestinit", "internal/wire"},
 		"generated types end at the edge, so that a protocol can change without the nouns"},
 	{"connectrpc.com/connect", []string{
@@ -41,7 +45,7 @@ var reservations = []reserved{
 		// The two that run runsc.
 		"worker/gvisor", "imagebuilder/runtime",
 		// buildkitd is a child of the image builder.
-		"imagebuilder/buildkitd", "imagebuilder/server",
+		"imagebuilder/solve",
 		// mmdebstrap makes base images, mkfs.erofs and mount make file systems.
 		"imagebuilder/base", "imagebuilder/export", "worker/rootfs",
 		// PID 1 of a container starts the user's processes.
