@@ -1,0 +1,233 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+var _ call.Records = (*DB)(nil)
+
+// Accept implements call.Records.
+func (d *DB) Accept(ctx context.Context, batch []call.Accept) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		for i := range batch {
+			if err := acceptInputs(ctx, tx, &batch[i]); err != nil {
+				return fmt.Errorf("call %q: %w", batch[i].CallID, err)
+			}
+		}
+		return nil
+	})
+}
+
+func acceptInputs(ctx context.Context, tx *sql.Tx, a *call.Accept) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO calls (id, function_id, app_id, parent_input_id, created_at, num_inputs, num_finished, expired)
+		VALUES ($1, $2, $3, $4, $5, 0, 0, 0) ON CONFLICT (id) DO NOTHING`,
+		a.CallID, a.FunctionID, a.AppID, a.ParentInputID, millis(a.CreatedAt))
+	if err != nil {
+		return err
+	}
+	insert, err := tx.PrepareContext(ctx, `
+		INSERT INTO call_inputs (call_id, position, args) VALUES ($1, $2, $3) ON CONFLICT (call_id, position) DO NOTHING`)
+	if err != nil {
+		return err
+	}
+	defer insert.Close() //nolint:errcheck // the transaction's end closes it as well
+	var added int64
+	for i := range a.Inputs {
+		in := &a.Inputs[i]
+		res, err := insert.ExecContext(ctx, a.CallID, in.Key.Index, base64.StdEncoding.EncodeToString(in.Args.Append(nil)))
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		added += n
+	}
+	if added == 0 {
+		return nil
+	}
+	// A call that had ended goes on with its new inputs.
+	_, err = tx.ExecContext(ctx, `UPDATE calls SET num_inputs = num_inputs + $1, ended_at = NULL WHERE id = $2`, added, a.CallID)
+	return err
+}
+
+// Finish implements call.Records.
+func (d *DB) Finish(ctx context.Context, outputs []call.Output) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		update, err := tx.PrepareContext(ctx, `
+			UPDATE call_inputs SET output = $1, args = '' WHERE call_id = $2 AND position = $3 AND output IS NULL`)
+		if err != nil {
+			return fmt.Errorf("outputs: %w", err)
+		}
+		defer update.Close() //nolint:errcheck // the transaction's end closes it as well
+		finished := map[string]int64{}
+		for i := range outputs {
+			o := &outputs[i]
+			res, err := update.ExecContext(ctx, base64.StdEncoding.EncodeToString(o.Result.Append(nil)), o.Key.CallID, o.Key.Index)
+			if err != nil {
+				return fmt.Errorf("output %d of call %q: %w", o.Key.Index, o.Key.CallID, err)
+			}
+			n, err := res.RowsAffected()
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				finished[o.Key.CallID] += n
+			}
+		}
+		return countFinished(ctx, tx, finished, time.Now())
+	})
+}
+
+func countFinished(ctx context.Context, tx *sql.Tx, finished map[string]int64, now time.Time) error {
+	for id, n := range finished {
+		_, err := tx.ExecContext(ctx, `
+			UPDATE calls SET num_finished = num_finished + $1,
+				ended_at = CASE WHEN num_finished + $1 >= num_inputs THEN $2 ELSE NULL END
+			WHERE id = $3`, n, millis(now), id)
+		if err != nil {
+			return fmt.Errorf("call %q: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// Get implements call.Records.
+func (d *DB) Get(ctx context.Context, callID string) (call.State, error) {
+	s := call.State{CallID: callID}
+	var created int64
+	err := d.reader.QueryRowContext(ctx, `
+		SELECT function_id, app_id, created_at, num_inputs, num_finished, expired FROM calls WHERE id = $1`, callID).
+		Scan(&s.FunctionID, &s.AppID, &created, &s.NumInputs, &s.NumFinished, &s.Expired)
+	if errors.Is(err, sql.ErrNoRows) {
+		return call.State{}, fault.New(fault.NotFound, "call %q: there is none that was spawned under this id", callID)
+	}
+	if err != nil {
+		return call.State{}, fmt.Errorf("call %q: %w", callID, err)
+	}
+	s.CreatedAt = fromMillis(created)
+	return s, nil
+}
+
+// Outputs implements call.Records.
+func (d *DB) Outputs(ctx context.Context, callID string, from uint32, limit int) ([]call.Output, error) {
+	rows, err := d.reader.QueryContext(ctx, `
+		SELECT position, output FROM call_inputs
+		WHERE call_id = $1 AND position >= $2 AND output IS NOT NULL ORDER BY position LIMIT $3`, callID, from, limit)
+	if err != nil {
+		return nil, fmt.Errorf("outputs of call %q: %w", callID, err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells what went wrong
+	var list []call.Output
+	for rows.Next() {
+		o := call.Output{Key: payload.Key{CallID: callID}}
+		var encoded string
+		if err := rows.Scan(&o.Key.Index, &encoded); err != nil {
+			return nil, fmt.Errorf("outputs of call %q: %w", callID, err)
+		}
+		data, err := base64.StdEncoding.DecodeString(encoded)
+		if err == nil {
+			o.Result, err = payload.ParseResult(data)
+		}
+		if err != nil {
+			return nil, fault.New(fault.DataLoss, "output %d of call %q: %w", o.Key.Index, callID, err)
+		}
+		list = append(list, o)
+	}
+	return list, rows.Err()
+}
+
+// Pending implements call.Records.
+func (d *DB) Pending(ctx context.Context, callID string, after payload.Key, limit int) ([]call.Input, error) {
+	rows, err := d.reader.QueryContext(ctx, `
+		SELECT i.call_id, i.position, i.args, c.function_id
+		FROM call_inputs i JOIN calls c ON c.id = i.call_id
+		WHERE i.output IS NULL AND ($1 = '' OR i.call_id = $1) AND (i.call_id > $2 OR (i.call_id = $2 AND i.position > $3))
+		ORDER BY i.call_id, i.position LIMIT $4`, callID, after.CallID, afterIndex(after), limit)
+	if err != nil {
+		return nil, fmt.Errorf("pending inputs: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells what went wrong
+	var list []call.Input
+	for rows.Next() {
+		in := call.Input{Kind: call.Spawn}
+		var encoded string
+		if err := rows.Scan(&in.Key.CallID, &in.Key.Index, &encoded, &in.FunctionID); err != nil {
+			return nil, fmt.Errorf("pending inputs: %w", err)
+		}
+		args, err := parseArgs(encoded)
+		if err != nil {
+			return nil, fault.New(fault.DataLoss, "input %d of call %q: %w", in.Key.Index, in.Key.CallID, err)
+		}
+		in.Args = *args
+		list = append(list, in)
+	}
+	return list, rows.Err()
+}
+
+// afterIndex is the position to go on after; the zero key begins before position 0 of the first call.
+func afterIndex(k payload.Key) int64 {
+	if k.CallID == "" {
+		return -1
+	}
+	return int64(k.Index)
+}
+
+func parseArgs(encoded string) (*payload.Payload, error) {
+	data, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return nil, err
+	}
+	args, rest, err := payload.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) != 0 {
+		return nil, errors.New("bytes left over")
+	}
+	return args, nil
+}
+
+// PendingOfApp implements call.Records.
+func (d *DB) PendingOfApp(ctx context.Context, appID string) ([]string, error) {
+	rows, err := d.reader.QueryContext(ctx, `SELECT id FROM calls WHERE app_id = $1 AND ended_at IS NULL ORDER BY id`, appID)
+	if err != nil {
+		return nil, fmt.Errorf("pending calls of app %q: %w", appID, err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells what went wrong
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("pending calls of app %q: %w", appID, err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// Expire implements call.Records.
+func (d *DB) Expire(ctx context.Context, before time.Time) error {
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			DELETE FROM call_inputs WHERE call_id IN (SELECT id FROM calls WHERE ended_at < $1 AND expired = 0)`, millis(before))
+		if err != nil {
+			return fmt.Errorf("expire calls: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE calls SET expired = 1 WHERE ended_at < $1 AND expired = 0`, millis(before)); err != nil {
+			return fmt.Errorf("expire calls: %w", err)
+		}
+		return nil
+	})
+}
