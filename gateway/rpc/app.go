@@ -1,0 +1,157 @@
+package rpc
+
+import (
+	"context"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/internal/fault"
+	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+)
+
+// maxTags bounds an app's labels.
+const maxTags = 50
+
+type appService struct{ d Deps }
+
+func (s *appService) CreateApp(ctx context.Context, req *connect.Request[skerryv1.CreateAppRequest]) (*connect.Response[skerryv1.CreateAppResponse], error) {
+	m := req.Msg
+	if len(m.GetTags()) > maxTags {
+		return nil, fault.New(fault.Invalid, "app tags: %d, at most %d", len(m.GetTags()), maxTags)
+	}
+	a, err := s.d.Apps.Create(ctx, app.App{
+		Description: m.GetDescription(), State: app.State(clip(m.GetState())), Environment: m.GetEnvironment(), Tags: m.GetTags(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&skerryv1.CreateAppResponse{AppId: a.ID}), nil
+}
+
+// clip keeps an enum's number in a byte: what is out of range becomes 255, which no noun knows.
+func clip[E ~int32](e E) uint8 {
+	if e < 0 || e > 255 {
+		return 255
+	}
+	return uint8(e)
+}
+
+func (s *appService) LookupApp(ctx context.Context, req *connect.Request[skerryv1.LookupAppRequest]) (*connect.Response[skerryv1.LookupAppResponse], error) {
+	m := req.Msg
+	a, err := s.d.Apps.Lookup(ctx, m.GetEnvironment(), m.GetName(), m.GetCreateIfMissing(), deployment(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&skerryv1.LookupAppResponse{AppId: a.ID}), nil
+}
+
+func deployment(ctx context.Context) app.Deployment {
+	return app.Deployment{DeployedAt: time.Now(), DeployedBy: caller(ctx).Name}
+}
+
+func (s *appService) PublishApp(ctx context.Context, req *connect.Request[skerryv1.PublishAppRequest]) (*connect.Response[skerryv1.PublishAppResponse], error) {
+	m := req.Msg
+	p := app.Publication{AppID: m.GetAppId(), Name: m.GetName(), Environment: m.GetEnvironment(), Deployment: deployment(ctx)}
+	p.Deployment.Tag = m.GetTag()
+	commit, err := commitFromProto(m.GetCommit())
+	if err != nil {
+		return nil, err
+	}
+	p.Deployment.Commit = commit
+	for _, f := range m.GetFunctions() {
+		def, err := definitionFromProto(f)
+		if err != nil {
+			return nil, err
+		}
+		if v := def.ClientVersion; v != "" {
+			p.Deployment.ClientVersion = v
+		}
+		p.Functions = append(p.Functions, def)
+	}
+	done, err := s.d.Apps.Publish(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	res := &skerryv1.PublishAppResponse{AppId: done.App.ID, FunctionIds: functionIDs(done.Functions)}
+	if m.GetName() != "" {
+		res.Version = done.App.Version
+	}
+	return connect.NewResponse(res), nil
+}
+
+func functionIDs(list []*function.Function) map[string]string {
+	ids := make(map[string]string, len(list))
+	for _, f := range list {
+		ids[f.Definition.Name] = f.ID
+	}
+	return ids
+}
+
+func commitFromProto(m *skerryv1.CommitInfo) (*app.Commit, error) {
+	if m == nil {
+		return nil, nil //nolint:nilnil // a deployment from outside a repository has no commit
+	}
+	if len(m.GetCommitHash()) > 64 || len(m.GetBranch()) > 255 || len(m.GetAuthor()) > 200*4 {
+		return nil, fault.New(fault.Invalid, "commit: hash, branch or author is too long")
+	}
+	return &app.Commit{Hash: m.GetCommitHash(), Branch: m.GetBranch(), Dirty: m.GetDirty(), Author: m.GetAuthor()}, nil
+}
+
+func (s *appService) Heartbeat(ctx context.Context, req *connect.Request[skerryv1.HeartbeatRequest]) (*connect.Response[skerryv1.HeartbeatResponse], error) {
+	if err := s.d.Apps.Heartbeat(ctx, req.Msg.GetAppId()); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&skerryv1.HeartbeatResponse{}), nil
+}
+
+func (s *appService) StopApp(ctx context.Context, req *connect.Request[skerryv1.StopAppRequest]) (*connect.Response[skerryv1.StopAppResponse], error) {
+	m := req.Msg
+	stop, err := s.d.Apps.Stop(ctx, m.GetEnvironment(), m.GetApp(), app.StopReason(clip(m.GetReason())))
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&skerryv1.StopAppResponse{
+		AppId: stop.AppID, NumContainers: uint32(stop.Containers), AlreadyStopped: stop.AlreadyStopped,
+	}), nil
+}
+
+func (s *appService) ListApps(ctx context.Context, req *connect.Request[skerryv1.ListAppsRequest]) (*connect.Response[skerryv1.ListAppsResponse], error) {
+	apps, err := s.d.Apps.List(ctx, req.Msg.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
+	res := &skerryv1.ListAppsResponse{}
+	for _, a := range apps {
+		info := &skerryv1.AppInfo{
+			AppId: a.ID, Description: a.Title(), State: skerryv1.AppState(a.State),
+			NumContainers: uint32(s.d.Work.CountByApp(a.ID).Containers), CreatedAt: timestamppb.New(a.CreatedAt),
+		}
+		if !a.StoppedAt.IsZero() {
+			info.StoppedAt = timestamppb.New(a.StoppedAt)
+		}
+		res.Apps = append(res.Apps, info)
+	}
+	return connect.NewResponse(res), nil
+}
+
+func (s *appService) GetAppHistory(ctx context.Context, req *connect.Request[skerryv1.GetAppHistoryRequest]) (*connect.Response[skerryv1.GetAppHistoryResponse], error) {
+	list, err := s.d.Apps.History(ctx, req.Msg.GetEnvironment(), req.Msg.GetApp())
+	if err != nil {
+		return nil, err
+	}
+	res := &skerryv1.GetAppHistoryResponse{}
+	for _, p := range list {
+		m := &skerryv1.Deployment{
+			Version: p.Version, DeployedAt: timestamppb.New(p.DeployedAt), ClientVersion: p.ClientVersion, DeployedBy: p.DeployedBy, Tag: p.Tag,
+		}
+		if c := p.Commit; c != nil {
+			m.Commit = &skerryv1.CommitInfo{CommitHash: c.Hash, Branch: c.Branch, Dirty: c.Dirty, Author: c.Author}
+		}
+		res.Deployments = append(res.Deployments, m)
+	}
+	return connect.NewResponse(res), nil
+}

@@ -1,0 +1,43 @@
+package rpc
+
+import (
+	"context"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/skerry-dev/skerry/gateway/identity"
+	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+	"github.com/skerry-dev/skerry/internal/ident"
+)
+
+type tokenService struct{ d Deps }
+
+func (s *tokenService) GetTokenInfo(ctx context.Context, _ *connect.Request[skerryv1.GetTokenInfoRequest]) (*connect.Response[skerryv1.GetTokenInfoResponse], error) {
+	t := caller(ctx)
+	return connect.NewResponse(&skerryv1.GetTokenInfoResponse{
+		TokenId: t.ID, Name: t.Name, CreatedAt: timestamppb.New(t.CreatedAt), ServerVersion: s.d.Version,
+	}), nil
+}
+
+func (s *tokenService) CreateToken(ctx context.Context, req *connect.Request[skerryv1.CreateTokenRequest]) (*connect.Response[skerryv1.CreateTokenResponse], error) {
+	c, err := s.d.Tokens.Create(ctx, req.Msg.GetName(), identity.Admin)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&skerryv1.CreateTokenResponse{TokenId: c.ID, TokenSecret: c.Secret}), nil
+}
+
+type secretService struct{ d Deps }
+
+func (s *secretService) CreateSecret(ctx context.Context, req *connect.Request[skerryv1.CreateSecretRequest]) (*connect.Response[skerryv1.CreateSecretResponse], error) {
+	m := req.Msg
+	if err := ident.Check(ident.App, m.GetAppId()); err != nil {
+		return nil, err
+	}
+	id, err := s.d.Secrets.Create(ctx, m.GetAppId(), m.GetVariables())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&skerryv1.CreateSecretResponse{SecretId: id}), nil
+}
