@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 )
@@ -87,14 +87,25 @@ func (p *process) write(ctx context.Context, data []byte, eof bool) error {
 }
 
 // resize sets the terminal's size. Errors: fault.Precondition without one.
-func (p *process) resize(size *pty.Winsize) error {
+func (p *process) resize(size *unix.Winsize) error {
 	if p.tty == nil {
 		return fault.New(fault.Precondition, "process %q: has no terminal", p.id)
 	}
-	if err := pty.Setsize(p.tty, size); err != nil {
+	if err := setSize(p.tty, size); err != nil {
 		return fault.New(fault.Precondition, "process %q: resize its terminal: %w", p.id, err)
 	}
 	return nil
+}
+
+// setSize is pty.Setsize, but safe while another goroutine closes the terminal.
+func setSize(tty *os.File, size *unix.Winsize) error {
+	raw, err := tty.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) { set = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, size) }) //nolint:gosec // descriptors are small
+	return errors.Join(err, set)
 }
 
 // reader moves what a process writes from a pipe or terminal into a ring.

@@ -5,7 +5,7 @@ import (
 	"syscall"
 
 	"connectrpc.com/connect"
-	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	guestv1 "github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1"
@@ -151,10 +151,10 @@ func (s *service) ResizeTerminal(
 }
 
 // winsize checks a terminal's size.
-func winsize(m *guestv1.Terminal) (*pty.Winsize, error) {
+func winsize(m *guestv1.Terminal) (*unix.Winsize, error) {
 	const most = 1 << 12
 	if m.GetRows() < 1 || m.GetRows() > most || m.GetCols() < 1 || m.GetCols() > most {
 		return nil, fault.New(fault.Invalid, "terminal of %d rows and %d columns: want 1 to %d of each", m.GetRows(), m.GetCols(), most)
 	}
-	return &pty.Winsize{Rows: uint16(m.GetRows()), Cols: uint16(m.GetCols())}, nil //nolint:gosec // checked above
+	return &unix.Winsize{Row: uint16(m.GetRows()), Col: uint16(m.GetCols())}, nil //nolint:gosec // checked above
 }

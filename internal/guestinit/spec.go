@@ -21,7 +21,7 @@ type spec struct {
 	env         map[string]string
 	workdir     string
 	makeWorkdir bool
-	terminal    *pty.Winsize
+	terminal    *unix.Winsize
 	stdin       bool
 }
 
@@ -164,7 +164,7 @@ func (s *spec) openTerminal(p *process, io *stdio, undo, child *lifecycle.Cleanu
 	}
 	undo.Add(func() { _ = ours.Close() })
 	child.Add(func() { _ = theirs.Close() })
-	if err := pty.Setsize(ours, s.terminal); err != nil {
+	if err := setSize(ours, s.terminal); err != nil {
 		return err
 	}
 	fd := int(theirs.Fd()) //nolint:gosec // file descriptors are small
