@@ -19,6 +19,7 @@ type Spec struct {
 	Serialized               *payload.Payload
 	AppFunctionIDs           map[string]string // the app's functions by name
 
+	ImageID      string      // "im-..."
 	Image        payload.Ref // EROFS file
 	ImageEnv     map[string]string
 	ImageWorkdir string
@@ -162,6 +163,7 @@ type Network interface {
 type Rootfs interface {
 	// Image returns the path of an image's EROFS file, fetching it first if need be. The path stays valid until release is called.
 	Image(ctx context.Context, image payload.Ref) (path string, release func(), err error)
-	// Tree returns the path of a tree of files, read-only, fetching what is missing. A tree that is one file is the file's path.
-	Tree(ctx context.Context, treeDigest string) (path string, release func(), err error)
+	// Mounts returns where trees of files are on this host, read-only, fetching what is missing. Mounts that overlap are merged into one
+	// tree, in which a later mount wins, so that no target is below another. The paths stay valid until release is called.
+	Mounts(ctx context.Context, mounts []Mount) (binds []Bind, release func(), err error)
 }

@@ -1,0 +1,194 @@
+// Package cgroup finds, reads and removes the control groups of one instance's sandboxes, in version 1 and 2 hierarchies. Their limits
+// are set by the sandbox runtime, which makes them; this package knows where they are and clears away what is left.
+package cgroup
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Root is where control groups are mounted.
+const Root = "/sys/fs/cgroup"
+
+// Subtree is the part of the hierarchies below one name, with a group per container. It is safe for concurrent use.
+type Subtree struct {
+	name string
+	v2   bool
+	// roots are the folders of Name in every hierarchy.
+	roots []string
+}
+
+// Open finds the hierarchies. Name is one path element, such as "skerry_1a2b3c"; nothing is made yet.
+func Open(name string) (*Subtree, error) {
+	s := &Subtree{name: name}
+	if _, err := os.Stat(filepath.Join(Root, "cgroup.controllers")); err == nil {
+		s.v2 = true
+		s.roots = []string{filepath.Join(Root, name)}
+		return s, nil
+	}
+	entries, err := os.ReadDir(Root)
+	if err != nil {
+		return nil, fmt.Errorf("cgroup: %w; mount the cgroup file systems", err)
+	}
+	memory := false
+	for _, e := range entries {
+		if e.Type()&fs.ModeSymlink != 0 || !e.IsDir() {
+			continue
+		}
+		memory = memory || e.Name() == "memory"
+		s.roots = append(s.roots, filepath.Join(Root, e.Name(), name))
+	}
+	if !memory {
+		return nil, fmt.Errorf("cgroup: no memory controller below %s; limits could not be held", Root)
+	}
+	return s, nil
+}
+
+// Path returns the group of a container as an OCI spec names it.
+func (s *Subtree) Path(id string) string { return "/" + s.name + "/" + id }
+
+// OOMKills returns how many processes of the container's group the kernel has killed for its memory limit. A group that is gone counts
+// as none.
+func (s *Subtree) OOMKills(id string) (uint64, error) {
+	path := filepath.Join(Root, "memory", s.name, id, "memory.oom_control")
+	if s.v2 {
+		path = filepath.Join(Root, s.name, id, "memory.events")
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cgroup %q: %w", id, err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if n, ok := strings.CutPrefix(lines.Text(), "oom_kill "); ok {
+			return strconv.ParseUint(n, 10, 64)
+		}
+	}
+	return 0, lines.Err()
+}
+
+// Remove kills what still runs in the container's groups and removes them. Groups that are not there are no error.
+func (s *Subtree) Remove(ctx context.Context, id string) error {
+	var errs []error
+	for _, root := range s.roots {
+		path := filepath.Join(root, id)
+		errs = append(errs, killAll(ctx, path), remove(path))
+	}
+	return errors.Join(errs...)
+}
+
+// Reap kills what runs in the subtree's groups and removes them, except those of the containers in keep.
+func (s *Subtree) Reap(ctx context.Context, keep map[string]bool) error {
+	var errs []error
+	for _, root := range s.roots {
+		groups, err := os.ReadDir(root)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		for _, g := range groups {
+			if !g.IsDir() || keep[g.Name()] {
+				continue
+			}
+			path := filepath.Join(root, g.Name())
+			errs = append(errs, killAll(ctx, path), remove(path))
+		}
+		if len(keep) == 0 {
+			errs = append(errs, remove(root))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// killAll kills all processes of a group and waits until they have ended.
+func killAll(ctx context.Context, group string) error {
+	for {
+		data, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cgroup: %w", err)
+		}
+		pids := strings.Fields(string(data))
+		if len(pids) == 0 {
+			return nil
+		}
+		for _, p := range pids {
+			pid, err := strconv.Atoi(p)
+			if err != nil {
+				return fmt.Errorf("cgroup %s: %w", group, err)
+			}
+			if err := kill(ctx, pid); err != nil {
+				return fmt.Errorf("cgroup %s: %w", group, err)
+			}
+		}
+	}
+}
+
+// kill ends one process and waits for that.
+func kill(ctx context.Context, pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("process %d: %w", pid, err)
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("process %d: %w", pid, err)
+	}
+	wait := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // descriptors are small
+	for {
+		limit := 10 * time.Second
+		if end, ok := ctx.Deadline(); ok {
+			limit = max(0, time.Until(end))
+		}
+		n, err := unix.Poll(wait, int(limit.Milliseconds()))
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return fmt.Errorf("process %d: %w", pid, err)
+		case n == 0:
+			return fmt.Errorf("process %d does not end after SIGKILL: %w", pid, context.DeadlineExceeded)
+		}
+		return nil
+	}
+}
+
+// remove removes a group that is there, with the groups below it.
+func remove(path string) error {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cgroup: %w", err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := remove(filepath.Join(path, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("cgroup %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,418 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// How long the end of one thing waits for that of another, which is normally there within a millisecond.
+const (
+	// outputGrace is for what a dead runner has written: outputs in its socket, lines in its pipes. A process that it left behind may
+	// hold either open.
+	outputGrace = time.Second
+	// deathGrace is for the rest of a container of which a part has gone.
+	deathGrace = 2 * time.Second
+	// dialGrace is for a connection that a dead runner had asked for.
+	dialGrace = 50 * time.Millisecond
+)
+
+// live starts the container and waits for what ends it.
+func (l *life) live(ctx context.Context) Exit {
+	if err := l.prepareUnlessStopped(ctx); err != nil {
+		return l.finish(Exit{Reason: NotStarted, Message: err.Error()}, nil)
+	}
+	// The container's goroutines end with it, not with ctx: first it is killed and what it still says is heard.
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	l.boot(run)
+	startup := time.NewTimer(l.spec.StartupTimeout)
+	defer startup.Stop()
+	for {
+		var gone <-chan struct{}
+		if l.sandbox != nil {
+			gone = l.sandbox.Done()
+		}
+		var slow <-chan time.Time
+		if !l.ready {
+			slow = startup.C
+		}
+		select {
+		case n := <-l.notes:
+			if end := l.hear(n); end != nil {
+				return end()
+			}
+		case <-gone:
+			return l.sandboxGone()
+		case <-slow:
+			return l.tooSlow()
+		case <-l.stop:
+			return l.kill(Exit{Reason: Stopped, Message: "it was told to stop"})
+		case <-l.drained:
+			return l.retire()
+		case <-ctx.Done():
+			return l.kill(Exit{Reason: Stopped, Message: "the worker stopped it: " + context.Cause(ctx).Error()})
+		}
+	}
+}
+
+// prepareUnlessStopped is prepare, ended early by a stop.
+func (l *life) prepareUnlessStopped(ctx context.Context) error {
+	prepare, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	prepared := make(chan error, 1)
+	go func() { prepared <- l.prepare(prepare) }()
+	select {
+	case err := <-prepared:
+		return err
+	case <-l.stop:
+		cancel(errors.New("it was told to stop"))
+		return <-prepared
+	}
+}
+
+// hear takes a note; it returns the container's end if that is what it means.
+func (l *life) hear(n note) func() Exit {
+	switch n.kind {
+	case noteSandbox:
+		l.sandbox = n.sandbox
+		if n.err != nil {
+			return func() Exit { return l.finish(Exit{Reason: NotStarted, Message: n.err.Error()}, nil) }
+		}
+	case noteProcess:
+		if n.err != nil {
+			return func() Exit { return l.noProcess(n.err) }
+		}
+		l.processUp = true
+	case noteReady:
+		l.ready = true
+		l.emit.Lock()
+		l.events.Ready(l.times())
+		l.emit.Unlock()
+	case noteStartFailed:
+		return func() Exit {
+			l.drain(l.processOver, outputGrace) // it ends by itself, and writes out what it has buffered
+			return l.kill(Exit{Reason: StartFailed, Message: n.remote.Message, Error: &n.remote})
+		}
+	case noteOverran:
+		return func() Exit {
+			return l.kill(Exit{Reason: TimedOut, Message: fmt.Sprintf("an input ran longer than its timeout of %s", l.spec.Timeout)})
+		}
+	case noteProcessEnd:
+		return func() Exit { return l.processEnded(n.end, n.err) }
+	case noteSession:
+		return func() Exit { return l.sessionEnded(n.err) }
+	case noteConnected:
+	}
+	return nil
+}
+
+// times closes the phases of a start that has succeeded.
+func (l *life) times() []Phase {
+	m := &l.marks
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append(l.phases,
+		Phase{"sandbox", m.dialled.Sub(m.sandbox)},
+		Phase{"init", m.processUp.Sub(m.dialled)},
+		Phase{"import", time.Since(m.processUp)})
+}
+
+// noProcess ends a container whose runner could not be started.
+func (l *life) noProcess(err error) Exit {
+	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Invalid) {
+		return l.kill(startFailure("the function's process could not be started: " + err.Error() +
+			"; the image needs python3 in its PATH and a usable working directory"))
+	}
+	if gone := l.awaitSandbox(); gone {
+		return l.sandboxGone()
+	}
+	return l.kill(Exit{Reason: NotStarted, Message: "the container's init does not answer: " + err.Error()})
+}
+
+func startFailure(message string) Exit {
+	return Exit{Reason: StartFailed, Message: message, Error: &payload.RemoteError{Message: message}}
+}
+
+// tooSlow ends a container that was not ready in time.
+func (l *life) tooSlow() Exit {
+	if !l.processUp {
+		return l.kill(Exit{Reason: NotStarted, Message: fmt.Sprintf("the sandbox was not up within %s", l.spec.StartupTimeout)})
+	}
+	return l.kill(startFailure(fmt.Sprintf("the container was not ready within its startup timeout of %s: importing the function's module"+
+		" had not ended; raise startup_timeout or timeout", l.spec.StartupTimeout)))
+}
+
+// sandboxGone ends a container whose sandbox has ended with no report from init.
+func (l *life) sandboxGone() Exit {
+	l.hearLast()
+	kills, err := l.sandbox.OOMKills()
+	if err != nil {
+		l.failed = append(l.failed, err)
+	}
+	if kills > 0 {
+		return l.outOfMemory()
+	}
+	message := "the sandbox ended without a report"
+	if crash := l.sandbox.Crash(); crash != "" {
+		message += ": " + crash
+	}
+	if !l.ready {
+		return l.finish(Exit{Reason: NotStarted, Message: message}, nil)
+	}
+	return l.finish(Exit{Reason: Lost, Message: message}, nil)
+}
+
+func (l *life) outOfMemory() Exit {
+	message := "container ran out of memory"
+	if l.spec.MemoryLimitMiB > 0 {
+		message += fmt.Sprintf(": limit %d MiB", l.spec.MemoryLimitMiB)
+	}
+	if !l.ready {
+		return l.finish(startFailure(message+", while the function's module was imported; raise the function's memory"), nil)
+	}
+	result := payload.Failed(payload.OutOfMemory, message+"; raise the function's memory")
+	return l.finish(Exit{Reason: OutOfMemory, Message: message}, &result)
+}
+
+// processEnded ends a container whose runner's process has ended, or whose link to init broke.
+func (l *life) processEnded(end ProcessEnd, err error) Exit {
+	if err != nil {
+		if l.awaitSandbox() {
+			return l.sandboxGone()
+		}
+		return l.finish(Exit{Reason: Lost, Message: "the container's init does not answer: " + err.Error()}, nil)
+	}
+	if n, ok := l.hearLast(); ok {
+		return l.finish(Exit{Reason: StartFailed, Message: n.remote.Message, Error: &n.remote}, nil)
+	}
+	// The kernel may have picked a process of the container instead of the sandbox itself.
+	if kills, err := l.oomKills(); err == nil && kills > 0 && end.Signal == syscall.SIGKILL {
+		return l.outOfMemory()
+	}
+	message := describe(end)
+	if !l.ready {
+		return l.finish(startFailure(message+" while its module was imported"), nil)
+	}
+	result := payload.Failed(payload.Failure, message)
+	return l.finish(Exit{Reason: RunnerExited, Message: message}, &result)
+}
+
+// hearLast takes what a dead runner had written: outputs that are still in its socket, lines that are still in its pipes.
+func (l *life) hearLast() (failure note, ok bool) {
+	l.mu.Lock()
+	connected := l.runner != nil
+	l.mu.Unlock()
+	if !connected {
+		// It may have dialled without our having noticed. An error would mean that it is closed, which is the same end.
+		_ = l.runnerL.SetDeadline(time.Now().Add(dialGrace))
+	}
+	failure, ok = l.drain(l.sessionOver, outputGrace)
+	if l.processUp {
+		l.drain(l.logsOver, outputGrace)
+	}
+	return failure, ok
+}
+
+func (l *life) oomKills() (uint64, error) {
+	if l.sandbox == nil {
+		return 0, nil
+	}
+	return l.sandbox.OOMKills()
+}
+
+// describe says how the function's process ended, for its caller.
+func describe(end ProcessEnd) string {
+	if end.Signal == 0 && end.ExitCode == 0 {
+		return "the function's process exited with code 0 (sys.exit in a thread, or os._exit)"
+	}
+	if end.Signal == 0 {
+		return fmt.Sprintf("the function's process exited with code %d (os._exit, or a crash in native code)", end.ExitCode)
+	}
+	names := map[syscall.Signal]string{
+		syscall.SIGSEGV: "segmentation fault", syscall.SIGABRT: "aborted", syscall.SIGKILL: "killed", syscall.SIGBUS: "bus error",
+		syscall.SIGFPE: "arithmetic error", syscall.SIGILL: "illegal instruction", syscall.SIGTERM: "terminated",
+		syscall.SIGINT: "interrupted", syscall.SIGXCPU: "CPU time limit", syscall.SIGXFSZ: "file size limit",
+	}
+	name, ok := names[end.Signal]
+	if !ok {
+		name = end.Signal.String()
+	}
+	return fmt.Sprintf("the function's process died of signal %d (%s)", int(end.Signal), name)
+}
+
+// sessionEnded ends a container whose runner no longer speaks. Mostly the process is ending and says in a moment why.
+func (l *life) sessionEnded(err error) Exit {
+	timer := time.NewTimer(deathGrace)
+	defer timer.Stop()
+	var gone <-chan struct{}
+	if l.sandbox != nil {
+		gone = l.sandbox.Done()
+	}
+	for {
+		select {
+		case n := <-l.notes:
+			switch n.kind {
+			case noteProcessEnd:
+				return l.processEnded(n.end, n.err)
+			case noteStartFailed, noteOverran, noteSandbox:
+				if end := l.hear(n); end != nil {
+					return end()
+				}
+			default:
+			}
+		case <-gone:
+			return l.sandboxGone()
+		case <-l.stop:
+			return l.kill(Exit{Reason: Stopped, Message: "it was told to stop"})
+		case <-timer.C:
+			message := "the function's process closed its connection to the worker"
+			if err != nil {
+				message += ": " + err.Error()
+			}
+			if !l.ready {
+				return l.kill(startFailure(message))
+			}
+			result := payload.Failed(payload.Failure, message)
+			return l.killWith(Exit{Reason: RunnerExited, Message: message}, &result)
+		}
+	}
+}
+
+// retire ends a container that has nothing more to do: the runner is told so by the end of its connection, and may clean up.
+func (l *life) retire() Exit {
+	l.cancelSession()
+	if l.processUp {
+		l.drain(l.processOver, l.host.cfg.StopGrace)
+	}
+	return l.kill(Exit{Reason: Stopped, Message: "it was told to stop"})
+}
+
+// drain goes on hearing notes until a part has ended. It returns a start failure that it heard.
+func (l *life) drain(part <-chan struct{}, limit time.Duration) (failure note, ok bool) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		select {
+		case n := <-l.notes:
+			switch n.kind {
+			case noteStartFailed:
+				failure, ok = n, true
+			case noteReady, noteSandbox:
+				l.hear(n)
+			default:
+			}
+		case <-part:
+			return failure, ok
+		case <-timer.C:
+			return failure, ok
+		}
+	}
+}
+
+// awaitSandbox waits a moment for the sandbox to end; false if it lives, or never was.
+func (l *life) awaitSandbox() bool {
+	timer := time.NewTimer(deathGrace)
+	defer timer.Stop()
+	for {
+		var gone <-chan struct{}
+		if l.sandbox != nil {
+			gone = l.sandbox.Done()
+		}
+		select {
+		case n := <-l.notes:
+			if n.kind == noteSandbox {
+				l.hear(n)
+				if n.err != nil {
+					return false
+				}
+			}
+		case <-gone:
+			return true
+		case <-timer.C:
+			return false
+		}
+	}
+}
+
+func (l *life) kill(exit Exit) Exit { return l.killWith(exit, nil) }
+
+// killWith kills the runner with all it started, which lets its last output be read, and then ends the container.
+func (l *life) killWith(exit Exit, running *payload.Result) Exit {
+	if l.processUp {
+		c, cancel := context.WithTimeout(context.Background(), outputGrace)
+		defer cancel()
+		if err := l.signal(c, syscall.SIGKILL, true); err == nil {
+			l.drain(l.logsOver, outputGrace)
+		}
+	}
+	return l.finish(exit, running)
+}
+
+// finish ends everything and settles the inputs: those that run get the result, or are lost if it is nil; the rest is given back.
+func (l *life) finish(exit Exit, running *payload.Result) Exit {
+	close(l.over)
+	l.mu.Lock()
+	l.ended = true
+	guest := l.guest
+	l.mu.Unlock()
+	if l.group != nil {
+		l.tearDown(guest)
+	}
+	l.mu.Lock()
+	runner, early := l.runner, l.early
+	l.early = nil
+	l.mu.Unlock()
+	var returned []payload.Key
+	for _, in := range early {
+		returned = append(returned, in.Key)
+	}
+	if runner != nil {
+		lost := runner.Running()
+		returned = append(returned, runner.TakeQueued()...)
+		if running != nil {
+			outputs := make([]Output, len(lost))
+			for i, k := range lost {
+				outputs[i] = Output{Key: k, Result: *running}
+			}
+			l.outputs(outputs)
+		} else {
+			exit.Lost = lost
+		}
+	}
+	l.returned(returned)
+	if !l.logging {
+		l.host.cfg.Logs.EOF(l.spec.ID)
+	}
+	return exit
+}
+
+// tearDown kills the sandbox and ends the container's goroutines.
+func (l *life) tearDown(guest Guest) {
+	c, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	if l.sandbox != nil {
+		if err := l.sandbox.Kill(); err != nil {
+			l.failed = append(l.failed, err)
+		}
+	}
+	if guest != nil {
+		_ = guest.Close() // the other end has just been killed
+	}
+	if err := l.group.Stop(); err != nil {
+		l.failed = append(l.failed, err)
+	}
+	for _, sandbox := range []Sandbox{l.sandbox, l.late} {
+		if sandbox == nil {
+			continue
+		}
+		if err := sandbox.Delete(c); err != nil {
+			l.failed = append(l.failed, err)
+		}
+	}
+}

@@ -1,0 +1,258 @@
+// Package gvisor runs sandboxes with gVisor's runsc: one per container, an EROFS image as its root and a file as its writable layer.
+package gvisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/worker/cgroup"
+	"github.com/skerry-dev/skerry/worker/container"
+)
+
+// DeleteTimeout bounds how long a dead sandbox may take to be cleared away.
+const DeleteTimeout = 20 * time.Second
+
+// Config says how to run runsc. All fields are needed.
+type Config struct {
+	Runsc    string          // path of the binary
+	StateDir string          // runsc's --root; belongs to this instance alone
+	Cgroups  *cgroup.Subtree // where sandboxes are put
+}
+
+// Runtime starts sandboxes. It is safe for concurrent use.
+type Runtime struct{ cfg Config }
+
+var _ container.Sandboxes = (*Runtime)(nil)
+
+// New checks the configuration and makes the state folder.
+func New(cfg Config) (*Runtime, error) {
+	info, err := os.Stat(cfg.Runsc)
+	if err != nil {
+		return nil, fmt.Errorf("runsc: %w; run make build or set SKERRY_RUNSC", err)
+	}
+	if info.IsDir() || info.Mode()&0o111 == 0 {
+		return nil, fmt.Errorf("runsc: %s is not a program", cfg.Runsc)
+	}
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("runsc: %w", err)
+	}
+	return &Runtime{cfg: cfg}, nil
+}
+
+// Start boots a sandbox and returns when its PID 1 has been started. Nothing is left behind when it fails or ctx ends.
+func (r *Runtime) Start(ctx context.Context, p container.SandboxParams) (container.Sandbox, error) {
+	if err := writeBundle(p, r.cfg.Cgroups.Path(p.ID)); err != nil {
+		return nil, fmt.Errorf("sandbox %q: %w", p.ID, err)
+	}
+	undo := lifecycle.NewCleanup()
+	defer undo.Run()
+	undo.Add(func() {
+		c, cancel := lifecycle.Detach(ctx, DeleteTimeout)
+		defer cancel()
+		_ = r.remove(c, p.ID) // the start's own error says more
+	})
+	pidFile := filepath.Join(p.Dir, "sandbox.pid")
+	if err := r.run(ctx, p, pidFile); err != nil {
+		return nil, fmt.Errorf("sandbox %q: %w", p.ID, err)
+	}
+	s, err := r.open(p, pidFile)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox %q: %w", p.ID, err)
+	}
+	undo.Release()
+	return s, nil
+}
+
+func (r *Runtime) run(ctx context.Context, p container.SandboxParams, pidFile string) error {
+	logs := filepath.Join(p.Dir, "runsc.log")
+	cmd := r.command(ctx,
+		// The log gets fatal errors only, for without --debug there is nothing else.
+		"--log="+logs, "--log-format=json", "--panic-log="+panicLog(p.Dir), "--overlay2=root:dir="+p.DiskDir,
+		"run", "--detach", "--bundle", p.Dir, "--pid-file", pidFile, p.ID)
+	// The sandbox keeps runsc's standard streams for as long as it lives, so they are /dev/null: a pipe would tie it to this process.
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("runsc run: %w: %s", err, fatalLines(logs))
+	}
+	return nil
+}
+
+func (r *Runtime) open(p container.SandboxParams, pidFile string) (*Sandbox, error) {
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		return nil, fmt.Errorf("runsc: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("runsc: pid file: %w", err)
+	}
+	s := &Sandbox{runtime: r, id: p.ID, dir: p.Dir, pid: pid, done: make(chan struct{})}
+	if s.process, err = watch(pid, s.done); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (r *Runtime) command(ctx context.Context, args ...string) *exec.Cmd {
+	flags := []string{
+		"--root=" + r.cfg.StateDir, "--platform=systrap", "--network=sandbox", "--host-uds=open",
+		// Bound trees are immutable, and sockets are made before the sandbox: no need to ask the host again at every look.
+		"--file-access-mounts=exclusive",
+	}
+	cmd := exec.CommandContext(ctx, r.cfg.Runsc, append(flags, args...)...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	return cmd
+}
+
+// remove clears away all that runsc keeps of a sandbox, killing it if it lives. A sandbox that is not there is no error.
+func (r *Runtime) remove(ctx context.Context, id string) error {
+	out, err := r.command(ctx, "delete", "--force", id).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("runsc delete: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return r.cfg.Cgroups.Remove(ctx, id)
+}
+
+// List returns the ids of all sandboxes that this instance has started and not deleted, also those of an earlier process.
+func (r *Runtime) List(ctx context.Context) ([]string, error) {
+	out, err := r.command(ctx, "list", "--quiet").Output()
+	if err != nil {
+		return nil, fmt.Errorf("runsc list: %w", err)
+	}
+	return strings.Fields(string(out)), nil
+}
+
+// Reap kills and deletes all sandboxes that an earlier process of this instance left, except those in keep.
+func (r *Runtime) Reap(ctx context.Context, keep map[string]bool) error {
+	ids, err := r.List(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range ids {
+		if !keep[id] {
+			errs = append(errs, r.remove(ctx, id))
+		}
+	}
+	// A runsc that was killed half way leaves processes that have no state file yet; they are in our cgroups.
+	errs = append(errs, r.cfg.Cgroups.Reap(ctx, keep))
+	if len(keep) == 0 {
+		errs = append(errs, r.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Close gives back what sandboxes share. All of them have been deleted.
+func (r *Runtime) Close() error {
+	// runsc keeps one empty network namespace for all gofers, bound to a file.
+	path := filepath.Join(r.cfg.StateDir, "null-netns")
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unmount %s: %w", path, err)
+	}
+	if err := os.RemoveAll(r.cfg.StateDir); err != nil {
+		return fmt.Errorf("runsc state: %w", err)
+	}
+	return os.MkdirAll(r.cfg.StateDir, 0o700)
+}
+
+// Sandbox is a booted sandbox.
+type Sandbox struct {
+	runtime *Runtime
+	id, dir string
+	pid     int
+	process *os.File // its pidfd
+	done    chan struct{}
+	deleted sync.Once
+	err     error
+}
+
+// PID returns the sandbox's process on the host.
+func (s *Sandbox) PID() int { return s.pid }
+
+// Done is closed when the sandbox's process has ended.
+func (s *Sandbox) Done() <-chan struct{} { return s.done }
+
+// Kill ends the sandbox and all in it at once; Done follows.
+func (s *Sandbox) Kill() error {
+	select {
+	case <-s.done:
+		return nil
+	default:
+	}
+	if err := signal(s.process); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("sandbox %q: kill: %w", s.id, err)
+	}
+	return nil
+}
+
+// Delete kills the sandbox, waits for its end and removes its state and cgroups. It works once; later calls return the first result.
+func (s *Sandbox) Delete(ctx context.Context) error {
+	s.deleted.Do(func() { s.err = s.delete(ctx) })
+	return s.err
+}
+
+func (s *Sandbox) delete(ctx context.Context) error {
+	if err := s.Kill(); err != nil {
+		return err
+	}
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		return fmt.Errorf("sandbox %q: process %d does not end: %w", s.id, s.pid, context.Cause(ctx))
+	}
+	if err := s.runtime.remove(ctx, s.id); err != nil {
+		return fmt.Errorf("sandbox %q: %w", s.id, err)
+	}
+	return nil
+}
+
+// OOMKills returns how often the kernel killed a process of the sandbox for its memory limit. Only before Delete.
+func (s *Sandbox) OOMKills() (uint64, error) { return s.runtime.cfg.Cgroups.OOMKills(s.id) }
+
+// Crash returns what the sentry wrote when it crashed, or "".
+func (s *Sandbox) Crash() string { return fatalLines(panicLog(s.dir)) }
+
+func panicLog(dir string) string { return filepath.Join(dir, "panic.log") }
+
+// maxDiagnosis bounds what of a log ends up in an error.
+const maxDiagnosis = 2000
+
+// fatalLines returns the messages of a log of runsc, or its beginning if it is plain text.
+func fatalLines(path string) string {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	if err != nil {
+		return err.Error()
+	}
+	var messages []string
+	for line := range strings.Lines(string(data)) {
+		var entry struct {
+			Message string `json:"msg"`
+		}
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Message != "" {
+			messages = append(messages, entry.Message)
+		}
+	}
+	text := strings.Join(messages, "; ")
+	if text == "" {
+		text = strings.TrimSpace(string(data))
+	}
+	return text[:min(len(text), maxDiagnosis)]
+}

@@ -1,0 +1,132 @@
+package gvisor
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/skerry-dev/skerry/worker/container"
+)
+
+// Limits of every sandbox, whatever was asked for.
+const (
+	// MaxProcesses bounds host tasks of one sandbox. The sentry and its stubs need some tens; processes of the container are inside.
+	MaxProcesses = 8192
+	// MaxFiles is RLIMIT_NOFILE inside.
+	MaxFiles = 65536
+	// MemoryOverheadMiB is added to a memory limit for the sentry itself, so that user code gets what it asked for.
+	MemoryOverheadMiB = 32
+	// cpuPeriod is the period of CPU quotas, in microseconds.
+	cpuPeriod = 100_000
+)
+
+// capabilities of PID 1 and all it starts: what package managers and servers need inside, without CAP_NET_RAW, CAP_MKNOD, CAP_SYS_ADMIN.
+var capabilities = []string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE",
+	"CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
+}
+
+// searchPath is init's own; processes get theirs with their start.
+const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// writeBundle makes the OCI bundle of a sandbox in p.Dir.
+func writeBundle(p container.SandboxParams, cgroupPath string) error {
+	// The sentry mounts the EROFS file itself; the folder only has to exist.
+	root := filepath.Join(p.Dir, "rootfs")
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return fmt.Errorf("bundle: %w", err)
+	}
+	data, err := json.Marshal(buildSpec(p, cgroupPath))
+	if err != nil {
+		return fmt.Errorf("bundle: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(p.Dir, "config.json"), data, 0o600); err != nil {
+		return fmt.Errorf("bundle: %w", err)
+	}
+	return nil
+}
+
+func buildSpec(p container.SandboxParams, cgroupPath string) *specs.Spec {
+	return &specs.Spec{
+		Version:  specs.Version,
+		Hostname: p.Hostname,
+		Root:     &specs.Root{Path: "rootfs"},
+		Process: &specs.Process{
+			Args:            p.Argv,
+			Env:             []string{searchPath},
+			Cwd:             "/",
+			NoNewPrivileges: true,
+			Capabilities: &specs.LinuxCapabilities{
+				Bounding: capabilities, Effective: capabilities, Permitted: capabilities,
+			},
+			Rlimits: []specs.POSIXRlimit{
+				{Type: "RLIMIT_NOFILE", Hard: MaxFiles, Soft: MaxFiles},
+				{Type: "RLIMIT_CORE"},
+			},
+		},
+		Mounts: mounts(p.Binds),
+		Linux: &specs.Linux{
+			Namespaces:  namespaces(p.NetnsPath),
+			CgroupsPath: cgroupPath,
+			Resources:   resources(p),
+		},
+		Annotations: map[string]string{
+			"dev.gvisor.spec.rootfs.source":  p.Image,
+			"dev.gvisor.spec.rootfs.type":    "erofs",
+			"dev.gvisor.spec.rootfs.overlay": "dir=" + p.DiskDir,
+			"dev.gvisor.spec.rootfs.options": "size=" + strconv.FormatUint(uint64(p.DiskMiB)<<20, 10),
+		},
+	}
+}
+
+func mounts(binds []container.Bind) []specs.Mount {
+	m := []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc"},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		// The sentry puts a tmpfs over an empty /tmp unless the spec mounts something there, and skips a type that it does not know.
+		// Without this, files in /tmp would be memory of the container instead of its disk.
+		{Destination: "/tmp", Type: "none-so-tmp-stays-on-disk", Source: "none"},
+	}
+	for _, b := range binds {
+		mode := "ro"
+		if b.Writable {
+			mode = "rw"
+		}
+		m = append(m, specs.Mount{
+			Destination: b.Target, Type: "bind", Source: b.Source, Options: []string{"bind", "nosuid", "nodev", mode},
+		})
+	}
+	return m
+}
+
+func namespaces(netns string) []specs.LinuxNamespace {
+	return []specs.LinuxNamespace{
+		{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
+		{Type: specs.NetworkNamespace, Path: netns},
+	}
+}
+
+func resources(p container.SandboxParams) *specs.LinuxResources {
+	pids := int64(MaxProcesses)
+	r := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}, CPU: &specs.LinuxCPU{}}
+	if p.CPUMilli > 0 {
+		// 1024 shares are one core; the kernel's least is 2.
+		shares := max(2, uint64(p.CPUMilli)*1024/1000)
+		r.CPU.Shares = &shares
+	}
+	if p.CPULimitMilli > 0 {
+		// Below a hundredth of a core nothing moves on.
+		quota, period := max(1000, int64(p.CPULimitMilli)*cpuPeriod/1000), uint64(cpuPeriod)
+		r.CPU.Quota, r.CPU.Period = &quota, &period
+	}
+	if p.MemoryLimitMiB > 0 {
+		limit := int64(p.MemoryLimitMiB+MemoryOverheadMiB) << 20
+		r.Memory = &specs.LinuxMemory{Limit: &limit}
+	}
+	return r
+}

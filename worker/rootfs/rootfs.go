@@ -1,0 +1,195 @@
+// Package rootfs provides the files of images and mounts on a worker: straight from a blob store on the same host, or fetched once into
+// a cache of bounded size. Everything is found by content and verified.
+package rootfs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/worker/container"
+)
+
+// Defaults of a Config.
+const (
+	// DefaultCacheBytes is how much the cache holds before the least recently used of what no container uses goes.
+	DefaultCacheBytes = 50 << 30
+	// fetches is how many files of one tree are fetched at a time.
+	fetches = 16
+)
+
+// File is one file of a tree.
+type File struct {
+	Path string // relative; "." where the tree is one file
+	Blob payload.Ref
+	Mode os.FileMode // permission bits
+}
+
+// Source is where files come from.
+type Source interface {
+	// Open streams a blob. Errors: fault.NotFound, fault.Unavailable.
+	Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, error)
+	// Tree lists the files of a tree. Errors: fault.NotFound, fault.Unavailable.
+	Tree(ctx context.Context, digest string) ([]File, error)
+}
+
+// Local is a blob store whose files are on this host.
+type Local interface {
+	// LocalPath returns the file of a blob, if it is there.
+	LocalPath(digest string) (string, bool)
+}
+
+// Config says where files are kept and come from.
+type Config struct {
+	Dir        string // the cache's folder; belongs to this store alone
+	Source     Source
+	Local      Local  // or nil
+	CacheBytes uint64 // default DefaultCacheBytes
+}
+
+// Store provides files. It is safe for concurrent use.
+type Store struct {
+	source Source
+	local  Local
+	blobs  *cache
+	trees  *cache
+}
+
+var _ container.Rootfs = (*Store)(nil)
+
+// Open returns a store over what its folder holds.
+func Open(cfg Config) (*Store, error) {
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = DefaultCacheBytes
+	}
+	blobs, err := openCache(filepath.Join(cfg.Dir, "blobs"), cfg.CacheBytes)
+	if err != nil {
+		return nil, fmt.Errorf("image cache: %w", err)
+	}
+	trees, err := openCache(filepath.Join(cfg.Dir, "trees"), cfg.CacheBytes)
+	if err != nil {
+		return nil, fmt.Errorf("mount cache: %w", err)
+	}
+	return &Store{source: cfg.Source, local: cfg.Local, blobs: blobs, trees: trees}, nil
+}
+
+// Image returns the path of an image's EROFS file.
+func (s *Store) Image(ctx context.Context, image payload.Ref) (path string, release func(), err error) {
+	path, release, err = s.blob(ctx, image)
+	if err != nil {
+		return "", nil, fmt.Errorf("image %s: %w", image.Digest, err)
+	}
+	return path, release, nil
+}
+
+// blob returns a file with the blob's bytes, which the caller must not change.
+func (s *Store) blob(ctx context.Context, ref payload.Ref) (path string, release func(), err error) {
+	if err := ident.CheckDigest(ref.Digest); err != nil {
+		return "", nil, err
+	}
+	if s.local != nil {
+		if path, ok := s.local.LocalPath(ref.Digest); ok {
+			return path, func() {}, nil
+		}
+	}
+	return s.blobs.get(ctx, key(ref.Digest), func(tmp string) (uint64, error) {
+		return ref.Size, s.fetch(ctx, ref, tmp)
+	})
+}
+
+// fetch writes a blob to a file and verifies it.
+func (s *Store) fetch(ctx context.Context, ref payload.Ref, path string) (err error) {
+	r, err := s.source.Open(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer r.Close()                                                       //nolint:errcheck // a reader
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444) //nolint:gosec // read by every user of a container
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	hash := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, hash), r)
+	if err != nil {
+		return err
+	}
+	if got := "sha256:" + hex.EncodeToString(hash.Sum(nil)); got != ref.Digest || uint64(n) != ref.Size { //nolint:gosec // n >= 0
+		return fault.New(fault.DataLoss, "blob %s of %d bytes: %d bytes with digest %s came", ref.Digest, ref.Size, n, got)
+	}
+	return nil
+}
+
+// tree returns a file or folder with a tree's content.
+func (s *Store) tree(ctx context.Context, digest string) (path string, release func(), err error) {
+	if err := ident.CheckDigest(digest); err != nil {
+		return "", nil, err
+	}
+	return s.trees.get(ctx, key(digest), func(tmp string) (uint64, error) {
+		files, err := s.source.Tree(ctx, digest)
+		if err != nil {
+			return 0, err
+		}
+		return s.build(ctx, files, tmp)
+	})
+}
+
+// build makes a tree at root.
+func (s *Store) build(ctx context.Context, files []File, root string) (size uint64, err error) {
+	if len(files) == 1 && files[0].Path == "." {
+		return files[0].Blob.Size, s.place(ctx, files[0], root)
+	}
+	if err := os.Mkdir(root, 0o755); err != nil { //nolint:gosec // read by every user of a container
+		return 0, err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(fetches)
+	for _, f := range files {
+		if f.Path == "." || !filepath.IsLocal(f.Path) {
+			return 0, errors.Join(fault.New(fault.Invalid, "file %q: path leaves its tree", f.Path), g.Wait())
+		}
+		size += f.Blob.Size
+		g.Go(func() error {
+			target := filepath.Join(root, f.Path)
+			if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // as above
+				return err
+			}
+			return s.place(gctx, f, target)
+		})
+	}
+	return size, g.Wait()
+}
+
+// place puts one file of a tree at its place. It is a copy: the blob's own file keeps its mode, and lives as long as its cache wants.
+func (s *Store) place(ctx context.Context, f File, target string) (err error) {
+	path, release, err := s.blob(ctx, f.Blob)
+	if err != nil {
+		return fmt.Errorf("file %q: %w", f.Path, err)
+	}
+	defer release()
+	from, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("file %q: %w", f.Path, err)
+	}
+	defer from.Close() //nolint:errcheck // read only
+	// Readable by every user of the container, executable by those that may on the client.
+	to, err := os.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444|f.Mode&0o111)
+	if err != nil {
+		return fmt.Errorf("file %q: %w", f.Path, err)
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
+}
+
+// key is the name of a digest in a cache.
+func key(digest string) string { return digest[len("sha256:"):] }
