@@ -1,0 +1,93 @@
+package buildlink
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/skerry-dev/skerry/gateway/image"
+	"github.com/skerry-dev/skerry/gateway/mount"
+	"github.com/skerry-dev/skerry/internal/fault"
+	buildv1 "github.com/skerry-dev/skerry/internal/gen/skerry/build/v1"
+	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+	"github.com/skerry-dev/skerry/internal/wire"
+)
+
+// PythonSeries implements image.Builder.
+func (h *Hub) PythonSeries(ctx context.Context) ([]string, string, error) {
+	b, release, err := h.acquire(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer release()
+	res, err := b.client.ListPythonSeries(ctx, connect.NewRequest(&buildv1.ListPythonSeriesRequest{}))
+	if err != nil {
+		return nil, "", fault.FromConnect(err)
+	}
+	return res.Msg.GetSeries(), res.Msg.GetHint(), nil
+}
+
+// Build implements image.Builder.
+func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) (im *image.Image, failure *image.Failure, err error) {
+	req := &buildv1.BuildRequest{ImageId: job.ImageID, Recipe: &skerryv1.Recipe{}, NoCache: job.NoCache}
+	if err := proto.Unmarshal(job.Recipe, req.GetRecipe()); err != nil {
+		return nil, nil, fault.New(fault.Invalid, "recipe of image %q: %w", job.ImageID, err)
+	}
+	for _, t := range job.Trees {
+		req.Trees = append(req.Trees, treeToProto(t))
+	}
+	b, release, err := h.acquire(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer release()
+	stream, err := b.client.Build(ctx, connect.NewRequest(req))
+	if err != nil {
+		return nil, nil, fault.FromConnect(err)
+	}
+	defer func() { err = errors.Join(err, fault.FromConnect(stream.Close())) }()
+	for stream.Receive() {
+		switch e := stream.Msg().GetEvent().(type) {
+		case *buildv1.BuildResponse_Step:
+			emit(stepFromProto(e.Step))
+		case *buildv1.BuildResponse_Log:
+			emit(image.Event{Log: &image.Log{Step: e.Log.GetStep(), Lines: e.Log.GetLines()}})
+		case *buildv1.BuildResponse_Built:
+			ref, err := wire.AnyRefFromProto(e.Built.GetErofs())
+			if err != nil {
+				return nil, nil, err
+			}
+			return &image.Image{EROFS: ref, Env: e.Built.GetEnv(), Workdir: e.Built.GetWorkdir()}, nil, nil
+		case *buildv1.BuildResponse_Failed:
+			return nil, failureFromProto(e.Failed), nil
+		}
+	}
+	if err := stream.Err(); err != nil {
+		return nil, nil, fault.FromConnect(err)
+	}
+	return nil, nil, fault.New(fault.Unavailable, "the builder ended the build without an outcome")
+}
+
+func treeToProto(t *mount.Tree) *buildv1.Tree {
+	m := &buildv1.Tree{TreeDigest: t.Digest, Files: make([]*buildv1.TreeFile, 0, len(t.Files))}
+	for _, f := range t.Files {
+		m.Files = append(m.Files, &buildv1.TreeFile{Path: f.Path, Blob: wire.RefToProto(f.Blob), Mode: f.Mode})
+	}
+	return m
+}
+
+func stepFromProto(m *skerryv1.BuildStep) image.Event {
+	return image.Event{Step: &image.Step{
+		Number: m.GetNumber(), Total: m.GetTotal(), Name: m.GetName(), State: image.StepState(m.GetState()),
+		Elapsed: time.Duration(m.GetElapsedMs()) * time.Millisecond,
+	}}
+}
+
+func failureFromProto(m *skerryv1.BuildFailed) *image.Failure {
+	return &image.Failure{
+		Step: m.GetStep(), Command: m.GetCommand(), ExitCode: m.GetExitCode(), LastLines: m.GetLastLines(), Message: m.GetMessage(),
+	}
+}
