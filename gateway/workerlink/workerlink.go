@@ -4,32 +4,156 @@ package workerlink
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
+	"time"
 
 	"connectrpc.com/connect"
 
+	"github.com/skerry-dev/skerry/gateway/fleet"
+	"github.com/skerry-dev/skerry/gateway/placement"
 	"github.com/skerry-dev/skerry/gateway/task"
+	"github.com/skerry-dev/skerry/internal/fault"
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
+	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/link"
 )
 
 // Path is where workers ask for a link.
 const Path = "/skerry.worker.v1/link"
 
-// Hub keeps the links. It is the http.Handler of Path, behind the authentication of workers.
-type Hub struct{}
+// DescribeTimeout is how long a worker may take to say what it is.
+const DescribeTimeout = 10 * time.Second
+
+// Hub keeps the links. It is the http.Handler of Path, behind the authentication of workers. Safe for concurrent use.
+type Hub struct {
+	scheduler *task.Scheduler
+	log       *slog.Logger
+
+	mu     sync.Mutex
+	closed bool
+	links  map[string]*worker // by worker id
+	wg     sync.WaitGroup     // one for each link
+}
 
 // New returns a Hub that joins workers to the scheduler.
-func New(s *task.Scheduler, log *slog.Logger) *Hub { return &Hub{} }
+func New(s *task.Scheduler, log *slog.Logger) *Hub {
+	return &Hub{scheduler: s, log: log, links: map[string]*worker{}}
+}
 
 // ServeHTTP takes the connection over and returns when the link has ended.
-func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn, err := link.Upgrade(w, r)
+	if err != nil {
+		h.log.Warn("worker link refused", "remote", r.RemoteAddr, "error", err)
+		return
+	}
+	client, err := link.NewClient(conn)
+	if err != nil {
+		h.log.Warn("worker link failed", "remote", r.RemoteAddr, "error", err)
+		return
+	}
+	if err := h.serve(r.Context(), client); err != nil {
+		h.log.Warn("worker link ended", "remote", r.RemoteAddr, "error", err)
+	}
+}
+
+// serve holds one link from Describe to its end.
+func (h *Hub) serve(ctx context.Context, client *link.Client) error {
+	defer client.Close() //nolint:errcheck // a second close of a connection that ended says nothing new
+	// What goes over a link is small or compressed already: gzip would only cost time.
+	plain := connect.WithAcceptCompression("gzip", nil, nil)
+	w := newWorker(ctx, workerv1connect.NewWorkerServiceClient(client.HTTPClient(), link.BaseURL, plain), h.log)
+	info, err := w.describe(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.enter(info.ID, w, client); err != nil {
+		return err
+	}
+	defer h.wg.Done()
+	leave, err := h.scheduler.Join(info, w)
+	if err != nil {
+		h.forget(info.ID)
+		return err
+	}
+	h.log.Info("worker joined", "worker", info.ID, "host", info.Hostname)
+	<-client.Done()
+	h.forget(info.ID)
+	w.end(fault.New(fault.Unavailable, "worker %q: link lost", info.ID))
+	leave()
+	h.log.Info("worker left", "worker", info.ID, "host", info.Hostname)
+	return nil
+}
+
+// enter adds a link, which wg then counts. It refuses a second one of a worker, and all once the Hub is closed.
+func (h *Hub) enter(id string, w *worker, client *link.Client) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return fault.New(fault.Unavailable, "worker %q: the gateway is stopping", id)
+	}
+	if h.links[id] != nil {
+		return fault.New(fault.Exists, "worker %q: is connected already; stop the other skerryd of its data folder", id)
+	}
+	w.client = client
+	h.links[id] = w
+	h.wg.Add(1)
+	return nil
+}
+
+func (h *Hub) forget(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.links, id)
+}
 
 // Close ends all links and waits for them.
-func (h *Hub) Close() error { return nil }
+func (h *Hub) Close() error {
+	h.mu.Lock()
+	h.closed = true
+	var err error
+	for _, w := range h.links {
+		err = errors.Join(err, w.client.Close())
+	}
+	h.mu.Unlock()
+	h.wg.Wait()
+	return err
+}
 
 // ExecStream is a command in a container.
 type ExecStream = connect.BidiStreamForClient[workerv1.ExecRequest, workerv1.ExecResponse]
 
 // Exec opens a stream for a command on a worker, or returns a fault.NotFound if the worker is gone.
-func (h *Hub) Exec(ctx context.Context, workerID string) (*ExecStream, error) { return nil, nil }
+func (h *Hub) Exec(ctx context.Context, workerID string) (*ExecStream, error) {
+	h.mu.Lock()
+	w := h.links[workerID]
+	h.mu.Unlock()
+	if w == nil {
+		return nil, fault.New(fault.NotFound, "worker %q: is not connected", workerID)
+	}
+	return w.rpc.Exec(ctx), nil
+}
+
+// describe asks a worker what it is and checks the answer: a worker is trusted with containers, not with the gateway.
+func (w *worker) describe(ctx context.Context) (fleet.Worker, error) {
+	ctx, cancel := context.WithTimeout(ctx, DescribeTimeout)
+	defer cancel()
+	answer, err := w.rpc.Describe(ctx, connect.NewRequest(&workerv1.DescribeRequest{}))
+	if err != nil {
+		return fleet.Worker{}, fmt.Errorf("describe: %w", fault.FromConnect(err))
+	}
+	res := answer.Msg
+	if err := ident.Check(ident.Worker, res.GetWorkerId()); err != nil {
+		return fleet.Worker{}, err
+	}
+	return fleet.Worker{
+		ID: res.GetWorkerId(), Hostname: res.GetHostname(), Version: res.GetVersion(),
+		Capacity: placement.Needs{CPUMilli: res.GetCpuMilli(), MemoryMiB: res.GetMemoryMib()},
+		Labels:   res.GetLabels(),
+	}, nil
+}
