@@ -32,6 +32,7 @@ const DescribeTimeout = 10 * time.Second
 // Hub keeps the links. It is the http.Handler of Path, behind the authentication of workers. Safe for concurrent use.
 type Hub struct {
 	scheduler *task.Scheduler
+	outputs   Outputs
 	log       *slog.Logger
 
 	mu     sync.Mutex
@@ -41,8 +42,8 @@ type Hub struct {
 }
 
 // New returns a Hub that joins workers to the scheduler.
-func New(s *task.Scheduler, log *slog.Logger) *Hub {
-	return &Hub{scheduler: s, log: log, links: map[string]*worker{}}
+func New(s *task.Scheduler, outputs Outputs, log *slog.Logger) *Hub {
+	return &Hub{scheduler: s, outputs: outputs, log: log, links: map[string]*worker{}}
 }
 
 // ServeHTTP takes the connection over and returns when the link has ended.
@@ -76,7 +77,7 @@ func (h *Hub) serve(ctx context.Context, client *link.Client) error {
 		return err
 	}
 	defer h.wg.Done()
-	leave, err := h.scheduler.Join(info, w)
+	leave, err := h.scheduler.Join(info, &observed{w, h.outputs})
 	if err != nil {
 		h.forget(info.ID)
 		return err
