@@ -21,9 +21,7 @@ def main(args: list[str]) -> int:
     return run.returncode
 
 
-def handle(
-    event: dict[str, str], counts: collections.Counter[str], output: dict[tuple[str, str], list[str]]
-) -> None:
+def handle(event: dict[str, str], counts: collections.Counter[str], output: dict[tuple[str, str], list[str]]) -> None:
     """Keep what a test prints until its end, and print it only when it failed."""
     package, test, action = event.get("Package", event.get("ImportPath", "")), event.get("Test", ""), event["Action"]
     if action in ("output", "build-output"):
