@@ -1,13 +1,17 @@
 // Package runner is the host's end of the runner protocol (docs/runner-protocol.md): it feeds inputs to the language runner inside one
-// container and takes their outcomes.
+// container and takes their outcomes. The runner is user code as far as the host is concerned: nothing it says is trusted.
 package runner
 
 import (
 	"context"
+	"errors"
 	"net"
+	"sync"
 	"time"
 
+	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
@@ -17,6 +21,8 @@ const (
 	DefaultCancelGrace = time.Second
 	// DefaultReturnAfter is how long an input waits behind a running one before it is given back.
 	DefaultReturnAfter = 20 * time.Millisecond
+	// DefaultStopGrace is how long an idle runner may take to end in good order.
+	DefaultStopGrace = time.Second
 )
 
 // Config says what the runner is to load and how inputs are run.
@@ -28,35 +34,189 @@ type Config struct {
 	Module, Qualname         string
 	Serialized               *payload.Payload // the pickled function, or nil to import Module
 
-	// Timeout bounds how long one input runs; 0 means no limit.
+	// Timeout bounds how long one input runs, from the moment it is handed to the runner; 0 means no limit.
 	Timeout time.Duration
-	// Signal signals the runner's process, so that a cancelled input is interrupted. Called from Run's goroutines.
+	// Signal signals the runner's process, so that a cancelled input is interrupted.
 	Signal func(sig int) error
-	// CancelGrace and ReturnAfter default to the constants above.
-	CancelGrace, ReturnAfter time.Duration
+	// CancelGrace, ReturnAfter and StopGrace default to the constants above.
+	CancelGrace, ReturnAfter, StopGrace time.Duration
 }
 
-// Session speaks with one runner. Its methods but Run are safe for concurrent use and do not block.
-type Session struct{}
+// Session speaks with one runner, which works on one input at a time; the others wait here, in order.
+//
+// An input that was submitted ends in exactly one way: by an output, by being given back (Returned), by TakeQueued, or, when Run has
+// returned, by being listed in Running. Outputs are Success or Failure as the runner says; Cancelled for one that Cancel named;
+// TimedOut when it ran longer than Config.Timeout. After a TimedOut output, and after a Cancelled one whose input didn't end within
+// CancelGrace, Overran is called: the runner is stuck in user code, and the container is to be killed.
+//
+// Its methods but Run are safe for concurrent use and neither block nor call events; events come from Run alone.
+type Session struct {
+	cfg    Config
+	conn   net.Conn
+	blobs  container.Blobs
+	events container.RunnerEvents
+
+	mu      sync.Mutex
+	ready   bool
+	queue   []queued
+	running *running
+	pending []func()  // events to deliver, in order
+	returns timerOnce // gives back what waits too long
+	limits  timerOnce // ends what runs too long
+
+	feed   chan struct{} // there may be something to hand over
+	notify chan struct{} // there may be something pending
+
+	writeMu sync.Mutex // held while an input is handed over and while a frame is written
+	out     []byte     // guarded by writeMu
+	eventMu sync.Mutex // held while an event is delivered
+}
+
+type queued struct {
+	container.Input
+	at time.Time
+}
+
+// running is the input that the runner has.
+type running struct {
+	key       payload.Key
+	at        time.Time
+	written   bool      // all of it has been written
+	cancelled time.Time // zero unless it was
+	told      bool      // the runner has been told that it was cancelled
+	dead      bool      // its output has been given; the runner's own is ignored
+}
 
 var _ container.Runner = (*Session)(nil)
 
 // New returns a session on a connection that a runner dialled. It does nothing before Run; Run closes conn.
 func New(conn net.Conn, cfg Config, blobs container.Blobs, events container.RunnerEvents) *Session {
-	return &Session{}
+	for d, def := range map[*time.Duration]time.Duration{
+		&cfg.CancelGrace: DefaultCancelGrace, &cfg.ReturnAfter: DefaultReturnAfter, &cfg.StopGrace: DefaultStopGrace,
+	} {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	return &Session{
+		cfg: cfg, conn: conn, blobs: blobs, events: events,
+		feed: make(chan struct{}, 1), notify: make(chan struct{}, 1),
+	}
 }
 
-// Submit queues inputs.
-func (s *Session) Submit(inputs []container.Input) {}
+// Run speaks with the runner until ctx or the connection ends. When ctx ends and nothing runs, the runner is told to stop and given
+// Config.StopGrace to end. It returns nil when the runner closed the connection between two frames, fault.Invalid when it broke the
+// protocol, and otherwise the failure of the connection or of the blob store; those are not user code's doing. Pending events have been
+// delivered when it returns.
+func (s *Session) Run(ctx context.Context) error {
+	defer s.disarm()
+	stopped := make(chan struct{})
+	unstop := context.AfterFunc(ctx, func() { defer close(stopped); s.stop() })
+	g := lifecycle.NewGroup(ctx)
+	g.Go("feed", func(ctx context.Context) error {
+		err := s.feedLoop(ctx)
+		if err != nil {
+			_ = s.conn.Close() // so that reading ends as well
+		}
+		return err
+	})
+	g.Go("notify", s.notifyLoop)
+	g.Go("read", func(ctx context.Context) error {
+		err := s.readLoop(ctx)
+		_ = s.conn.Close() // so that writing ends as well
+		if err == nil {
+			err = errClosed
+		}
+		return err
+	})
+	err := g.Wait()
+	if !unstop() {
+		<-stopped
+	}
+	s.deliver()
+	if errors.Is(err, errClosed) {
+		return nil
+	}
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	return err
+}
 
-// Cancel cancels queued and running inputs.
-func (s *Session) Cancel(keys []payload.Key) {}
+// errClosed ends Run's goroutines when the runner has closed the connection in good order.
+var errClosed = errors.New("closed by the runner")
 
-// TakeQueued removes and returns inputs that have not begun.
-func (s *Session) TakeQueued() []payload.Key { return nil }
+// stop ends the connection when Run's context has ended.
+func (s *Session) stop() {
+	s.mu.Lock()
+	idle := s.running == nil
+	s.mu.Unlock()
+	if !idle || !s.writeMu.TryLock() {
+		_ = s.conn.Close() // user code would not notice anyway
+		return
+	}
+	defer s.writeMu.Unlock()
+	deadline := time.Now().Add(s.cfg.StopGrace)
+	s.out = wire.AppendFrame(s.out[:0], wire.Frame{Kind: wire.Stop, Meta: []byte("{}")})
+	if s.conn.SetDeadline(deadline) != nil {
+		return
+	}
+	if _, err := s.conn.Write(s.out); err != nil {
+		_ = s.conn.Close()
+	}
+}
 
-// Running returns the inputs that have begun and have no output.
-func (s *Session) Running() []payload.Key { return nil }
+// feedLoop starts the runner, and hands inputs over whenever reading an output doesn't do so itself.
+func (s *Session) feedLoop(ctx context.Context) error {
+	if err := s.sendStart(ctx); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.feed:
+			if err := s.handOver(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
 
-// Run speaks with the runner until ctx or the connection ends.
-func (s *Session) Run(ctx context.Context) error { return ctx.Err() }
+// notifyLoop delivers events that timers and callers of Cancel left, so that neither waits for the receiver nor calls it with a lock
+// of its own held.
+func (s *Session) notifyLoop(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.notify:
+			s.deliver()
+		}
+	}
+}
+
+func (s *Session) deliver() {
+	s.eventMu.Lock()
+	defer s.eventMu.Unlock()
+	s.mu.Lock()
+	pending := s.pending
+	s.pending = nil
+	s.mu.Unlock()
+	for _, event := range pending {
+		event()
+	}
+}
+
+// post leaves an event for notifyLoop. The caller holds mu.
+func (s *Session) post(event func()) {
+	s.pending = append(s.pending, event)
+	s.kick(s.notify)
+}
+
+func (s *Session) kick(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // a kick is there already
+	}
+}
