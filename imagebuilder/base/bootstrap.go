@@ -1,0 +1,109 @@
+package base
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// packages are what every base has beyond the minimum.
+var packages = []string{"python3", "python3-pip", "python3-venv", "ca-certificates"}
+
+// revision changes with what makes a base, so that bases of an older one are made again.
+const revision = "1"
+
+// setup is run when all packages are there, with the root as $1: a python that pip may install into, and an apt that keeps no caches.
+const setup = `set -e
+ln -sf python3 "$1/usr/bin/python"
+rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED
+printf '%s\n' 'Dir::Cache::pkgcache "";' 'Dir::Cache::srcpkgcache "";' 'Acquire::Languages "none";' \
+  'APT::Keep-Downloaded-Packages "false";' > "$1/etc/apt/apt.conf.d/90skerry"
+rm -rf "$1"/var/log/* "$1"/var/cache/ldconfig/*
+echo build > "$1/etc/hostname"
+: > "$1/etc/resolv.conf"
+`
+
+// stopTimeout is how long mmdebstrap may take to end when it is given up.
+const stopTimeout = 10 * time.Second
+
+// bootstrap runs mmdebstrap and stores the tar that it writes.
+func (m maker) bootstrap(ctx context.Context, l layoutWriter) (layer descriptor, err error) {
+	m.progress("making the base from debian " + m.suite + ", once; this takes about a minute")
+	tmp, err := os.MkdirTemp(m.config.Dir, ".mmdebstrap-")
+	if err != nil {
+		return descriptor{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	cmd := exec.CommandContext(ctx, "mmdebstrap", m.args()...) //nolint:gosec // our own arguments
+	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=0", "TMPDIR="+tmp)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = stopTimeout
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return descriptor{}, err
+	}
+	messages, err := cmd.StderrPipe()
+	if err != nil {
+		return descriptor{}, err
+	}
+	if err := cmd.Start(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			err = fault.New(fault.Precondition, "mmdebstrap is not installed; run `apt-get install mmdebstrap`")
+		}
+		return descriptor{}, err
+	}
+	t := tail{progress: m.progress}
+	read := make(chan error, 1)
+	go func() { read <- t.read(messages) }()
+	layer, err = l.layer(out)
+	err = errors.Join(err, <-read)
+	if waitErr := cmd.Wait(); waitErr != nil {
+		return descriptor{}, fmt.Errorf("mmdebstrap: %w; its last lines: %s", waitErr, strings.Join(t.last, "; "))
+	}
+	return layer, err
+}
+
+func (m maker) args() []string {
+	c := m.config
+	args := []string{
+		"--variant=minbase", "--mode=root", "--format=tar", "--include=" + strings.Join(packages, ","),
+		`--aptopt=APT::Install-Recommends "false"`, "--customize-hook=" + setup,
+	}
+	if c.CABundle != "" && (strings.HasPrefix(c.Mirror, "https:") || strings.HasPrefix(c.SecurityMirror, "https:")) {
+		args = append(args, `--aptopt=Acquire::https::CaInfo "`+c.CABundle+`"`)
+	}
+	return append(args, m.suite, "-",
+		fmt.Sprintf("deb %s %s main", c.Mirror, m.suite),
+		fmt.Sprintf("deb %s %s-updates main", c.Mirror, m.suite),
+		fmt.Sprintf("deb %s %s-security main", c.SecurityMirror, m.suite))
+}
+
+// tail hands lines on and keeps the last.
+type tail struct {
+	progress func(string)
+	last     []string
+}
+
+func (t *tail) read(r io.Reader) error {
+	const kept = 20
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		line := strings.ToValidUTF8(s.Text(), "\uFFFD")
+		if t.last = append(t.last, line); len(t.last) > kept {
+			t.last = t.last[1:]
+		}
+		t.progress(line)
+	}
+	return s.Err()
+}

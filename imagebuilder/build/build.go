@@ -1,0 +1,123 @@
+// Package build is the image builder's noun: one image being made, what is asked for, what is told about it, and how it can fail.
+package build
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/skerry-dev/skerry/imagebuilder/recipe"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// MaxLastLines is how many lines of output a Failure keeps.
+const MaxLastLines = 50
+
+// Request is an image to make.
+type Request struct {
+	// ImageID names the image in messages; "im-...".
+	ImageID string
+	// Recipe says how. Build validates it.
+	Recipe recipe.Recipe
+	// NoCache runs every step again.
+	NoCache bool
+	// Trees holds the files of each tree that the recipe's AddLocal steps name, by digest.
+	Trees map[string][]File
+}
+
+// File is a file of a tree.
+type File struct {
+	// Path below the tree's root, slash separated; "." where the tree is one file.
+	Path string
+	// Blob is its content.
+	Blob payload.Ref
+	// Mode holds its permission bits.
+	Mode uint32
+}
+
+// State is what became of a step; the numbers are those of skerry.v1.BuildStepState.
+type State uint8
+
+// The states.
+const (
+	Running State = 1
+	Done    State = 2
+	Cached  State = 3
+	Failed  State = 4
+)
+
+// Step is news of one step.
+type Step struct {
+	// Number is its position, from 1; Total is how many there are.
+	Number, Total int
+	// Name says what it does, for people.
+	Name string
+	// State is what became of it.
+	State State
+	// Elapsed is how long it took; set once it is no longer Running.
+	Elapsed time.Duration
+}
+
+// Log is output of one step.
+type Log struct {
+	// Step is the step's number.
+	Step int
+	// Lines are whole lines without their ends.
+	Lines []string
+}
+
+// Events is who hears how a build goes. Calls come one at a time and in order. A call may block: the build then waits.
+type Events interface {
+	// Step says that a step's state changed.
+	Step(s Step)
+	// Log hands over output.
+	Log(l Log)
+}
+
+// Image is a made image.
+type Image struct {
+	// EROFS is its file in the blob store.
+	EROFS payload.Ref
+	// Env is the environment of its containers.
+	Env map[string]string
+	// Workdir is the working directory of its containers; may be empty.
+	Workdir string
+}
+
+// Failure is a build that ended without an image because of what its recipe asked for. It is an error.
+type Failure struct {
+	// Step and Command say what failed; both are empty if no step was to blame.
+	Step, Command string
+	// ExitCode is the command's; 0 if it had none.
+	ExitCode int
+	// LastLines are the step's, at most MaxLastLines.
+	LastLines []string
+	// Message says in words what went wrong.
+	Message string
+}
+
+// Error returns the message with the step's name.
+func (f *Failure) Error() string {
+	if f.Step == "" {
+		return "image build: " + f.Message
+	}
+	return fmt.Sprintf("image build: step %q: %s", f.Step, f.Message)
+}
+
+// Blobs is where files of trees come from and images go to. Implementations are safe for concurrent use.
+type Blobs interface {
+	// Open streams a blob. Errors: fault.NotFound; fault.DataLoss at the read that finds it.
+	Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, error)
+	// Create takes a blob whose digest is not known yet.
+	Create(ctx context.Context) (BlobWriter, error)
+}
+
+// BlobWriter takes the bytes of one blob. Exactly one of Commit and Abort is called.
+type BlobWriter interface {
+	io.Writer
+	// Commit stores the blob, once, however often its content comes, and returns its name.
+	Commit() (payload.Ref, error)
+	// Abort forgets it.
+	Abort()
+}

@@ -1,0 +1,144 @@
+// Package llb turns a recipe and a base into a BuildKit definition. It is pure: the same arguments give the same bytes.
+package llb
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	bk "github.com/moby/buildkit/client/llb"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/skerry-dev/skerry/imagebuilder/recipe"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// Names of what a solve has to provide to a definition.
+const (
+	// BaseStore is the OCI store that holds the base.
+	BaseStore = "skerry-base"
+	// CASecret is the secret that holds the certificate bundle.
+	CASecret = "skerry-ca"
+	// SettingSecret is put before the name of each of Options.Settings to give its secret.
+	SettingSecret = "skerry-setting-"
+)
+
+// Paths in build steps; nothing of them stays in an image.
+const (
+	caPath  = "/run/skerry/ca.pem"
+	uvMount = "/run/skerry/uv"
+)
+
+// hostname makes BuildKit give each step a network namespace of its own instead of one from its pool: gVisor takes the address off
+// the interface it is given, so a namespace serves once.
+const hostname = "build"
+
+// DefaultUv is the version of uv that installs where a recipe names none.
+const DefaultUv = "0.13.9"
+
+// Keys of a vertex's description: its step's number, and the name that BuildKit gives it in its progress.
+const (
+	stepKey = "skerry.step"
+	nameKey = "llb.customname"
+)
+
+// Base is the image that a recipe starts from.
+type Base struct {
+	// Name is for people, such as "debian bookworm, python 3.11".
+	Name string
+	// Digest is that of its manifest in BaseStore.
+	Digest string
+	// Env is its environment.
+	Env map[string]string
+}
+
+// Proxy holds the proxy settings of build steps. They are not part of cache keys.
+type Proxy struct{ HTTP, HTTPS, No, All string }
+
+// Options are the settings of a definition that are not the recipe's.
+type Options struct {
+	// Arch is the architecture in Go's words; empty: amd64.
+	Arch string
+	// NoCache runs every step again.
+	NoCache bool
+	// TrustCA gives each step the bundle in CASecret and the variables that point to it.
+	TrustCA bool
+	// Settings are names of environment variables that each step gets from secrets, such as PIP_INDEX_URL. Values are not part of
+	// cache keys, nor left in the image.
+	Settings []string
+	// Proxy is handed to each step.
+	Proxy Proxy
+	// FileTrees says which of the recipe's trees are one file.
+	FileTrees map[string]bool
+	// EmptyTrees says which of the recipe's trees have no files.
+	EmptyTrees map[string]bool
+}
+
+// Step is one thing that a plan does and people hear of.
+type Step struct {
+	// Name says what it does.
+	Name string
+	// Command is what a shell runs; empty for steps that run nothing.
+	Command string
+}
+
+// Plan is what is to be solved.
+type Plan struct {
+	// Definition is BuildKit's.
+	Definition *bk.Definition
+	// Steps are in order; step n is Steps[n-1].
+	Steps []Step
+	// Vertices gives the step of each of the definition's vertices that has one, from 1.
+	Vertices map[string]int
+	// Trees are the digests of trees that the solve has to provide as local folders named LocalName(digest).
+	Trees []string
+	// Env and Workdir are those of the image's containers.
+	Env     map[string]string
+	Workdir string
+}
+
+// LocalName is the name under which a solve provides a tree.
+func LocalName(treeDigest string) string { return "tree-" + treeDigest }
+
+// LocalFile is the name of the file in the local folder of a tree that is one file.
+const LocalFile = "file"
+
+// New plans a canonical, valid recipe. Errors: fault.Internal for one that is not.
+func New(r recipe.Recipe, b Base, o Options) (*Plan, error) {
+	p := newPlanner(b, o)
+	for i, s := range r.Steps {
+		p.noCache = p.noCache || s.Force
+		if err := p.step(s); err != nil {
+			return nil, fmt.Errorf("image step %d: %w", i+1, err)
+		}
+	}
+	def, err := p.state.Marshal(context.Background(), bk.Platform(platform(o.Arch)))
+	if err != nil {
+		return nil, fault.New(fault.Internal, "image plan: %w", err)
+	}
+	plan := &Plan{
+		Definition: def, Steps: p.steps, Vertices: map[string]int{}, Trees: slices.Sorted(maps.Keys(p.trees)),
+		Env: p.env, Workdir: p.workdir,
+	}
+	for dgst, meta := range def.Metadata {
+		text, ok := meta.Description[stepKey]
+		if !ok {
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, fault.New(fault.Internal, "image plan: step number %q: %w", text, err)
+		}
+		plan.Vertices[string(dgst)] = n
+	}
+	return plan, nil
+}
+
+func platform(arch string) ocispec.Platform {
+	if arch == "" {
+		arch = "amd64"
+	}
+	return ocispec.Platform{OS: "linux", Architecture: arch}
+}

@@ -1,0 +1,88 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"net"
+	"net/netip"
+
+	"github.com/skerry-dev/skerry/imagebuilder/llb"
+)
+
+// Defaults of Config.
+const (
+	// DefaultBuilds is how many builds run at a time.
+	DefaultBuilds = 4
+	// DefaultCABundle is where Debian and its kin keep the certificates that the host trusts.
+	DefaultCABundle = "/etc/ssl/certs/ca-certificates.crt"
+)
+
+// DefaultSubnet is where build steps of an instance get their addresses: one of 4,096 subnets of 10.208.0.0/12, so that several instances
+// on a host hardly ever meet.
+func DefaultSubnet(instance string) netip.Prefix {
+	sum := sha256.Sum256([]byte(instance))
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 208 + sum[0]&0x0f, sum[1], 0}), 24)
+}
+
+// Config describes a builder. The zero value of a field is its default unless it says that it is needed.
+type Config struct {
+	// Gateway is the gateway's URL. Needed.
+	Gateway string
+	// Token authenticates the builder.
+	Token string
+	// TLS is used for an https gateway; nil: the host's trust.
+	TLS *tls.Config
+	// Dial connects to the gateway; nil: TCP to its URL.
+	Dial func(ctx context.Context) (net.Conn, error)
+
+	// DataDir is the folder of the layer cache, on a disk with room. Needed, absolute.
+	DataDir string
+	// RunDir is the folder of sockets and runtime state; its path has at most 80 bytes. Needed, absolute, nobody else's.
+	RunDir string
+	// BaseDir is the folder of bases, which builders may share; default: DataDir/bases.
+	BaseDir string
+	// Instance is in the names of what the builder makes on the host; 6 hex digits. Needed.
+	Instance string
+
+	// Builds is how many run at a time; others wait in turn. Default: DefaultBuilds.
+	Builds int
+	// Buildkit is the address of a buildkitd that runs already; default: one is started from Buildkitd.
+	Buildkit string
+	// Buildkitd is the path of buildkitd. Needed unless Buildkit is given.
+	Buildkitd string
+	// Runsc is the path of runsc, in which build steps run.
+	Runsc string
+	// RuntimeCommand runs imagebuilder/runtime.Main, such as {"/usr/bin/skerryd", "buildkit-runtime"}. Needed unless Buildkit is
+	// given or Unisolated is set.
+	RuntimeCommand []string
+	// Unisolated runs build steps with runc in place of gVisor: recipes are then trusted with the host.
+	Unisolated bool
+	// Platform is gVisor's; default: systrap.
+	Platform string
+	// StepMemoryBytes is the most memory of one build step; 0: no limit.
+	StepMemoryBytes int64
+	// CacheBytes is how much the layer cache may hold; default: solve.DefaultCacheBytes.
+	CacheBytes int64
+
+	// Bridge is the name of the build steps' bridge; default: "sk" + Instance + "b".
+	Bridge string
+	// Subnet is where they get addresses; its first is the bridge's. Default: DefaultSubnet of the instance.
+	Subnet netip.Prefix
+	// NoMasquerade leaves it to others to give build steps a way out.
+	NoMasquerade bool
+	// Nameservers are what steps resolve names with; default: those of the host.
+	Nameservers []string
+	// CNIPlugins is the folder of the container network plugins; default: solve.DefaultCNIPlugins.
+	CNIPlugins string
+
+	// CABundle is the file of certificates that build steps trust; default: DefaultCABundle where that exists; "none": the image's own.
+	CABundle string
+	// Settings are environment variables of every build step that are neither part of cache keys nor left in images, such as
+	// PIP_INDEX_URL and UV_DEFAULT_INDEX.
+	Settings map[string]string
+	// Proxy is handed to build steps.
+	Proxy llb.Proxy
+	// Mirror and SecurityMirror are Debian's package archives; default: Debian's own.
+	Mirror, SecurityMirror string
+}

@@ -1,0 +1,223 @@
+// Package server is the image builder process: it keeps a link to the gateway and buildkitd, and makes images.
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/skerry-dev/skerry/imagebuilder/base"
+	"github.com/skerry-dev/skerry/imagebuilder/bridge"
+	"github.com/skerry-dev/skerry/imagebuilder/build"
+	"github.com/skerry-dev/skerry/imagebuilder/export"
+	"github.com/skerry-dev/skerry/imagebuilder/gatewaylink"
+	"github.com/skerry-dev/skerry/imagebuilder/llb"
+	"github.com/skerry-dev/skerry/imagebuilder/recipe"
+	rt "github.com/skerry-dev/skerry/imagebuilder/runtime"
+	"github.com/skerry-dev/skerry/imagebuilder/solve"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// noBundle is the CABundle that says that steps trust what their image trusts.
+const noBundle = "none"
+
+// Server is an image builder. Build may be called while Run runs.
+type Server struct {
+	config Config
+	blobs  build.Blobs
+	bases  base.Provider
+	daemon *solve.Daemon
+	link   *gatewaylink.Link
+	turns  chan struct{} // holds a token for each running build
+	tmp    string
+}
+
+var _ gatewaylink.Builder = (*Server)(nil)
+
+// New describes a builder; nothing is started or changed. Images go to blobs. Errors: fault.Invalid for a configuration that makes no
+// sense.
+func New(c Config, blobs build.Blobs, log *slog.Logger) (*Server, error) {
+	c, err := withDefaults(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config: c, blobs: blobs, turns: make(chan struct{}, c.Builds), tmp: filepath.Join(c.DataDir, "tmp"),
+		bases: base.NewDebian(base.DebianConfig{
+			Dir: c.BaseDir, Mirror: c.Mirror, SecurityMirror: c.SecurityMirror, CABundle: c.CABundle,
+		}),
+	}
+	if s.daemon, err = solve.NewDaemon(c.daemon(), log); err != nil {
+		return nil, err
+	}
+	if s.link, err = gatewaylink.New(gatewaylink.Config{URL: c.Gateway, Token: c.Token, TLS: c.TLS, Dial: c.Dial}, s, log); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func withDefaults(c Config) (Config, error) {
+	if !filepath.IsAbs(c.DataDir) || !filepath.IsAbs(c.RunDir) || c.Instance == "" {
+		return c, fault.New(fault.Invalid, "image builder: want absolute data and run folders and an instance name")
+	}
+	if c.Buildkit == "" && !c.Unisolated && (len(c.RuntimeCommand) == 0 || c.Runsc == "") {
+		return c, fault.New(fault.Invalid, "image builder: want runsc and a runtime command; build steps run in gVisor")
+	}
+	c.BaseDir = cmp.Or(c.BaseDir, filepath.Join(c.DataDir, "bases"))
+	c.Builds = cmp.Or(max(c.Builds, 0), DefaultBuilds)
+	c.Bridge = cmp.Or(c.Bridge, "sk"+c.Instance+"b")
+	if !c.Subnet.IsValid() {
+		c.Subnet = DefaultSubnet(c.Instance)
+	}
+	if !c.Subnet.Addr().Is4() || c.Subnet.Bits() > 28 {
+		return c, fault.New(fault.Invalid, "build subnet %s: want an IPv4 subnet of at least 16 addresses", c.Subnet)
+	}
+	switch c.CABundle {
+	case noBundle:
+		c.CABundle = ""
+	case "":
+		if _, err := os.Stat(DefaultCABundle); err == nil {
+			c.CABundle = DefaultCABundle
+		}
+	}
+	return c, nil
+}
+
+func (c Config) daemon() solve.DaemonConfig {
+	d := solve.DaemonConfig{
+		Address: c.Buildkit, Binary: c.Buildkitd, Root: filepath.Join(c.DataDir, "buildkit"), RunDir: filepath.Join(c.RunDir, "buildkit"),
+		Bridge:     bridge.Config{Name: c.Bridge, Subnet: c.Subnet, Table: "skerry_" + c.Instance + "_build"},
+		CNIPlugins: c.CNIPlugins, Nameservers: c.Nameservers, CacheBytes: c.CacheBytes, Runtime: []string{"runc"},
+	}
+	if c.NoMasquerade {
+		d.Bridge.Table = ""
+	}
+	if !c.Unisolated {
+		d.RuntimeState = filepath.Join(c.RunDir, "build-runsc")
+		d.Runtime = slices.Concat(c.RuntimeCommand, rt.Config{
+			Runsc: c.Runsc, State: d.RuntimeState, Platform: c.Platform,
+			Limits: rt.Limits{MemoryBytes: c.StepMemoryBytes, Cgroup: "/skerry_" + c.Instance + "/build"},
+		}.Command())
+	}
+	return d
+}
+
+// Run serves builds until ctx ends, and leaves no process, mount or network behind. Builds that run then fail.
+func (s *Server) Run(ctx context.Context) error {
+	// What is there belongs to builds of a builder that is gone.
+	if err := errors.Join(os.RemoveAll(s.tmp), os.MkdirAll(s.tmp, 0o700)); err != nil {
+		return fmt.Errorf("image builder: %w", err)
+	}
+	g := lifecycle.NewGroup(ctx)
+	g.Go("buildkitd", s.daemon.Run)
+	g.Go("gateway link", s.link.Run)
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("image builder: %w", err)
+	}
+	return nil
+}
+
+// Close gives back what New took, which is nothing that Run does not give back.
+func (s *Server) Close() error { return nil }
+
+// Ready is closed once builds can be made.
+func (s *Server) Ready() <-chan struct{} { return s.daemon.Ready() }
+
+// Series are the Python series of the bases; see base.Provider.
+func (s *Server) Series() (series []string, hint string) { return s.bases.Series() }
+
+// PrepareBase makes the base with a Python series if it is missing; see base.Provider. It needs no running builder.
+func (s *Server) PrepareBase(ctx context.Context, series string, progress func(line string)) error {
+	_, err := s.bases.Prepare(ctx, series, progress)
+	return err
+}
+
+// Build makes an image; see gatewaylink.Builder.
+func (s *Server) Build(ctx context.Context, r build.Request, events build.Events) (*build.Image, error) {
+	if err := recipe.Validate(r.Recipe); err != nil {
+		return nil, err
+	}
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	canonical := recipe.Canonical(r.Recipe)
+	options, err := s.options(canonical, r)
+	if err != nil {
+		return nil, err
+	}
+	// Lines of the base's making belong to the first step, which is the base.
+	b, err := s.bases.Prepare(ctx, canonical.Base.Python, func(line string) { events.Log(build.Log{Step: 1, Lines: []string{line}}) })
+	if err != nil {
+		return nil, err
+	}
+	plan, err := llb.New(canonical, llb.Base{Name: b.Name, Digest: b.Digest, Env: b.Env}, options)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := s.secrets()
+	if err != nil {
+		return nil, err
+	}
+	var ref payload.Ref
+	err = s.daemon.Solve(ctx, solve.Request{
+		Plan: plan, BaseDir: b.Dir, Secrets: secrets, Trees: r.Trees, Blobs: s.blobs, Events: events,
+		Export: func(ctx context.Context, tar io.Reader) (err error) {
+			ref, err = export.Store(ctx, tar, s.tmp, s.blobs)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &build.Image{EROFS: ref, Env: plan.Env, Workdir: plan.Workdir}, nil
+}
+
+func (s *Server) options(r recipe.Recipe, req build.Request) (llb.Options, error) {
+	o := llb.Options{
+		Arch: runtime.GOARCH, NoCache: req.NoCache, TrustCA: s.config.CABundle != "",
+		Settings: slices.Sorted(maps.Keys(s.config.Settings)), Proxy: s.config.Proxy,
+		FileTrees: map[string]bool{}, EmptyTrees: map[string]bool{},
+	}
+	for _, step := range r.Steps {
+		a, ok := step.Action.(*recipe.AddLocal)
+		if !ok {
+			continue
+		}
+		files, ok := req.Trees[a.TreeDigest]
+		if !ok {
+			return o, fault.New(fault.Invalid, "image: the files of tree %q were not given", a.TreeDigest)
+		}
+		o.EmptyTrees[a.TreeDigest] = len(files) == 0
+		o.FileTrees[a.TreeDigest] = len(files) == 1 && files[0].Path == "."
+	}
+	return o, nil
+}
+
+// secrets reads the bundle anew for every build, so that changes of the host's trust count at once.
+func (s *Server) secrets() (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for name, value := range s.config.Settings {
+		out[llb.SettingSecret+name] = []byte(value)
+	}
+	if s.config.CABundle != "" {
+		data, err := os.ReadFile(s.config.CABundle)
+		if err != nil {
+			return nil, fault.New(fault.Precondition, "certificates for builds: %w; name another file as the builder's CA bundle", err)
+		}
+		out[llb.CASecret] = data
+	}
+	return out, nil
+}

@@ -1,0 +1,187 @@
+package solve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/moby/buildkit/client"
+	gateway "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	solver "github.com/moby/buildkit/solver/errdefs"
+	"github.com/tonistiigi/fsutil"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/skerry-dev/skerry/imagebuilder/build"
+	"github.com/skerry-dev/skerry/imagebuilder/llb"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// Request is a plan to be carried out.
+type Request struct {
+	// Plan says what to do.
+	Plan *llb.Plan
+	// BaseDir is the folder of the base's OCI layout.
+	BaseDir string
+	// Secrets are what the plan's steps name: llb.CASecret and settings.
+	Secrets map[string][]byte
+	// Trees are the files of the plan's trees.
+	Trees map[string][]build.File
+	// Blobs holds the contents of those files.
+	Blobs build.Blobs
+	// Events hears how it goes.
+	Events build.Events
+	// Export reads the tar of the result to its end and returns nil once it is stored.
+	Export func(ctx context.Context, tar io.Reader) error
+}
+
+// exportName is the last step of every build.
+const exportName = "store image"
+
+// Solve carries out a plan. Errors: *build.Failure where a step failed; fault.Unavailable where the daemon went away, after which
+// trying again may help; what Export returns.
+func (d *Daemon) Solve(ctx context.Context, r Request) (err error) {
+	c, err := d.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p := newProgress(r.Plan, r.Events)
+	e := &exporter{ctx: ctx, cancel: cancel, export: r.Export, started: p.exporting}
+	statuses := make(chan *client.SolveStatus)
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for s := range statuses {
+			p.status(s)
+		}
+	})
+	_, err = c.Solve(ctx, r.Plan.Definition, r.options(e), statuses)
+	reader.Wait()
+	blame := e.blame()
+	if exportErr := e.wait(err); blame == nil && err == nil {
+		blame = exportErr
+	}
+	if blame != nil {
+		p.end(false)
+		return fmt.Errorf("%s: %w", exportName, blame)
+	}
+	p.end(err == nil)
+	return p.explain(ctx, err)
+}
+
+func (r Request) options(e *exporter) client.SolveOpt {
+	o := client.SolveOpt{
+		OCIStores:   map[string]content.Store{llb.BaseStore: layout{dir: r.BaseDir}},
+		LocalMounts: map[string]fsutil.FS{},
+		Session:     []session.Attachable{secretsprovider.FromMap(r.Secrets)},
+		Exports: []client.ExportEntry{{
+			Type:   client.ExporterTar,
+			Output: func(map[string]string) (io.WriteCloser, error) { return e.begin(), nil },
+		}},
+	}
+	for _, digest := range r.Plan.Trees {
+		o.LocalMounts[llb.LocalName(digest)] = newTree(r.Trees[digest], r.Blobs)
+	}
+	return o
+}
+
+// exporter passes the result's tar on while the solve writes it.
+type exporter struct {
+	ctx     context.Context //nolint:containedctx // that of the solve, which calls begin without one
+	cancel  context.CancelCauseFunc
+	export  func(context.Context, io.Reader) error
+	started func()
+
+	w    *io.PipeWriter
+	done chan struct{}
+	err  error
+}
+
+// begin starts the export; the solve writes what it returns.
+func (e *exporter) begin() io.WriteCloser {
+	e.started()
+	r, w := io.Pipe()
+	e.w, e.done = w, make(chan struct{})
+	go func() {
+		defer close(e.done)
+		if e.err = e.export(e.ctx, r); e.err != nil {
+			e.cancel(exportError{e.err})
+		}
+		_ = r.CloseWithError(e.err) // never fails
+	}()
+	return w
+}
+
+// wait ends the export after the solve and returns its error.
+func (e *exporter) wait(solveErr error) error {
+	if e.w == nil {
+		return nil
+	}
+	if solveErr != nil {
+		_ = e.w.CloseWithError(solveErr) // never fails
+	}
+	<-e.done
+	return e.err
+}
+
+// blame returns the error of an export that ended the solve, not the other way round.
+func (e *exporter) blame() error {
+	var x exportError
+	if errors.As(context.Cause(e.ctx), &x) {
+		return x.error
+	}
+	return nil
+}
+
+// exportError is the cause of a solve's end that its export gave.
+type exportError struct{ error }
+
+// explain turns the error of a solve into that of a build.
+func (p *progress) explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	f := &build.Failure{Message: err.Error()}
+	step := p.failed
+	if v := new(solver.VertexError); errors.As(err, &v) {
+		step = p.plan.Vertices[v.Vertex.Digest]
+	}
+	if exit := new(gateway.ExitError); errors.As(err, &exit) {
+		f.ExitCode = int(exit.ExitCode)
+		f.Message = exitMessage(f.ExitCode)
+	} else if code := status.Code(err); code == codes.Unavailable || step == 0 {
+		return fault.New(fault.Unavailable, "buildkitd: %w", err)
+	}
+	if step > 0 {
+		f.Step, f.Command = p.plan.Steps[step-1].Name, p.plan.Steps[step-1].Command
+		f.LastLines = p.steps[step-1].last
+	}
+	return f
+}
+
+func exitMessage(code int) string {
+	const killed = 137
+	if code == killed {
+		return "the command was killed (exit code 137); it may have used more memory than a build step has"
+	}
+	return fmt.Sprintf("the command ended with exit code %d", code)
+}
+
+// since is the time between two moments of which either may be missing.
+func since(from, to *time.Time) time.Duration {
+	if from == nil || to == nil {
+		return 0
+	}
+	return max(to.Sub(*from), 0)
+}
