@@ -1,0 +1,140 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/skerry-dev/skerry/internal/lifecycle"
+)
+
+// loopbackIndex is the interface that every namespace begins with.
+const loopbackIndex = 1
+
+// guestInterface is the container's end.
+const guestInterface = "eth0"
+
+// endpoint is what an endpoint has on the host. A blocked one has the namespace alone.
+type endpoint struct {
+	netns   string // path
+	slot    uint32
+	address netip.Addr
+	iface   string
+	index   int // of iface
+}
+
+// makeBlocked makes a namespace with loopback only.
+func (h *host) makeBlocked() (*endpoint, error) {
+	e := &endpoint{netns: h.netnsPath("b" + strconv.FormatUint(h.blocked.Add(1), 10))}
+	return e, makeNamespace(e.netns, func() error {
+		return withLinks(func(links *netlink.Handle) error { return loopbackUp(links) })
+	})
+}
+
+// makeOpen makes an endpoint with a way out at the slot's addresses.
+func (h *host) makeOpen(slot uint32) (*endpoint, error) {
+	number := strconv.FormatUint(uint64(slot), 10)
+	e := &endpoint{
+		netns: h.netnsPath(number), slot: slot, address: h.addresses.containerEnd(slot), iface: vethPrefix(h.cfg.Instance) + number,
+	}
+	undo := lifecycle.NewCleanup()
+	defer undo.Run()
+	undo.Add(func() {
+		// What was not made can't be removed; the error that stopped us is the one to tell.
+		_ = h.remove(e)
+	})
+	if err := makeNamespace(e.netns, func() error { return h.wireGuest(e) }); err != nil {
+		return nil, err
+	}
+	if err := h.wireHost(e); err != nil {
+		return nil, err
+	}
+	if err := h.table.Add(e.iface, e.address); err != nil {
+		return nil, err
+	}
+	undo.Release()
+	return e, nil
+}
+
+func (h *host) netnsPath(number string) string {
+	return filepath.Join(h.cfg.RunDir, netnsPrefix(h.cfg.Instance)+number)
+}
+
+// wireGuest makes the veth pair and sets up the container's end; the calling thread is in the container's namespace.
+func (h *host) wireGuest(e *endpoint) error {
+	if err := errors.Join(disableIPv6("all"), disableIPv6("default")); err != nil {
+		return err
+	}
+	return withLinks(func(links *netlink.Handle) error {
+		if err := loopbackUp(links); err != nil {
+			return err
+		}
+		veth := netlink.NewVeth(netlink.LinkAttrs{Name: guestInterface, MTU: h.mtu})
+		veth.PeerName, veth.PeerNamespace, veth.PeerMTU = e.iface, netlink.NsFd(h.namespace), uint32(h.mtu) //nolint:gosec // an MTU
+		if err := links.LinkAdd(veth); err != nil {
+			return fmt.Errorf("add interface %s: %w", e.iface, err)
+		}
+		if err := links.AddrAdd(veth, &netlink.Addr{IPNet: ipNet(e.address, endpointBits)}); err != nil {
+			return fmt.Errorf("add address %s: %w", e.address, err)
+		}
+		if err := links.LinkSetUp(veth); err != nil {
+			return fmt.Errorf("set the container's end of %s up: %w", e.iface, err)
+		}
+		gateway := h.addresses.hostEnd(e.slot)
+		if err := links.RouteAdd(&netlink.Route{LinkIndex: veth.Index, Gw: gateway.AsSlice()}); err != nil {
+			return fmt.Errorf("add the default route over %s: %w", gateway, err)
+		}
+		return nil
+	})
+}
+
+// wireHost sets up the host's end.
+func (h *host) wireHost(e *endpoint) error {
+	link, err := h.links.LinkByName(e.iface)
+	if err != nil {
+		return fmt.Errorf("interface %s: %w", e.iface, err)
+	}
+	e.index = link.Attrs().Index
+	if err := disableIPv6(e.iface); err != nil {
+		return err
+	}
+	if err := h.addAddress(link, h.addresses.hostEnd(e.slot), endpointBits); err != nil {
+		return err
+	}
+	return h.up(link)
+}
+
+// remove removes an endpoint, or what there is of it. The interface goes before its element in the rules.
+func (h *host) remove(e *endpoint) error {
+	var errs []error
+	if e.index != 0 {
+		err := h.links.LinkDel(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: e.index, Name: e.iface}})
+		if err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("remove interface %s: %w", e.iface, err))
+		}
+		errs = append(errs, h.table.Remove(e.iface, e.address))
+	}
+	return errors.Join(append(errs, removeNamespace(e.netns))...)
+}
+
+// withLinks opens netlink in the calling thread's namespace.
+func withLinks(f func(*netlink.Handle) error) error {
+	links, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	defer links.Close()
+	return f(links)
+}
+
+func loopbackUp(links *netlink.Handle) error {
+	if err := links.LinkSetUp(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: loopbackIndex, Name: "lo"}}); err != nil {
+		return fmt.Errorf("set the loopback interface up: %w", err)
+	}
+	return nil
+}

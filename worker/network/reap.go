@@ -1,0 +1,33 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/skerry-dev/skerry/worker/network/rules"
+)
+
+// reap removes everything of the instance from the host, whichever process made it. Interfaces go before the rules that confine them.
+func reap(cfg Config) error {
+	links, err := ownLinks(cfg.Instance)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range links {
+		if err := netlink.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("remove interface %s: %w", l.Attrs().Name, err))
+		}
+	}
+	errs = append(errs, removeRunDir(cfg.RunDir, cfg.Instance))
+	if errors.Join(errs...) == nil {
+		errs = append(errs, rules.Withdraw(tableName(cfg.Instance)), rules.Delete(tableName(cfg.Instance)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove the network of instance %s: %w", cfg.Instance, err)
+	}
+	return nil
+}

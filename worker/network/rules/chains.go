@@ -1,0 +1,140 @@
+package rules
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// builder queues the chains of the inet table.
+type builder struct {
+	conn  *nftables.Conn
+	table *nftables.Table
+	cfg   Config
+}
+
+// Priorities of the base chains. Being before "filter" only saves work: whatever order tables are in, a drop is final.
+const (
+	rawPriority    = -300
+	filterPriority = -10
+	natPriority    = 100
+)
+
+func (b *builder) build(sources *nftables.Set) error {
+	closed := []netip.Prefix{b.cfg.CIDR}
+	if b.cfg.BuildBridge != "" {
+		closed = append(closed, b.cfg.BuildSubnet)
+	}
+	closedSet, err := rangeSet(b.conn, b.table, "closed", append(closed, never...))
+	if err != nil {
+		return err
+	}
+	openSet, err := rangeSet(b.conn, b.table, "open", b.cfg.Open)
+	if err != nil {
+		return err
+	}
+	privateSet, err := rangeSet(b.conn, b.table, "private", openable)
+	if err != nil {
+		return err
+	}
+	b.guard(sources)
+	b.forward(closedSet, openSet, privateSet)
+	b.input()
+	b.masquerade()
+	return nil
+}
+
+// guard drops what an endpoint may not send at all.
+func (b *builder) guard(sources *nftables.Set) {
+	chain := b.base("prerouting", nftables.ChainHookPrerouting, rawPriority, nftables.ChainTypeFilter)
+	b.rule(chain, b.fromContainer(), notIPv4(), verdict(expr.VerdictDrop))
+	b.rule(chain, b.fromContainer(), meta(expr.MetaKeyIIFNAME), source(endOfInterface), notIn(sources), verdict(expr.VerdictDrop))
+	if b.cfg.BuildBridge == "" {
+		return
+	}
+	b.rule(chain, b.fromBuild(), notIPv4(), verdict(expr.VerdictDrop))
+	b.rule(chain, b.fromBuild(), source(firstRegister), outside(b.cfg.BuildSubnet), verdict(expr.VerdictDrop))
+}
+
+// forward decides about packets between containers or builds and the world.
+func (b *builder) forward(closed, open, private *nftables.Set) {
+	egress := b.conn.AddChain(&nftables.Chain{Name: "egress", Table: b.table})
+	b.rule(egress, notIPv4(), verdict(expr.VerdictDrop))
+	b.rule(egress, state(expr.CtStateBitESTABLISHED), verdict(expr.VerdictAccept))
+	b.rule(egress, state(expr.CtStateBitINVALID), verdict(expr.VerdictDrop))
+	b.rule(egress, destination(), in(closed), refuse())
+	b.rule(egress, destination(), in(open), verdict(expr.VerdictAccept))
+	b.rule(egress, destination(), in(private), refuse())
+
+	ingress := b.conn.AddChain(&nftables.Chain{Name: "ingress", Table: b.table})
+	b.rule(ingress, state(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
+	b.rule(ingress, verdict(expr.VerdictDrop))
+
+	chain := b.base("forward", nftables.ChainHookForward, filterPriority, nftables.ChainTypeFilter)
+	for _, from := range b.senders() {
+		b.rule(chain, from, jump(egress))
+	}
+	for _, to := range b.receivers() {
+		b.rule(chain, to, jump(ingress))
+	}
+}
+
+// input closes the host to containers and builds, but for the DNS forwarder.
+func (b *builder) input() {
+	host := b.conn.AddChain(&nftables.Chain{Name: "host", Table: b.table})
+	b.rule(host, notIPv4(), verdict(expr.VerdictDrop))
+	for _, protocol := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
+		b.rule(host, destination(), equal(b.cfg.DNS.AsSlice()), meta(expr.MetaKeyL4PROTO), equal([]byte{protocol}),
+			destinationPort(), equal(binary.BigEndian.AppendUint16(nil, 53)), verdict(expr.VerdictAccept))
+	}
+	b.rule(host, refuse())
+	chain := b.base("input", nftables.ChainHookInput, filterPriority, nftables.ChainTypeFilter)
+	for _, from := range b.senders() {
+		b.rule(chain, from, jump(host))
+	}
+}
+
+// masquerade gives containers the host's address. BuildKit's bridge does that for builds by itself.
+func (b *builder) masquerade() {
+	chain := b.base("postrouting", nftables.ChainHookPostrouting, natPriority, nftables.ChainTypeNAT)
+	b.rule(chain, source(firstRegister), inside(b.cfg.CIDR), meta(expr.MetaKeyOIFNAME), notEqual([]byte(b.cfg.Prefix)),
+		exprs{&expr.Masq{}})
+}
+
+func (b *builder) senders() []exprs {
+	if b.cfg.BuildBridge == "" {
+		return []exprs{b.fromContainer()}
+	}
+	return []exprs{b.fromContainer(), b.fromBuild()}
+}
+
+func (b *builder) receivers() []exprs {
+	container := join(meta(expr.MetaKeyOIFNAME), equal([]byte(b.cfg.Prefix)))
+	if b.cfg.BuildBridge == "" {
+		return []exprs{container}
+	}
+	return []exprs{container, join(meta(expr.MetaKeyOIFNAME), equal(ifname(b.cfg.BuildBridge)))}
+}
+
+// fromContainer compares the beginning of the name alone.
+func (b *builder) fromContainer() exprs {
+	return join(meta(expr.MetaKeyIIFNAME), equal([]byte(b.cfg.Prefix)))
+}
+
+func (b *builder) fromBuild() exprs {
+	return join(meta(expr.MetaKeyIIFNAME), equal(ifname(b.cfg.BuildBridge)))
+}
+
+func (b *builder) base(name string, hook *nftables.ChainHook, priority int, kind nftables.ChainType) *nftables.Chain {
+	return b.conn.AddChain(&nftables.Chain{
+		Name: name, Table: b.table, Type: kind, Hooknum: hook,
+		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(priority)), //nolint:gosec // constants of this package, all small
+	})
+}
+
+func (b *builder) rule(chain *nftables.Chain, parts ...exprs) {
+	b.conn.AddRule(&nftables.Rule{Table: b.table, Chain: chain, Exprs: rule(parts...)})
+}

@@ -1,0 +1,88 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// openable are ranges without the public internet that an operator may open.
+var openable = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"),    // carriers' NAT, and metadata of Alibaba's cloud
+	netip.MustParsePrefix("169.254.0.0/16"),   // link-local: metadata of most clouds
+	netip.MustParsePrefix("192.0.0.0/24"),     // protocol assignments: metadata of Oracle's cloud
+	netip.MustParsePrefix("168.63.129.16/32"), // Azure's host agent, which is in a public range
+}
+
+// never are ranges that are nobody's on the internet and that nothing opens.
+var never = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("127.0.0.0/8"),
+	netip.MustParsePrefix("224.0.0.0/4"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+}
+
+// ValidOpen says whether a range can be opened: it must lie in a range that is closed by default and can be opened. Errors: fault.Invalid.
+func ValidOpen(p netip.Prefix) error {
+	if !p.IsValid() || !p.Addr().Is4() {
+		return fault.New(fault.Invalid, "private range %s: not an IPv4 range; containers have IPv4 only", p)
+	}
+	for _, o := range openable {
+		if o.Bits() <= p.Bits() && o.Contains(p.Addr()) {
+			return nil
+		}
+	}
+	return fault.New(fault.Invalid, "private range %s: lies in none of the ranges that are closed and can be opened: %s", p, list(openable))
+}
+
+func list(prefixes []netip.Prefix) string {
+	var s string
+	for i, p := range prefixes {
+		if i > 0 {
+			s += ", "
+		}
+		s += fmt.Sprint(p)
+	}
+	return s
+}
+
+// addressRange is an inclusive range of addresses.
+type addressRange struct{ first, last netip.Addr }
+
+// merge returns the union of IPv4 prefixes as sorted ranges that neither overlap nor touch, as nftables wants them.
+func merge(prefixes []netip.Prefix) []addressRange {
+	sorted := slices.Clone(prefixes)
+	slices.SortFunc(sorted, netip.Prefix.Compare)
+	var out []addressRange
+	for _, p := range sorted {
+		r := addressRange{p.Masked().Addr(), lastOf(p)}
+		if n := len(out); n > 0 && !out[n-1].touches(r.first) {
+			out = append(out, r)
+		} else if n == 0 {
+			out = append(out, r)
+		} else if out[n-1].last.Less(r.last) {
+			out[n-1].last = r.last
+		}
+	}
+	return out
+}
+
+// touches says whether a, which is not before the range, is in it or just after it.
+func (r addressRange) touches(a netip.Addr) bool {
+	after := r.last.Next()
+	return !after.IsValid() || !after.Less(a)
+}
+
+// lastOf returns the last address of an IPv4 prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	return netip.AddrFrom4(b)
+}

@@ -1,0 +1,150 @@
+// Package rules holds the nftables rules that keep containers and image builds away from everything but the internet.
+//
+// All of them are in one table per instance, of the family inet, plus one of the family bridge where there is a build bridge:
+//
+//	prerouting (raw)        IPv6 and packets whose source is not the endpoint's own address are dropped, before they cost a conntrack entry
+//	forward    (filter-10)  from containers and builds: other containers, private, metadata and special ranges are rejected, the rest goes on;
+//	                        towards them: only replies
+//	input      (filter-10)  from containers and builds: DNS to the forwarder, nothing else, whatever address of the host was meant
+//	postrouting (srcnat)    the containers' addresses are masqueraded
+//
+// The kernel's rule for several tables on one hook is that a drop is final and an accept is not, so no other table can open what these
+// close. The reverse holds too: a firewall that drops by policy also drops what these let through; see [Admit].
+//
+// Which endpoint may send is one element of the set "sources", keyed by interface and address; starting or ending a container touches no
+// rule. An allow-list per endpoint fits in the same way: a set of listed interfaces and one of (interface, destination) looked up in the
+// chain "egress" after the closed ranges and before the opened ones.
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+)
+
+// Config says what the rules are about.
+type Config struct {
+	// Table is the name of the tables, such as "skerry_0a1b2c".
+	Table string
+	// Prefix is what the names of all containers' interfaces on the host begin with, and no other interface's.
+	Prefix string
+	// CIDR is the range of the containers' addresses.
+	CIDR netip.Prefix
+	// DNS is the address of the DNS forwarder on the host.
+	DNS netip.Addr
+	// Open are ranges that are opened though they are private; see ValidOpen.
+	Open []netip.Prefix
+	// BuildBridge is the bridge of image builds, which need not exist yet; none if empty.
+	BuildBridge string
+	// BuildSubnet is the range of the builds' addresses.
+	BuildSubnet netip.Prefix
+}
+
+// Table is the installed rules. Its methods may be called concurrently.
+type Table struct {
+	cfg     Config
+	sources *nftables.Set
+}
+
+// Install puts the rules into the kernel, in place of any that an earlier process left under the same name. It is one transaction per
+// family: there is no moment with half of the rules.
+func Install(cfg Config) (*Table, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("nftables: %w", err)
+	}
+	t := &Table{cfg: cfg}
+	table := replaceTable(conn, cfg.Table, nftables.TableFamilyINet)
+	t.sources = &nftables.Set{Table: table, Name: "sources", KeyType: sourceKey, Concatenation: true}
+	if err := conn.AddSet(t.sources, nil); err != nil {
+		return nil, fmt.Errorf("nftables set sources: %w", err)
+	}
+	b := &builder{conn: conn, table: table, cfg: cfg}
+	if err := b.build(t.sources); err != nil {
+		return nil, err
+	}
+	if err := conn.Flush(); err != nil {
+		return nil, fmt.Errorf("install nftables table %q: %w", cfg.Table, err)
+	}
+	if cfg.BuildBridge != "" {
+		return t, isolate(cfg)
+	}
+	return t, nil
+}
+
+// replaceTable queues the removal of a table, whether there is one or not, and its creation.
+func replaceTable(conn *nftables.Conn, name string, family nftables.TableFamily) *nftables.Table {
+	table := &nftables.Table{Name: name, Family: family}
+	conn.AddTable(table)
+	conn.DelTable(table)
+	return conn.AddTable(table)
+}
+
+// Add lets the endpoint behind an interface send from its address.
+func (t *Table) Add(iface string, addr netip.Addr) error {
+	return t.change(iface, addr, (*nftables.Conn).SetAddElements)
+}
+
+// Remove takes back what Add gave.
+func (t *Table) Remove(iface string, addr netip.Addr) error {
+	return t.change(iface, addr, (*nftables.Conn).SetDeleteElements)
+}
+
+func (t *Table) change(iface string, addr netip.Addr, op func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error) error {
+	conn, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	key := append(ifname(iface), addr.AsSlice()...)
+	if err := op(conn, t.sources, []nftables.SetElement{{Key: key}}); err != nil {
+		return fmt.Errorf("nftables element %s %s: %w", iface, addr, err)
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("nftables element %s %s: %w", iface, addr, err)
+	}
+	return nil
+}
+
+// Delete removes the tables of that name, whoever made them. None there is no error.
+func Delete(name string) error {
+	conn, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	for _, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyBridge} {
+		tables, err := conn.ListTablesOfFamily(family)
+		if err != nil {
+			return fmt.Errorf("list nftables tables: %w", err)
+		}
+		for _, table := range tables {
+			if table.Name == name {
+				conn.DelTable(table)
+			}
+		}
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("delete nftables table %q: %w", name, err)
+	}
+	return nil
+}
+
+// sourceKey is an interface and the address that may be a source there.
+var sourceKey = nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIPAddr)
+
+// rangeSet queues a set of IPv4 ranges.
+func rangeSet(conn *nftables.Conn, table *nftables.Table, name string, prefixes []netip.Prefix) (*nftables.Set, error) {
+	set := &nftables.Set{Table: table, Name: name, KeyType: nftables.TypeIPAddr, Interval: true, KeyByteOrder: binaryutil.BigEndian}
+	var elements []nftables.SetElement
+	for _, r := range merge(prefixes) {
+		elements = append(elements, nftables.SetElement{Key: r.first.AsSlice()})
+		if after := r.last.Next(); after.IsValid() {
+			elements = append(elements, nftables.SetElement{Key: after.AsSlice(), IntervalEnd: true})
+		}
+	}
+	if err := conn.AddSet(set, elements); err != nil {
+		return nil, fmt.Errorf("nftables set %s: %w", name, err)
+	}
+	return set, nil
+}
