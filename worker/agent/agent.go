@@ -1,0 +1,225 @@
+// Package agent is the worker: it keeps a link to the gateway and runs containers for it.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/blob"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/worker/cgroup"
+	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/gatewaylink"
+	"github.com/skerry-dev/skerry/worker/gvisor"
+	"github.com/skerry-dev/skerry/worker/network"
+	"github.com/skerry-dev/skerry/worker/rootfs"
+)
+
+// Bounds of an orderly end.
+const (
+	// DrainTimeout is how long containers may take to end.
+	DrainTimeout = 15 * time.Second
+	// FlushTimeout is how long the gateway may take to acknowledge their last output.
+	FlushTimeout = 3 * time.Second
+	// ReapTimeout bounds clearing away what an earlier process left.
+	ReapTimeout = 60 * time.Second
+)
+
+// Config says what a worker is. Fields without a default are needed.
+type Config struct {
+	DataDir    string // the worker's own folder: its id, its cache, writable layers of containers
+	RunDir     string // sockets and state of what runs; short, on tmpfs, such as /run/skerry/1a2b3c
+	Instance   string // six hexadecimal digits; names on the host carry it
+	RuntimeDir string // with skerry-init and py/
+	Runsc      string // path of gVisor's runsc
+
+	Gateway gatewaylink.Address
+	Version string // of this release
+
+	CPUMilli, MemoryMiB uint32            // what it offers; default: what the host has
+	Labels              map[string]string // cloud, region, zone, instance type
+	DiskMiB             uint32            // writable layer of containers that ask for nothing; default container.DefaultDiskMiB
+	CacheBytes          uint64            // default rootfs.DefaultCacheBytes
+
+	Blobs   *blob.Store    // the gateway's own store where it is on this host; nil: everything goes over the link
+	Network network.Config // Instance, RunDir and Log are filled in
+	Log     *slog.Logger
+}
+
+// Agent is one worker. New allocates, Run does everything.
+type Agent struct {
+	cfg     Config
+	id      string
+	dialer  *gatewaylink.Dialer
+	network *network.Network
+	sandbox *gvisor.Runtime
+	logs    *gatewaylink.Logs
+	bulk    *gatewaylink.Bulk
+	rootfs  *rootfs.Store
+}
+
+// New checks the configuration and opens the worker's folder. It changes nothing outside of it.
+func New(cfg Config) (*Agent, error) {
+	if err := complete(&cfg); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	a := &Agent{cfg: cfg}
+	if err := a.open(); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	return a, nil
+}
+
+func (a *Agent) open() error {
+	cfg := &a.cfg
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(cfg.RuntimeDir, "skerry-init")); err != nil {
+		return fmt.Errorf("runtime folder: %w; run make build", err)
+	}
+	var err error
+	if a.id, err = workerID(cfg.DataDir); err != nil {
+		return err
+	}
+	if a.dialer, err = gatewaylink.NewDialer(cfg.Gateway); err != nil {
+		return err
+	}
+	a.bulk = gatewaylink.NewBulk(a.dialer.BulkClient())
+	a.logs = gatewaylink.NewLogs(a.bulk)
+	groups, err := cgroup.Open("skerry_" + cfg.Instance)
+	if err != nil {
+		return err
+	}
+	if a.sandbox, err = gvisor.New(gvisor.Config{Runsc: cfg.Runsc, StateDir: filepath.Join(cfg.RunDir, "runsc"), Cgroups: groups}); err != nil {
+		return err
+	}
+	store := rootfs.Config{Dir: filepath.Join(cfg.DataDir, "cache"), Source: a.bulk, CacheBytes: cfg.CacheBytes}
+	if cfg.Blobs != nil {
+		store.Local = cfg.Blobs
+	}
+	if a.rootfs, err = rootfs.Open(store); err != nil {
+		return err
+	}
+	n := cfg.Network
+	n.Instance, n.RunDir, n.Log = cfg.Instance, filepath.Join(cfg.RunDir, "netns"), cfg.Log
+	a.network, err = network.New(n)
+	return err
+}
+
+// ID is the worker's name, kept in its folder.
+func (a *Agent) ID() string { return a.id }
+
+// Network is the worker's network: its range, and the name server that image builds are given.
+func (a *Agent) Network() *network.Network { return a.network }
+
+// Run reaps what an earlier process left, sets up the network, and serves the gateway until ctx ends or the network fails. A lost link
+// ends its containers, whose inputs the gateway runs again, and is dialled anew. At the end all containers are stopped, their inputs given
+// back, and nothing of the worker is left on the host.
+func (a *Agent) Run(ctx context.Context) error {
+	if err := a.reap(ctx); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	host, err := container.NewHost(container.HostConfig{
+		RunDir:     filepath.Join(a.cfg.RunDir, "c"),
+		DiskDir:    filepath.Join(a.cfg.DataDir, "disks"),
+		RuntimeDir: a.cfg.RuntimeDir,
+		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.sandbox, Logs: a.logs,
+		Dialects: dialects{blobs: a.blobs()},
+		DiskMiB:  a.cfg.DiskMiB, MemoryLimitMiB: a.cfg.MemoryMiB,
+	})
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	service := gatewaylink.NewService(host, a.describe(), a.cfg.Log)
+	if err := a.serve(ctx, host, service); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	return nil
+}
+
+// reap clears away what an earlier process of this instance left. Sandboxes that are to be taken over would be kept here.
+func (a *Agent) reap(ctx context.Context) error {
+	c, cancel := context.WithTimeout(ctx, ReapTimeout)
+	defer cancel()
+	if err := a.sandbox.Reap(c, nil); err != nil {
+		return fmt.Errorf("clearing away an earlier run: %w", err)
+	}
+	return nil
+}
+
+// serve runs the worker's parts. They end in the reverse order of their use: containers, their output, the link, the network.
+func (a *Agent) serve(ctx context.Context, host *container.Host, service *gatewaylink.Service) error {
+	below := lifecycle.NewGroup(context.WithoutCancel(ctx))
+	below.Go("network", a.network.Run)
+	links := lifecycle.NewGroup(below.Context())
+	links.Go("logs", func(ctx context.Context) error {
+		return a.logs.Run(ctx, func(err error) { a.cfg.Log.Warn("log connection lost", "error", err) })
+	})
+	links.Go("link", func(ctx context.Context) error { return a.dialer.Serve(ctx, service.Handler(), a.linked) })
+	select {
+	case <-ctx.Done():
+	case <-below.Context().Done():
+	}
+	errs := []error{a.drain(ctx, host, service), links.Stop(), below.Stop(), a.network.Close(), a.sandbox.Close()}
+	return errors.Join(errs...)
+}
+
+// linked hears of the control link.
+func (a *Agent) linked(err error) {
+	if err != nil {
+		a.cfg.Log.Warn("gateway not reached", "worker", a.id, "gateway", a.cfg.Gateway.URL, "error", err)
+		return
+	}
+	a.cfg.Log.Info("linked to the gateway", "worker", a.id, "gateway", a.cfg.Gateway.URL)
+}
+
+// drain ends all containers and hands their output over, as far as the gateway is there to take it.
+func (a *Agent) drain(ctx context.Context, host *container.Host, service *gatewaylink.Service) error {
+	stop, cancel := lifecycle.Detach(ctx, DrainTimeout)
+	defer cancel()
+	err := service.Drain(stop)
+	flush, cancel := lifecycle.Detach(ctx, FlushTimeout)
+	defer cancel()
+	if lost := errors.Join(host.Wait(flush), a.logs.Flush(flush)); lost != nil {
+		a.cfg.Log.Warn("output of containers lost", "error", lost)
+	}
+	return err
+}
+
+func (a *Agent) describe() gatewaylink.Description {
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "unknown"
+	}
+	return gatewaylink.Description{
+		WorkerID: a.id, Hostname: hostname, Version: a.cfg.Version,
+		CPUMilli: a.cfg.CPUMilli, MemoryMiB: a.cfg.MemoryMiB, Labels: a.cfg.Labels,
+	}
+}
+
+func (a *Agent) blobs() container.Blobs {
+	if a.cfg.Blobs != nil {
+		return localBlobs{a.cfg.Blobs}
+	}
+	return a.bulk
+}
+
+// complete checks cfg and sets what is left to us.
+func complete(cfg *Config) error {
+	for name, value := range map[string]string{"data": cfg.DataDir, "run": cfg.RunDir, "runtime": cfg.RuntimeDir} {
+		if !filepath.IsAbs(value) {
+			return fault.New(fault.Invalid, "%s folder %q: want an absolute path", name, value)
+		}
+	}
+	if cfg.Log == nil {
+		return fault.New(fault.Invalid, "logger: missing")
+	}
+	return hostResources(cfg)
+}

@@ -1,0 +1,137 @@
+// Package gatewaylink is the worker's end of its links to the gateway: the control link, which the worker dials and on which it serves
+// skerry.worker.v1.WorkerService, and the bulk connection, on which it is an ordinary client.
+package gatewaylink
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// Path is where the gateway takes control links.
+const Path = "/skerry.worker.v1/link"
+
+// dialTimeout bounds one attempt to connect.
+const dialTimeout = 10 * time.Second
+
+// Address says where the gateway is and how to be let in.
+type Address struct {
+	URL   string      // "http://host:port" or "https://host:port"
+	Token string      // a worker token, "tk-....secret"
+	TLS   *tls.Config // for https; nil: the system's roots
+}
+
+// Dialer reaches one gateway. It is safe for concurrent use.
+type Dialer struct {
+	url   *url.URL
+	token string
+	tls   *tls.Config
+}
+
+// NewDialer checks an address.
+func NewDialer(a Address) (*Dialer, error) {
+	u, err := url.Parse(a.URL)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "gateway address %q: %w", a.URL, err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fault.New(fault.Invalid, "gateway address %q: want http://host:port or https://host:port", a.URL)
+	}
+	cfg := a.TLS
+	if cfg == nil {
+		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return &Dialer{url: u, token: a.Token, tls: cfg}, nil
+}
+
+// BulkClient returns an HTTP/2 client for the bulk service, with connections of its own.
+func (d *Dialer) BulkClient() (*http.Client, string) {
+	t := &http2.Transport{
+		AllowHTTP:        true,
+		MaxReadFrameSize: 1 << 20,
+		ReadIdleTimeout:  link.PingInterval,
+		PingTimeout:      link.PingTimeout,
+		DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
+			return d.dial(ctx, "h2")
+		},
+	}
+	return &http.Client{Transport: bearer{token: d.token, next: t}}, d.url.String()
+}
+
+// bearer authenticates requests.
+type bearer struct {
+	token string
+	next  http.RoundTripper
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.next.RoundTrip(r)
+}
+
+// dial connects to the gateway, with TLS where its address says so.
+func (d *Dialer) dial(ctx context.Context, protocol string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	host := d.url.Host
+	if d.url.Port() == "" {
+		host = net.JoinHostPort(d.url.Hostname(), map[string]string{"http": "80", "https": "443"}[d.url.Scheme])
+	}
+	if d.url.Scheme == "http" {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", host)
+	}
+	cfg := d.tls.Clone()
+	cfg.NextProtos = []string{protocol}
+	return (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", host)
+}
+
+// Serve keeps a control link to the gateway, on which h is served, until ctx ends. When one is lost it dials again, on a growing pause;
+// changed, if not nil, hears of every link that is up (nil) and that is lost or could not be made (why).
+func (d *Dialer) Serve(ctx context.Context, h http.Handler, changed func(error)) error {
+	wait := newBackoff()
+	for {
+		began := time.Now()
+		err := d.serveOne(ctx, h, changed)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if changed != nil {
+			changed(err)
+		}
+		if err := wait.pause(ctx, time.Since(began)); err != nil {
+			return nil //nolint:nilerr // ctx has ended, which is how Serve is ended
+		}
+	}
+}
+
+func (d *Dialer) serveOne(ctx context.Context, h http.Handler, changed func(error)) error {
+	conn, err := d.dial(ctx, "http/1.1")
+	if err != nil {
+		return fmt.Errorf("gateway %s: %w", d.url, err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url.JoinPath(Path).String(), nil)
+	if err != nil {
+		return fmt.Errorf("gateway %s: %w", d.url, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+d.token)
+	upgrade, cancel := context.WithTimeout(ctx, dialTimeout)
+	conn, err = link.Dial(upgrade, conn, req)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("gateway %s: %w", d.url, err)
+	}
+	if changed != nil {
+		changed(nil)
+	}
+	return link.Serve(ctx, conn, h)
+}

@@ -1,0 +1,252 @@
+package gatewaylink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
+	"github.com/skerry-dev/skerry/worker/container"
+)
+
+const (
+	// maxLogBytes is how much output is held for the gateway before containers' readers have to wait.
+	maxLogBytes = 8 << 20
+	// maxLogFrame is how much goes into one frame.
+	maxLogFrame = 256 << 10
+)
+
+// Logs carries what containers write to the gateway, in order and until it is acknowledged, over as many connections as that takes. Run
+// sends; the methods of container.LogSink may be called from any goroutine.
+type Logs struct {
+	bulk *Bulk
+
+	mu       sync.Mutex
+	room     *sync.Cond                   // signalled when frames are acknowledged
+	frames   []*logFrame                  // not acknowledged, in order; the first sent of them are under way
+	sent     int                          // how many of frames have been sent on this connection
+	bytes    int                          // of all frames
+	sequence map[string]uint64            // last sequence by container
+	wake     chan struct{}                // holds a token when there is something to send
+	closed   bool                         // Run has ended: nothing is held any more
+	drained  map[chan<- struct{}]struct{} // closed when frames is empty
+}
+
+type logFrame struct {
+	msg  *workerv1.PushLogsRequest
+	size int
+}
+
+var _ container.LogSink = (*Logs)(nil)
+
+// NewLogs returns a sink that sends over bulk.
+func NewLogs(bulk *Bulk) *Logs {
+	l := &Logs{bulk: bulk, sequence: make(map[string]uint64), wake: make(chan struct{}, 1), drained: make(map[chan<- struct{}]struct{})}
+	l.room = sync.NewCond(&l.mu)
+	return l
+}
+
+// Write takes one line.
+func (l *Logs) Write(containerID string, at time.Time, stderr bool, text []byte) {
+	source := skerryv1.LogSource_LOG_SOURCE_STDOUT
+	if stderr {
+		source = skerryv1.LogSource_LOG_SOURCE_STDERR
+	}
+	// Containers write bytes; log entries are text.
+	entry := &skerryv1.LogEntry{Time: timestamppb.New(at), Source: source, Text: strings.ToValidUTF8(string(text), "\uFFFD")}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.bytes >= maxLogBytes && !l.closed {
+		l.room.Wait()
+	}
+	if l.closed {
+		return
+	}
+	f := l.open(containerID)
+	f.msg.Entries = append(f.msg.Entries, entry)
+	f.size += len(entry.GetText())
+	l.bytes += len(entry.GetText())
+	l.signal()
+}
+
+// EOF says that nothing more comes from the container.
+func (l *Logs) EOF(containerID string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.open(containerID).msg.Eof = true
+	delete(l.sequence, containerID)
+	l.signal()
+}
+
+// open returns the last frame if more of the container may go into it, else a new one.
+func (l *Logs) open(containerID string) *logFrame {
+	if n := len(l.frames); n > l.sent {
+		last := l.frames[n-1]
+		if last.msg.GetContainerId() == containerID && last.size < maxLogFrame {
+			return last
+		}
+	}
+	l.sequence[containerID]++
+	f := &logFrame{msg: &workerv1.PushLogsRequest{ContainerId: containerID, Sequence: l.sequence[containerID]}}
+	l.frames = append(l.frames, f)
+	return f
+}
+
+func (l *Logs) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Flush waits until everything has been acknowledged or ctx ends.
+func (l *Logs) Flush(ctx context.Context) error {
+	done := make(chan struct{})
+	l.mu.Lock()
+	if len(l.frames) == 0 {
+		l.mu.Unlock()
+		return nil
+	}
+	l.drained[done] = struct{}{}
+	l.mu.Unlock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("logs: output not acknowledged by the gateway: %w", context.Cause(ctx))
+	}
+}
+
+// Run sends over one connection after another until ctx ends. Lost, if not nil, hears why a connection ended.
+func (l *Logs) Run(ctx context.Context, lost func(error)) error {
+	defer l.close()
+	wait := newBackoff()
+	for {
+		began := time.Now()
+		err := l.push(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if lost != nil {
+			lost(err)
+		}
+		if err := wait.pause(ctx, time.Since(began)); err != nil {
+			return nil //nolint:nilerr // ctx has ended, which is how Run is ended
+		}
+	}
+}
+
+func (l *Logs) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.frames = nil
+	l.room.Broadcast()
+}
+
+// push sends over one connection until it ends.
+func (l *Logs) push(ctx context.Context) error {
+	l.mu.Lock()
+	l.sent = 0
+	waiting := len(l.frames) > 0
+	l.mu.Unlock()
+	if !waiting {
+		// No stream is opened for containers that say nothing.
+		select {
+		case <-l.wake:
+			l.signal()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stream := l.bulk.rpc.PushLogs(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			m, err := stream.Receive()
+			if err != nil {
+				cancel(fault.FromConnect(err))
+				return
+			}
+			l.acknowledge(m.GetContainerId(), m.GetSequence())
+		}
+	}()
+	l.signal()
+	err := l.send(ctx, stream.Send)
+	cancel(err)
+	_ = stream.CloseRequest()
+	<-done
+	_ = stream.CloseResponse() // it has ended, and cause says why
+	return context.Cause(ctx)
+}
+
+// send sends frames as they come.
+func (l *Logs) send(ctx context.Context, send func(*workerv1.PushLogsRequest) error) error {
+	for {
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		for f := l.next(); f != nil; f = l.next() {
+			if err := send(f.msg); err != nil {
+				if errors.Is(err, io.EOF) {
+					<-ctx.Done() // the receiver learns why
+					return context.Cause(ctx)
+				}
+				return fault.FromConnect(err)
+			}
+		}
+	}
+}
+
+// next returns the next frame to send; from then on it does not change.
+func (l *Logs) next() *logFrame {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sent >= len(l.frames) {
+		return nil
+	}
+	l.sent++
+	return l.frames[l.sent-1]
+}
+
+// acknowledge forgets what the gateway has stored.
+func (l *Logs) acknowledge(containerID string, sequence uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := l.frames[:0:0]
+	sent := 0
+	for i, f := range l.frames {
+		if i < l.sent && f.msg.GetContainerId() == containerID && f.msg.GetSequence() <= sequence {
+			l.bytes -= f.size
+			continue
+		}
+		if i < l.sent {
+			sent++
+		}
+		kept = append(kept, f)
+	}
+	l.frames, l.sent = kept, sent
+	l.room.Broadcast()
+	if len(kept) == 0 {
+		for done := range l.drained {
+			close(done)
+			delete(l.drained, done)
+		}
+	}
+}
