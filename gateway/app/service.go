@@ -21,6 +21,7 @@ const InitializingWindow = 24 * time.Hour
 // Deps are the parts of a Service. All are required.
 type Deps struct {
 	Store      Store
+	Functions  function.Store
 	Runtime    Runtime
 	References References
 	Secrets    Secrets
@@ -52,7 +53,8 @@ func New(d Deps) *Service {
 	return &Service{d: d, group: lifecycle.NewGroup(context.Background()), lives: map[string]*life{}}
 }
 
-// Run gives every living app a fresh heartbeat window, goes on with the stops that a crash broke off, and blocks until ctx ends.
+// Run gives every living app a fresh heartbeat window and the containers it keeps, goes on with the stops that a crash broke off, and
+// blocks until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	apps, err := s.d.Store.Apps(ctx, "", time.Now().Add(time.Hour))
 	if err != nil {
@@ -64,6 +66,9 @@ func (s *Service) Run(ctx context.Context) error {
 			continue
 		}
 		s.arm(a.ID, a.State)
+		if err := s.revive(ctx, a.ID); err != nil {
+			return err
+		}
 	}
 	<-ctx.Done()
 	s.mu.Lock()
@@ -74,6 +79,14 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	return errors.Join(s.group.Stop(), context.Cause(ctx))
+}
+
+func (s *Service) revive(ctx context.Context, id string) error {
+	functions, err := s.d.Functions.AppFunctions(ctx, id)
+	if err != nil {
+		return fmt.Errorf("app %q: %w", id, err)
+	}
+	return s.d.Runtime.Published(ctx, functions, nil)
 }
 
 // Create makes an app without functions. State is Initializing, Ephemeral or Detached. Errors: fault.Invalid.

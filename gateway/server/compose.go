@@ -1,0 +1,69 @@
+package server
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/buildlink"
+	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/fleet"
+	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/image"
+	"github.com/skerry-dev/skerry/gateway/logs"
+	"github.com/skerry-dev/skerry/gateway/mount"
+	"github.com/skerry-dev/skerry/gateway/rpc"
+	"github.com/skerry-dev/skerry/gateway/secret"
+	"github.com/skerry-dev/skerry/gateway/task"
+	"github.com/skerry-dev/skerry/gateway/workerlink"
+)
+
+// compose makes the nouns and joins them by the ports they name.
+func (s *Server) compose(sealer *secret.Sealer) {
+	s.tokens = identity.New(s.db)
+	s.secrets = secret.New(s.db, sealer)
+	s.mounts = mount.New(s.db, s.blobs)
+	s.builders = buildlink.New(s.cfg.BuilderWait, s.log)
+	s.images = image.New(image.Deps{Store: s.db, Builder: s.builders, Trees: s.mounts, Log: s.log})
+	s.logs = logs.New(logs.Deps{Stream: s.engine.Logs(), Containers: origins{s}, Apps: ends{s}, Log: s.log})
+	s.scheduler = task.New(task.Deps{
+		Functions: s.db, Images: images{s.images}, Secrets: secrets{s.secrets}, Fleet: fleet.New(),
+		Notices: notices{s}, Clock: task.SystemClock, Log: s.log,
+	})
+	s.calls = call.New(call.Deps{
+		Flow: s.engine, Records: s.db, Blobs: payloads{s.blobs}, Dispatcher: s.scheduler, Clock: task.SystemClock, Log: s.log,
+	})
+	s.scheduler.SetSink(s.calls)
+	s.apps = app.New(app.Deps{
+		Store: s.db, Functions: s.db, Runtime: runtime{s}, References: references{s}, Secrets: s.secrets,
+		Window: s.cfg.HeartbeatWindow, Log: s.log,
+	})
+	s.workers = workerlink.New(s.scheduler, s.logs, s.log)
+}
+
+// handler serves everything on the one port; each path asks for its own kind of token.
+func (s *Server) handler() http.Handler {
+	opts := rpc.Options(s.log)
+	public := rpc.NewHandler(rpc.Deps{
+		Apps: s.apps, Functions: s.db, Images: s.images, Mounts: s.mounts, Blobs: s.blobs, Secrets: s.secrets, Tokens: s.tokens,
+		Logs: s.logs, Work: s.scheduler, Calls: rpc.NewCalls(s.calls), Containers: rpc.NewContainers(s.scheduler, s.workers),
+		Version: s.cfg.Version,
+	}, opts)
+	mux := http.NewServeMux()
+	mux.Handle("/", s.untilStop(public))
+	mux.Handle(workerlink.Path, rpc.Authenticate(s.tokens, s.workers, identity.Worker))
+	mux.Handle(buildlink.Path, rpc.Authenticate(s.tokens, s.builders, identity.Builder))
+	path, bulk := workerlink.NewBulkHandler(workerlink.BulkDeps{Blobs: s.blobs, Mounts: s.mounts, Logs: s.logs}, opts)
+	mux.Handle(path, rpc.Authenticate(s.tokens, bulk, identity.Worker, identity.Builder))
+	return mux
+}
+
+// untilStop ends requests when the gateway stops, sessions that would go on for ever among them: their clients come again to the next.
+func (s *Server) untilStop(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		defer context.AfterFunc(s.stopping, func() { cancel(errStopping) })()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}

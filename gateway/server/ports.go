@@ -1,0 +1,126 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/gateway/image"
+	"github.com/skerry-dev/skerry/gateway/logs"
+	"github.com/skerry-dev/skerry/gateway/secret"
+	"github.com/skerry-dev/skerry/gateway/task"
+	"github.com/skerry-dev/skerry/internal/blob"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// This file joins nouns whose ports say the same in different words.
+
+var (
+	_ task.Images     = images{}
+	_ task.Secrets    = secrets{}
+	_ task.Notices    = notices{}
+	_ call.Blobs      = payloads{}
+	_ app.Runtime     = runtime{}
+	_ app.References  = references{}
+	_ logs.Containers = origins{}
+	_ logs.Apps       = ends{}
+)
+
+type images struct{ images *image.Service }
+
+func (i images) ContainerImage(ctx context.Context, id string) (task.Image, error) {
+	im, err := i.images.Image(ctx, id)
+	if err != nil {
+		return task.Image{}, err
+	}
+	return task.Image{File: im.EROFS, Env: im.Env, Workdir: im.Workdir}, nil
+}
+
+type secrets struct{ secrets *secret.Service }
+
+func (s secrets) SecretEnv(ctx context.Context, ids []string) (map[string]string, error) {
+	return s.secrets.Env(ctx, ids)
+}
+
+// noticeTimeout bounds how long a notice may take: it is told from where containers are scheduled.
+const noticeTimeout = 2 * time.Second
+
+type notices struct{ s *Server }
+
+func (n notices) Notice(fn *function.Function, containerID, text string) {
+	ctx, cancel := context.WithTimeout(n.s.stopping, noticeTimeout)
+	defer cancel()
+	origin := logs.Origin{AppID: fn.AppID, FunctionID: fn.ID, FunctionName: fn.Definition.Name}
+	if err := n.s.logs.Notice(ctx, origin, containerID, text); err != nil {
+		n.s.log.Warn("notice is lost", "function", fn.ID, "container", containerID, "text", text, "error", err)
+	}
+}
+
+type payloads struct{ blobs *blob.Store }
+
+func (p payloads) PutBlob(ctx context.Context, data []byte) (payload.Ref, error) {
+	ref := payload.Ref{Digest: ident.Digest(data), Size: uint64(len(data))}
+	return ref, p.blobs.Put(ctx, ref.Digest, ref.Size, bytes.NewReader(data))
+}
+
+func (p payloads) HasBlob(ctx context.Context, digest string) (bool, error) {
+	return p.blobs.Has(ctx, digest)
+}
+
+type runtime struct{ s *Server }
+
+func (r runtime) Published(ctx context.Context, functions, removed []*function.Function) error {
+	list := append([]*function.Function(nil), functions...)
+	for _, f := range removed {
+		// A version that wants no containers: those there are finish their inputs and stop.
+		gone := *f
+		gone.Version++
+		gone.Definition.Autoscaler.MinContainers, gone.Definition.Autoscaler.BufferContainers = 0, 0
+		list = append(list, &gone)
+	}
+	return r.s.scheduler.Published(ctx, list)
+}
+
+func (r runtime) StopApp(ctx context.Context, appID string) (<-chan struct{}, error) {
+	if err := r.s.calls.StopApp(ctx, appID); err != nil {
+		return nil, err
+	}
+	return r.s.scheduler.AppDone(appID), nil
+}
+
+func (r runtime) Work(appID string) (containers, inputs int) {
+	c := r.s.scheduler.CountByApp(appID)
+	return c.Containers, c.Backlog + c.Running
+}
+
+type references struct{ s *Server }
+
+func (r references) CheckImage(ctx context.Context, id string) error {
+	_, err := r.s.images.Image(ctx, id)
+	return err
+}
+
+func (r references) CheckTree(ctx context.Context, digest string) error {
+	return r.s.mounts.Check(ctx, digest)
+}
+
+func (r references) CheckSecret(ctx context.Context, appID, id string) error {
+	return r.s.secrets.Check(ctx, appID, id)
+}
+
+type origins struct{ s *Server }
+
+func (o origins) Origin(containerID string) (logs.Origin, bool) {
+	who, ok := o.s.scheduler.Identify(containerID)
+	return logs.Origin{AppID: who.AppID, FunctionID: who.FunctionID, FunctionName: who.FunctionName}, ok
+}
+
+type ends struct{ s *Server }
+
+func (e ends) Done(ctx context.Context, appID string) (<-chan struct{}, error) {
+	return e.s.apps.Done(ctx, appID)
+}

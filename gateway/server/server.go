@@ -1,0 +1,219 @@
+// Package server puts a gateway together: its stores, its nouns, its services and its port.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/buildlink"
+	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/image"
+	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/logs"
+	"github.com/skerry-dev/skerry/gateway/mount"
+	"github.com/skerry-dev/skerry/gateway/secret"
+	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/gateway/task"
+	"github.com/skerry-dev/skerry/gateway/workerlink"
+	"github.com/skerry-dev/skerry/internal/blob"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
+)
+
+// drainTimeout bounds how long requests that are under way may take when the gateway stops.
+const drainTimeout = 5 * time.Second
+
+// Config describes a gateway.
+type Config struct {
+	// Dir is the folder of the database, the message engine and the master key. Needed.
+	Dir string
+	// Listen is the address of the one port. Default: DefaultListen. An address that isn't loopback needs TLS or Insecure.
+	Listen string
+	// TLSCert and TLSKey are PEM files; both or neither.
+	TLSCert, TLSKey string
+	// Insecure allows to listen in clear on an address that others can reach.
+	Insecure bool
+	// SyncAlways syncs each message of the message engine before it is acknowledged, not every 100 ms.
+	SyncAlways bool
+	// Version is what clients are told.
+	Version string
+	// HeartbeatWindow is how long an ephemeral app lives without its client. Default: app.HeartbeatWindow.
+	HeartbeatWindow time.Duration
+	// BuilderWait is how long a build waits for a builder to connect. Default: buildlink.DefaultConnectWait.
+	BuilderWait time.Duration
+}
+
+// Server is a gateway. New opens what it keeps and its port, Run serves, Close gives everything back.
+type Server struct {
+	cfg   Config
+	log   *slog.Logger
+	blobs *blob.Store
+
+	db       *sqlstore.DB
+	engine   *jetstream.Engine
+	listener net.Listener
+
+	tokens    *identity.Service
+	secrets   *secret.Service
+	mounts    *mount.Service
+	images    *image.Service
+	apps      *app.Service
+	logs      *logs.Service
+	calls     *call.Service
+	scheduler *task.Scheduler
+	workers   *workerlink.Hub
+	builders  *buildlink.Hub
+
+	stopping context.Context //nolint:containedctx // ends public requests when the gateway stops; the server is its owner
+	stop     context.CancelCauseFunc
+	release  func()
+}
+
+var errStopping = errors.New("the gateway is stopping")
+
+// New opens a gateway's stores and port. The blob store stays the caller's.
+func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (*Server, error) {
+	if cfg.Listen == "" {
+		cfg.Listen = DefaultListen
+	}
+	s := &Server{cfg: cfg, log: log, blobs: blobs}
+	undo := lifecycle.NewCleanup()
+	defer undo.Run()
+	// The port first: where another gateway has it, this one must not touch the files.
+	ln, err := listen(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.listener = ln
+	undo.Add(s.closing("listener", ignoreClosed(ln.Close)))
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("gateway folder: %w", err)
+	}
+	if s.db, err = sqlstore.Open(ctx, filepath.Join(cfg.Dir, "skerry.db")); err != nil {
+		return nil, err
+	}
+	undo.Add(s.closing("database", s.db.Close))
+	sealer, err := secret.OpenSealer(filepath.Join(cfg.Dir, "master.key"))
+	if err != nil {
+		return nil, err
+	}
+	engine := jetstream.Config{Dir: filepath.Join(cfg.Dir, "jetstream"), SyncAlways: cfg.SyncAlways}
+	if s.engine, err = jetstream.Open(ctx, engine, log); err != nil {
+		return nil, err
+	}
+	undo.Add(s.closing("message engine", s.engine.Close))
+	s.compose(sealer)
+	undo.Add(s.closing("worker links", s.workers.Close))
+	undo.Add(s.closing("builder links", s.builders.Close))
+	s.stopping, s.stop = context.WithCancelCause(context.Background())
+	undo.Add(func() { s.stop(errStopping) })
+	s.release = undo.Release()
+	return s, nil
+}
+
+// closing makes a step of giving back: what fails then has nobody else to tell.
+func (s *Server) closing(what string, f func() error) func() {
+	return func() {
+		if err := f(); err != nil {
+			s.log.Warn("not closed in good order", "part", what, "error", err)
+		}
+	}
+}
+
+func ignoreClosed(f func() error) func() error {
+	return func() error {
+		if err := f(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// Addr is the address that the gateway listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// URL is where clients on this machine reach the gateway.
+func (s *Server) URL() string {
+	scheme := "http"
+	if s.cfg.TLSCert != "" {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(s.Addr().String())
+	if err != nil {
+		return scheme + "://" + s.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// Tokens makes and checks tokens, also before Run.
+func (s *Server) Tokens() *identity.Service { return s.tokens }
+
+// Run serves until ctx ends, then stops in order: public requests end, containers are stopped, links are closed. It returns nil after a
+// stop in good order.
+func (s *Server) Run(ctx context.Context) error {
+	parts := lifecycle.NewGroup(context.WithoutCancel(ctx))
+	serving := lifecycle.NewGroup(context.WithoutCancel(ctx))
+	for _, p := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}} {
+		parts.Go(p.name, func(ctx context.Context) error { return endedBy(ctx, p.run(ctx)) })
+	}
+	parts.Go("message engine", s.watchEngine)
+	server := newHTTPServer(s.handler())
+	server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	serving.Go("http", func(context.Context) error {
+		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	s.log.Info("gateway serves", "url", s.URL())
+	select {
+	case <-ctx.Done():
+	case <-parts.Context().Done():
+	case <-serving.Context().Done():
+	}
+	s.stop(errStopping)
+	err := parts.Stop()
+	err = errors.Join(err, s.builders.Close(), s.workers.Close())
+	drain, cancel := lifecycle.Detach(ctx, drainTimeout)
+	defer cancel()
+	if serr := server.Shutdown(drain); serr != nil {
+		// Requests that did not end in time are cut.
+		err = errors.Join(err, server.Close())
+	}
+	return errors.Join(err, serving.Stop())
+}
+
+// watchEngine fails when the message engine ends by itself.
+func (s *Server) watchEngine(ctx context.Context) error {
+	select {
+	case <-s.engine.Done():
+		return errors.New("ended unexpectedly")
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// endedBy drops an error that only says that ctx ended.
+func endedBy(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
+		return nil
+	}
+	return err
+}
+
+// Close gives everything back, in reverse. Run must have returned, or never been called.
+func (s *Server) Close() { s.release() }
