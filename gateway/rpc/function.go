@@ -9,6 +9,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/gateway/workerlink"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -33,7 +34,7 @@ func (s *functionService) GetFunction(ctx context.Context, req *connect.Request[
 	if err != nil {
 		return nil, err
 	}
-	def := definitionToProto(f.Definition)
+	def := workerlink.DefinitionToProto(&f.Definition)
 	def.Serialized, def.SecretIds = nil, nil
 	return connect.NewResponse(&skerryv1.GetFunctionResponse{FunctionId: f.ID, AppId: f.AppID, Definition: def}), nil
 }
@@ -100,24 +101,4 @@ func duration(function, field string, m *durationpb.Duration) (time.Duration, er
 		return 0, fault.New(fault.Invalid, "function %.80q: %s: want a duration above 0", function, field)
 	}
 	return m.AsDuration(), nil
-}
-
-func definitionToProto(d function.Definition) *skerryv1.FunctionDefinition {
-	m := &skerryv1.FunctionDefinition{
-		Name: d.Name, Module: d.Module, Qualname: d.Qualname, Serialized: wire.PayloadToProto(d.Serialized), ImageId: d.ImageID,
-		SecretIds: d.SecretIDs, PythonVersion: d.PythonVersion, BlockNetwork: d.BlockNetwork, ClientVersion: d.ClientVersion,
-		Timeout: durationpb.New(d.Timeout), StartupTimeout: durationpb.New(d.StartupTimeout),
-		Resources: &skerryv1.Resources{
-			CpuMilli: d.Resources.CPUMilli, CpuLimitMilli: d.Resources.CPULimitMilli,
-			MemoryMib: d.Resources.MemoryMiB, MemoryLimitMib: d.Resources.MemoryLimitMiB, EphemeralDiskMib: d.Resources.EphemeralDiskMiB,
-		},
-		Autoscaler: &skerryv1.Autoscaler{
-			MinContainers: uint32(d.Autoscaler.MinContainers), MaxContainers: uint32(d.Autoscaler.MaxContainers),
-			BufferContainers: uint32(d.Autoscaler.BufferContainers), ScaledownWindow: durationpb.New(d.Autoscaler.ScaledownWindow),
-		},
-	}
-	for _, mount := range d.Mounts {
-		m.Mounts = append(m.Mounts, &skerryv1.Mount{RemotePath: mount.RemotePath, TreeDigest: mount.TreeDigest})
-	}
-	return m
 }
