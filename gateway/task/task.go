@@ -20,6 +20,7 @@ type Input struct {
 	Key      payload.Key
 	Args     payload.Payload
 	QueuedAt time.Time // when the input was accepted
+	Behind   int       // how many inputs wait with the caller after it
 	Attempt  uint32    // how often infrastructure has lost it
 	Handle   any       // the caller's own, untouched
 

@@ -1,0 +1,96 @@
+// Package autoscale decides how many containers a function is to have. It is pure: counts and times go in, a number comes out.
+package autoscale
+
+import "time"
+
+// What the decisions aim at.
+const (
+	// DrainTarget is how long the inputs that are there may take to be worked off before another container is worth its start.
+	DrainTarget = 500 * time.Millisecond
+	// Probe is how many containers are started for many inputs while it is not known how long one takes.
+	Probe = 2
+	// FirstRecheck is how long after an input began its lasting is first taken as evidence of how long inputs take.
+	FirstRecheck = 50 * time.Millisecond
+)
+
+// Load is a moment of a function's work.
+type Load struct {
+	Backlog    int           // inputs that wait
+	Running    int           // inputs in containers
+	Containers int           // containers that start or take inputs
+	Elapsed    time.Duration // how long an input takes; 0: not known
+	Oldest     time.Duration // how long the input that has run longest has run; 0: none runs
+}
+
+// Limits are the user's. Max 0 is none.
+type Limits struct{ Min, Max, Buffer int }
+
+// Wanted returns how many containers there are to be, and after how long to ask again if nothing happens before (0: not at all).
+//
+// One container per input is right for inputs that take long and wrong for short ones, of which a container works off thousands in the
+// time that another takes to start. So as many are wanted as work off all inputs within DrainTarget. How long an input takes is what the
+// past says, or how long one has run so far, if that is more: then the number grows with the time that passes without an output.
+func Wanted(l Load, m Limits) (n int, recheck time.Duration) {
+	work := l.Backlog + l.Running
+	if work > 0 {
+		each := max(l.Elapsed, l.Oldest)
+		n = enough(work, each)
+		if n < work && l.Backlog > 0 && l.Running > 0 {
+			recheck = max(FirstRecheck, l.Oldest)
+		}
+		n += m.Buffer
+	}
+	n = max(n, m.Min)
+	if m.Max > 0 {
+		n = min(n, m.Max)
+	}
+	if l.Containers >= n && m.Max > 0 && n == m.Max {
+		recheck = 0 // more is not allowed anyway
+	}
+	return n, recheck
+}
+
+// enough returns how many containers work off the inputs in time.
+func enough(work int, each time.Duration) int {
+	if each == 0 {
+		return min(work, Probe)
+	}
+	if each >= DrainTarget {
+		return work
+	}
+	n := (int64(work)*int64(each) + int64(DrainTarget) - 1) / int64(DrainTarget)
+	return min(work, max(1, int(n)))
+}
+
+// How many inputs may wait in a container behind the running one, so that it needs not wait for the next: while inputs are so short that
+// the way to the container and back is what takes time.
+const (
+	shortInput  = 2 * time.Millisecond
+	middleInput = 10 * time.Millisecond
+	shortAhead  = 32
+	middleAhead = 4
+)
+
+// Ahead returns how many inputs may wait in a container. Elapsed 0 is not known.
+func Ahead(elapsed time.Duration) int {
+	switch {
+	case elapsed <= 0 || elapsed >= middleInput:
+		return 0
+	case elapsed < shortInput:
+		return shortAhead
+	default:
+		return middleAhead
+	}
+}
+
+// weight is how much the last input says about how long the next takes.
+const weight = 0.25
+
+// Learn returns the new estimate of how long an input takes, given the old (0: none) and an input that took elapsed.
+func Learn(old, elapsed time.Duration) time.Duration {
+	elapsed = max(elapsed, time.Microsecond) // 0 means unknown
+	if old == 0 {
+		return elapsed
+	}
+	return max(time.Microsecond, old+time.Duration(weight*float64(elapsed-old)))
+}

@@ -1,0 +1,333 @@
+package task
+
+import (
+	"context"
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/autoscale"
+	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// pool is one function: the inputs that wait and the containers. All of it is guarded by the Scheduler's mutex.
+type pool struct {
+	s       *Scheduler
+	fn      *function.Function
+	stopped bool
+	prep    *prepared // what containers of this version are started with; nil: to be found out
+
+	again      []*Input // to be run before the queue, for they have waited longest
+	queue      []*Input
+	head       int           // of queue
+	behind     int           // how many inputs are in the flow after those in the queue
+	space      chan struct{} // closed when Offer may go on; nil: nobody waits
+	containers []*Container  // that start or run, in order of asking
+	elapsed    time.Duration // of an input, estimated; 0: not known
+
+	failedStarts int       // containers in a row that could not be made
+	countedAt    time.Time // when the last of them was counted
+	crashes      int       // starts in a row that user code failed
+	failure      *failure
+	recheck      Timer
+	idle         Timer
+	retry        Timer // after which containers for no input at all are tried again
+}
+
+// failure is why inputs accepted up to a time fail: the start of a container failed, and would fail again.
+type failure struct {
+	until  time.Time
+	result payload.Result
+}
+
+// Offer hands an input over; it blocks while the function's queue is full, until ctx ends. It returns a fault.NotFound if the function is
+// gone; then the input has no outcome.
+func (s *Scheduler) Offer(ctx context.Context, functionID string, in *Input) error {
+	p, err := s.pool(ctx, functionID)
+	if err != nil {
+		return err
+	}
+	for {
+		wait, err := p.offer(in)
+		if err != nil || wait == nil {
+			return err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// offer takes the input, or returns what to wait for.
+func (p *pool) offer(in *Input) (wait <-chan struct{}, err error) {
+	var fx effects
+	p.s.mu.Lock()
+	defer func() {
+		p.s.mu.Unlock()
+		p.s.perform(&fx)
+	}()
+	if p.stopped {
+		return nil, stoppedError(p.fn)
+	}
+	if f := p.failure; f != nil && !in.QueuedAt.After(f.until) {
+		fx.finish(p.fn.ID, Outcome{in, f.result})
+		return nil, nil
+	}
+	if p.backlog() >= QueueLimit {
+		if p.space == nil {
+			p.space = make(chan struct{})
+		}
+		return p.space, nil
+	}
+	p.queue = append(p.queue, in)
+	p.behind = in.Behind
+	p.balance(&fx)
+	return nil, nil
+}
+
+// backlog is how many inputs wait here.
+func (p *pool) backlog() int { return len(p.again) + len(p.queue) - p.head }
+
+// next takes the first input that waits, or returns nil.
+func (p *pool) next() *Input {
+	if len(p.again) > 0 {
+		in := p.again[0]
+		p.again = p.again[1:]
+		return in
+	}
+	if p.head == len(p.queue) {
+		return nil
+	}
+	in := p.queue[p.head]
+	p.queue[p.head] = nil
+	p.head++
+	if p.head == len(p.queue) {
+		p.queue, p.head = p.queue[:0], 0
+	} else if p.head >= QueueLimit {
+		p.queue = append(p.queue[:0], p.queue[p.head:]...)
+		p.head = 0
+	}
+	if p.space != nil && p.backlog() <= QueueLimit/2 {
+		close(p.space)
+		p.space = nil
+	}
+	return in
+}
+
+func (p *pool) peek() *Input {
+	if len(p.again) > 0 {
+		return p.again[0]
+	}
+	if p.head < len(p.queue) {
+		return p.queue[p.head]
+	}
+	return nil
+}
+
+// drain takes all inputs that wait.
+func (p *pool) drain() []*Input {
+	var all []*Input
+	for in := p.next(); in != nil; in = p.next() {
+		all = append(all, in)
+	}
+	return all
+}
+
+func (p *pool) counts() Counts {
+	n := Counts{Backlog: p.backlog() + p.behind, Containers: len(p.containers)}
+	for _, c := range p.containers {
+		n.Running += len(c.inputs)
+	}
+	return n
+}
+
+// publish makes fn the current version.
+func (p *pool) publish(fn *function.Function) {
+	changed := fn.Version != p.fn.Version
+	p.fn, p.prep = fn, nil
+	if !changed {
+		return
+	}
+	p.failure, p.failedStarts, p.crashes, p.elapsed = nil, 0, 0, 0
+	p.stopRetry()
+	for _, c := range append([]*Container(nil), p.containers...) {
+		p.s.halt(c, true)
+	}
+}
+
+// stop ends all containers and cancels all inputs.
+func (p *pool) stop(fx *effects) {
+	p.stopped = true
+	p.stopTimers()
+	for _, in := range p.drain() {
+		fx.finish(p.fn.ID, Outcome{in, cancelledByStop(p.fn)})
+	}
+	for _, c := range append([]*Container(nil), p.containers...) {
+		p.s.halt(c, false)
+	}
+	p.forget()
+}
+
+// forget drops a stopped pool that has nothing left. If the function is published again, it begins anew.
+func (p *pool) forget() {
+	if p.stopped && len(p.containers) == 0 && p.s.pools[p.fn.ID] == p {
+		delete(p.s.pools, p.fn.ID)
+		if p.space != nil {
+			close(p.space) // the waiting Offer sees that the pool is stopped
+			p.space = nil
+		}
+	}
+}
+
+func cancelledByStop(fn *function.Function) payload.Result {
+	return payload.Failed(payload.Cancelled, "input was cancelled: app "+fn.AppName+" was stopped")
+}
+
+func (p *pool) stopTimers() {
+	for _, t := range []*Timer{&p.recheck, &p.idle} {
+		if *t != nil {
+			(*t).Stop()
+			*t = nil
+		}
+	}
+	p.stopRetry()
+}
+
+func (p *pool) stopRetry() {
+	if p.retry != nil {
+		p.retry.Stop()
+		p.retry = nil
+	}
+}
+
+// balance gives inputs to containers with room, and makes the number of containers what it is to be. It is called after every event.
+func (p *pool) balance(fx *effects) {
+	if p.stopped || p.s.closing {
+		return
+	}
+	p.dispatch()
+	n, recheck := autoscale.Wanted(p.load(), p.limits())
+	live := p.live()
+	switch {
+	case live < n:
+		p.grow(n-live, fx)
+	case live > n:
+		p.dropWaiting(live - n)
+	}
+	p.setRecheck(recheck)
+	p.setIdle()
+}
+
+func (p *pool) limits() autoscale.Limits {
+	a := p.fn.Definition.Autoscaler
+	return autoscale.Limits{Min: a.MinContainers, Max: a.MaxContainers, Buffer: a.BufferContainers}
+}
+
+func (p *pool) load() autoscale.Load {
+	l := autoscale.Load{Backlog: p.backlog(), Containers: p.live(), Elapsed: p.elapsed}
+	now := p.s.d.Clock.Now()
+	for _, c := range p.containers {
+		l.Running += len(c.inputs)
+		if len(c.inputs) > 0 && l.Backlog > 0 {
+			l.Oldest = max(l.Oldest, now.Sub(c.busySince))
+		}
+	}
+	return l
+}
+
+// live counts the containers that take or will take inputs.
+func (p *pool) live() int {
+	n := 0
+	for _, c := range p.containers {
+		if c.state != draining {
+			n++
+		}
+	}
+	return n
+}
+
+// grow asks for n more containers. After starts have failed it is held back for a while, unless inputs wait that nobody else runs: those
+// shall run or fail now.
+func (p *pool) grow(n int, fx *effects) {
+	if p.retry != nil && (p.backlog() == 0 || p.anyReady()) {
+		return
+	}
+	if a := p.fn.Definition.Autoscaler; a.MaxContainers > 0 {
+		// Those that drain count too: the limit is the user's, often for the sake of something outside.
+		n = min(n, a.MaxContainers-len(p.containers))
+	}
+	for range n {
+		fx.starts = append(fx.starts, p.add())
+	}
+}
+
+// dropWaiting takes back up to n containers that have no worker yet, the last asked for first.
+func (p *pool) dropWaiting(n int) {
+	for i := len(p.containers) - 1; i >= 0 && n > 0; i-- {
+		if c := p.containers[i]; c.state == waiting {
+			p.s.remove(c)
+			n--
+		}
+	}
+}
+
+// setRecheck plans a balance for when the time that has passed tells more.
+func (p *pool) setRecheck(d time.Duration) {
+	if d == 0 || p.recheck != nil {
+		return // one that is planned comes early enough, and plans the next
+	}
+	p.recheck = p.s.d.Clock.AfterFunc(d, func() {
+		var fx effects
+		p.s.mu.Lock()
+		p.recheck = nil
+		p.balance(&fx)
+		p.s.mu.Unlock()
+		p.s.perform(&fx)
+	})
+}
+
+// setIdle plans the stop of the container that has been idle longest. The timer is not moved when that one gets work: it finds out when it
+// fires, for inputs are many and timers cost.
+func (p *pool) setIdle() {
+	if p.idle != nil {
+		return
+	}
+	var first *Container
+	for _, c := range p.containers {
+		if c.state == ready && len(c.inputs) == 0 && (first == nil || c.idleSince.Before(first.idleSince)) {
+			first = c
+		}
+	}
+	if first == nil || p.live() <= p.limits().Min {
+		return
+	}
+	left := first.idleSince.Add(p.window()).Sub(p.s.d.Clock.Now())
+	p.idle = p.s.d.Clock.AfterFunc(max(0, left), p.idleExpired)
+}
+
+func (p *pool) window() time.Duration { return p.fn.Definition.Autoscaler.ScaledownWindow }
+
+// idleExpired stops the containers that have been idle for too long and are not wanted.
+func (p *pool) idleExpired() {
+	var fx effects
+	p.s.mu.Lock()
+	defer func() {
+		p.s.mu.Unlock()
+		p.s.perform(&fx)
+	}()
+	p.idle = nil
+	if p.stopped || p.s.closing {
+		return
+	}
+	wanted, _ := autoscale.Wanted(p.load(), p.limits())
+	expired := p.s.d.Clock.Now().Add(-p.window())
+	excess := p.live() - wanted
+	for _, c := range append([]*Container(nil), p.containers...) {
+		if excess > 0 && c.state == ready && len(c.inputs) == 0 && !c.idleSince.After(expired) {
+			p.s.halt(c, true)
+			excess--
+		}
+	}
+	p.balance(&fx)
+}
