@@ -131,8 +131,8 @@ test-e2e: build .venv/.tools base
 .PHONY: testbase
 testbase: .cache/test-base.erofs ## make the base file system that container tests start from
 
-.cache/test-base.erofs: | base
-	@$(STEP) testbase 'base file system for tests' tools/sh/testbase.sh $@
+.cache/test-base.erofs: | base .venv/bin/python
+	@$(STEP) testbase 'base file system for tests' .venv/bin/python tools/testbase.py $${SKERRY_BASES:-/var/lib/skerry/bases} $@
 
 .PHONY: bench
 bench: build base ## measure against floors and peers; table, and JSON in bench/out

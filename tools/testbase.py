@@ -1,6 +1,6 @@
 """Write the one layer of a prepared base image as a plain EROFS file, which tests start containers from.
 
-Usage: testbase.py OCI-LAYOUT FILE
+Usage: testbase.py BASES FILE, where BASES is skerryd's folder of base images (OCI layouts).
 """
 
 import json
@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 
-def main(layout: Path, file: Path) -> None:
+def main(bases: Path, file: Path) -> None:
     """Unpack the layer and make the file anew; an interrupted run leaves the old one."""
+    layouts = [found.parent for found in sorted(bases.glob("bookworm-python3.11-*/index.json"))]
+    if not layouts:
+        sys.exit(f"no base image of Python 3.11 in {bases}: run bin/skerryd base prepare 3.11")
+    layout = layouts[-1]
     manifest = _blob(layout, json.loads((layout / "index.json").read_text())["manifests"][0])
     (layer,) = json.loads(manifest.read_text())["layers"]
     file.parent.mkdir(parents=True, exist_ok=True)
