@@ -48,13 +48,13 @@ class Daemon:
 
     @property
     def pid(self) -> int | None:
-        """The process that runs, or None."""
+        """The process that runs, or None. A number that is left of a killed one, or is another program's by now, is none."""
         try:
             pid = int((self.data / "skerryd.pid").read_text())
-            os.kill(pid, 0)
-        except (FileNotFoundError, ProcessLookupError):
+            program = Path(f"/proc/{pid}/exe").readlink()
+        except (FileNotFoundError, ValueError):
             return None
-        return pid
+        return pid if program.name.startswith("skerryd") else None
 
     def start(self, *flags: str) -> None:
         """Start it; it is ready when this returns. A running one stays as it is."""
