@@ -22,14 +22,17 @@ var packages = []string{"python3", "python3-pip", "python3-venv", "ca-certificat
 const revision = "1"
 
 // setup is run when all packages are there, with the root as $1: a python that pip may install into, and an apt that keeps no caches.
-const setup = `set -e
-ln -sf python3 "$1/usr/bin/python"
-rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED
+// It refuses to run without a root, and in none it wasn't given: it writes into /etc.
+const setup = `set -eu
+root="${1:?}"
+test "$(realpath "$root")" != /
+ln -sf python3 "$root/usr/bin/python"
+rm -f "$root"/usr/lib/python3*/EXTERNALLY-MANAGED
 printf '%s\n' 'Dir::Cache::pkgcache "";' 'Dir::Cache::srcpkgcache "";' 'Acquire::Languages "none";' \
-  'APT::Keep-Downloaded-Packages "false";' > "$1/etc/apt/apt.conf.d/90skerry"
-rm -rf "$1"/var/log/* "$1"/var/cache/ldconfig/*
-echo build > "$1/etc/hostname"
-: > "$1/etc/resolv.conf"
+  'APT::Keep-Downloaded-Packages "false";' > "$root/etc/apt/apt.conf.d/90skerry"
+rm -rf "${root:?}"/var/log/* "${root:?}"/var/cache/ldconfig/*
+echo build > "$root/etc/hostname"
+: > "$root/etc/resolv.conf"
 `
 
 // stopTimeout is how long mmdebstrap may take to end when it is given up.
@@ -77,7 +80,8 @@ func (m maker) args() []string {
 	c := m.config
 	args := []string{
 		"--variant=minbase", "--mode=root", "--format=tar", "--include=" + strings.Join(packages, ","),
-		`--aptopt=APT::Install-Recommends "false"`, "--customize-hook=" + setup,
+		// The folder of bases may be closed to the user that apt downloads as; packages are signed.
+		`--aptopt=APT::Sandbox::User "root"`, `--aptopt=APT::Install-Recommends "false"`, "--customize-hook=" + setup,
 	}
 	if c.CABundle != "" && (strings.HasPrefix(c.Mirror, "https:") || strings.HasPrefix(c.SecurityMirror, "https:")) {
 		args = append(args, `--aptopt=Acquire::https::CaInfo "`+c.CABundle+`"`)
