@@ -179,8 +179,8 @@ type Dispatcher interface {
 	Cancel(functionID string, keys []payload.Key)
 	// Terminate stops the containers that run inputs of a call.
 	Terminate(callID string)
-	// StopApp stops an app's containers; its functions take no more inputs.
-	StopApp(ctx context.Context, appID string) error
+	// StopApp stops an app's containers and returns its functions that were in use; they take no more inputs.
+	StopApp(appID string) (functionIDs []string)
 }
 
 var _ Dispatcher = (*task.Scheduler)(nil)

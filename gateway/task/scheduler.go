@@ -189,18 +189,19 @@ func (s *Scheduler) Published(_ context.Context, fns []*function.Function) error
 
 // StopApp stops an app's containers and refuses its functions from here on, until they are published again. Inputs in hand get the outcome
 // Cancelled. The app is to be marked as stopped before, so that Functions does not find its functions any more. Users call
-// call.Service.StopApp, which also cancels what is not in hand, and calls this.
-func (s *Scheduler) StopApp(_ context.Context, appID string) error {
+// call.Service.StopApp, which also cancels what is not in hand, and calls this. It returns the functions that were in use.
+func (s *Scheduler) StopApp(appID string) (functionIDs []string) {
 	var fx effects
 	s.mu.Lock()
 	for _, p := range s.pools {
 		if p.fn.AppID == appID {
+			functionIDs = append(functionIDs, p.fn.ID)
 			p.stop(&fx)
 		}
 	}
 	s.mu.Unlock()
 	s.perform(&fx)
-	return nil
+	return functionIDs
 }
 
 // CountByApp counts an app's work.

@@ -1,0 +1,318 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/task"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// subscribing is a function's subscription, or the attempt to make it.
+type subscribing struct {
+	done chan struct{} // closed when sub or err is set
+	sub  Subscription
+	err  error
+}
+
+// subscribe has the function's inputs delivered, if they are not yet.
+func (s *Service) subscribe(ctx context.Context, functionID string) error {
+	s.mu.Lock()
+	g := s.group
+	w, ok := s.subs[functionID]
+	if !ok {
+		w = &subscribing{done: make(chan struct{})}
+		s.subs[functionID] = w
+	}
+	s.mu.Unlock()
+	if !ok {
+		w.sub, w.err = s.d.Flow.Subscribe(ctx, functionID, func(d Delivery) { s.deliver(g.Context(), d) })
+		if w.err != nil {
+			s.mu.Lock()
+			delete(s.subs, functionID)
+			s.mu.Unlock()
+		}
+		close(w.done)
+	}
+	select {
+	case <-w.done:
+		return w.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// unsubscribe ends the deliveries of a function.
+func (s *Service) unsubscribe(functionID string) error {
+	s.mu.Lock()
+	w, ok := s.subs[functionID]
+	delete(s.subs, functionID)
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	<-w.done
+	if w.sub == nil {
+		return nil
+	}
+	return w.sub.Close()
+}
+
+func (s *Service) closeSubscriptions() error {
+	s.mu.Lock()
+	var ids []string
+	for id := range s.subs {
+		ids = append(ids, id)
+	}
+	s.mu.Unlock()
+	var err error
+	for _, id := range ids {
+		err = errors.Join(err, s.unsubscribe(id))
+	}
+	return err
+}
+
+// deliver takes an input from the flow. It blocks while the function's queue is full, which holds back the flow.
+func (s *Service) deliver(ctx context.Context, d Delivery) {
+	h, doubtful, cancelled := s.take(&d)
+	if h == nil {
+		return
+	}
+	in := &task.Input{Key: d.Key, Args: d.Args, QueuedAt: d.StoredAt, Behind: d.Behind, Handle: h}
+	if cancelled {
+		s.Finished(d.FunctionID, []task.Outcome{{Input: in, Result: cancelledByUser}})
+		return
+	}
+	if doubtful {
+		ended, err := s.ended(ctx, &d, h)
+		if ended {
+			return
+		}
+		if err != nil && ctx.Err() == nil {
+			// Running it again is allowed; losing it is not.
+			s.d.Log.Warn("output of a redelivered input not looked up; the input is run", "call", d.Key.CallID, "input", d.Key.Index, "error", err)
+		}
+	}
+	s.offer(ctx, d.FunctionID, in)
+}
+
+var cancelledByUser = payload.Failed(payload.Cancelled, "input was cancelled by the user")
+
+// offer hands the input to the dispatcher, again after a while if a store is away.
+func (s *Service) offer(ctx context.Context, functionID string, in *task.Input) {
+	for {
+		err := s.d.Dispatcher.Offer(ctx, functionID, in)
+		switch {
+		case err == nil:
+			s.catchUp(functionID, in)
+			return
+		case ctx.Err() != nil:
+			return
+		case isKind(err, fault.NotFound):
+			s.Finished(functionID, []task.Outcome{{Input: in, Result: payload.Failed(payload.Cancelled, "input was cancelled: "+err.Error())}})
+			return
+		}
+		s.d.Log.Warn("input not dispatched yet", "call", in.Key.CallID, "input", in.Key.Index, "error", err)
+		if s.pause(ctx) != nil {
+			return
+		}
+	}
+}
+
+// catchUp cancels an input whose call was cancelled while it was on its way to the dispatcher.
+func (s *Service) catchUp(functionID string, in *task.Input) {
+	s.mu.Lock()
+	c, ok := s.calls[in.Key.CallID]
+	cancelled := s.cancelled[in.Key.CallID] || ok && c.cancelled
+	s.mu.Unlock()
+	if cancelled {
+		s.d.Dispatcher.Cancel(functionID, []payload.Key{in.Key})
+	}
+}
+
+// take notes a delivery as in hand. It returns nil for one that is in hand already, and whether the input may have an output.
+func (s *Service) take(d *Delivery) (h *held, doubtful, cancelled bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h, ok := s.hand[d.Key]; ok {
+		h.ticket = d.Ticket
+		return nil, false, false
+	}
+	h = &held{functionID: d.FunctionID, kind: d.Kind, ticket: d.Ticket}
+	s.hand[d.Key] = h
+	doubtful = d.Recovered
+	if d.Kind == Spawn {
+		doubtful = doubtful || s.doubtful[d.Key]
+		delete(s.doubtful, d.Key)
+		return h, doubtful, s.cancelled[d.Key.CallID]
+	}
+	c, ok := s.calls[d.Key.CallID]
+	if !ok {
+		// Its client is away; it may come back for the output.
+		c = s.newSyncCall(d.Key.CallID, d.FunctionID, "")
+		c.inputs++
+		c.unfinished[d.Key.Index] = struct{}{}
+		return h, true, false
+	}
+	if _, open := c.unfinished[d.Key.Index]; !open {
+		doubtful = true
+		if d.Recovered {
+			c.inputs++
+			c.unfinished[d.Key.Index] = struct{}{}
+		}
+	}
+	return h, doubtful, c.cancelled
+}
+
+// ended deals with a delivered input that has an output.
+func (s *Service) ended(ctx context.Context, d *Delivery, h *held) (bool, error) {
+	if d.Kind == Sync {
+		result, err := s.d.Flow.Output(ctx, d.Key)
+		if err != nil {
+			if isKind(err, fault.NotFound) {
+				err = nil
+			}
+			return false, err
+		}
+		s.letGo(d.Key, h)
+		s.finishSync(Output{d.Key, result})
+		return true, nil
+	}
+	outputs, err := s.d.Records.Outputs(ctx, d.Key.CallID, d.Key.Index, 1)
+	if err != nil || len(outputs) == 0 || outputs[0].Key != d.Key {
+		return false, err
+	}
+	s.letGo(d.Key, h)
+	return true, nil
+}
+
+// letGo acknowledges an input whose output is stored.
+func (s *Service) letGo(k payload.Key, h *held) {
+	s.mu.Lock()
+	delete(s.hand, k)
+	t := h.ticket
+	s.mu.Unlock()
+	t.Ack()
+}
+
+// recover puts what is pending back on its way. Nothing is delivered before, so what SQL calls pending is.
+func (s *Service) recover(ctx context.Context) error {
+	if err := s.reconcile(ctx, false); err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	waiting, err := s.d.Flow.Waiting(ctx)
+	if err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	for id := range waiting {
+		if err := s.subscribe(ctx, id); err != nil {
+			return fmt.Errorf("recover: %w", err)
+		}
+	}
+	return nil
+}
+
+// reconcile puts inputs of SPAWN calls into the flow that have no output and are not in hand: what is in the flow is not taken twice. While
+// the service runs, such an input may just have ended: then it is doubtful, and looked up again when it is delivered.
+func (s *Service) reconcile(ctx context.Context, live bool) error {
+	for after := (payload.Key{}); ; {
+		page, err := s.d.Records.Pending(ctx, "", after, recordPage)
+		if err != nil {
+			return err
+		}
+		lost := page[:0:0]
+		s.mu.Lock()
+		for i := range page {
+			if s.hand[page[i].Key] == nil {
+				lost = append(lost, page[i])
+				if live {
+					s.doubtful[page[i].Key] = true
+				}
+			}
+		}
+		s.mu.Unlock()
+		s.republish(lost)
+		if len(page) < recordPage {
+			return nil
+		}
+		after = page[len(page)-1].Key
+	}
+}
+
+// republish puts recorded inputs into the flow. One that can't be is left to the next reconciliation.
+func (s *Service) republish(inputs []Input) {
+	s.d.Flow.PutInputs(inputs, func(errs []error) {
+		taken := make(map[string]bool)
+		for i := range inputs {
+			var err error
+			if errs != nil {
+				err = errs[i]
+			}
+			switch {
+			case err == nil:
+				taken[inputs[i].FunctionID] = true
+			case isKind(err, fault.Exists):
+				s.mu.Lock()
+				delete(s.doubtful, inputs[i].Key)
+				s.mu.Unlock()
+			default:
+				s.d.Log.Error("recorded input not in the flow yet", "call", inputs[i].Key.CallID, "input", inputs[i].Key.Index, "error", err)
+			}
+		}
+		for id := range taken {
+			s.subscribeLater(id)
+		}
+	})
+}
+
+// subscribeLater subscribes to a function from a goroutine that must not block.
+func (s *Service) subscribeLater(functionID string) {
+	s.mu.Lock()
+	_, ok := s.subs[functionID]
+	s.mu.Unlock()
+	select {
+	case <-s.running:
+	default:
+		return // recover subscribes to all
+	}
+	if !ok {
+		s.detach("subscribe", func(ctx context.Context) error { return s.subscribe(ctx, functionID) })
+	}
+}
+
+// detachTimeout bounds work that nobody waits for.
+const detachTimeout = time.Minute
+
+// detach does something in the background, for as long as the service runs. A failure is logged.
+func (s *Service) detach(name string, f func(context.Context) error) {
+	s.mu.Lock()
+	g := s.group
+	s.mu.Unlock()
+	g.Go(name, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, detachTimeout)
+		defer cancel()
+		if err := f(ctx); err != nil && ctx.Err() == nil {
+			s.d.Log.Error(name+" failed", "error", err)
+		}
+		return nil
+	})
+}
+
+// pending returns all unfinished inputs of a SPAWN call.
+func (s *Service) pending(ctx context.Context, callID string) ([]Input, error) {
+	var all []Input
+	for after := (payload.Key{}); ; {
+		page, err := s.d.Records.Pending(ctx, callID, after, recordPage)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if len(page) < recordPage {
+			return all, nil
+		}
+		after = page[len(page)-1].Key
+	}
+}

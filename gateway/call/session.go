@@ -1,0 +1,162 @@
+package call
+
+import (
+	"context"
+	"sync"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// Frame is what a session has for its client: all that is there, up to a size.
+type Frame struct {
+	Outputs  []Output
+	Accepted []Acceptance
+	Refused  []Refusal
+	States   []State
+}
+
+// Acceptance says that inputs of a SPAWN call are recorded.
+type Acceptance struct {
+	CallID  string
+	Indexes []uint32
+}
+
+// Refusal says that nothing more comes for a call. Err has a kind of package fault; without one it is internal.
+type Refusal struct {
+	CallID string
+	Err    error
+}
+
+// Bounds of one Frame.
+const (
+	frameOutputs = 1000
+	frameBytes   = 4 << 20
+)
+
+// Session is one client's stream of inputs and outputs. Submit, Watch and Release are for one goroutine, Next for another; Close ends both.
+type Session struct {
+	s *Service
+
+	watched map[string]bool // calls; guarded by the Service's mutex
+
+	mu     sync.Mutex
+	out    Frame
+	closed bool
+	wake   chan struct{} // holds a token while there is something for Next
+}
+
+// NewSession begins a session. The caller closes it.
+func (s *Service) NewSession() *Session {
+	return &Session{s: s, watched: map[string]bool{}, wake: make(chan struct{}, 1)}
+}
+
+// Next returns what there is for the client, waiting until there is something. Errors: ctx's own; fault.Unavailable once the session is
+// closed.
+func (x *Session) Next(ctx context.Context) (Frame, error) {
+	for {
+		select {
+		case <-x.wake:
+		case <-ctx.Done():
+			return Frame{}, ctx.Err()
+		}
+		f, closed := x.take()
+		if closed {
+			return Frame{}, fault.New(fault.Unavailable, "session: closed")
+		}
+		if len(f.Outputs)+len(f.Accepted)+len(f.Refused)+len(f.States) > 0 {
+			return f, nil
+		}
+	}
+}
+
+// take removes a frame's worth.
+func (x *Session) take() (f Frame, closed bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return Frame{}, true
+	}
+	n, size := 0, 0
+	for n < len(x.out.Outputs) && n < frameOutputs && size < frameBytes {
+		size += inlineSize(&x.out.Outputs[n].Result)
+		n++
+	}
+	f = x.out
+	f.Outputs = x.out.Outputs[:n:n]
+	x.out = Frame{Outputs: x.out.Outputs[n:]}
+	if len(x.out.Outputs) == 0 {
+		x.out.Outputs = nil
+	} else {
+		x.signal()
+	}
+	return f, false
+}
+
+func inlineSize(r *payload.Result) int {
+	n := 0
+	if r.Value != nil {
+		n += len(r.Value.Inline)
+	}
+	if r.Error != nil && r.Error.Exception != nil {
+		n += len(r.Error.Exception.Inline)
+	}
+	return n
+}
+
+// signal wakes Next. The session's mutex is held.
+func (x *Session) signal() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// add changes what is to go out.
+func (x *Session) add(change func(*Frame)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.closed {
+		change(&x.out)
+		x.signal()
+	}
+}
+
+func (x *Session) push(o Output) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.closed {
+		x.out.Outputs = append(x.out.Outputs, o)
+		x.signal()
+	}
+}
+
+// Refuse tells the client that a call is refused; what comes for it later is not sent.
+func (x *Session) Refuse(callID string, err error) {
+	x.s.mu.Lock()
+	x.s.unwatch(x, callID)
+	x.s.mu.Unlock()
+	x.add(func(f *Frame) { f.Refused = append(f.Refused, Refusal{callID, err}) })
+}
+
+// Release says that the client has all it wants from calls: nothing more is sent for them.
+func (x *Session) Release(callIDs []string) {
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	for _, id := range callIDs {
+		x.s.unwatch(x, id)
+	}
+}
+
+// Close ends the session; a Next that waits returns. Its calls go on, and another session may take them up.
+func (x *Session) Close() {
+	x.s.mu.Lock()
+	for id := range x.watched {
+		x.s.unwatch(x, id)
+	}
+	x.s.mu.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.closed, x.out = true, Frame{}
+	x.signal()
+}
