@@ -1,0 +1,287 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/internal/testbase"
+	"github.com/skerry-dev/skerry/worker/cgroup"
+	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/gvisor"
+	"github.com/skerry-dev/skerry/worker/network"
+	"github.com/skerry-dev/skerry/worker/rootfs"
+)
+
+// instance names what these tests make on the host.
+const instance = "a9e2c1"
+
+// rig is a host of containers with real parts, but without a gateway.
+type rig struct {
+	host    *container.Host
+	runtime *gvisor.Runtime
+	groups  *cgroup.Subtree
+	source  *memorySource
+	logs    *logBook
+	image   payload.Ref
+	dir     string
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{source: newMemorySource(t), logs: &logBook{lines: map[string][]string{}, ended: map[string]bool{}}}
+	r.dir = "/run/skerry/" + instance
+	groups, err := cgroup.Open("skerry_" + instance)
+	ok(t, err)
+	r.groups = groups
+	r.runtime, err = gvisor.New(gvisor.Config{Runsc: testbase.Tool(t, "runsc"), StateDir: r.dir + "/runsc", Cgroups: groups})
+	ok(t, err)
+	ok(t, r.runtime.Reap(t.Context(), nil))
+	n, err := network.New(network.Config{Instance: instance, RunDir: r.dir + "/netns", PoolSize: 2, Log: slog.New(slog.DiscardHandler)})
+	ok(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- n.Run(ctx) }()
+	base := testbase.Erofs(t)
+	r.image = payload.Ref{Digest: "sha256:" + strings.Repeat("b", 64), Size: 1}
+	store, err := rootfs.Open(rootfs.Config{Dir: t.TempDir(), Source: r.source, Local: fixedImage{r.image.Digest, base}})
+	ok(t, err)
+	r.host, err = container.NewHost(container.HostConfig{
+		RunDir: r.dir + "/c", DiskDir: filepath.Join(t.TempDir(), "disks"), RuntimeDir: testbase.Tool(t, "guest"),
+		Network: n, Rootfs: store, Sandboxes: r.runtime, Logs: r.logs, Dialects: dialects{blobs: r.source},
+		MemoryLimitMiB: 2048,
+	})
+	ok(t, err)
+	t.Cleanup(func() {
+		c, done := context.WithTimeout(context.Background(), 5*time.Second)
+		defer done()
+		ok(t, r.host.Wait(c))
+		cancel()
+		ok(t, errors.Join(<-ran, n.Close(), r.runtime.Close(), r.groups.Reap(c, nil), os.RemoveAll(r.dir)))
+	})
+	return r
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// spec is a container that runs a function of a module with this text.
+func (r *rig) spec(module string) container.Spec {
+	return container.Spec{
+		ID: ident.New(ident.Container), AppID: "ap-1", AppName: "test", FunctionID: "fu-1", FunctionName: "f", Environment: "main",
+		Module: "mod", Qualname: "f", ImageID: "im-1", Image: r.image, SecretEnv: map[string]string{"GREETING": "hello"},
+		Mounts:   []container.Mount{{RemotePath: "/root/mod.py", TreeDigest: r.source.tree(map[string]string{".": module})}},
+		CPUMilli: 125, MemoryMiB: 128, MemoryLimitMiB: 512, EphemeralDiskMiB: 64, BlockNetwork: true,
+		Timeout: 60 * time.Second,
+	}
+}
+
+// life is a container under test, and what it said.
+type testLife struct {
+	*container.Container
+	id      string
+	ready   chan []container.Phase
+	outputs chan container.Output
+	exit    chan container.Exit
+
+	mu       sync.Mutex
+	returned []payload.Key
+}
+
+func (r *rig) start(t *testing.T, spec container.Spec) *testLife {
+	t.Helper()
+	l := &testLife{
+		id: spec.ID, ready: make(chan []container.Phase, 1), outputs: make(chan container.Output, 1000), exit: make(chan container.Exit, 1),
+	}
+	l.Container = r.host.New(spec, l)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		exit, err := l.Run(ctx)
+		if err != nil {
+			t.Errorf("left behind: %v", err)
+		}
+		l.exit <- exit
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return l
+}
+
+func (l *testLife) Ready(phases []container.Phase) { l.ready <- phases }
+func (l *testLife) Outputs(outputs []container.Output) {
+	for _, o := range outputs {
+		l.outputs <- o
+	}
+}
+
+func (l *testLife) Returned(keys []payload.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.returned = append(l.returned, keys...)
+}
+
+const patience = 30 * time.Second
+
+func (l *testLife) awaitReady(t *testing.T) []container.Phase {
+	t.Helper()
+	select {
+	case p := <-l.ready:
+		return p
+	case e := <-l.exit:
+		t.Fatalf("ended before it was ready: %+v", e)
+	case <-time.After(patience):
+		t.Fatal("not ready")
+	}
+	return nil
+}
+
+func (l *testLife) awaitOutput(t *testing.T) container.Output {
+	t.Helper()
+	select {
+	case o := <-l.outputs:
+		return o
+	case <-time.After(patience):
+		t.Fatal("no output")
+	}
+	return container.Output{}
+}
+
+func (l *testLife) awaitExit(t *testing.T) container.Exit {
+	t.Helper()
+	select {
+	case e := <-l.exit:
+		return e
+	case <-time.After(patience):
+		t.Fatal("no exit")
+	}
+	return container.Exit{}
+}
+
+// noArguments is the pickle of ((), {}).
+var noArguments = payload.Payload{Format: payload.Pickle, Inline: []byte("\x80\x04)}\x86.")}
+
+func (l *testLife) submit(indexes ...uint32) {
+	var inputs []container.Input
+	for _, i := range indexes {
+		inputs = append(inputs, container.Input{Key: payload.Key{CallID: "fc-1", Index: i}, Args: noArguments})
+	}
+	l.Submit(inputs)
+}
+
+// logBook is a log sink that remembers.
+type logBook struct {
+	mu    sync.Mutex
+	lines map[string][]string
+	ended map[string]bool
+}
+
+func (b *logBook) Write(id string, _ time.Time, stderr bool, text []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	line := "out:" + string(text)
+	if stderr {
+		line = "err:" + string(text)
+	}
+	b.lines[id] = append(b.lines[id], line)
+}
+
+func (b *logBook) EOF(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended[id] = true
+}
+
+func (b *logBook) text(id string) (text string, ended bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Join(b.lines[id], ""), b.ended[id]
+}
+
+// memorySource holds blobs and trees.
+type memorySource struct {
+	mu    sync.Mutex
+	blobs map[string][]byte
+	trees map[string][]rootfs.File
+}
+
+func newMemorySource(*testing.T) *memorySource {
+	return &memorySource{blobs: map[string][]byte{}, trees: map[string][]rootfs.File{}}
+}
+
+func (s *memorySource) blob(content string) payload.Ref {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ref := payload.Ref{Digest: ident.Digest([]byte(content)), Size: uint64(len(content))}
+	s.blobs[ref.Digest] = []byte(content)
+	return ref
+}
+
+func (s *memorySource) tree(files map[string]string) string {
+	var list []rootfs.File
+	name := ""
+	for path, content := range files {
+		list = append(list, rootfs.File{Path: path, Blob: s.blob(content), Mode: 0o644})
+		name += path + "\n" + content + "\n"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	digest := ident.Digest([]byte(name))
+	s.trees[digest] = list
+	return digest
+}
+
+func (s *memorySource) Open(_ context.Context, ref payload.Ref) (io.ReadCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, found := s.blobs[ref.Digest]
+	if !found {
+		return nil, fault.New(fault.NotFound, "blob %q", ref.Digest)
+	}
+	return io.NopCloser(strings.NewReader(string(b))), nil
+}
+
+func (s *memorySource) Tree(_ context.Context, digest string) ([]rootfs.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, found := s.trees[digest]
+	if !found {
+		return nil, fault.New(fault.NotFound, "tree %q", digest)
+	}
+	return t, nil
+}
+
+func (s *memorySource) Create(context.Context) (container.BlobWriter, error) {
+	return &memoryWriter{source: s}, nil
+}
+
+type memoryWriter struct {
+	source *memorySource
+	data   []byte
+}
+
+func (w *memoryWriter) Write(p []byte) (int, error) {
+	w.data = append(w.data, p...)
+	return len(p), nil
+}
+func (w *memoryWriter) Commit() (payload.Ref, error) { return w.source.blob(string(w.data)), nil }
+func (w *memoryWriter) Abort()                       {}
+
+// fixedImage is a local store of one file.
+type fixedImage struct{ digest, path string }
+
+func (f fixedImage) LocalPath(digest string) (string, bool) { return f.path, digest == f.digest }
