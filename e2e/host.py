@@ -18,6 +18,8 @@ def left_on_host(daemon: Daemon) -> list[str]:
     found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"**/skerry_{name}*")]
     tables = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
     found += [f"nftables {line}" for line in tables.splitlines() if name in line]
+    rules = subprocess.run(["iptables-save"], check=True, capture_output=True, text=True).stdout
+    found += [f"iptables {line}" for line in rules.splitlines() if f"sk{name}" in line]
     return found
 
 
