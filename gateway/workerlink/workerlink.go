@@ -38,13 +38,18 @@ type Hub struct {
 	mu     sync.Mutex
 	closed bool
 	links  map[string]*worker // by worker id
-	wg     sync.WaitGroup     // one for each link
+	joined chan struct{}      // closed when the first worker has joined
+	first  sync.Once
+	wg     sync.WaitGroup // one for each link
 }
 
 // New returns a Hub that joins workers to the scheduler.
 func New(s *task.Scheduler, outputs Outputs, log *slog.Logger) *Hub {
-	return &Hub{scheduler: s, outputs: outputs, log: log, links: map[string]*worker{}}
+	return &Hub{scheduler: s, outputs: outputs, log: log, links: map[string]*worker{}, joined: make(chan struct{})}
 }
+
+// Joined is closed once a worker has joined.
+func (h *Hub) Joined() <-chan struct{} { return h.joined }
 
 // ServeHTTP takes the connection over and returns when the link has ended.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -82,6 +87,7 @@ func (h *Hub) serve(ctx context.Context, client *link.Client) error {
 		h.forget(info.ID)
 		return err
 	}
+	h.first.Do(func() { close(h.joined) })
 	h.log.Info("worker joined", "worker", info.ID, "host", info.Hostname)
 	<-client.Done()
 	h.forget(info.ID)
