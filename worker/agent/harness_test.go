@@ -231,6 +231,12 @@ func (s *memorySource) blob(content string) payload.Ref {
 	return ref
 }
 
+func (s *memorySource) ref(digest string) payload.Ref {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return payload.Ref{Digest: digest, Size: uint64(len(s.blobs[digest]))}
+}
+
 func (s *memorySource) tree(files map[string]string) string {
 	var list []rootfs.File
 	name := ""

@@ -1,0 +1,133 @@
+package container
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// drain goes on hearing notes until a part has ended. It returns a start failure that it heard.
+func (l *life) drain(part <-chan struct{}, limit time.Duration) (failure note, ok bool) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		select {
+		case n := <-l.notes:
+			switch n.kind {
+			case noteStartFailed:
+				failure, ok = n, true
+			case noteReady, noteSandbox:
+				l.hear(n)
+			default:
+			}
+		case <-part:
+			return failure, ok
+		case <-timer.C:
+			return failure, ok
+		}
+	}
+}
+
+// awaitSandbox waits a moment for the sandbox to end; false if it lives, or never was.
+func (l *life) awaitSandbox() bool {
+	timer := time.NewTimer(deathGrace)
+	defer timer.Stop()
+	for {
+		var gone <-chan struct{}
+		if l.sandbox != nil {
+			gone = l.sandbox.Done()
+		}
+		select {
+		case n := <-l.notes:
+			if n.kind == noteSandbox {
+				l.hear(n)
+				if n.err != nil {
+					return false
+				}
+			}
+		case <-gone:
+			return true
+		case <-timer.C:
+			return false
+		}
+	}
+}
+
+func (l *life) kill(exit Exit) Exit { return l.killWith(exit, nil) }
+
+// killWith kills the runner with all it started, which lets its last output be read, and then ends the container.
+func (l *life) killWith(exit Exit, running *payload.Result) Exit {
+	if l.processUp {
+		c, cancel := context.WithTimeout(context.Background(), outputGrace)
+		defer cancel()
+		if err := l.signal(c, syscall.SIGKILL, true); err == nil {
+			l.drain(l.logsOver, outputGrace)
+		}
+	}
+	return l.finish(exit, running)
+}
+
+// finish ends everything and settles the inputs: those that run get the result, or are lost if it is nil; the rest is given back.
+func (l *life) finish(exit Exit, running *payload.Result) Exit {
+	close(l.over)
+	l.mu.Lock()
+	l.ended = true
+	guest := l.guest
+	l.mu.Unlock()
+	if l.group != nil {
+		l.tearDown(guest)
+	}
+	l.mu.Lock()
+	runner, early := l.runner, l.early
+	l.early = nil
+	l.mu.Unlock()
+	var returned []payload.Key
+	for _, in := range early {
+		returned = append(returned, in.Key)
+	}
+	if runner != nil {
+		lost := runner.Running()
+		returned = append(returned, runner.TakeQueued()...)
+		if running != nil {
+			outputs := make([]Output, len(lost))
+			for i, k := range lost {
+				outputs[i] = Output{Key: k, Result: *running}
+			}
+			l.outputs(outputs)
+		} else {
+			exit.Lost = lost
+		}
+	}
+	l.returned(returned)
+	if !l.logging {
+		l.host.cfg.Logs.EOF(l.spec.ID)
+	}
+	return exit
+}
+
+// tearDown kills the sandbox and ends the container's goroutines.
+func (l *life) tearDown(guest Guest) {
+	c, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	if l.sandbox != nil {
+		if err := l.sandbox.Kill(); err != nil {
+			l.failed = append(l.failed, err)
+		}
+	}
+	if guest != nil {
+		_ = guest.Close() // the other end has just been killed
+	}
+	if err := l.group.Stop(); err != nil {
+		l.failed = append(l.failed, err)
+	}
+	for _, sandbox := range []Sandbox{l.sandbox, l.late} {
+		if sandbox == nil {
+			continue
+		}
+		if err := sandbox.Delete(c); err != nil {
+			l.failed = append(l.failed, err)
+		}
+	}
+}

@@ -1,0 +1,242 @@
+package rootfs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/worker/container"
+)
+
+// origin is a source in memory that counts.
+type origin struct {
+	blobs map[string][]byte
+	trees map[string][]File
+	opens atomic.Int32
+	gate  chan struct{} // if not nil, Open waits for it
+}
+
+func newOrigin() *origin { return &origin{blobs: map[string][]byte{}, trees: map[string][]File{}} }
+
+func (o *origin) blob(content string) payload.Ref {
+	ref := payload.Ref{Digest: ident.Digest([]byte(content)), Size: uint64(len(content))}
+	o.blobs[ref.Digest] = []byte(content)
+	return ref
+}
+
+func (o *origin) tree(name string, files map[string]string) string {
+	digest := ident.Digest([]byte(name))
+	for path, content := range files {
+		mode := os.FileMode(0o644)
+		if filepath.Ext(path) == ".sh" {
+			mode = 0o755
+		}
+		o.trees[digest] = append(o.trees[digest], File{Path: path, Blob: o.blob(content), Mode: mode})
+	}
+	return digest
+}
+
+func (o *origin) Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, error) {
+	o.opens.Add(1)
+	if o.gate != nil {
+		select {
+		case <-o.gate:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	b, ok := o.blobs[ref.Digest]
+	if !ok {
+		return nil, fault.New(fault.NotFound, "blob %q", ref.Digest)
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+func (o *origin) Tree(_ context.Context, digest string) ([]File, error) {
+	if t, ok := o.trees[digest]; ok {
+		return t, nil
+	}
+	return nil, fault.New(fault.NotFound, "tree %q", digest)
+}
+
+func open(t *testing.T, o *origin, limit uint64) *Store {
+	t.Helper()
+	s, err := Open(Config{Dir: t.TempDir(), Source: o, CacheBytes: limit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestImageIsFetchedOnce(t *testing.T) {
+	o := newOrigin()
+	o.gate = make(chan struct{})
+	s, ref := open(t, o, 0), o.blob("image")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			path, release, err := s.Image(t.Context(), ref)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer release()
+			if content(t, path) != "image" {
+				t.Error("wrong content")
+			}
+		})
+	}
+	close(o.gate)
+	wg.Wait()
+	if n := o.opens.Load(); n != 1 {
+		t.Errorf("fetched %d times", n)
+	}
+}
+
+func TestOthersGoOnWhenTheFetcherIsCancelled(t *testing.T) {
+	o := newOrigin()
+	o.gate = make(chan struct{})
+	s, ref := open(t, o, 0), o.blob("image")
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() {
+		_, _, err := s.Image(ctx, ref)
+		first <- err
+	}()
+	second := make(chan error, 1)
+	go func() {
+		_, _, err := s.Image(t.Context(), ref)
+		second <- err
+	}()
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("first: %v", err)
+	}
+	close(o.gate)
+	if err := <-second; err != nil {
+		t.Errorf("second: %v", err)
+	}
+}
+
+func TestWrongContentIsRefused(t *testing.T) {
+	o := newOrigin()
+	s, ref := open(t, o, 0), o.blob("right")
+	o.blobs[ref.Digest] = []byte("wrong")
+	if _, _, err := s.Image(t.Context(), ref); !errors.Is(err, fault.DataLoss) {
+		t.Fatalf("got %v", err)
+	}
+	o.blobs[ref.Digest] = []byte("right")
+	if _, _, err := s.Image(t.Context(), ref); err != nil {
+		t.Fatalf("again: %v", err)
+	}
+}
+
+func TestEviction(t *testing.T) {
+	o := newOrigin()
+	s := open(t, o, 10)
+	a, b, c := o.blob("aaaaaa"), o.blob("bbbbbb"), o.blob("cccccc")
+	pathA, releaseA, err := s.Image(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pathB, releaseB, err := s.Image(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if content(t, pathA) != "aaaaaa" || content(t, pathB) != "bbbbbb" {
+		t.Error("what is in use was removed")
+	}
+	releaseA()
+	releaseB()
+	if _, _, err := s.Image(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pathA, pathB} {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there: %v", path, err)
+		}
+	}
+}
+
+func TestMounts(t *testing.T) {
+	o := newOrigin()
+	s := open(t, o, 0)
+	whole := o.tree("whole", map[string]string{"a.py": "a", "pkg/b.py": "b", "pkg/sub/c.py": "c", "run.sh": "sh"})
+	over := o.tree("over", map[string]string{"b.py": "newer b", "d.py": "d"})
+	single := o.tree("single", map[string]string{".": "one file"})
+	binds, release, err := s.Mounts(t.Context(), []container.Mount{
+		{RemotePath: "/root/pkg", TreeDigest: over}, // hidden where the later, wider mount has the same file
+		{RemotePath: "/root", TreeDigest: whole},
+		{RemotePath: "/root/pkg/sub", TreeDigest: over},
+		{RemotePath: "/root/a.py", TreeDigest: single},
+		{RemotePath: "/rooted", TreeDigest: single},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	at := map[string]string{}
+	for _, b := range binds {
+		at[b.Target] = b.Source
+	}
+	if len(at) != 2 || content(t, at["/rooted"]) != "one file" {
+		t.Fatalf("binds %v", binds)
+	}
+	for path, want := range map[string]string{
+		"a.py": "one file", "pkg/b.py": "b", "pkg/d.py": "d", "pkg/sub/b.py": "newer b", "pkg/sub/c.py": "c", "run.sh": "sh",
+	} {
+		if got := content(t, filepath.Join(at["/root"], path)); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(at["/root"], "run.sh")); err != nil || info.Mode().Perm() != 0o555 {
+		t.Errorf("run.sh: %v %v", info.Mode(), err)
+	}
+}
+
+func TestTreeMayNotLeave(t *testing.T) {
+	o := newOrigin()
+	s := open(t, o, 0)
+	for _, path := range []string{"../x", "/x", "a/../../x", ""} {
+		digest := o.tree("bad "+path, map[string]string{path: "x", "ok": "y"})
+		_, _, err := s.Mounts(t.Context(), []container.Mount{{RemotePath: "/root", TreeDigest: digest}})
+		if !errors.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
+}
+
+func TestCacheOutlivesTheProcess(t *testing.T) {
+	o := newOrigin()
+	dir, ref := t.TempDir(), o.blob("image")
+	for range 2 {
+		s, err := Open(Config{Dir: dir, Source: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.Image(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := o.opens.Load(); n != 1 {
+		t.Errorf("fetched %d times", n)
+	}
+}
