@@ -154,14 +154,14 @@ func (s *Service) take(d *Delivery) (h *held, doubtful, cancelled bool) {
 		// Its client is away; it may come back for the output.
 		c = s.newSyncCall(d.Key.CallID, d.FunctionID, "")
 		c.inputs++
-		c.unfinished[d.Key.Index] = struct{}{}
+		c.unfinished[d.Key.Index] = false
 		return h, true, false
 	}
 	if _, open := c.unfinished[d.Key.Index]; !open {
 		doubtful = true
 		if d.Recovered {
 			c.inputs++
-			c.unfinished[d.Key.Index] = struct{}{}
+			c.unfinished[d.Key.Index] = false
 		}
 	}
 	return h, doubtful, c.cancelled

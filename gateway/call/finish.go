@@ -117,12 +117,15 @@ func (s *Service) closeSync(o Output) {
 	if !ok {
 		return
 	}
-	if _, open := c.unfinished[o.Key.Index]; !open {
+	wanted, open := c.unfinished[o.Key.Index]
+	if !open {
 		return
 	}
 	delete(c.unfinished, o.Key.Index)
 	c.finished++
-	c.handOut(o)
+	if wanted {
+		c.handOut(o)
+	}
 	s.drop(c)
 }
 

@@ -54,8 +54,8 @@ type callState struct {
 	id, functionID, appID string
 	kind                  Kind
 	createdAt             time.Time
-	unfinished            map[uint32]struct{} // of a SYNC call
-	inputs, finished      uint32              // of a SYNC call
+	unfinished            map[uint32]bool // of a SYNC call; true: a client has sent it since the start, and is given the output
+	inputs, finished      uint32          // of a SYNC call
 	cancelled             bool
 	watchers              []*watcher
 }

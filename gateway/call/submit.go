@@ -142,7 +142,9 @@ func (s *Service) register(x *Session, m *Submit, fn *function.Function, inputs 
 	}
 	c.watch(x)
 	for i := range inputs {
-		if _, known := c.unfinished[inputs[i].Key.Index]; !known {
+		if _, known := c.unfinished[inputs[i].Key.Index]; known {
+			c.unfinished[inputs[i].Key.Index] = true
+		} else {
 			fresh = append(fresh, inputs[i])
 		}
 	}
@@ -150,7 +152,7 @@ func (s *Service) register(x *Session, m *Submit, fn *function.Function, inputs 
 		return nil, false, fault.New(fault.Exhausted, "call %q: %d unfinished inputs; wait for outputs before sending more than %d", m.CallID, n, MaxUnfinished)
 	}
 	for i := range fresh {
-		c.unfinished[fresh[i].Key.Index] = struct{}{}
+		c.unfinished[fresh[i].Key.Index] = true
 		c.inputs++
 	}
 	return fresh, c.cancelled, nil
@@ -159,7 +161,7 @@ func (s *Service) register(x *Session, m *Submit, fn *function.Function, inputs 
 // newSyncCall adds a call. The mutex is held.
 func (s *Service) newSyncCall(id, functionID, appID string) *callState {
 	c := &callState{
-		id: id, functionID: functionID, appID: appID, kind: Sync, createdAt: s.d.Clock.Now(), unfinished: map[uint32]struct{}{},
+		id: id, functionID: functionID, appID: appID, kind: Sync, createdAt: s.d.Clock.Now(), unfinished: map[uint32]bool{},
 	}
 	s.calls[id] = c
 	return c

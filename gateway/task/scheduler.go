@@ -81,11 +81,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	for _, p := range s.pools {
 		p.stopTimers()
 	}
-	for _, c := range s.snapshot() {
-		s.halt(c, false)
-	}
 	if len(s.containers) == 0 {
 		close(s.quiet)
+	}
+	for _, c := range s.snapshot() {
+		s.halt(c, false) // the last one that goes closes quiet
 	}
 	s.mu.Unlock()
 	expired := make(chan struct{})
