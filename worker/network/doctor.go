@@ -62,7 +62,9 @@ func tryKernel() error {
 		if err := h.addForwarder(); err != nil {
 			return err
 		}
-		if err := links.LinkAdd(netlink.NewVeth(netlink.LinkAttrs{Name: "veth0"})); err != nil {
+		veth := netlink.NewVeth(netlink.LinkAttrs{Name: "veth0"})
+		veth.PeerName = "veth1"
+		if err := links.LinkAdd(veth); err != nil {
 			return fmt.Errorf("add a veth pair: %w", err)
 		}
 		_, err := rules.Install(ruleConfig(cfg, a))

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/worker/network/rules"
 )
 
 // loopbackIndex is the interface that every namespace begins with.
@@ -25,8 +26,12 @@ type endpoint struct {
 	slot    uint32
 	address netip.Addr
 	iface   string
-	index   int // of iface
+	index   int // of iface, 0 before there is one
+
+	admitted bool // in the rules
 }
+
+func (e *endpoint) source() rules.Source { return rules.Source{Interface: e.iface, Address: e.address} }
 
 // makeBlocked makes a namespace with loopback only.
 func (h *host) makeBlocked() (*endpoint, error) {
@@ -54,9 +59,10 @@ func (h *host) makeOpen(slot uint32) (*endpoint, error) {
 	if err := h.wireHost(e); err != nil {
 		return nil, err
 	}
-	if err := h.table.Add(e.iface, e.address); err != nil {
+	if err := h.table.Add(e.source()); err != nil {
 		return nil, err
 	}
+	e.admitted = true
 	undo.Release()
 	return e, nil
 }
@@ -107,19 +113,6 @@ func (h *host) wireHost(e *endpoint) error {
 		return err
 	}
 	return h.up(link)
-}
-
-// remove removes an endpoint, or what there is of it. The interface goes before its element in the rules.
-func (h *host) remove(e *endpoint) error {
-	var errs []error
-	if e.index != 0 {
-		err := h.links.LinkDel(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: e.index, Name: e.iface}})
-		if err != nil && !errors.Is(err, unix.ENODEV) {
-			errs = append(errs, fmt.Errorf("remove interface %s: %w", e.iface, err))
-		}
-		errs = append(errs, h.table.Remove(e.iface, e.address))
-	}
-	return errors.Join(append(errs, removeNamespace(e.netns))...)
 }
 
 // withLinks opens netlink in the calling thread's namespace.

@@ -39,6 +39,7 @@ type host struct {
 	links     *netlink.Handle
 	namespace netns.NsHandle // the host's own
 	table     *rules.Table
+	removals  removals
 	blocked   atomic.Uint64 // number of blocked endpoints made, for their names
 }
 

@@ -112,15 +112,7 @@ func TestSpoofed(t *testing.T) {
 	w := newWorld(t)
 	n := startNetwork(t, nil)
 	a, b := acquire(t, n, false), acquire(t, n, false)
-	var arrived net.PacketConn
-	err := within(w.path, func() (err error) {
-		arrived, err = net.ListenPacket("udp4", "0.0.0.0:9")
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer arrived.Close()
+	arrived := listenPackets(t, w.path)
 	for _, source := range []string{b.Address, uplinkHost, "198.51.100.99", "127.0.0.2"} {
 		if err := sendFrom(a, source, "spoofed "+source); err != nil {
 			t.Logf("sending from %s already fails in the endpoint: %v", source, err)
@@ -130,12 +122,7 @@ func TestSpoofed(t *testing.T) {
 	if err := sendFrom(a, a.Address, "honest"); err != nil {
 		t.Fatal(err)
 	}
-	buffer := make([]byte, 100)
-	size, _, err := arrived.ReadFrom(buffer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := string(buffer[:size]); got != "honest" {
+	if got := receive(t, arrived); got != "honest" {
 		t.Errorf("arrived: %q", got)
 	}
 }

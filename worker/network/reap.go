@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/skerry-dev/skerry/worker/network/rules"
 )
 
@@ -16,12 +13,11 @@ func reap(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	var indices []int
 	for _, l := range links {
-		if err := netlink.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
-			errs = append(errs, fmt.Errorf("remove interface %s: %w", l.Attrs().Name, err))
-		}
+		indices = append(indices, l.Attrs().Index)
 	}
+	errs := []error{removeLinks(cfg.Instance, indices)}
 	errs = append(errs, removeRunDir(cfg.RunDir, cfg.Instance))
 	if errors.Join(errs...) == nil {
 		errs = append(errs, rules.Withdraw(tableName(cfg.Instance)), rules.Delete(tableName(cfg.Instance)))

@@ -82,29 +82,41 @@ func replaceTable(conn *nftables.Conn, name string, family nftables.TableFamily)
 	return conn.AddTable(table)
 }
 
-// Add lets the endpoint behind an interface send from its address.
-func (t *Table) Add(iface string, addr netip.Addr) error {
-	return t.change(iface, addr, (*nftables.Conn).SetAddElements)
+// Source is an interface and the address that the endpoint behind it may send from.
+type Source struct {
+	Interface string
+	Address   netip.Addr
 }
 
-// Remove takes back what Add gave.
-func (t *Table) Remove(iface string, addr netip.Addr) error {
-	return t.change(iface, addr, (*nftables.Conn).SetDeleteElements)
-}
-
-func (t *Table) change(iface string, addr netip.Addr, op func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error) error {
-	conn, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	key := append(ifname(iface), addr.AsSlice()...)
-	if err := op(conn, t.sources, []nftables.SetElement{{Key: key}}); err != nil {
-		return fmt.Errorf("nftables element %s %s: %w", iface, addr, err)
-	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("nftables element %s %s: %w", iface, addr, err)
+// Add lets an endpoint send.
+func (t *Table) Add(s Source) error {
+	if err := t.change([]Source{s}, (*nftables.Conn).SetAddElements); err != nil {
+		return fmt.Errorf("nftables: admit %s from %s: %w", s.Address, s.Interface, err)
 	}
 	return nil
+}
+
+// Remove takes back what Add gave, of all or, if one was not added, of none. One call for many is much faster than many.
+func (t *Table) Remove(sources []Source) error {
+	if err := t.change(sources, (*nftables.Conn).SetDeleteElements); err != nil {
+		return fmt.Errorf("nftables: withdraw %d endpoints: %w", len(sources), err)
+	}
+	return nil
+}
+
+func (t *Table) change(sources []Source, op func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error) error {
+	conn, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	var elements []nftables.SetElement
+	for _, s := range sources {
+		elements = append(elements, nftables.SetElement{Key: append(ifname(s.Interface), s.Address.AsSlice()...)})
+	}
+	if err := op(conn, t.sources, elements); err != nil {
+		return err
+	}
+	return conn.Flush()
 }
 
 // Delete removes the tables of that name, whoever made them. None there is no error.

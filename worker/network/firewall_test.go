@@ -1,0 +1,153 @@
+package network
+
+import (
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+
+	"github.com/skerry-dev/skerry/worker/network/rules"
+)
+
+// TestProbesReach is a test of the tests: what they find closed is closed by the rules and by nothing else.
+func TestProbesReach(t *testing.T) {
+	w := newWorld(t)
+	serveGreeting(t, w.path, "0.0.0.0:"+port, "world")
+	serveGreeting(t, threadNetns, ":"+port, "host")
+	n := startNetwork(t, nil)
+	a, b := acquire(t, n, false), acquire(t, n, false)
+	serveGreeting(t, b.NetnsPath, "0.0.0.0:"+port, "other container")
+	conn, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &nftables.Table{Name: tableName(instance), Family: nftables.TableFamilyINet}
+	for _, chain := range []string{"prerouting", "forward", "input"} {
+		conn.FlushChain(&nftables.Chain{Name: chain, Table: table})
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range elsewhere {
+		wantReached(t, a, address+":"+port, "world")
+	}
+	for _, address := range []string{uplinkHost, n.Nameserver().String(), n.addresses.hostEnd(n.taken[b.NetnsPath].slot).String()} {
+		wantReached(t, a, address+":"+port, "host")
+	}
+	wantReached(t, a, b.Address+":"+port, "other container")
+
+	arrived := listenPackets(t, w.path)
+	if err := sendFrom(a, "198.51.100.99", "spoofed"); err != nil {
+		t.Fatal(err)
+	}
+	if got := receive(t, arrived); got != "spoofed" {
+		t.Errorf("arrived: %q", got)
+	}
+}
+
+// TestHostFirewall runs beside iptables rules as Docker and ufw leave them: everything that nobody accepts is dropped.
+func TestHostFirewall(t *testing.T) {
+	w := newWorld(t)
+	serveGreeting(t, w.path, "0.0.0.0:"+port, "world")
+	serveGreeting(t, threadNetns, ":"+port, "host")
+	serveNames(t, w, public)
+	run(t, "iptables-nft", "-P", "FORWARD", "DROP")
+	run(t, "iptables-nft", "-P", "INPUT", "DROP")
+	run(t, "iptables-nft", "-A", "INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT")
+	// Somebody who opens everything does not open what is closed to containers.
+	run(t, "iptables-nft", "-t", "mangle", "-A", "FORWARD", "-j", "ACCEPT")
+	t.Cleanup(func() {
+		run(t, "nft", "delete", "table", "ip", "filter")
+		run(t, "nft", "delete", "table", "ip", "mangle")
+	})
+	before := run(t, "iptables-nft", "-S")
+	found, err := rules.Obstacles(tableName(instance))
+	if err != nil || len(found) != 2 {
+		t.Errorf("obstacles before: %v, %v; want both chains", found, err)
+	}
+
+	t.Run("running", func(t *testing.T) {
+		n := startNetwork(t, nil)
+		e := acquire(t, n, false)
+		wantReached(t, e, public+":"+port, "world")
+		wantClosed(t, e, private+":"+port)
+		wantClosed(t, e, uplinkHost+":"+port)
+		if reply, err := lookup(e, "udp", e.Nameserver, "public.example."); err != nil || len(reply.Answer) != 1 {
+			t.Errorf("DNS: got %v, %v", reply, err)
+		}
+		if got := run(t, "iptables-nft", "-S"); !strings.Contains(got, "-A FORWARD -i "+vethPrefix(instance)+"+") {
+			t.Errorf("iptables can't show our rules: %s", got)
+		}
+	})
+	if after := run(t, "iptables-nft", "-S"); after != before {
+		t.Errorf("iptables before:\n%safter:\n%s", before, after)
+	}
+}
+
+// TestDoctor sees a ruleset of an administrator's own that drops what is forwarded.
+func TestDoctor(t *testing.T) {
+	newWorld(t)
+	for _, c := range Doctor(instance) {
+		if !c.OK {
+			t.Errorf("%s: %s (%s)", c.Name, c.Detail, c.Fix)
+		}
+	}
+	run(t, "nft", "add table inet admin; add chain inet admin passing { type filter hook forward priority 0; policy drop; }")
+	t.Cleanup(func() { run(t, "nft", "delete", "table", "inet", "admin") })
+	var fix string
+	for _, c := range Doctor(instance) {
+		if !c.OK {
+			fix += c.Fix
+		}
+	}
+	if !strings.Contains(fix, "nft insert rule inet admin passing iifname") {
+		t.Errorf("fix: %q", fix)
+	}
+	if found := leftovers(t, t.TempDir()+"/none"); len(found) > 0 {
+		t.Errorf("left over: %v", found)
+	}
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// listenPackets listens for the datagrams of sendFrom.
+func listenPackets(t *testing.T, namespace string) net.PacketConn {
+	t.Helper()
+	var c net.PacketConn
+	err := within(namespace, func() (err error) {
+		c, err = net.ListenPacket("udp4", "0.0.0.0:9")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func receive(t *testing.T, c net.PacketConn) string {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	buffer := make([]byte, 100)
+	size, _, err := c.ReadFrom(buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(buffer[:size])
+}
