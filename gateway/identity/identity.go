@@ -41,8 +41,11 @@ type Token struct {
 // Credential is a token's id and secret, which is shown once and kept nowhere.
 type Credential struct{ ID, Secret string }
 
-// Bearer returns the value of an Authorization header.
-func (c Credential) Bearer() string { return "Bearer " + c.ID + "." + c.Secret }
+// Encode returns "id.secret", as it stands after "Bearer " in an Authorization header.
+func (c Credential) Encode() string { return c.ID + "." + c.Secret }
+
+// String hides the secret from logs.
+func (c Credential) String() string { return c.ID }
 
 // Record is what a store keeps of a token.
 type Record struct {
@@ -83,6 +86,20 @@ func (s *Service) Create(ctx context.Context, name string, role Role) (Credentia
 	return c, nil
 }
 
+// CreateFirst makes an admin token where none is stored. Save, which keeps the secret for its user, is called before the token is stored:
+// where it fails there is no token, and the next start tries again. It returns false where a token was there.
+func (s *Service) CreateFirst(ctx context.Context, name string, save func(Credential) error) (bool, error) {
+	n, err := s.store.CountTokens(ctx, Admin)
+	if err != nil || n > 0 {
+		return false, err
+	}
+	r, c := mint(name, Admin)
+	if err := save(c); err != nil {
+		return false, err
+	}
+	return true, s.store.CreateToken(ctx, r)
+}
+
 // Ephemeral makes a token that lives as long as this service, for parts of the same process.
 func (s *Service) Ephemeral(name string, role Role) Credential {
 	r, c := mint(name, role)
@@ -90,12 +107,6 @@ func (s *Service) Ephemeral(name string, role Role) Credential {
 	defer s.mu.Unlock()
 	s.memory[r.ID] = r
 	return c
-}
-
-// HasAdmin says whether a stored admin token exists.
-func (s *Service) HasAdmin(ctx context.Context) (bool, error) {
-	n, err := s.store.CountTokens(ctx, Admin)
-	return n > 0, err
 }
 
 // Authenticate returns the token of an Authorization header's value. Errors: fault.Unauthenticated, with the same text for an unknown

@@ -159,6 +159,9 @@ func (s *Server) URL() string {
 // Tokens makes and checks tokens, also before Run.
 func (s *Server) Tokens() *identity.Service { return s.tokens }
 
+// WorkerJoined is closed once a worker has joined: from then on calls can be run.
+func (s *Server) WorkerJoined() <-chan struct{} { return s.workers.Joined() }
+
 // Run serves until ctx ends, then stops in order: public requests end, containers are stopped, links are closed. It returns nil after a
 // stop in good order.
 func (s *Server) Run(ctx context.Context) error {

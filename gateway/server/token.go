@@ -1,0 +1,55 @@
+package server
+
+import (
+	"context"
+	"crypto/subtle"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// CreateToken makes an admin token in the database of a gateway's folder, whether or not the gateway runs: it is for those who can write
+// there. Errors: fault.Precondition where no gateway has run yet.
+func CreateToken(ctx context.Context, dir, name string) (c identity.Credential, err error) {
+	path := filepath.Join(dir, "skerry.db")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return c, fault.New(fault.Precondition, "database %q: there is none; start skerryd up first", path)
+	}
+	db, err := sqlstore.Open(ctx, path)
+	if err != nil {
+		return c, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return identity.New(db).Create(ctx, name, identity.Admin)
+}
+
+// LocalTLS is how parts of the same process reach a gateway with TLS: by its very certificate, whatever names that is for. It is nil
+// without TLS.
+func (s *Server) LocalTLS() (*tls.Config, error) {
+	if s.cfg.TLSCert == "" {
+		return nil, nil //nolint:nilnil // no TLS, no configuration
+	}
+	pair, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("tls certificate %q: %w", s.cfg.TLSCert, err)
+	}
+	own := pair.Certificate[0]
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// The chain and the name are not checked because the certificate itself is compared.
+		InsecureSkipVerify: true, //nolint:gosec // see VerifyConnection
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) == 0 || subtle.ConstantTimeCompare(state.PeerCertificates[0].Raw, own) != 1 {
+				return errors.New("tls: the peer is not this gateway")
+			}
+			return nil
+		},
+	}, nil
+}

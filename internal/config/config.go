@@ -1,0 +1,204 @@
+// Package config says how a skerryd is set up: defaults, then a strict TOML file, then SKERRY_* variables, then flags, each over the one
+// before.
+//
+// Every setting has one name: "tls_cert" in the file, SKERRY_TLS_CERT in the environment, --tls-cert as a flag. An unknown key or a value
+// of the wrong form is an error that names it.
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// Defaults.
+const (
+	// DefaultData is the data folder where skerryd runs as root.
+	DefaultData = "/var/lib/skerry"
+	// DefaultBases is the folder of base images, which all instances of a host share.
+	DefaultBases = "/var/lib/skerry/bases"
+	// DefaultRun is the folder of sockets and of what ends with the process.
+	DefaultRun = "/run/skerry"
+	// DefaultFile is the settings file that is read if it exists.
+	DefaultFile = "/etc/skerry/skerryd.toml"
+	// DefaultListen is the address of the one port.
+	DefaultListen = "127.0.0.1:7070"
+	// DefaultProfile is the profile of ~/.skerry.toml that the first start writes.
+	DefaultProfile = "local"
+	// DefaultSync is how JetStream's files are synced.
+	DefaultSync = SyncInterval
+	// DefaultPlatform is how gVisor runs.
+	DefaultPlatform = "systrap"
+)
+
+// Values of settings that are one of a few.
+const (
+	SyncInterval = "interval" // every 100 ms: a crash of a process loses nothing, one of the machine what SQL does not have
+	SyncAlways   = "always"   // before each acknowledgement
+
+	FormatAuto = "auto" // text on a terminal, else JSON
+	FormatText = "text"
+	FormatJSON = "json"
+)
+
+// Config is a whole set-up. Fields are described by Options.
+type Config struct {
+	Data, Bases, Run                   string
+	Listen, TLSCert, TLSKey            string
+	Insecure                           bool
+	Profile                            string
+	Sync                               string
+	LogFormat, LogLevel                string
+	CPU                                float64
+	Memory                             int
+	Disk                               int
+	AllowPrivate, Nameservers          []string
+	Subnet, BuildSubnet                string
+	Runsc, Platform, Guest             string
+	Buildkit, Buildkitd                string
+	UnisolatedBuilds                   bool
+	Builds                             int
+	BuildEnv                           []string
+	CABundle                           string
+	DebianMirror, DebianSecurityMirror string
+}
+
+// NewConfig returns the defaults.
+func NewConfig() Config {
+	return Config{
+		Data: defaultData(), Bases: DefaultBases, Run: DefaultRun, Listen: DefaultListen, Profile: DefaultProfile, Sync: DefaultSync,
+		LogFormat: FormatAuto, LogLevel: "info", Platform: DefaultPlatform, BuildEnv: slices.Clone(DefaultBuildEnv),
+	}
+}
+
+// DefaultBuildEnv names the variables of skerryd's own environment that build steps get: where packages come from.
+var DefaultBuildEnv = []string{
+	"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL",
+}
+
+func defaultData() string {
+	if os.Geteuid() == 0 {
+		return DefaultData
+	}
+	if d := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(d) {
+		return filepath.Join(d, "skerry")
+	}
+	if h, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(h, ".local", "share", "skerry")
+	}
+	return DefaultData
+}
+
+// Instance tells this skerryd from others on its host: six hexadecimal digits of its data folder's hash.
+func (c *Config) Instance() string {
+	sum := sha256.Sum256([]byte(c.Data))
+	return hex.EncodeToString(sum[:3])
+}
+
+// RunDir is the instance's own folder below Run.
+func (c *Config) RunDir() string { return filepath.Join(c.Run, c.Instance()) }
+
+// PIDFile is where the process id of the skerryd of a data folder is, locked while it runs.
+func (c *Config) PIDFile() string { return filepath.Join(c.Data, "skerryd.pid") }
+
+// LogFile is where a skerryd in the background writes.
+func (c *Config) LogFile() string { return filepath.Join(c.Data, "skerryd.log") }
+
+// Load puts a file and the environment over the defaults. An empty path is DefaultFile if that exists. Lookup is os.LookupEnv but for
+// tests. Errors: fault.Invalid, which names the key and where it is; fault.NotFound for a named file that is not there.
+func Load(path string, lookup func(string) (string, bool)) (Config, error) {
+	c := NewConfig()
+	if err := loadFile(&c, path); err != nil {
+		return c, err
+	}
+	for _, o := range Options(&c) {
+		value, ok := lookup(o.Env())
+		if !ok || value == "" {
+			continue
+		}
+		if err := o.Set(value); err != nil {
+			return c, fault.New(fault.Invalid, "%s=%q: %w", o.Env(), value, err)
+		}
+	}
+	return c, nil
+}
+
+func loadFile(c *Config, path string) error {
+	optional := path == ""
+	if optional {
+		path = DefaultFile
+	}
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && optional:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fault.New(fault.NotFound, "settings file %q: there is none", path)
+	case err != nil:
+		return fmt.Errorf("settings file: %w", err)
+	}
+	values := map[string]any{}
+	if err := toml.Unmarshal(text, &values); err != nil {
+		return fault.New(fault.Invalid, "settings file %q: %w", path, err)
+	}
+	options := map[string]Option{}
+	for _, o := range Options(c) {
+		options[o.Key] = o
+	}
+	for key, value := range values {
+		o, ok := options[key]
+		if !ok {
+			return fault.New(fault.Invalid, "settings file %q: unknown key %q; skerryd up --help lists the keys", path, key)
+		}
+		if err := o.setValue(value); err != nil {
+			return fault.New(fault.Invalid, "settings file %q: key %q: %w", path, key, err)
+		}
+	}
+	return nil
+}
+
+// Check returns a fault.Invalid for settings that can't be. It makes paths absolute.
+func (c *Config) Check() error {
+	for _, p := range []struct {
+		key  string
+		path *string
+	}{
+		{"data", &c.Data}, {"bases", &c.Bases}, {"run", &c.Run}, {"tls_cert", &c.TLSCert}, {"tls_key", &c.TLSKey}, {"guest", &c.Guest},
+	} {
+		if *p.path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p.path)
+		if err != nil {
+			return fault.New(fault.Invalid, "%s %q: %w", p.key, *p.path, err)
+		}
+		*p.path = abs
+	}
+	for _, e := range []struct {
+		key, value string
+		allowed    []string
+	}{
+		{"sync", c.Sync, []string{SyncInterval, SyncAlways}},
+		{"log_format", c.LogFormat, []string{FormatAuto, FormatText, FormatJSON}},
+		{"log_level", c.LogLevel, []string{"debug", "info", "warn", "error"}},
+		{"platform", c.Platform, []string{"systrap", "kvm", "ptrace"}},
+	} {
+		if !slices.Contains(e.allowed, e.value) {
+			return fault.New(fault.Invalid, "%s %q: want %s", e.key, e.value, strings.Join(e.allowed, ", "))
+		}
+	}
+	if c.CPU < 0 || c.Memory < 0 || c.Disk < 0 || c.Builds < 0 {
+		return fault.New(fault.Invalid, "cpu, memory, disk and builds: want 0 (the default) or more")
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Option is one setting. It has the methods of a flag's value.
+type Option struct {
+	// Key is its name in the file, such as "tls_cert".
+	Key string
+	// Usage says what it is, for people.
+	Usage string
+	// Group is the heading that help shows it under.
+	Group string
+
+	target any // *string, *bool, *int, *float64 or *[]string
+}
+
+// The groups of options.
+const (
+	GroupMain    = "Gateway"
+	GroupWorker  = "Containers"
+	GroupBuilder = "Image builds"
+)
+
+// Options lists all settings, bound to c.
+func Options(c *Config) []Option {
+	return []Option{
+		{"data", "folder of all that is kept", GroupMain, &c.Data},
+		{"run", "folder of sockets and of what ends with the process", GroupMain, &c.Run},
+		{"listen", "address of the one port; any but loopback needs TLS or --insecure", GroupMain, &c.Listen},
+		{"tls_cert", "file of the TLS certificate chain (PEM)", GroupMain, &c.TLSCert},
+		{"tls_key", "file of its key (PEM)", GroupMain, &c.TLSKey},
+		{"insecure", "listen in clear where others can reach it", GroupMain, &c.Insecure},
+		{"profile", `profile of ~/.skerry.toml that the first start writes; "" for none`, GroupMain, &c.Profile},
+		{"sync", "when messages are synced to disk: interval (100 ms) or always", GroupMain, &c.Sync},
+		{"log_format", "text, json, or auto: text on a terminal", GroupMain, &c.LogFormat},
+		{"log_level", "debug, info, warn or error", GroupMain, &c.LogLevel},
+
+		{"cpu", "cores offered to containers; 0: all of the host's", GroupWorker, &c.CPU},
+		{"memory", "memory offered to containers in MiB; 0: most of the host's", GroupWorker, &c.Memory},
+		{"disk", "size of a container's writable layer in MiB where the function gives none; 0: 10,240", GroupWorker, &c.Disk},
+		{"allow_private", "private ranges that containers and builds may reach (CIDR, comma-separated)", GroupWorker, &c.AllowPrivate},
+		{"nameservers", "DNS servers for containers; none: those of the host", GroupWorker, &c.Nameservers},
+		{"subnet", "range of the containers' addresses (CIDR); none: one that the host does not use", GroupWorker, &c.Subnet},
+		{"runsc", "path of gVisor's runsc; none: beside skerryd, then PATH", GroupWorker, &c.Runsc},
+		{"platform", "gVisor's platform: systrap, kvm or ptrace", GroupWorker, &c.Platform},
+		{"guest", "folder that containers see as /__skerry; none: guest/ beside skerryd", GroupWorker, &c.Guest},
+
+		{"bases", "folder of base images; skerryds of a host share it", GroupBuilder, &c.Bases},
+		{"buildkit", "address of a buildkitd that runs already; none: one is started", GroupBuilder, &c.Buildkit},
+		{"buildkitd", "path of buildkitd; none: beside skerryd, then PATH", GroupBuilder, &c.Buildkitd},
+		{"builds", "builds at a time; 0: 4", GroupBuilder, &c.Builds},
+		{"unisolated_builds", "run build steps with runc, not in gVisor: recipes are then trusted with the host", GroupBuilder, &c.UnisolatedBuilds},
+		{"build_subnet", "range of the build steps' addresses (CIDR); none: one of the instance's own", GroupBuilder, &c.BuildSubnet},
+		{"build_env", "variables of skerryd's environment that build steps get, but images don't keep", GroupBuilder, &c.BuildEnv},
+		{"ca_bundle", `file of certificates that build steps trust; none: the host's; "none": the image's own`, GroupBuilder, &c.CABundle},
+		{"debian_mirror", "Debian package archive for images; none: Debian's own", GroupBuilder, &c.DebianMirror},
+		{"debian_security_mirror", "its security archive", GroupBuilder, &c.DebianSecurityMirror},
+	}
+}
+
+// Env is the option's environment variable, such as SKERRY_TLS_CERT.
+func (o Option) Env() string { return "SKERRY_" + strings.ToUpper(o.Key) }
+
+// Flag is the option's flag without dashes, such as tls-cert.
+func (o Option) Flag() string { return strings.ReplaceAll(o.Key, "_", "-") }
+
+// IsBool says whether the flag may stand without a value.
+func (o Option) IsBool() bool {
+	_, ok := o.target.(*bool)
+	return ok
+}
+
+// Type names the kind of value for help.
+func (o Option) Type() string {
+	switch o.target.(type) {
+	case *bool:
+		return "bool"
+	case *int:
+		return "int"
+	case *float64:
+		return "number"
+	case *[]string:
+		return "list"
+	default:
+		return "string"
+	}
+}
+
+// String returns the value.
+func (o Option) String() string {
+	switch t := o.target.(type) {
+	case *string:
+		return *t
+	case *bool:
+		return strconv.FormatBool(*t)
+	case *int:
+		return strconv.Itoa(*t)
+	case *float64:
+		return strconv.FormatFloat(*t, 'f', -1, 64)
+	case *[]string:
+		return strings.Join(*t, ",")
+	default:
+		return ""
+	}
+}
+
+// Set reads the value of a flag or variable.
+func (o Option) Set(text string) (err error) {
+	switch t := o.target.(type) {
+	case *string:
+		*t = text
+	case *bool:
+		if *t, err = strconv.ParseBool(text); err != nil {
+			return errors.New("want true or false")
+		}
+	case *int:
+		if *t, err = strconv.Atoi(text); err != nil {
+			return errors.New("want a whole number")
+		}
+	case *float64:
+		if *t, err = strconv.ParseFloat(text, 64); err != nil {
+			return errors.New("want a number")
+		}
+	case *[]string:
+		*t = nil
+		for part := range strings.SplitSeq(text, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				*t = append(*t, part)
+			}
+		}
+	}
+	return nil
+}
+
+// setValue takes a value of the file, whose type must be the option's.
+func (o Option) setValue(value any) error {
+	switch t := o.target.(type) {
+	case *string:
+		return assign(t, value)
+	case *bool:
+		return assign(t, value)
+	case *int:
+		var n int64
+		if err := assign(&n, value); err != nil {
+			return err
+		}
+		*t = int(n)
+	case *float64:
+		if n, ok := value.(int64); ok {
+			value = float64(n)
+		}
+		return assign(t, value)
+	case *[]string:
+		list, ok := value.([]any)
+		if !ok {
+			return fmt.Errorf("want a list of strings, not %v", value)
+		}
+		*t = nil
+		for _, v := range list {
+			s, ok := v.(string)
+			if !ok {
+				return fmt.Errorf("want a list of strings; %v is none", v)
+			}
+			*t = append(*t, s)
+		}
+	}
+	return nil
+}
+
+func assign[T any](target *T, value any) error {
+	v, ok := value.(T)
+	if !ok {
+		return fmt.Errorf("want a %T, not %v", *target, value)
+	}
+	*target = v
+	return nil
+}

@@ -1,0 +1,155 @@
+// Package daemon is the command line of skerryd, and puts the processes of Skerry together.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/skerry-dev/skerry/imagebuilder/runtime"
+	"github.com/skerry-dev/skerry/internal/config"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// Version is this release.
+const Version = "0.1.0"
+
+// runtimeCommand is the hidden command that BuildKit is given as its OCI runtime.
+const runtimeCommand = "buildkit-runtime"
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// Main runs skerryd with the arguments after its name and returns the exit code: 0, 1 after a failure, 2 for a wrong command line.
+func Main(args []string) int {
+	if len(args) > 0 && args[0] == runtimeCommand {
+		// Before everything else: its arguments are BuildKit's, and it becomes another program.
+		return runtime.Main(args[1:])
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer cancel()
+	// The second signal ends the process at once.
+	context.AfterFunc(ctx, cancel)
+	root := newRoot(os.Stdout, os.Stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if !errors.Is(err, errReported) {
+		_, _ = fmt.Fprintf(os.Stderr, "skerryd: %v\n", err)
+	}
+	if errors.Is(err, errUsage) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+var (
+	// errReported is an error that its command has shown already.
+	errReported = errors.New("reported")
+	errUsage    = errors.New("usage")
+)
+
+// command is what all commands share.
+type command struct {
+	out, err io.Writer
+	file     string // --config
+	flags    config.Config
+	options  []config.Option
+}
+
+func newRoot(out, errOut io.Writer) *cobra.Command {
+	c := &command{out: out, err: errOut, flags: config.NewConfig()}
+	c.options = config.Options(&c.flags)
+	root := &cobra.Command{
+		Use:   "skerryd",
+		Short: "Run Skerry on this machine",
+		Long: `Skerryd runs decorated Python functions in isolated containers on this machine.
+
+One process is gateway, worker and image builder. Its database, message engine and
+object store are built in; all it keeps is in one folder. Start it with "skerryd up",
+then use the "skerry" command of the Python SDK: "skerry run hello.py".
+
+Settings come from, each over the one before: defaults, a file (` + config.DefaultFile + `
+or --config), environment variables, flags. The setting --tls-cert is SKERRY_TLS_CERT
+in the environment and tls_cert in the file.`,
+		Example: `  skerryd doctor            # what this machine has and lacks
+  skerryd base prepare      # make the base image now, not at the first build
+  skerryd up                # run in the foreground
+  skerryd up --detach       # run in the background; return when ready
+  skerryd down              # stop it, with all containers`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	root.SetOut(out)
+	root.SetErr(errOut)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.PersistentFlags().StringVar(&c.file, "config", "", "settings file (default "+config.DefaultFile+", if it exists)")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see %s --help%w", err, cmd.CommandPath(), quiet{errUsage})
+	})
+	root.AddCommand(c.up(), c.down(), c.doctor(), c.token(), c.base(), c.version())
+	return root
+}
+
+// quiet marks an error without adding to its text.
+type quiet struct{ error }
+
+func (q quiet) Error() string { return "" }
+func (q quiet) Unwrap() error { return q.error }
+
+// bind gives a command the flags of some settings; with no keys, of all.
+func (c *command) bind(cmd *cobra.Command, keys ...string) {
+	for _, o := range c.options {
+		wanted := len(keys) == 0
+		for _, k := range keys {
+			wanted = wanted || k == o.Key
+		}
+		if !wanted {
+			continue
+		}
+		f := cmd.Flags().VarPF(o, o.Flag(), "", o.Usage)
+		if o.IsBool() {
+			f.NoOptDefVal = "true"
+		}
+	}
+}
+
+// load returns the settings: file and environment, then the flags that were given.
+func (c *command) load(cmd *cobra.Command) (config.Config, error) {
+	cfg, err := config.Load(c.file, os.LookupEnv)
+	if err != nil {
+		return cfg, err
+	}
+	for _, o := range config.Options(&cfg) {
+		f := cmd.Flags().Lookup(o.Flag())
+		if f == nil || !f.Changed {
+			continue
+		}
+		if err := o.Set(f.Value.String()); err != nil {
+			return cfg, fault.New(fault.Invalid, "--%s: %w", o.Flag(), err)
+		}
+	}
+	return cfg, cfg.Check()
+}
+
+func (c *command) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(c.out, "skerryd %s\n", Version)
+			return err
+		},
+	}
+}

@@ -1,0 +1,61 @@
+package daemon
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skerry-dev/skerry/gateway/server"
+)
+
+func (c *command) token() *cobra.Command {
+	cmd := &cobra.Command{Use: "token", Short: "Make tokens for clients", Args: cobra.NoArgs}
+	cmd.AddCommand(c.tokenNew())
+	return cmd
+}
+
+func (c *command) tokenNew() *cobra.Command {
+	var name, save, url string
+	cmd := &cobra.Command{
+		Use:   "new",
+		Short: "Make a token and print it",
+		Long: `Make an admin token in the database of a data folder, whether or not skerryd runs, and
+print its id and secret, which is kept nowhere else. With --save it goes to a profile of
+~/.skerry.toml instead.`,
+		Example: `  skerryd token new --name alice
+  skerryd token new --save local                        # this machine's profile is lost
+  skerry token set --token-id tk-... --token-secret -   # on the client's machine`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := c.load(cmd)
+			if err != nil {
+				return err
+			}
+			t, err := server.CreateToken(cmd.Context(), gatewayDir(cfg), name)
+			if err != nil {
+				return err
+			}
+			if save == "" {
+				_, err = fmt.Fprintf(c.out, "token_id     = %s\ntoken_secret = %s\n", t.ID, t.Secret)
+				return err
+			}
+			path, err := profilePath()
+			if err != nil {
+				return err
+			}
+			if url == "" {
+				url = localURL(cfg)
+			}
+			if err := writeProfile(path, save, url, t); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.out, "token %s is in profile %q of %s\n", t.ID, save, path)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "admin", "what people call it")
+	cmd.Flags().StringVar(&save, "save", "", "profile of ~/.skerry.toml to write it to")
+	cmd.Flags().StringVar(&url, "url", "", "the gateway's URL for that profile (default that of --listen)")
+	c.bind(cmd, "data", "listen", "tls_cert")
+	return cmd
+}
