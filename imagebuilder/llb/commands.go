@@ -15,6 +15,7 @@ var stepEnv = map[string]string{
 	"PIP_NO_INPUT":                  "1",
 	"PIP_PROGRESS_BAR":              "off",
 	"PIP_ROOT_USER_ACTION":          "ignore",
+	"UV_LINK_MODE":                  "copy",
 	"UV_NO_CACHE":                   "1",
 	"UV_NO_PROGRESS":                "1",
 	"UV_PYTHON_DOWNLOADS":           "never",

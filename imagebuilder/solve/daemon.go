@@ -21,7 +21,6 @@ import (
 
 	"github.com/skerry-dev/skerry/imagebuilder/bridge"
 	"github.com/skerry-dev/skerry/internal/fault"
-	"github.com/skerry-dev/skerry/internal/lifecycle"
 )
 
 // Defaults of DaemonConfig.
@@ -71,15 +70,23 @@ type Daemon struct {
 	config DaemonConfig
 	log    *slog.Logger
 
-	mu    sync.Mutex
-	ready chan struct{} // closed while it serves
+	mu  sync.Mutex
+	now *serving
 }
+
+// serving is the time from one start of the daemon to its end.
+type serving struct {
+	ready chan struct{} // closed once it serves
+	gone  chan struct{} // closed when it has ended
+}
+
+func newServing() *serving { return &serving{ready: make(chan struct{}), gone: make(chan struct{})} }
 
 // NewDaemon describes a daemon; nothing is started.
 func NewDaemon(c DaemonConfig, log *slog.Logger) (*Daemon, error) {
-	d := &Daemon{config: c, log: log, ready: make(chan struct{})}
+	d := &Daemon{config: c, log: log, now: newServing()}
 	if c.Address != "" {
-		close(d.ready)
+		close(d.now.ready)
 		return d, nil
 	}
 	if len(c.Runtime) == 0 || c.Binary == "" || !filepath.IsAbs(c.Root) || !filepath.IsAbs(c.RunDir) {
@@ -96,24 +103,27 @@ func (d *Daemon) address() string {
 }
 
 // Ready is closed while builds can be made. A daemon that is started again has a new channel.
-func (d *Daemon) Ready() <-chan struct{} {
+func (d *Daemon) Ready() <-chan struct{} { return d.current().ready }
+
+func (d *Daemon) current() *serving {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.ready
+	return d.now
 }
 
-// Connect returns a client once the daemon serves. The caller closes it.
-func (d *Daemon) Connect(ctx context.Context) (*client.Client, error) {
+// connect returns a client once the daemon serves, and what tells of its end. The caller closes the client.
+func (d *Daemon) connect(ctx context.Context) (*client.Client, *serving, error) {
+	now := d.current()
 	select {
-	case <-d.Ready():
+	case <-now.ready:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("buildkitd: not ready: %w", context.Cause(ctx))
+		return nil, nil, fmt.Errorf("buildkitd: not ready: %w", context.Cause(ctx))
 	}
 	c, err := client.New(ctx, d.address())
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "buildkitd %q: %w", d.address(), err)
+		return nil, nil, fault.New(fault.Unavailable, "buildkitd %q: %w", d.address(), err)
 	}
-	return c, nil
+	return c, now, nil
 }
 
 // Run keeps the daemon running until ctx ends, and leaves nothing of it behind. What a killed one left is removed first. It returns an
@@ -125,12 +135,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	var deaths []time.Time
 	for {
-		served, err := d.runOnce(ctx)
-		if ctx.Err() != nil {
+		served, death, err := d.runOnce(ctx)
+		if err != nil || ctx.Err() != nil {
 			return err
 		}
 		if !served {
-			return err
+			return death
 		}
 		now := time.Now()
 		deaths = append(deaths, now)
@@ -138,42 +148,31 @@ func (d *Daemon) Run(ctx context.Context) error {
 			deaths = deaths[1:]
 		}
 		if len(deaths) > maxDeaths {
-			return fmt.Errorf("died %d times within %s: %w", len(deaths), deathWindow, err)
+			return fmt.Errorf("died %d times within %s: %w", len(deaths), deathWindow, death)
 		}
-		d.log.Error("buildkitd died, starting it again", "err", err)
+		d.log.Error("buildkitd died, starting it again", "err", death)
 	}
 }
 
-// runOnce starts the daemon and waits for its end. It says whether the daemon served.
-func (d *Daemon) runOnce(ctx context.Context) (served bool, err error) {
+// runOnce starts the daemon and waits for its end. It says whether the daemon served, and why it ended.
+func (d *Daemon) runOnce(ctx context.Context) (served bool, death, err error) {
 	if err := d.clean(); err != nil {
-		return false, err
+		return false, nil, err
 	}
 	if err := d.prepare(); err != nil {
-		return false, err
+		return false, nil, errors.Join(err, d.clean())
 	}
-	g := lifecycle.NewGroup(ctx)
-	c := &child{config: d.config, log: d.log, serving: func() { served = true; d.setReady() }}
-	g.Go("buildkitd", c.run)
-	err = g.Wait()
-	d.setUnready()
-	return served, errors.Join(err, d.clean())
-}
-
-func (d *Daemon) setReady() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	close(d.ready)
-}
-
-func (d *Daemon) setUnready() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	select {
-	case <-d.ready:
-		d.ready = make(chan struct{})
-	default:
+	c := &child{config: d.config, log: d.log, serving: func() { served = true; close(d.current().ready) }}
+	death = c.run(ctx)
+	err = d.clean()
+	if served {
+		d.mu.Lock()
+		ended := d.now
+		d.now = newServing()
+		d.mu.Unlock()
+		close(ended.gone)
 	}
+	return served, death, err
 }
 
 // child is one process of the daemon.

@@ -44,12 +44,31 @@ type Request struct {
 // exportName is the last step of every build.
 const exportName = "store image"
 
-// Solve carries out a plan. Errors: *build.Failure where a step failed; fault.Unavailable where the daemon went away, after which
-// trying again may help; what Export returns.
-func (d *Daemon) Solve(ctx context.Context, r Request) (err error) {
-	c, err := d.Connect(ctx)
-	if err != nil {
+// noticeTimeout is how long it may take until the end of a daemon that no longer answers is known.
+const noticeTimeout = 10 * time.Second
+
+// Solve carries out a plan; where the daemon dies under it, once more on the next one, which has what was done in its cache. Errors:
+// *build.Failure where a step failed; fault.Unavailable where the daemon went away; what Export returns.
+func (d *Daemon) Solve(ctx context.Context, r Request) error {
+	now, err := d.solve(ctx, r)
+	if now == nil || d.config.Address != "" || !errors.Is(err, fault.Unavailable) {
 		return err
+	}
+	t := time.NewTimer(noticeTimeout)
+	defer t.Stop()
+	select {
+	case <-now.gone:
+		_, err = d.solve(ctx, r)
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return err
+}
+
+func (d *Daemon) solve(ctx context.Context, r Request) (now *serving, err error) {
+	c, now, err := d.connect(ctx)
+	if err != nil {
+		return now, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -71,10 +90,10 @@ func (d *Daemon) Solve(ctx context.Context, r Request) (err error) {
 	}
 	if blame != nil {
 		p.end(false)
-		return fmt.Errorf("%s: %w", exportName, blame)
+		return now, fmt.Errorf("%s: %w", exportName, blame)
 	}
 	p.end(err == nil)
-	return p.explain(ctx, err)
+	return now, p.explain(ctx, err)
 }
 
 func (r Request) options(e *exporter) client.SolveOpt {
