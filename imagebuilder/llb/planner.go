@@ -167,7 +167,9 @@ func (p *planner) addLocal(a *recipe.AddLocal) {
 	}
 	n := p.number(Step{Name: name})
 	p.trees[a.TreeDigest] = true
-	local := bk.Local(LocalName(a.TreeDigest), bk.SharedKeyHint(a.TreeDigest), bk.WithCustomName("read local files for "+a.RemotePath))
+	// By default a local folder is of one client. Ours is named by its content, so all builds that have it may share it.
+	local := bk.Local(LocalName(a.TreeDigest), bk.SharedKeyHint(a.TreeDigest), bk.LocalUniqueID(a.TreeDigest),
+		bk.WithCustomName("read local files for "+a.RemotePath))
 	src, info := "/", &bk.CopyInfo{CopyDirContentsOnly: true, CreateDestPath: true, ChownOpt: root(), CreatedTime: &epoch}
 	if p.options.FileTrees[a.TreeDigest] {
 		src, info.CopyDirContentsOnly = "/"+LocalFile, false

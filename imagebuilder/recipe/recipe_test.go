@@ -1,0 +1,93 @@
+package recipe_test
+
+import (
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/skerry-dev/skerry/imagebuilder/recipe"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+func with(a recipe.Action) recipe.Recipe {
+	return recipe.Recipe{Base: recipe.Base{Python: "3.11"}, Steps: []recipe.Step{{Action: a}}}
+}
+
+func TestValidate(t *testing.T) {
+	tree := "sha256:" + strings.Repeat("0", 64)
+	for name, c := range map[string]struct {
+		recipe recipe.Recipe
+		want   string // part of the error; empty: valid
+	}{
+		"nothing":             {recipe.Recipe{}, "python version"},
+		"full version":        {recipe.Recipe{Base: recipe.Base{Python: "3.11.2"}}, "python version"},
+		"plain":               {recipe.Recipe{Base: recipe.Base{Python: "3.11"}}, ""},
+		"too many steps":      {recipe.Recipe{Base: recipe.Base{Python: "3.11"}, Steps: make([]recipe.Step, 201)}, "at most 200"},
+		"no action":           {recipe.Recipe{Base: recipe.Base{Python: "3.11"}, Steps: make([]recipe.Step, 1)}, "step 1"},
+		"pip":                 {with(&recipe.PipInstall{Packages: []string{"numpy>=2", "a @ https://x/y.whl ; python_version > '3'"}}), ""},
+		"pip option":          {with(&recipe.PipInstall{Packages: []string{"--index-url=x"}}), "extra_options"},
+		"pip empty":           {with(&recipe.PipInstall{Packages: []string{" "}}), "is empty"},
+		"pip line break":      {with(&recipe.PipInstall{Packages: []string{"a\nb"}}), "line break"},
+		"index option":        {with(&recipe.PipInstall{Index: recipe.Index{IndexURL: "-x"}}), "index_url"},
+		"options line break":  {with(&recipe.PipInstall{Index: recipe.Index{Options: "-x\n"}}), "extra_options"},
+		"uv version":          {with(&recipe.UvPipInstall{Version: "1; rm"}), "uv_version"},
+		"uv":                  {with(&recipe.UvPipInstall{Packages: []string{"toolz"}, Version: "0.13.9"}), ""},
+		"apt":                 {with(&recipe.AptInstall{Packages: []string{"git=1:2.39.5-0+deb12u2", "libc6:amd64", "g++"}}), ""},
+		"apt shell":           {with(&recipe.AptInstall{Packages: []string{"git; true"}}), "debian package"},
+		"apt path":            {with(&recipe.AptInstall{Packages: []string{"./x.deb"}}), "debian package"},
+		"command":             {with(&recipe.RunCommands{Commands: []string{"echo 'a' | cat\nls"}}), ""},
+		"command empty":       {with(&recipe.RunCommands{Commands: []string{""}}), "is empty"},
+		"command long":        {with(&recipe.RunCommands{Commands: []string{strings.Repeat("x", recipe.MaxCommand+1)}}), "at most"},
+		"env":                 {with(&recipe.Env{Variables: map[string]string{"_a1": "any\nthing"}}), ""},
+		"env name":            {with(&recipe.Env{Variables: map[string]string{"a=b": ""}}), "environment variable"},
+		"env nul":             {with(&recipe.Env{Variables: map[string]string{"a": "\x00"}}), "NUL"},
+		"workdir relative":    {with(&recipe.Workdir{Path: "srv"}), "absolute"},
+		"workdir dots":        {with(&recipe.Workdir{Path: "/srv/.."}), "absolute"},
+		"add local":           {with(&recipe.AddLocal{TreeDigest: tree, RemotePath: "/srv/a b"}), ""},
+		"add local to proc":   {with(&recipe.AddLocal{TreeDigest: tree, RemotePath: "/proc/1"}), "not part of an image"},
+		"add local no digest": {with(&recipe.AddLocal{TreeDigest: "x", RemotePath: "/srv"}), "digest"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := recipe.Validate(c.recipe)
+			if c.want == "" && err != nil {
+				t.Errorf("got %v", err)
+			}
+			if c.want != "" && (!errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	got := recipe.Canonical(recipe.Recipe{Steps: []recipe.Step{
+		{Action: &recipe.PipInstall{Packages: []string{"b", "a", "b"}}, BuildEnv: map[string]string{}},
+		{Action: &recipe.PipInstall{}}, {Action: &recipe.AptInstall{}}, {Action: &recipe.RunCommands{}}, {Action: &recipe.Env{}},
+		{Action: &recipe.RunCommands{Commands: []string{"b", "a"}}, Force: true},
+	}})
+	want := recipe.Recipe{Steps: []recipe.Step{
+		{Action: &recipe.PipInstall{Packages: []string{"a", "b"}}},
+		{Action: &recipe.RunCommands{Commands: []string{"b", "a"}}, Force: true},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func FuzzQuote(f *testing.F) {
+	for _, s := range []string{"", "plain", "it's", "a b", "$(x)", "`", "\n", "é", "--x='y'"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.ContainsRune(s, 0) {
+			t.Skip("no argument holds NUL")
+		}
+		out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", "printf %s "+recipe.Quote(s)).Output()
+		if err != nil || string(out) != s {
+			t.Errorf("%q became %q, %v", s, out, err)
+		}
+	})
+}
