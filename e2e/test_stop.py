@@ -35,7 +35,7 @@ def test_interrupt_stops_an_ephemeral_app(daemon: Daemon) -> None:
 
 def test_app_of_a_vanished_client_is_stopped(daemon: Daemon) -> None:
     daemon.stop()
-    daemon.start("--heartbeat-window", "4s")
+    daemon.start("--heartbeat-window", "4")
     try:
         with staying(daemon, {"SKERRY_HEARTBEAT_INTERVAL": "1"}) as (program, gone):
             program.process.kill()
