@@ -43,7 +43,7 @@ func inNewNamespace(path string, configure func() error) error {
 		runtime.UnlockOSThread()
 		return err
 	}
-	defer origin.Close() //nolint:errcheck // only read
+	defer origin.Close()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("unshare: %w", err)
@@ -117,7 +117,7 @@ func mountsUnder(dir string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list mounts: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 	var points []string
 	lines := bufio.NewScanner(f)

@@ -188,22 +188,4 @@ func BenchmarkAcquire(b *testing.B) {
 		}
 		b.ReportMetric(float64(total.Microseconds())/float64(b.N), "us/made")
 	})
-	b.Run("ready", func(b *testing.B) {
-		for b.Loop() {
-			b.StopTimer()
-			for len(n.open.ready) < cap(n.open.ready) {
-				time.Sleep(time.Millisecond)
-			}
-			b.StartTimer()
-			e, err := n.Acquire(ctx, "ta-bench", false)
-			b.StopTimer()
-			if err != nil {
-				b.Fatal(err)
-			}
-			if err := n.Release(e); err != nil {
-				b.Fatal(err)
-			}
-			b.StartTimer()
-		}
-	})
 }

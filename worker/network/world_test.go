@@ -190,7 +190,7 @@ func startNetwork(t *testing.T, change func(*Config)) *Network {
 func testConfig(dir string) Config {
 	return Config{
 		Instance: instance, CIDR: netip.MustParsePrefix("10.219.0.0/16"), PoolSize: 2, RunDir: filepath.Join(dir, "netns"),
-		Upstreams: []string{resolver}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Upstreams: []string{resolver}, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
