@@ -145,8 +145,9 @@ func (s *Service) take(d *Delivery) (h *held, doubtful, cancelled bool) {
 	s.hand[d.Key] = h
 	doubtful = d.Recovered
 	if d.Kind == Spawn {
-		doubtful = doubtful || s.doubtful[d.Key]
+		doubtful = (doubtful || s.doubtful[d.Key]) && !s.recorded[d.Key]
 		delete(s.doubtful, d.Key)
+		delete(s.recorded, d.Key)
 		return h, doubtful, s.cancelled[d.Key.CallID]
 	}
 	c, ok := s.calls[d.Key.CallID]
@@ -230,6 +231,8 @@ func (s *Service) reconcile(ctx context.Context, live bool) error {
 				lost = append(lost, page[i])
 				if live {
 					s.doubtful[page[i].Key] = true
+				} else {
+					s.recorded[page[i].Key] = true
 				}
 			}
 		}

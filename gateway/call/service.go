@@ -47,6 +47,7 @@ type Service struct {
 	subs      map[string]*subscribing // by function
 	cancelled map[string]bool         // SPAWN calls that have just been cancelled
 	doubtful  map[payload.Key]bool    // put into the flow again, though they may have ended meanwhile
+	recorded  map[payload.Key]bool    // pending at the start and not delivered since, so certainly without output
 }
 
 // callState is a SYNC call with unfinished inputs or somebody watching, or a SPAWN call with somebody watching.
@@ -85,7 +86,7 @@ func New(d Deps) *Service {
 	return &Service{
 		d: d, running: make(chan struct{}), accepts: newQueue[accept](), ends: newQueue[ending](),
 		calls: map[string]*callState{}, hand: map[payload.Key]*held{}, subs: map[string]*subscribing{},
-		cancelled: map[string]bool{}, doubtful: map[payload.Key]bool{},
+		cancelled: map[string]bool{}, doubtful: map[payload.Key]bool{}, recorded: map[payload.Key]bool{},
 	}
 }
 
