@@ -1,5 +1,6 @@
-"""The runner: the process in a container that loads the user's function and runs its inputs.
+"""The program inside a container that loads a user's function and runs inputs.
 
-It speaks the framed protocol of docs/runner-protocol.md over a unix socket, needs nothing but the standard library,
-and imports as little of it as it can: Python starts slowly in a sandbox, and a caller waits for every import.
+It speaks the runner protocol (docs/runner-protocol.md) with the host over a unix socket. Every container waits for it
+to start, and Python starts slowly in a sandbox: what is imported before user code are C modules and this package alone,
+and whatever only failures or asynchronous functions need is imported when they happen.
 """

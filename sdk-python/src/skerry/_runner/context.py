@@ -1,24 +1,45 @@
-"""Which input the running code belongs to."""
+"""Which input the code is running for. The SDK reads it through sys.modules."""
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-class Context:
-    """One input: its ids, as users see them."""
+class InputContext:
+    """An input: its id as users see it ("in-...-0") and its call's ("fc-..."). Unpacks to the two."""
 
-    __slots__ = ("call_id", "index", "input_id")
+    __slots__ = ("call_id", "input_id")
 
-    def __init__(self, call_id: str, index: int) -> None:
+    def __init__(self, input_id: str, call_id: str) -> None:
+        self.input_id = input_id
         self.call_id = call_id
-        self.index = index
-        self.input_id = f"in-{call_id[3:]}-{index}"
+
+    def __iter__(self) -> Iterator[str]:
+        yield self.input_id
+        yield self.call_id
 
 
-variable: ContextVar[Context | None] = ContextVar("skerry_input", default=None)
+_current: ContextVar[InputContext | None] = ContextVar("skerry_input", default=None)
+
+started: dict[str, object] = {}
+"""What the host said at the start: module, qualname, app_id, app_name, function_id, function_name, function_ids,
+environment, container_id. Empty outside a container."""
 
 
-def current() -> Context | None:
-    """Return the input that the calling code runs for, or None outside one."""
-    return variable.get()
+def current() -> InputContext | None:
+    """Return the input that the calling code runs for, or None."""
+    return _current.get()
+
+
+def enter(call: str, index: int) -> Token[InputContext | None]:
+    """Begin an input; the token ends it."""
+    return _current.set(InputContext(f"in-{call.removeprefix('fc-')}-{index}", call))
+
+
+def leave(token: Token[InputContext | None]) -> None:
+    """End an input."""
+    _current.reset(token)

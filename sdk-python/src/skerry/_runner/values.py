@@ -1,72 +1,82 @@
-"""Arguments and results: pickles of protocol 4."""
+"""Arguments and results as pickles."""
 
 from __future__ import annotations
 
-# The C pickler without pickle.py around it, which imports a good deal; pickle.py itself would pick the same.
-from _pickle import dumps as _dumps
-from _pickle import loads as _loads
+# The C module alone: the pickle module around it imports re and more.
+try:
+    from _pickle import dumps, loads
+except ImportError:
+    from pickle import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+PROTOCOL = 4
 PICKLE = 1
-_PROTOCOL = 4
 
 
-def load_arguments(data: bytes | bytearray, form: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return (args, kwargs). Raises skerry's DeserializationError, or ExecutionError where a module is missing."""
-    if not data:
-        return (), {}
-    if form != PICKLE:
+def load_arguments(data: bytes | bytearray, format_: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the (args, kwargs) of an input. Raises DeserializationError, or ExecutionError for a missing module."""
+    if format_ != PICKLE:
         from skerry.exception import DeserializationError
 
-        raise DeserializationError(f"the arguments are in format {form}, which this runner does not read; send pickles")
+        raise DeserializationError(f"the arguments have the format {format_}; this runner reads pickles (1) only")
     try:
-        args, kwargs = _loads(data)
-    except BaseException as err:
-        raise _deserialization(err) from err
+        arguments: tuple[tuple[Any, ...], dict[str, Any]] = loads(data) if data else ((), {})
+        args, kwargs = arguments
+    except Exception as err:
+        raise _unreadable(err, "the arguments") from err
     return args, kwargs
 
 
 def load_function(data: bytes | bytearray) -> Any:
-    """Return a function that was sent by value. Raises like load_arguments."""
+    """Return a serialized function. Raises DeserializationError, or ExecutionError for a missing module."""
     try:
-        return _loads(data)
-    except BaseException as err:
-        raise _deserialization(err, "the function") from err
+        return loads(data)
+    except Exception as err:
+        raise _unreadable(err, "the serialized function") from err
 
 
-def _deserialization(err: BaseException, what: str = "the arguments") -> BaseException:
+def _unreadable(err: Exception, what: str) -> Exception:
     from skerry.exception import DeserializationError, ExecutionError
 
     if isinstance(err, ModuleNotFoundError):
         return ExecutionError(
-            f"{what} can't be unpickled: they need the module {err.name!r}, which is not in the remote environment; "
-            f"add it to the image"
+            f"{what} can't be unpickled: it needs the module {err.name!r}, which is not in the remote environment; "
+            "add it to the image, or send plain values"
         )
-    hint = ""
     if isinstance(err, AttributeError):
-        python = "_make_function" in str(err) or "_fill_function" in str(err)
-        what_differs = "Python versions" if python else "library versions"
-        hint = f"; do both sides have the same {what_differs}?"
-    return DeserializationError(f"{what} can't be unpickled in the container: {type(err).__name__}: {err}{hint}")
+        hint = "do both sides have the same versions of the library that defines it?"
+        if "_make_function" in str(err):
+            hint = "are the Python versions of the two sides the same?"
+        return DeserializationError(f"{what} can't be unpickled: {err}; {hint}")
+    return DeserializationError(f"{what} can't be unpickled: {type(err).__name__}: {err}")
 
 
 def dump(value: Any) -> bytes:
-    """Return a result's pickle. Raises skerry's SerializationError."""
+    """Return the pickle of a value, by cloudpickle where plain pickle can't. Raises what cloudpickle raises."""
     try:
-        return _dumps(value, _PROTOCOL)
-    except Exception:  # noqa: S110 - cloudpickle takes far more, and says better what it does not take
-        pass
-    try:
-        import cloudpickle
+        return dumps(value, PROTOCOL)
+    except Exception:
+        import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
-        return cloudpickle.dumps(value, protocol=_PROTOCOL)
+        by_value: Callable[[Any, int], bytes] = cloudpickle.dumps  # pyright: ignore[reportUnknownMemberType]
+        return by_value(value, PROTOCOL)
+
+
+def dump_result(value: Any) -> bytes:
+    """Return the pickle of a result. Raises SerializationError."""
+    try:
+        return dump(value)
     except Exception as err:
         from skerry.exception import SerializationError
 
-        hint = "; mark the function as a generator to stream values" if type(value).__name__ == "generator" else ""
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        hint = ""
+        if kind in ("generator", "async_generator"):
+            hint = "; generator functions are not supported, return a list instead"
         raise SerializationError(
-            f"the result, a {type(value).__name__}, can't be pickled: {type(err).__name__}: {err}{hint}"
+            f"the result, of type {kind}, can't be pickled: {type(err).__name__}: {err}{hint}"
         ) from err
