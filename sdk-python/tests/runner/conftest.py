@@ -28,6 +28,7 @@ class Host:
     def __init__(self, folder: Path, env: dict[str, str] | None = None) -> None:
         self.code = folder / "code"
         self.code.mkdir()
+        self.streams = [(folder / name).open("w+b") for name in ("out", "err")]
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(folder / "runner.sock"))
         self.listener.listen()
@@ -49,8 +50,8 @@ class Host:
             [sys.executable, str(SRC / "skerry/_runner/__main__.py")],
             env=self.env,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=self.streams[0],
+            stderr=self.streams[1],
         )
         self.listener.settimeout(30)
         self.conn, _ = self.listener.accept()
@@ -136,14 +137,18 @@ class Host:
     def stop(self) -> tuple[int, str, str]:
         """Stop the runner and return its exit code and what it wrote."""
         self.send(STOP, {})
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, out.decode(), err.decode()
+        return self.process.wait(30), *self.written()
+
+    def written(self) -> list[str]:
+        """Return what the runner has written to its standard output and error."""
+        return [Path(stream.name).read_text() for stream in self.streams]
 
     def close(self) -> None:
-        self.listener.close()
+        for resource in (self.listener, *self.streams):
+            resource.close()
         if hasattr(self, "process"):
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
         if hasattr(self, "conn"):
             self.conn.close()
 

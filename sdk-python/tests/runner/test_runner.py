@@ -60,8 +60,8 @@ def test_environment_of_user_code(host):
 import sys, os, json, skerry
 from skerry._runner import context
 def f():
-    return (sys.path[0], sys.path[-1], sys.argv, json.SHADOW, skerry.current_input_id(), skerry.current_function_call_id(),
-            tuple(context.current()), context.started["app_name"], hasattr(sys.modules["__main__"], "__file__"),
+    return (sys.path[0], sys.path[-1], sys.argv, json.SHADOW,
+            skerry.current_input_id(), skerry.current_function_call_id(), tuple(context.current()), context.started["app_name"], hasattr(sys.modules["__main__"], "__file__"),
             [k for k in os.environ if k in ("SKERRY_RUNNER_SOCKET", "SKERRY_CODE_DIR")], skerry.is_local())
 """)
     ids = ("in-abc-3", "fc-abc")
@@ -98,8 +98,7 @@ print(*sorted(m for m in set(sys.modules) - before if not m.startswith("skerry")
 def test_streams_come_before_the_output(host):
     host.ready("import sys\ndef f():\n print('out', end='')\n print('err', file=sys.stderr, end='')")
     host.call()
-    assert host.process.stdout.read1() == b"out"
-    assert host.process.stderr.read1() == b"err"
+    assert host.written() == ["out", "err"]
 
 
 @pytest.mark.parametrize("spoil", ["sys.stdout.close()", "sys.stdout = None", "del sys.stdout"])
@@ -257,13 +256,20 @@ def test_start_failed(host, source, kind, message):
     assert message in meta["error"]["message"]
     assert data
     assert host.process.wait(30) == 1
-    assert kind.rpartition(".")[2] in host.process.stderr.read().decode()
+    assert kind.rpartition(".")[2] in host.written()[1]
 
 
 def test_cancel(host):
-    host.ready(
-        "import time\ndef f(t, keep=False):\n try: time.sleep(t)\n except BaseException:\n  if keep: return 'kept'\n  raise\n return t"
-    )
+    host.ready("""
+import time
+def f(t, keep=False):
+    try:
+        time.sleep(t)
+    except BaseException:
+        if keep: return 'kept'
+        raise
+    return t
+""")
     host.give(1000)
     host.cancel()
     assert host.output()[0]["status"] == 3
@@ -344,11 +350,11 @@ def test_garbage_ends_the_runner(host):
     host.ready("def f(): pass")
     host.conn.sendall(b"\xff" * 64)
     assert host.process.wait(30) == 1
-    assert "ProtocolError" in host.process.stderr.read().decode()
+    assert "ProtocolError" in host.written()[1]
 
 
 def test_stop_while_idle_runs_exit_handlers(host):
     host.ready("import atexit\natexit.register(print, 'bye')\ndef f(): pass")
     host.send(STOP, {})
     assert host.process.wait(30) == 0
-    assert host.process.stdout.read() == b"bye\n"
+    assert host.written() == ["bye\n", ""]

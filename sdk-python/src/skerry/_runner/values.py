@@ -10,7 +10,6 @@ except ImportError:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 PROTOCOL = 4
@@ -62,8 +61,8 @@ def dump(value: Any) -> bytes:
     except Exception:
         import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
-        by_value: Callable[[Any, int], bytes] = cloudpickle.dumps  # pyright: ignore[reportUnknownMemberType]
-        return by_value(value, PROTOCOL)
+        by_value: Any = cloudpickle
+        return by_value.dumps(value, PROTOCOL)
 
 
 def dump_result(value: Any) -> bytes:
