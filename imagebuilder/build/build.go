@@ -11,7 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
-// MaxLastLines is how many lines of output a Failure keeps.
+// MaxLastLines is how many lines of output a FailedError keeps.
 const MaxLastLines = 50
 
 // Request is an image to make.
@@ -85,8 +85,8 @@ type Image struct {
 	Workdir string
 }
 
-// Failure is a build that ended without an image because of what its recipe asked for. It is an error.
-type Failure struct {
+// FailedError is a build that ended without an image because of what its recipe asked for.
+type FailedError struct {
 	// Step and Command say what failed; both are empty if no step was to blame.
 	Step, Command string
 	// ExitCode is the command's; 0 if it had none.
@@ -98,7 +98,7 @@ type Failure struct {
 }
 
 // Error returns the message with the step's name.
-func (f *Failure) Error() string {
+func (f *FailedError) Error() string {
 	if f.Step == "" {
 		return "image build: " + f.Message
 	}

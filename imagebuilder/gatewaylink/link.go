@@ -63,24 +63,28 @@ func New(c Config, b Builder, log *slog.Logger) (*Link, error) {
 // ctx ends.
 func (l *Link) Run(ctx context.Context) error {
 	delay := FirstDelay
-	for {
+	for ctx.Err() == nil {
 		linked, err := l.once(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if linked {
 			delay = FirstDelay
 		}
-		l.log.Warn("no link to the gateway, dialling again", "err", err, "delay", delay)
-		// The gateway can't tell us when it is back: this is the one place where time decides.
-		t := time.NewTimer(delay)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return nil
-		}
+		l.pause(ctx, err, delay)
 		delay = min(2*delay, MaxDelay)
+	}
+	return nil
+}
+
+// pause waits before the next attempt. The gateway can't tell us when it is back: this is the one place where time decides.
+func (l *Link) pause(ctx context.Context, cause error, delay time.Duration) {
+	if ctx.Err() != nil {
+		return
+	}
+	l.log.Warn("no link to the gateway, dialling again", "err", cause, "delay", delay)
+	t := time.NewTimer(delay)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

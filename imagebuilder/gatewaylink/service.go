@@ -19,7 +19,7 @@ import (
 
 // Builder makes images. It is safe for concurrent use.
 type Builder interface {
-	// Build makes an image and stores it. Errors: *build.Failure where a step failed; fault.Invalid for a recipe that makes no sense;
+	// Build makes an image and stores it. Errors: *build.FailedError where a step failed; fault.Invalid for a recipe that makes no sense;
 	// fault.Precondition for a Python series that can't be had.
 	Build(ctx context.Context, r build.Request, events build.Events) (*build.Image, error)
 	// Series are the Python series that can be had, and what an operator does for others.
@@ -45,7 +45,7 @@ func (s *service) Build(
 	defer cancel(nil)
 	e := &events{out: out, cancel: cancel}
 	img, err := s.builder.Build(ctx, r, e)
-	if failure := new(build.Failure); errors.As(err, &failure) {
+	if failure := new(build.FailedError); errors.As(err, &failure) {
 		return e.send(&buildv1.BuildResponse{Event: &buildv1.BuildResponse_Failed{Failed: failureToProto(r.ImageID, failure)}})
 	}
 	if err != nil {
@@ -89,7 +89,7 @@ func (e *events) send(m *buildv1.BuildResponse) error {
 
 // Step sends a step's state. A failed send ends the build through its context.
 func (e *events) Step(s build.Step) {
-	_ = e.send(&buildv1.BuildResponse{Event: &buildv1.BuildResponse_Step{Step: &skerryv1.BuildStep{ //nolint:errcheck // see above
+	_ = e.send(&buildv1.BuildResponse{Event: &buildv1.BuildResponse_Step{Step: &skerryv1.BuildStep{
 		Number: uint32(s.Number), Total: uint32(s.Total), Name: s.Name, //nolint:gosec // at most a few thousand
 		State: skerryv1.BuildStepState(s.State), ElapsedMs: uint64(s.Elapsed.Milliseconds()), //nolint:gosec // not negative
 	}}})
@@ -97,12 +97,12 @@ func (e *events) Step(s build.Step) {
 
 // Log sends output. A failed send ends the build through its context.
 func (e *events) Log(l build.Log) {
-	_ = e.send(&buildv1.BuildResponse{Event: &buildv1.BuildResponse_Log{Log: &skerryv1.BuildLog{ //nolint:errcheck // see above
+	_ = e.send(&buildv1.BuildResponse{Event: &buildv1.BuildResponse_Log{Log: &skerryv1.BuildLog{
 		Step: uint32(l.Step), Lines: l.Lines, //nolint:gosec // at most a few thousand
 	}}})
 }
 
-func failureToProto(imageID string, f *build.Failure) *skerryv1.BuildFailed {
+func failureToProto(imageID string, f *build.FailedError) *skerryv1.BuildFailed {
 	lines := make([]string, len(f.LastLines))
 	for i, l := range f.LastLines {
 		lines[i] = strings.ToValidUTF8(l, "\uFFFD")

@@ -61,14 +61,15 @@ func (c Config) Command() []string {
 // Main is the runtime's process: args are those of Command, then those of the caller. It becomes runsc and returns only on failure, with
 // the exit code.
 func Main(args []string) int {
-	if err := run(args); err != nil {
-		_, _ = fmt.Fprintf(os.Stderr, "build runtime: %v\n", err)
-		return 125
-	}
-	return 0
+	_, _ = fmt.Fprintf(os.Stderr, "build runtime: %v\n", become(args))
+	return failed
 }
 
-func run(args []string) error {
+// failed is the exit code of a runtime that could not run what it was to run.
+const failed = 125
+
+// become turns the process into runsc; what it returns says why it could not.
+func become(args []string) error {
 	c, rest, err := parseConfig(args)
 	if err != nil {
 		return err

@@ -143,7 +143,7 @@ while True: s.accept()'`
 	const reach = `python -c 'import socket
 socket.create_connection(("ADDR", 7777), timeout=2)'`
 	_, err := s.Build(t.Context(), commands(strings.ReplaceAll(reach, "ADDR", addr)), &recorder{t: t})
-	f := new(build.Failure)
+	f := new(build.FailedError)
 	if !errors.As(err, &f) {
 		t.Errorf("a step reached another at %s: %v", addr, err)
 	} else if last := strings.Join(f.LastLines, "\n"); !strings.Contains(last, "TimeoutError") && !strings.Contains(last, "OSError") {
@@ -158,7 +158,7 @@ func TestMemoryOfAStepIsLimited(t *testing.T) {
 	c.StepMemoryBytes = 300 << 20
 	s, _ := start(t, c)
 	_, err := s.Build(t.Context(), commands(`python -c 'x = b"x" * (800 << 20)'`), &recorder{t: t})
-	f := new(build.Failure)
+	f := new(build.FailedError)
 	if !errors.As(err, &f) || f.ExitCode == 0 {
 		t.Fatalf("got %v", err)
 	}

@@ -214,7 +214,7 @@ func TestFailureIsExplained(t *testing.T) {
 		Base:  recipe.Base{Python: "3.11"},
 		Steps: []recipe.Step{{Action: &recipe.RunCommands{Commands: []string{"true", "echo one; echo two >&2; exit 7"}}}},
 	}}, rec)
-	var f *build.Failure
+	var f *build.FailedError
 	if !errors.As(err, &f) {
 		t.Fatalf("got %v", err)
 	}

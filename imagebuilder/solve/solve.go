@@ -48,7 +48,7 @@ const exportName = "store image"
 const noticeTimeout = 10 * time.Second
 
 // Solve carries out a plan; where the daemon dies under it, once more on the next one, which has what was done in its cache. Errors:
-// *build.Failure where a step failed; fault.Unavailable where the daemon went away; what Export returns.
+// *build.FailedError where a step failed; fault.Unavailable where the daemon went away; what Export returns.
 func (d *Daemon) Solve(ctx context.Context, r Request) error {
 	now, err := d.solve(ctx, r)
 	if now == nil || d.config.Address != "" || !errors.Is(err, fault.Unavailable) {
@@ -171,10 +171,10 @@ func (p *progress) explain(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	f := &build.Failure{Message: err.Error()}
+	f := &build.FailedError{Message: err.Error()}
 	step := p.failed
 	if v := new(solver.VertexError); errors.As(err, &v) {
-		step = p.plan.Vertices[v.Vertex.Digest]
+		step = p.plan.Vertices[v.Digest]
 	}
 	if exit := new(gateway.ExitError); errors.As(err, &exit) {
 		f.ExitCode = int(exit.ExitCode)

@@ -98,11 +98,11 @@ func (t *tree) Open(name string) (io.ReadCloser, error) {
 	if !ok {
 		return failing{&fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}}, nil
 	}
-	r, err := t.blobs.Open(context.Background(), f.Blob)
-	if err != nil {
+	if r, err := t.blobs.Open(context.Background(), f.Blob); err == nil {
+		return r, nil
+	} else { //nolint:revive // the error is the file's content
 		return failing{err}, nil
 	}
-	return r, nil
 }
 
 type failing struct{ err error }
