@@ -35,6 +35,8 @@ const (
 	DefaultListen = "127.0.0.1:7070"
 	// DefaultProfile is the profile of ~/.skerry.toml that the first start writes.
 	DefaultProfile = "local"
+	// DefaultHeartbeatWindow is in seconds: three heartbeats of a client.
+	DefaultHeartbeatWindow = 45
 	// DefaultSync is how JetStream's files are synced.
 	DefaultSync = SyncInterval
 	// DefaultPlatform is how gVisor runs.
@@ -56,7 +58,8 @@ type Config struct {
 	Data, Bases, Run                   string
 	Listen, TLSCert, TLSKey            string
 	Insecure                           bool
-	Profile                            string
+	HeartbeatWindow                    int
+	WriteProfile                       string
 	Sync                               string
 	LogFormat, LogLevel                string
 	CPU                                float64
@@ -76,8 +79,8 @@ type Config struct {
 // NewConfig returns the defaults.
 func NewConfig() Config {
 	return Config{
-		Data: defaultData(), Bases: DefaultBases, Run: DefaultRun, Listen: DefaultListen, Profile: DefaultProfile, Sync: DefaultSync,
-		LogFormat: FormatAuto, LogLevel: "info", Platform: DefaultPlatform, BuildEnv: slices.Clone(DefaultBuildEnv),
+		Data: defaultData(), Bases: DefaultBases, Run: DefaultRun, Listen: DefaultListen, WriteProfile: DefaultProfile, Sync: DefaultSync,
+		LogFormat: FormatAuto, LogLevel: "info", HeartbeatWindow: DefaultHeartbeatWindow, Platform: DefaultPlatform, BuildEnv: slices.Clone(DefaultBuildEnv),
 	}
 }
 
@@ -196,6 +199,9 @@ func (c *Config) Check() error {
 		if !slices.Contains(e.allowed, e.value) {
 			return fault.New(fault.Invalid, "%s %q: want %s", e.key, e.value, strings.Join(e.allowed, ", "))
 		}
+	}
+	if c.HeartbeatWindow < 1 {
+		return fault.New(fault.Invalid, "heartbeat_window %d: want seconds, 1 or more", c.HeartbeatWindow)
 	}
 	if c.CPU < 0 || c.Memory < 0 || c.Disk < 0 || c.Builds < 0 {
 		return fault.New(fault.Invalid, "cpu, memory, disk and builds: want 0 (the default) or more")

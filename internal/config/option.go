@@ -35,8 +35,9 @@ func Options(c *Config) []Option {
 		{"tls_cert", "file of the TLS certificate chain (PEM)", GroupMain, &c.TLSCert},
 		{"tls_key", "file of its key (PEM)", GroupMain, &c.TLSKey},
 		{"insecure", "listen in clear where others can reach it", GroupMain, &c.Insecure},
-		{"profile", `profile of ~/.skerry.toml that the first start writes; "" for none`, GroupMain, &c.Profile},
+		{"write_profile", `profile of ~/.skerry.toml that the first start writes; "" for none`, GroupMain, &c.WriteProfile},
 		{"sync", "when messages are synced to disk: interval (100 ms) or always", GroupMain, &c.Sync},
+		{"heartbeat_window", "seconds that an app lives without a word from the client that runs it", GroupMain, &c.HeartbeatWindow},
 		{"log_format", "text, json, or auto: text on a terminal", GroupMain, &c.LogFormat},
 		{"log_level", "debug, info, warn or error", GroupMain, &c.LogLevel},
 

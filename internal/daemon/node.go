@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/skerry-dev/skerry/gateway/identity"
 	gateway "github.com/skerry-dev/skerry/gateway/server"
@@ -48,6 +49,7 @@ func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, e
 	n.gateway, err = gateway.New(ctx, gateway.Config{
 		Dir: gatewayDir(cfg), Listen: cfg.Listen, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey, Insecure: cfg.Insecure,
 		SyncAlways: cfg.Sync == config.SyncAlways, Version: Version,
+		HeartbeatWindow: time.Duration(cfg.HeartbeatWindow) * time.Second,
 	}, n.blobs, log.With("part", "gateway"))
 	if err != nil {
 		return nil, err
@@ -78,7 +80,7 @@ func (n *node) close() { n.release() }
 
 // firstToken makes the admin token of a new gateway and gives it to the user who starts it.
 func (n *node) firstToken(ctx context.Context) error {
-	if n.cfg.Profile == "" {
+	if n.cfg.WriteProfile == "" {
 		return nil
 	}
 	path, err := profilePath()
@@ -86,10 +88,10 @@ func (n *node) firstToken(ctx context.Context) error {
 		return err
 	}
 	made, err := n.gateway.Tokens().CreateFirst(ctx, "admin", func(c identity.Credential) error {
-		return writeProfile(path, n.cfg.Profile, n.gateway.URL(), c)
+		return writeProfile(path, n.cfg.WriteProfile, n.gateway.URL(), c)
 	})
 	if made {
-		n.log.Info("admin token made", "profile", n.cfg.Profile, "file", path)
+		n.log.Info("admin token made", "profile", n.cfg.WriteProfile, "file", path)
 	}
 	return err
 }

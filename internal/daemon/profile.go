@@ -20,7 +20,7 @@ func profilePath() (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fault.New(fault.Precondition, "home folder: %w; set HOME or SKERRY_CONFIG_PATH, or start with --profile=", err)
+		return "", fault.New(fault.Precondition, "home folder: %w; set HOME or SKERRY_CONFIG_PATH, or start with --write-profile=", err)
 	}
 	return filepath.Join(home, ".skerry.toml"), nil
 }
