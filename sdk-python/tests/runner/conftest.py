@@ -16,6 +16,8 @@ import cloudpickle
 import pytest
 
 SRC = Path(__file__).resolve().parents[2] / "src"
+# The interpreter of the runner, where it is not to be that of the tests: containers bring their own.
+PYTHON = os.environ.get("SKERRY_TEST_RUNNER_PYTHON", sys.executable)
 START, INPUT, INPUT_DATA, CANCEL, STOP = 1, 2, 3, 4, 5
 READY, START_FAILED, OUTPUT, OUTPUT_DATA = 16, 17, 18, 19
 HEAD = struct.Struct("<IBI")
@@ -47,7 +49,7 @@ class Host:
         """Write the user's module, start a runner for it and return its answer."""
         (self.code / "user.py").write_text(source)
         self.process = subprocess.Popen(
-            [sys.executable, str(SRC / "skerry/_runner/__main__.py")],
+            [PYTHON, str(SRC / "skerry/_runner/__main__.py")],
             env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=self.streams[0],

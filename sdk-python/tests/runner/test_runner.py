@@ -60,12 +60,13 @@ def test_environment_of_user_code(host):
 import sys, os, json, skerry
 from skerry._runner import context
 def f():
-    return (sys.path[0], sys.path[-1], sys.argv, json.SHADOW,
-            skerry.current_input_id(), skerry.current_function_call_id(), tuple(context.current()), context.started["app_name"], hasattr(sys.modules["__main__"], "__file__"),
-            [k for k in os.environ if k in ("SKERRY_RUNNER_SOCKET", "SKERRY_CODE_DIR")], skerry.is_local())
+    private = [k for k in os.environ if k in ("SKERRY_RUNNER_SOCKET", "SKERRY_CODE_DIR")]
+    ids = skerry.current_input_id(), skerry.current_function_call_id(), tuple(context.current())
+    main = hasattr(sys.modules["__main__"], "__file__")
+    return sys.path[0], sys.path[-1], sys.argv, json.SHADOW, *ids, context.started["app_name"], main, private
 """)
     ids = ("in-abc-3", "fc-abc")
-    assert host.call(index=3) == (str(host.code), str(SRC), [""], True, *ids, ids, "app", False, [], False)
+    assert host.call(index=3) == (str(host.code), str(SRC), [""], True, *ids, ids, "app", False, [])
 
 
 def test_lean_imports():
