@@ -54,6 +54,9 @@ func New(c Config, b Builder, log *slog.Logger) (*Link, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fault.New(fault.Invalid, "gateway %q: want an http or https URL", c.URL)
 	}
+	if u.Path == "" {
+		u.Path = "/" // JoinPath would make a path without a slash in front
+	}
 	mux := http.NewServeMux()
 	mux.Handle(buildv1connect.NewBuilderServiceHandler(&service{builder: b, log: log}))
 	return &Link{config: c, url: u.JoinPath(Path), handler: mux, log: log}, nil
