@@ -89,7 +89,7 @@ func forwardingCheck() Check {
 }
 
 // firewallChecks looks for chains of others that drop what our rules let through. iptables' own chains are not among them once a network
-// runs, since Admit adds to those.
+// runs, since its rules make way there.
 func firewallChecks(instance string) []Check {
 	const name = "host firewall"
 	found, err := rules.Obstacles(tableName(instance))

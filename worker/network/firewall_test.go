@@ -1,6 +1,8 @@
 package network
 
 import (
+	"context"
+	"log/slog"
 	"net"
 	"os/exec"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
 
 	"github.com/skerry-dev/skerry/worker/network/rules"
 )
@@ -150,4 +153,84 @@ func receive(t *testing.T, c net.PacketConn) string {
 		t.Fatal(err)
 	}
 	return string(buffer[:size])
+}
+
+// TestFlushed removes every table as a reload of the host's firewall does: the rules come back with what was in them.
+func TestFlushed(t *testing.T) {
+	w := newWorld(t)
+	serveGreeting(t, w.path, "0.0.0.0:"+port, "world")
+	back := make(chan struct{}, 1)
+	n := startNetwork(t, func(c *Config) { c.Log = slog.New(&signalHandler{message: "it is back", seen: back}) })
+	e := acquire(t, n, false)
+	wantReached(t, e, public+":"+port, "world")
+	for range 2 {
+		run(t, "nft", "flush", "ruleset")
+		<-back
+		wantReached(t, e, public+":"+port, "world")
+		wantClosed(t, e, private+":"+port)
+	}
+	if err := n.Release(e); err != nil {
+		t.Error(err)
+	}
+	wantReached(t, acquire(t, n, false), public+":"+port, "world")
+}
+
+// signalHandler tells when something is logged.
+type signalHandler struct {
+	slog.Handler
+	message string
+	seen    chan struct{}
+}
+
+func (h *signalHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *signalHandler) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, h.message) {
+		h.seen <- struct{}{}
+	}
+	return nil
+}
+
+// TestConnectionsAreBounded opens datagram sockets, each of which is a connection to the kernel.
+func TestConnectionsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	n := startNetwork(t, nil)
+	e := acquire(t, n, false)
+	arrived := listenPackets(t, w.path)
+	// Until the first one is there the kernel keeps only some that wait for the neighbour's address.
+	if err := sendFrom(e, e.Address, "first"); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, arrived)
+	err := within(e.NetnsPath, func() error {
+		for source := range rules.MaxConnections + 100 {
+			c, err := net.DialUDP("udp4", &net.UDPAddr{Port: 10000 + source}, &net.UDPAddr{IP: net.ParseIP(public), Port: 9})
+			if err != nil {
+				return err
+			}
+			_, err = c.Write([]byte("x")) // refused from the limit on, which it may hear of here
+			_ = c.Close()
+			if err != nil && source < rules.MaxConnections {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := run(t, "nft", "list", "set", "inet", tableName(instance), "flows")
+	flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.InetFamily(netlink.FAMILY_V4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := 0
+	for _, f := range flows {
+		if f.Forward.SrcIP.String() == e.Address {
+			open++
+		}
+	}
+	if open < rules.MaxConnections*9/10 || open > rules.MaxConnections+1 {
+		t.Errorf("%d connections, want about %d: %s", open, rules.MaxConnections, out)
+	}
 }

@@ -71,11 +71,7 @@ func setUp(cfg Config, a *addresses) (*host, error) {
 		return nil, err
 	}
 	// The rules come first, so that nothing is ever reachable without them.
-	rc := ruleConfig(cfg, a)
-	if h.table, err = rules.Install(rc); err != nil {
-		return nil, err
-	}
-	if err := rules.Admit(rc); err != nil {
+	if h.table, err = rules.Install(ruleConfig(cfg, a)); err != nil {
 		return nil, err
 	}
 	if err := h.addForwarder(); err != nil {

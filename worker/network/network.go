@@ -153,6 +153,11 @@ func (n *Network) run(ctx context.Context) error {
 	n.mu.Unlock()
 	n.cfg.Log.Info("network is up", "cidr", n.cfg.CIDR, "nameserver", n.Nameserver(), "mtu", h.mtu)
 	group := lifecycle.NewGroup(ctx)
+	group.Go("rules", func(ctx context.Context) error {
+		return h.table.Watch(ctx, func() {
+			n.cfg.Log.Warn("somebody removed the containers' nftables table; it is back", "table", tableName(n.cfg.Instance))
+		})
+	})
 	group.Go("dns", func(ctx context.Context) error {
 		return n.forwarder.Run(ctx, func() {
 			group.Go("endpoints", func(ctx context.Context) error {

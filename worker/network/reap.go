@@ -20,7 +20,7 @@ func reap(cfg Config) error {
 	errs := []error{removeLinks(cfg.Instance, indices)}
 	errs = append(errs, removeRunDir(cfg.RunDir, cfg.Instance))
 	if errors.Join(errs...) == nil {
-		errs = append(errs, rules.Withdraw(tableName(cfg.Instance)), rules.Delete(tableName(cfg.Instance)))
+		errs = append(errs, rules.Delete(tableName(cfg.Instance)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove the network of instance %s: %w", cfg.Instance, err)

@@ -15,10 +15,10 @@ const (
 	iptablesInput   = "INPUT"
 )
 
-// Admit puts rules at the head of the host's iptables chains FORWARD and INPUT, where they exist, that leave packets of containers and
+// admit puts rules at the head of the host's iptables chains FORWARD and INPUT, where they exist, that leave packets of containers and
 // builds to our own table: Docker and ufw drop by policy what no rule of theirs accepts. The rules are marked with the table's name;
-// Withdraw removes them. An administrator's own nftables chains are not touched, see Obstacles.
-func Admit(cfg Config) error {
+// withdraw removes them. An administrator's own nftables chains are not touched, see Obstacles.
+func admit(cfg Config) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
@@ -49,8 +49,8 @@ func Admit(cfg Config) error {
 	return nil
 }
 
-// Withdraw removes what Admit put there for the table of that name. Nothing there is no error.
-func Withdraw(table string) error {
+// withdraw removes what admit put there for the table of that name. Nothing there is no error.
+func withdraw(table string) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
@@ -79,7 +79,7 @@ func Withdraw(table string) error {
 // Obstacle is a chain of the host's firewall that drops by policy and doesn't let containers through.
 type Obstacle struct {
 	Family, Table, Chain string // as nft names them
-	// Shared says that it is one of iptables' own, where Admit is all it takes.
+	// Shared says that it is one of iptables' own, where Install makes way.
 	Shared bool
 	// Forward says that it drops what containers send out; otherwise it drops their DNS queries.
 	Forward bool

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -23,6 +24,13 @@ const (
 	natPriority    = 100
 )
 
+// MaxConnections is how many connections one container or build may have open to the outside: the host's table of connections is limited,
+// and full, nobody on the host gets a new one.
+const MaxConnections = 4096
+
+// maxSenders is how many addresses connections are counted for.
+const maxSenders = 1 << 18
+
 func (b *builder) build(sources *nftables.Set) error {
 	closed := []netip.Prefix{b.cfg.CIDR}
 	if b.cfg.BuildBridge != "" {
@@ -41,7 +49,11 @@ func (b *builder) build(sources *nftables.Set) error {
 		return err
 	}
 	b.guard(sources)
-	b.forward(closedSet, openSet, privateSet)
+	flows := &nftables.Set{Table: b.table, Name: "flows", KeyType: nftables.TypeIPAddr, Dynamic: true, Size: maxSenders}
+	if err := b.conn.AddSet(flows, nil); err != nil {
+		return fmt.Errorf("nftables set flows: %w", err)
+	}
+	b.forward(closedSet, openSet, privateSet, flows)
 	b.input()
 	b.masquerade()
 	return nil
@@ -60,14 +72,18 @@ func (b *builder) guard(sources *nftables.Set) {
 }
 
 // forward decides about packets between containers or builds and the world.
-func (b *builder) forward(closed, open, private *nftables.Set) {
+func (b *builder) forward(closed, open, private, flows *nftables.Set) {
+	counted := b.conn.AddChain(&nftables.Chain{Name: "counted", Table: b.table})
+	b.rule(counted, state(expr.CtStateBitNEW), source(firstRegister), over(flows, MaxConnections), refuse())
+
 	egress := b.conn.AddChain(&nftables.Chain{Name: "egress", Table: b.table})
 	b.rule(egress, notIPv4(), verdict(expr.VerdictDrop))
 	b.rule(egress, state(expr.CtStateBitESTABLISHED), verdict(expr.VerdictAccept))
 	b.rule(egress, state(expr.CtStateBitINVALID), verdict(expr.VerdictDrop))
 	b.rule(egress, destination(), in(closed), refuse())
-	b.rule(egress, destination(), in(open), verdict(expr.VerdictAccept))
+	b.rule(egress, destination(), in(open), gotoChain(counted))
 	b.rule(egress, destination(), in(private), refuse())
+	b.rule(egress, gotoChain(counted))
 
 	ingress := b.conn.AddChain(&nftables.Chain{Name: "ingress", Table: b.table})
 	b.rule(ingress, state(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))

@@ -101,6 +101,18 @@ func jump(to *nftables.Chain) exprs {
 	return exprs{&expr.Verdict{Kind: expr.VerdictJump, Chain: to.Name}}
 }
 
+func gotoChain(to *nftables.Chain) exprs {
+	return exprs{&expr.Verdict{Kind: expr.VerdictGoto, Chain: to.Name}}
+}
+
+// over counts the packet's connection under the loaded key and holds if the key has more than limit that are open.
+func over(set *nftables.Set, limit uint32) exprs {
+	return exprs{&expr.Dynset{
+		SrcRegKey: firstRegister, SetName: set.Name, SetID: set.ID, Operation: unix.NFT_DYNSET_OP_ADD,
+		Exprs: []expr.Any{&expr.Connlimit{Count: limit, Flags: expr.NFT_CONNLIMIT_F_INV}},
+	}}
+}
+
 // refuse drops the packet and says so to its sender: a program that tries a closed address fails at once and not by a timeout.
 func refuse() exprs {
 	return exprs{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}

@@ -3,13 +3,13 @@
 // All of them are in one table per instance, of the family inet, plus one of the family bridge where there is a build bridge:
 //
 //	prerouting (raw)        IPv6 and packets whose source is not the endpoint's own address are dropped, before they cost a conntrack entry
-//	forward    (filter-10)  from containers and builds: other containers, private, metadata and special ranges are rejected, the rest goes on;
-//	                        towards them: only replies
+//	forward    (filter-10)  from containers and builds: other containers, private, metadata and special ranges are rejected, as are
+//	                        connections beyond a number; the rest goes on; towards them: only replies
 //	input      (filter-10)  from containers and builds: DNS to the forwarder, nothing else, whatever address of the host was meant
 //	postrouting (srcnat)    the containers' addresses are masqueraded
 //
 // The kernel's rule for several tables on one hook is that a drop is final and an accept is not, so no other table can open what these
-// close. The reverse holds too: a firewall that drops by policy also drops what these let through; see [Admit].
+// close. The reverse holds too: a firewall that drops by policy also drops what these let through; see admit.
 //
 // Which endpoint may send is one element of the set "sources", keyed by interface and address; starting or ending a container touches no
 // rule. An allow-list per endpoint fits in the same way: a set of listed interfaces and one of (interface, destination) looked up in the
@@ -18,7 +18,10 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -44,34 +47,52 @@ type Config struct {
 
 // Table is the installed rules. Its methods may be called concurrently.
 type Table struct {
-	cfg     Config
+	cfg Config
+
+	mu      sync.Mutex
 	sources *nftables.Set
+	members map[Source]bool // what is in the set
 }
 
-// Install puts the rules into the kernel, in place of any that an earlier process left under the same name. It is one transaction per
-// family: there is no moment with half of the rules.
+// Install puts the rules into the kernel, in place of any that an earlier process left under the same name, and makes way for containers
+// in the host's iptables chains. The rules come as one transaction: there is no moment with half of them.
 func Install(cfg Config) (*Table, error) {
+	t := &Table{cfg: cfg, members: map[Source]bool{}}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t, t.install()
+}
+
+// install queues and commits all there is; t.mu is held.
+func (t *Table) install() error {
 	conn, err := nftables.New()
 	if err != nil {
-		return nil, fmt.Errorf("nftables: %w", err)
+		return fmt.Errorf("nftables: %w", err)
 	}
-	t := &Table{cfg: cfg}
-	table := replaceTable(conn, cfg.Table, nftables.TableFamilyINet)
+	table := replaceTable(conn, t.cfg.Table, nftables.TableFamilyINet)
 	t.sources = &nftables.Set{Table: table, Name: "sources", KeyType: sourceKey, Concatenation: true}
 	if err := conn.AddSet(t.sources, nil); err != nil {
-		return nil, fmt.Errorf("nftables set sources: %w", err)
+		return fmt.Errorf("nftables set sources: %w", err)
 	}
-	b := &builder{conn: conn, table: table, cfg: cfg}
+	if err := t.queue(conn, slices.Collect(maps.Keys(t.members)), (*nftables.Conn).SetAddElements); err != nil {
+		return fmt.Errorf("nftables set sources: %w", err)
+	}
+	b := &builder{conn: conn, table: table, cfg: t.cfg}
 	if err := b.build(t.sources); err != nil {
-		return nil, err
+		return err
 	}
 	if err := conn.Flush(); err != nil {
-		return nil, fmt.Errorf("install nftables table %q: %w", cfg.Table, err)
+		return fmt.Errorf("install nftables table %q: %w", t.cfg.Table, err)
 	}
-	if cfg.BuildBridge != "" {
-		return t, isolate(cfg)
+	if t.cfg.BuildBridge != "" {
+		if err := isolate(t.cfg); err != nil {
+			return err
+		}
 	}
-	return t, nil
+	if err := withdraw(t.cfg.Table); err != nil {
+		return err
+	}
+	return admit(t.cfg)
 }
 
 // replaceTable queues the removal of a table, whether there is one or not, and its creation.
@@ -90,37 +111,63 @@ type Source struct {
 
 // Add lets an endpoint send.
 func (t *Table) Add(s Source) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if err := t.change([]Source{s}, (*nftables.Conn).SetAddElements); err != nil {
 		return fmt.Errorf("nftables: admit %s from %s: %w", s.Address, s.Interface, err)
 	}
+	t.members[s] = true
 	return nil
 }
 
 // Remove takes back what Add gave, of all or, if one was not added, of none. One call for many is much faster than many.
 func (t *Table) Remove(sources []Source) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if err := t.change(sources, (*nftables.Conn).SetDeleteElements); err != nil {
 		return fmt.Errorf("nftables: withdraw %d endpoints: %w", len(sources), err)
+	}
+	for _, s := range sources {
+		delete(t.members, s)
 	}
 	return nil
 }
 
-func (t *Table) change(sources []Source, op func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error) error {
+// elementOp is SetAddElements or SetDeleteElements.
+type elementOp func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error
+
+func (t *Table) change(sources []Source, op elementOp) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	var elements []nftables.SetElement
-	for _, s := range sources {
-		elements = append(elements, nftables.SetElement{Key: append(ifname(s.Interface), s.Address.AsSlice()...)})
-	}
-	if err := op(conn, t.sources, elements); err != nil {
+	if err := t.queue(conn, sources, op); err != nil {
 		return err
 	}
 	return conn.Flush()
 }
 
-// Delete removes the tables of that name, whoever made them. None there is no error.
+// maxElements of one message keeps its list within the 64 KiB of a netlink attribute.
+const maxElements = 500
+
+func (t *Table) queue(conn *nftables.Conn, sources []Source, op elementOp) error {
+	for some := range slices.Chunk(sources, maxElements) {
+		elements := make([]nftables.SetElement, 0, len(some))
+		for _, s := range some {
+			elements = append(elements, nftables.SetElement{Key: append(ifname(s.Interface), s.Address.AsSlice()...)})
+		}
+		if err := op(conn, t.sources, elements); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Delete removes the tables of that name and what is in the host's iptables chains for it, whoever made them. None there is no error.
 func Delete(name string) error {
+	if err := withdraw(name); err != nil {
+		return err
+	}
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
