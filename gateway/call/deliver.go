@@ -29,7 +29,8 @@ func (s *Service) subscribe(ctx context.Context, functionID string) error {
 	}
 	s.mu.Unlock()
 	if !ok {
-		w.sub, w.err = s.d.Flow.Subscribe(ctx, functionID, func(d Delivery) { s.deliver(g.Context(), d) })
+		// With the service's context: others wait for this too.
+		w.sub, w.err = s.d.Flow.Subscribe(g.Context(), functionID, func(d Delivery) { s.deliver(g.Context(), d) })
 		if w.err != nil {
 			s.mu.Lock()
 			delete(s.subs, functionID)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ type rig struct {
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 	leave  func()
+
+	crashed *atomic.Bool // a part may have failed
 }
 
 func newRig(t testing.TB) *rig {
@@ -67,9 +70,11 @@ func (r *rig) start(t testing.TB) {
 	r.tasks.SetSink(r.calls)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
+	crashed := new(atomic.Bool)
+	r.crashed = crashed
 	for _, run := range []func(context.Context) error{r.calls.Run, r.tasks.Run} {
 		r.ended.Go(func() {
-			if err := run(ctx); !errors.Is(err, context.Canceled) {
+			if err := run(ctx); !errors.Is(err, context.Canceled) && !crashed.Load() {
 				t.Errorf("run: %v", err)
 			}
 		})
@@ -89,6 +94,7 @@ func (r *rig) stop(t testing.TB) {
 // crash ends the flow first, so that everything on its way fails, and nothing gets the chance to end in good order.
 func (r *rig) crash(t testing.TB) {
 	t.Helper()
+	r.crashed.Store(true)
 	if err := r.engine.Close(); err != nil {
 		t.Error(err)
 	}

@@ -232,8 +232,10 @@ func (c *callState) watch(x *Session) *watcher {
 		}
 	}
 	w := &watcher{session: x}
-	c.watchers = append(c.watchers, w)
-	x.watched[c.id] = true
+	if !x.gone {
+		c.watchers = append(c.watchers, w)
+		x.watched[c.id] = true
+	}
 	return w
 }
 

@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -35,16 +36,22 @@ const (
 )
 
 // Session is one client's stream of inputs and outputs. Submit, Watch and Release are for one goroutine, Next for another; Close ends both.
+//
+// What is wrong with a call refuses the call. What is wrong with the gateway (a store is away, it is stopping) breaks the session: Next
+// returns it, and the client comes again over another session.
 type Session struct {
 	s *Service
 
 	watched map[string]bool // calls; guarded by the Service's mutex
+	gone    bool            // guarded likewise
 
 	mu     sync.Mutex
 	out    Frame
-	closed bool
+	broken error         // why there is nothing more to come
 	wake   chan struct{} // holds a token while there is something for Next
 }
+
+var errClosed = fault.New(fault.Unavailable, "session: closed")
 
 // NewSession begins a session. The caller closes it.
 func (s *Service) NewSession() *Session {
@@ -52,7 +59,7 @@ func (s *Service) NewSession() *Session {
 }
 
 // Next returns what there is for the client, waiting until there is something. Errors: ctx's own; fault.Unavailable once the session is
-// closed.
+// closed or broken.
 func (x *Session) Next(ctx context.Context) (Frame, error) {
 	for {
 		select {
@@ -60,9 +67,9 @@ func (x *Session) Next(ctx context.Context) (Frame, error) {
 		case <-ctx.Done():
 			return Frame{}, ctx.Err()
 		}
-		f, closed := x.take()
-		if closed {
-			return Frame{}, fault.New(fault.Unavailable, "session: closed")
+		f, err := x.take()
+		if err != nil {
+			return Frame{}, err
 		}
 		if len(f.Outputs)+len(f.Accepted)+len(f.Refused)+len(f.States) > 0 {
 			return f, nil
@@ -71,11 +78,12 @@ func (x *Session) Next(ctx context.Context) (Frame, error) {
 }
 
 // take removes a frame's worth.
-func (x *Session) take() (f Frame, closed bool) {
+func (x *Session) take() (f Frame, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.closed {
-		return Frame{}, true
+	if x.broken != nil {
+		x.signal() // for the next Next
+		return Frame{}, x.broken
 	}
 	n, size := 0, 0
 	for n < len(x.out.Outputs) && n < frameOutputs && size < frameBytes {
@@ -90,7 +98,7 @@ func (x *Session) take() (f Frame, closed bool) {
 	} else {
 		x.signal()
 	}
-	return f, false
+	return f, nil
 }
 
 func inlineSize(r *payload.Result) int {
@@ -116,7 +124,7 @@ func (x *Session) signal() {
 func (x *Session) add(change func(*Frame)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !x.closed {
+	if x.broken == nil {
 		change(&x.out)
 		x.signal()
 	}
@@ -125,10 +133,21 @@ func (x *Session) add(change func(*Frame)) {
 func (x *Session) push(o Output) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !x.closed {
+	if x.broken == nil {
 		x.out.Outputs = append(x.out.Outputs, o)
 		x.signal()
 	}
+}
+
+// fail tells the client what became of its request: a call is refused for what is wrong with it, the session is broken for what is wrong
+// with the gateway, as the client's coming again helps.
+func (x *Session) fail(callID string, err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || isKind(err, fault.Unavailable) {
+		x.end(fault.Wrap(fault.Unavailable, err))
+		return
+	}
+	x.Refuse(callID, err)
+	x.s.abandon(callID)
 }
 
 // Refuse tells the client that a call is refused; what comes for it later is not sent.
@@ -150,13 +169,21 @@ func (x *Session) Release(callIDs []string) {
 
 // Close ends the session; a Next that waits returns. Its calls go on, and another session may take them up.
 func (x *Session) Close() {
+	x.end(errClosed)
+}
+
+// end makes the session useless; the first reason counts.
+func (x *Session) end(reason error) {
 	x.s.mu.Lock()
+	x.gone = true
 	for id := range x.watched {
 		x.s.unwatch(x, id)
 	}
 	x.s.mu.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.closed, x.out = true, Frame{}
+	if x.broken == nil {
+		x.broken, x.out = reason, Frame{}
+	}
 	x.signal()
 }

@@ -12,11 +12,10 @@ import (
 )
 
 // Submit takes inputs. What is wrong with them is told by a Refusal in a later Frame; outputs and acceptances come there too. It blocks
-// while too much is on its way.
+// while too much is on its way. On a session that has ended, inputs may be taken all the same.
 func (x *Session) Submit(ctx context.Context, m Submit) {
 	if err := x.submit(ctx, &m); err != nil {
-		x.s.abandon(m.CallID)
-		x.Refuse(m.CallID, err)
+		x.fail(m.CallID, err)
 	}
 }
 
@@ -120,8 +119,7 @@ func (x *Session) submitSync(ctx context.Context, m *Submit, fn *function.Functi
 	s.d.Flow.PutInputs(fresh, func(errs []error) {
 		for _, err := range errs {
 			if err != nil && !isKind(err, fault.Exists) {
-				s.detach("abandon", func(context.Context) error { s.abandon(m.CallID); return nil })
-				x.Refuse(m.CallID, fmt.Errorf("call %q: not stored: %w", m.CallID, err))
+				x.fail(m.CallID, fmt.Errorf("call %q: not stored: %w", m.CallID, err))
 				return
 			}
 		}
@@ -214,7 +212,7 @@ func (s *Service) runAccepts(ctx context.Context) error {
 		if err := s.record(ctx, batch); err != nil {
 			s.d.Log.Error("spawned inputs not recorded", "error", err)
 			for i := range batch {
-				batch[i].session.Refuse(batch[i].record.CallID, err)
+				batch[i].session.fail(batch[i].record.CallID, err)
 			}
 			continue
 		}
@@ -275,7 +273,7 @@ func (s *Service) accepted(ctx context.Context, a *accept) {
 // Watch answers with the call's state and has its outputs sent, those there are and those to come.
 func (x *Session) Watch(ctx context.Context, m Watch) {
 	if err := x.watch(ctx, m); err != nil {
-		x.Refuse(m.CallID, err)
+		x.fail(m.CallID, err)
 	}
 }
 
