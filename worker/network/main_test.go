@@ -31,7 +31,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "private mounts:", err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := endWorld(); err != nil {
+		fmt.Fprintln(os.Stderr, "remove the tests' world:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 func reexec() int {

@@ -68,6 +68,14 @@ func newWorld(t *testing.T) *world {
 	return &world{t: t, path: theWorld.path}
 }
 
+// endWorld removes what newWorld left on the disk, if it was called.
+func endWorld() error {
+	if theWorld.path == "" {
+		return nil
+	}
+	return errors.Join(removeNamespace(theWorld.path), os.Remove(filepath.Dir(theWorld.path)))
+}
+
 func makeWorld(path string) error {
 	host, err := os.Open(threadNetns)
 	if err != nil {
