@@ -69,6 +69,16 @@ func overlapsAny(p netip.Prefix, used []netip.Prefix) bool {
 
 // usedPrefixes lists the host's IPv4 addresses and routes but for default routes and the instance's own leftovers.
 func usedPrefixes(instance string) ([]netip.Prefix, error) {
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, fmt.Errorf("list the host's addresses: %w", err)
+	}
+	// Every table: policy routing keeps the routes of VPNs in tables of their own.
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, fmt.Errorf("list the host's routes: %w", err)
+	}
+	// Interfaces come last, so that those of every address and route above are among them.
 	own, err := ownLinks(instance)
 	if err != nil {
 		return nil, err
@@ -78,19 +88,10 @@ func usedPrefixes(instance string) ([]netip.Prefix, error) {
 		ours[l.Attrs().Index] = true
 	}
 	var used []netip.Prefix
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
-	if err != nil {
-		return nil, fmt.Errorf("list the host's addresses: %w", err)
-	}
 	for _, a := range addrs {
 		if p, ok := prefixOf(a.IPNet); ok && !ours[a.LinkIndex] {
 			used = append(used, p)
 		}
-	}
-	// Every table: policy routing keeps the routes of VPNs in tables of their own.
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{}, netlink.RT_FILTER_TABLE)
-	if err != nil {
-		return nil, fmt.Errorf("list the host's routes: %w", err)
 	}
 	for _, r := range routes {
 		if p, ok := prefixOf(r.Dst); ok && p.Bits() > 0 && !ours[r.LinkIndex] {
