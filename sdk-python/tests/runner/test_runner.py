@@ -171,7 +171,7 @@ def f():
         ("raise KeyboardInterrupt", "builtins.KeyboardInterrupt", ""),
         ("raise GeneratorExit", "builtins.GeneratorExit", ""),
         ("raise StopIteration(1)", "builtins.StopIteration", "1"),
-        ("return f()", "builtins.RecursionError", "maximum recursion depth"),
+        ("g = lambda: g(); return g()", "builtins.RecursionError", "maximum recursion depth"),
         ("raise __import__('skerry').exception.InputCancellation('own')", "skerry.exception.InputCancellation", "own"),
         ("raise ValueError('\\ud800')", "builtins.ValueError", "\ud800"),
         ("raise ValueError('x' * 3_000_000)", "builtins.ValueError", "characters left out"),
