@@ -1,0 +1,97 @@
+"""Skerry runs decorated Python functions in sandboxes on your own machines.
+
+::
+
+    import skerry
+
+    app = skerry.App("hello")
+
+    @app.function(image=skerry.Image.debian_slim().pip_install("numpy"))
+    def square(x: int) -> int:
+        return x * x
+
+    @app.local_entrypoint()
+    def main():
+        print(square.remote(12))
+
+Every call that talks to the server has a blocking form and an asynchronous twin: ``square.remote(12)`` and
+``await square.remote.aio(12)``. Errors are exceptions; see :mod:`skerry.exception`.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # not typing's: importing typing would cost every container a few milliseconds
+if TYPE_CHECKING:
+    from ._client.client import Client as Client
+    from ._context import current_function_call_id as current_function_call_id
+    from ._context import current_input_id as current_input_id
+    from ._context import is_local as is_local
+    from ._objects.app import App as App
+    from ._objects.call import FunctionCall as FunctionCall
+    from ._objects.function import Function as Function
+    from ._objects.image import Image as Image
+    from ._objects.patterns import FilePatternMatcher as FilePatternMatcher
+    from ._objects.secret import Secret as Secret
+    from .exception import Error as Error
+    from .output import enable_output as enable_output
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "App",
+    "Client",
+    "Error",
+    "FilePatternMatcher",
+    "Function",
+    "FunctionCall",
+    "Image",
+    "Secret",
+    "__version__",
+    "current_function_call_id",
+    "current_input_id",
+    "enable_output",
+    "is_local",
+]
+
+# Where each exported name lives. Modules are imported at first use: a container needs few of them, and starts with every call waiting.
+_HOMES = {
+    "App": "_objects.app",
+    "Client": "_client.client",
+    "Error": "exception",
+    "FilePatternMatcher": "_objects.patterns",
+    "Function": "_objects.function",
+    "FunctionCall": "_objects.call",
+    "Image": "_objects.image",
+    "Secret": "_objects.secret",
+    "current_function_call_id": "_context",
+    "current_input_id": "_context",
+    "enable_output": "output",
+    "is_local": "_context",
+}
+_SUBMODULES = frozenset({"config", "exception", "output", "runner", "types"})
+_LATER = frozenset(
+    "CloudBucketMount Cls Cron Dict Environment NetworkFileSystem Period Probe Proxy Queue Retries Sandbox SandboxSnapshot "
+    "SchedulerPlacement Server Tunnel Volume Workspace asgi_app batched billing concurrent enter exit experimental fastapi_endpoint "
+    "forward interact method parameter web_server wsgi_app".split()
+)
+_RENAMED = {"Stub": "App", "web_endpoint": "fastapi_endpoint"}
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if (home := _HOMES.get(name)) is not None:
+        value = getattr(import_module(f".{home}", __name__), name)
+        globals()[name] = value
+        return value
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
+    if name in _LATER:
+        raise AttributeError(f"skerry.{name} is not available in skerry {__version__} yet")
+    if name in _RENAMED:
+        raise AttributeError(f"skerry.{name} does not exist: it was renamed to skerry.{_RENAMED[name]}")
+    raise AttributeError(f"module 'skerry' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_SUBMODULES})

@@ -1,0 +1,1 @@
+"""How the SDK speaks with the server: connections, calls, payloads and results."""

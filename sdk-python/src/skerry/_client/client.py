@@ -1,0 +1,217 @@
+"""The connection of a process to a server."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
+
+from connectrpc.errors import ConnectError
+
+from skerry._context import is_local
+from skerry._gen.skerry.v1.app_connect import AppServiceClientSync
+from skerry._gen.skerry.v1.blob_connect import BlobServiceClientSync
+from skerry._gen.skerry.v1.call_connect import CallServiceClientSync
+from skerry._gen.skerry.v1.container_connect import ContainerServiceClientSync
+from skerry._gen.skerry.v1.function_connect import FunctionServiceClientSync
+from skerry._gen.skerry.v1.image_connect import ImageServiceClientSync
+from skerry._gen.skerry.v1.log_connect import LogServiceClientSync
+from skerry._gen.skerry.v1.mount_connect import MountServiceClientSync
+from skerry._gen.skerry.v1.secret_connect import SecretServiceClientSync
+from skerry._gen.skerry.v1.token_connect import TokenServiceClientSync
+from skerry._gen.skerry.v1.token_pb import GetTokenInfoRequest, GetTokenInfoResponse
+from skerry._twin import static_twin, twin
+from skerry.config import config
+from skerry.exception import AuthError, ClientClosed, ConnectionError, UnimplementedError
+
+from . import faults
+from .interceptor import HeaderInterceptor
+from .session import Patience, Session
+from .transport import open_http, request_headers
+from .watched import WatchedCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from skerry._gen.skerry.v1.call_pb import SessionRequest, SessionResponse
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to a server, shared by everything in a process that names no client of its own.
+
+    Get it by :meth:`from_env` or :meth:`from_credentials`. It connects when it is first used, is safe for use by many threads, and goes
+    on by itself over restarts of the server. A forked child gets a connection of its own.
+    """
+
+    _shared: Client | None = None
+    _shared_lock = threading.Lock()
+
+    def __init__(self, server_url: str, token_id: str, token_secret: str) -> None:
+        self.server_url = server_url
+        self._pid = os.getpid()
+        self._closing = threading.Event()
+        self._patience = Patience(config.seconds("connect_timeout"), config.seconds("reconnect_timeout"), self._give_up)
+        http = open_http(server_url)
+        headers = HeaderInterceptor(request_headers(token_id, token_secret))
+
+        def options() -> dict[str, Any]:
+            return {"http_client": http, "interceptors": [headers], "accept_compression": (), "send_compression": None}
+
+        self.apps = AppServiceClientSync(server_url, **options())
+        self.blobs = BlobServiceClientSync(server_url, **options())
+        self.calls = CallServiceClientSync(server_url, **options())
+        self.containers = ContainerServiceClientSync(server_url, **options())
+        self.functions = FunctionServiceClientSync(server_url, **options())
+        self.images = ImageServiceClientSync(server_url, **options())
+        self.logs = LogServiceClientSync(server_url, **options())
+        self.mounts = MountServiceClientSync(server_url, **options())
+        self.secrets = SecretServiceClientSync(server_url, **options())
+        self.tokens = TokenServiceClientSync(server_url, **options())
+        self.session = Session(self._open_session, self._patience)
+        self._watched: WeakValueDictionary[str, WatchedCall] = WeakValueDictionary()
+
+    def __repr__(self) -> str:
+        return f"skerry.Client({self.server_url!r})"
+
+    @static_twin
+    def from_env() -> Client:
+        """Return the process's own client, made from ``SKERRY_*`` variables and ``~/.skerry.toml``.
+
+        Raises AuthError where there is no token.
+        """
+        return shared_client()
+
+    @static_twin
+    def from_credentials(token_id: str, token_secret: str) -> Client:
+        """Return a new client for the configured server with another token."""
+        return Client(config.server_url, token_id, token_secret)
+
+    @twin
+    def hello(self) -> None:
+        """Connect and show the token.
+
+        Raises ConnectionError if no server answers, AuthError if it does not know the token.
+        """
+        self.token_info()
+
+    def token_info(self) -> GetTokenInfoResponse:
+        """Return what the server says about the token."""
+        return self.call(lambda: self.tokens.get_token_info(GetTokenInfoRequest()))
+
+    def is_closed(self) -> bool:
+        """Tell whether the client was closed."""
+        return self._closing.is_set()
+
+    def close(self) -> None:
+        """End the connection. Calls that are waited for fail with ClientClosed."""
+        if not self._closing.is_set():
+            self._closing.set()
+            if self._pid == os.getpid():
+                self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
+    def call(self, rpc: Callable[[], T]) -> T:
+        """Do an RPC that can safely be done twice, again while the server is away. Raises the errors of this package."""
+        retries = self._patience.retries(self._closing)
+        while True:
+            self._check_open()
+            try:
+                result = rpc()
+            except ConnectError as err:
+                if not faults.is_refused(err) and err.code not in faults.AWAY:
+                    self._patience.reached = True
+                    raise faults.from_connect(err) from None
+                if not retries.wait(err):
+                    raise self._give_up(err.message) from None
+            else:
+                self._patience.reached = True
+                return result
+
+    def stream(self, rpc: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """Do a streaming RPC once. Raises the errors of this package."""
+        self._check_open()
+        try:
+            yield from rpc()
+        except ConnectError as err:
+            if faults.is_refused(err):
+                raise self._give_up(err.message) from None
+            raise faults.from_connect(err) from None
+
+    def watched_call(self, call_id: str) -> WatchedCall:
+        """Return the outputs of a call, the same object for all who hold a handle of it."""
+        with self._shared_lock:
+            call = self._watched.get(call_id)
+            if call is None:
+                self._watched[call_id] = call = WatchedCall(self, call_id)
+            return call
+
+    def _open_session(self, requests: Iterator[SessionRequest]) -> Iterator[SessionResponse]:
+        return self.calls.session(requests)
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise ClientClosed("the client is closed; make a new one")
+        if self._pid != os.getpid():
+            raise ClientClosed("the client was made before a fork; make a new one in the child")
+
+    def _give_up(self, reason: str) -> ConnectionError:
+        return ConnectionError(
+            f"can't reach the server at {self.server_url}: {reason or 'no connection'}; start it with `skerryd up`, "
+            "or set SKERRY_SERVER_URL to where it listens"
+        )
+
+
+def shared_client() -> Client:
+    """Return the process's own client; a forked child gets its own.
+
+    Raises AuthError where there is no token, UnimplementedError in a container.
+    """
+    with Client._shared_lock:
+        client = Client._shared
+        if client is not None and client._pid == os.getpid() and not client.is_closed():
+            return client
+        if not is_local():
+            raise UnimplementedError("calling Skerry from inside a container is not available yet; return a value to the caller instead")
+        token_id, token_secret = str(config.get("token_id")), str(config.get("token_secret"))
+        if not token_id or not token_secret:
+            raise AuthError(
+                f"no token: neither SKERRY_TOKEN_ID and SKERRY_TOKEN_SECRET nor {config.path} has one; "
+                "the first `skerryd up` on this machine writes it, `skerry token set` takes one from elsewhere"
+            )
+        Client._shared = client = Client(config.server_url, token_id, token_secret)
+        return client
+
+
+@atexit.register
+def _close_shared() -> None:
+    if (client := Client._shared) is not None:
+        client.close()
+
+
+def _forked() -> None:
+    # The lock may have been held by another thread of the parent at that moment.
+    Client._shared_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

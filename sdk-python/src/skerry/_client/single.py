@@ -1,0 +1,138 @@
+"""Calls of one input: ``.remote`` and ``.spawn``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from skerry._context import current_input_id
+from skerry._gen.skerry.v1.call_pb import CallKind, Input
+from skerry._names import new_call_id
+
+from .blobs import MAX_INLINE_BYTES, inline_payload, make_payload
+from .results import is_large, unwrap
+from .serialization import serialize
+from .waiting import Once
+
+if TYPE_CHECKING:
+    from skerry._gen.skerry.v1.call_pb import CallState, Output, Watch
+    from skerry._gen.skerry.v1.payload_pb import Result
+    from skerry.exception import Error
+
+    from .client import Client
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class SingleCall:
+    """One input on its way. ``done`` is set when its outcome is known or, for a spawned one, when the server has recorded it."""
+
+    __slots__ = ("call_id", "done", "error", "function_id", "kind", "result", "unfinished")
+
+    def __init__(self, function_id: str, kind: CallKind) -> None:
+        self.call_id = new_call_id()
+        self.function_id = function_id
+        self.kind = kind
+        self.unfinished: dict[int, Input] = {}
+        self.done = Once()
+        self.result: Result | None = None
+        self.error: Error | None = None
+
+    def deliver(self, outputs: list[Output]) -> None:
+        """Take the output."""
+        self.unfinished.clear()
+        self.result = outputs[0].result
+        self.done.set()
+
+    def accept(self, indexes: list[int]) -> None:
+        """Learn that the input is recorded."""
+        if self.kind == CallKind.SPAWN and indexes:
+            self.unfinished.clear()
+            self.done.set()
+
+    def learn(self, state: CallState) -> None:
+        """Nothing to learn: it is not watched."""
+
+    def fail(self, error: Error) -> None:
+        """Learn that no output will come."""
+        self.error = error
+        self.done.set()
+
+    def watch(self) -> Watch | None:
+        """None: the outputs of a SYNC call come unasked."""
+        return None
+
+
+def remote(client: Client, function_id: str, name: str, arguments: Arguments) -> Any:
+    """Run one input and return its value, or raise what it raised."""
+    call = _begin(client, function_id, name, arguments, CallKind.SYNC)
+    try:
+        call.done.wait()
+    finally:
+        client.session.release(call)
+    return _outcome(client, call, name)
+
+
+async def remote_aio(client: Client, function_id: str, name: str, arguments: Arguments) -> Any:
+    """Do the same without blocking the event loop."""
+    call = await _begin_aio(client, function_id, name, arguments, CallKind.SYNC)
+    try:
+        await call.done.wait_aio()
+    finally:
+        client.session.release(call)
+    if call.result is not None and is_large(call.result):
+        import asyncio
+
+        return await asyncio.to_thread(_outcome, client, call, name)
+    return _outcome(client, call, name)
+
+
+def spawn(client: Client, function_id: str, name: str, arguments: Arguments) -> str:
+    """Record one input and return its call's id: from then on nothing loses it."""
+    call = _begin(client, function_id, name, arguments, CallKind.SPAWN)
+    try:
+        call.done.wait()
+    finally:
+        client.session.release(call)
+    if call.error is not None:
+        raise call.error
+    return call.call_id
+
+
+async def spawn_aio(client: Client, function_id: str, name: str, arguments: Arguments) -> str:
+    """Do the same without blocking the event loop."""
+    call = await _begin_aio(client, function_id, name, arguments, CallKind.SPAWN)
+    try:
+        await call.done.wait_aio()
+    finally:
+        client.session.release(call)
+    if call.error is not None:
+        raise call.error
+    return call.call_id
+
+
+def _begin(client: Client, function_id: str, name: str, arguments: Arguments, kind: CallKind) -> SingleCall:
+    what = f"the arguments of {name}"
+    payload = make_payload(client, serialize(arguments, what), what)
+    call = SingleCall(function_id, kind)
+    client.session.submit(call, [Input(index=0, args=payload)], parent=current_input_id() or "")
+    return call
+
+
+async def _begin_aio(client: Client, function_id: str, name: str, arguments: Arguments, kind: CallKind) -> SingleCall:
+    what = f"the arguments of {name}"
+    data = serialize(arguments, what)
+    if len(data) > MAX_INLINE_BYTES:
+        import asyncio
+
+        payload = await asyncio.to_thread(make_payload, client, data, what)
+    else:
+        payload = inline_payload(data)
+    call = SingleCall(function_id, kind)
+    client.session.submit(call, [Input(index=0, args=payload)], parent=current_input_id() or "")
+    return call
+
+
+def _outcome(client: Client, call: SingleCall, name: str) -> Any:
+    if call.error is not None:
+        raise call.error
+    return unwrap(client, call.result, name)

@@ -1,0 +1,73 @@
+"""The HTTP/2 connection to the server."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import platform
+import sys
+from urllib.parse import urlsplit
+
+from pyqwest import HTTPVersion, Proxy, SyncClient, SyncHTTPTransport
+
+import skerry
+from skerry.config import config
+from skerry.exception import InvalidError
+
+
+def open_http(url: str) -> SyncClient:
+    """Return an HTTP client for the server's URL: HTTP/2 in clear for http, TLS for https.
+
+    Raises InvalidError for a URL that makes no sense.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InvalidError(f"server_url {url!r}: want http://HOST:PORT or https://HOST[:PORT]")
+    # Proxies from the environment are for the world outside; the URL of the proxy itself is never used here.
+    proxy = Proxy("http://127.0.0.1:9", no_proxy=parts.hostname) if _is_loopback(parts.hostname) else None
+    transport = SyncHTTPTransport(
+        http_version=HTTPVersion.HTTP2,
+        tls_ca_cert=_authority(),
+        tls_include_system_certs=True,
+        proxy=proxy,
+        connect_timeout=10,
+        # An idle session must not be taken for a dead one: its calls may run for hours.
+        pool_idle_timeout=None,
+        enable_gzip=False,
+        enable_brotli=False,
+        enable_zstd=False,
+        follow_redirects=False,
+        enable_otel=False,
+    )
+    return SyncClient(transport)
+
+
+def request_headers(token_id: str, token_secret: str) -> dict[str, str]:
+    """Return the headers that every request carries."""
+    headers = {
+        "user-agent": f"skerry-python/{skerry.__version__}",
+        "x-skerry-client-version": f"python/{skerry.__version__}",
+        "x-skerry-python-version": platform.python_version(),
+        "x-skerry-platform": sys.platform,
+    }
+    if token_id:
+        headers["authorization"] = f"Bearer {token_id}.{token_secret}"
+    return headers
+
+
+def _authority() -> bytes | None:
+    path = str(config.get("ca_file"))
+    if not path:
+        return None
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            return file.read()
+    except OSError as err:
+        raise InvalidError(f"ca_file {path!r}: {err.strerror}") from err
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,1 @@
+"""What users define: apps, functions, images and secrets."""

@@ -1,0 +1,354 @@
+"""Apps."""
+
+from __future__ import annotations
+
+from skerry._names import check_labels, check_name
+from skerry._twin import static_twin, twin
+from skerry.exception import InvalidError, UnimplementedError
+
+from .entrypoint import LocalEntrypoint
+from .function import Function
+from .image import Image
+from .options import DEFAULT_TIMEOUT, FunctionOptions, check_secrets, function_name, refuse_later
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, NoReturn, ParamSpec, TypeVar
+
+    from typing_extensions import Self
+
+    from skerry._client.client import Client
+    from skerry._run.app_run import AppRun
+
+    from .secret import Secret
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+
+class App:
+    """A set of functions that live and die together.
+
+    ::
+
+        app = skerry.App("hello")
+
+        @app.function()
+        def square(x: int) -> int:
+            return x * x
+
+    Run it with ``skerry run file.py`` or ``with app.run():``, deploy it with ``skerry deploy file.py`` or ``app.deploy()``.
+
+    Args:
+        name: what it is called in lists, and what it is deployed under unless another name is given.
+        tags: free labels.
+        image: for functions that name none; default: ``Image.debian_slim()``.
+        secrets: for all functions; a function's own come after these.
+        volumes: not available yet.
+        include_source: send the source of functions with them.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        tags: dict[str, str] | None = None,
+        image: Image | None = None,
+        secrets: Sequence[Secret] = (),
+        volumes: dict[str, object] | None = None,
+        include_source: bool = True,
+    ) -> None:
+        if image is not None and not isinstance(image, Image):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f"image must be a skerry.Image, got {type(image).__name__}")
+        if volumes:
+            raise UnimplementedError("App(volumes=...) is not available in this version of skerry yet")
+        self._name = None if name is None else check_name("app", name)
+        self._description: str | None = None
+        self._tags = check_labels("app", tags or {})
+        self._image = image
+        self._secrets = check_secrets(secrets)
+        self._include_source = include_source
+        self._functions: dict[str, Function[..., Any]] = {}
+        self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
+        self._app_id: str | None = None
+        self._running = False
+
+    # Definition.
+
+    def function(
+        self,
+        *not_allowed: object,
+        image: Image | None = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Sequence[Secret] | None = None,
+        serialized: bool = False,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        startup_timeout: float | None = None,
+        name: str | None = None,
+        block_network: bool = False,
+        include_source: bool | None = None,
+        **later: Any,
+    ) -> Callable[[Callable[P, R]], Function[P, R]]:
+        """Make the decorated function one that runs in containers.
+
+        Args:
+            image: the file system it runs in; default: the app's.
+            env: more environment variables; those that are None are left out.
+            secrets: secrets that become environment variables; later ones win.
+            serialized: send the function itself by cloudpickle instead of having its module imported; for functions that are not at the
+                top of a module, and for notebooks.
+            cpu: cores wanted, or (wanted, most). Default: 0.125, with bursts.
+            memory: MiB wanted, or (wanted, most); a container past the most is killed. Default: 128, without a limit of its own.
+            ephemeral_disk: size of the writable layer in MiB.
+            min_containers: containers kept even when idle.
+            max_containers: most containers.
+            buffer_containers: idle containers kept ready while there is work.
+            scaledown_window: seconds an idle container is kept. Default: 60.
+            timeout: most seconds per input, 1 to 86400.
+            startup_timeout: most seconds for a container to start; default: ``timeout``.
+            name: its name in the app; default: the qualified name.
+            block_network: give it no network.
+            include_source: send its source; default: as the app says.
+            later: options of the reference surface that are not available yet raise UnimplementedError.
+
+        Raises InvalidError for options that make no sense.
+        """
+        if not_allowed:
+            raise InvalidError("@app.function needs parentheses and keyword arguments: @app.function()")
+        refuse_later(later)
+        given = locals()
+        options = FunctionOptions({key: given[key] for key in FUNCTION_OPTIONS})
+
+        def decorate(raw: Callable[P, R]) -> Function[P, R]:
+            self._check_decorated(raw, options)
+            function: Function[P, R] = Function(raw, function_name(name, raw), self, options)
+            self._register(function)
+            return function
+
+        return decorate
+
+    def local_entrypoint(
+        self, *not_allowed: object, name: str | None = None
+    ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
+        """Make the decorated function what ``skerry run`` calls, here on the user's machine, while the app runs.
+
+        Its parameters become options of the command line: str, int, float, bool, datetime, Optional and Literal. Raises InvalidError
+        if the app has an entrypoint of that name.
+        """
+        if not_allowed:
+            raise InvalidError("@app.local_entrypoint needs parentheses: @app.local_entrypoint()")
+
+        def decorate(raw: Callable[P, R]) -> LocalEntrypoint[P, R]:
+            tag = name or raw.__qualname__
+            if tag in self._entrypoints:
+                raise InvalidError(f"local entrypoint {tag!r} is there already; give one of them a name")
+            entrypoint = LocalEntrypoint(raw, tag, self)
+            self._entrypoints[tag] = entrypoint
+            return entrypoint
+
+        return decorate
+
+    def include(self, other_app: App, inherit_tags: bool = True) -> Self:
+        """Register all functions of another app in this one, too. This app's own tags win."""
+        for function in other_app._functions.values():
+            self._register(function)
+        if inherit_tags:
+            self._tags = {**other_app._tags, **self._tags}
+        return self
+
+    def cls(self, *_args: object, **_options: object) -> NoReturn:
+        """Not available yet."""
+        raise UnimplementedError("@app.cls is not available in this version of skerry yet; use @app.function")
+
+    def server(self, *_args: object, **_options: object) -> NoReturn:
+        """Not available yet."""
+        raise UnimplementedError("@app.server is not available in this version of skerry yet")
+
+    # Running.
+
+    def run(
+        self,
+        *,
+        name: str | None = None,
+        client: Client | None = None,
+        detach: bool = False,
+        interactive: bool = False,
+        environment_name: str | None = None,
+    ) -> AppRun:
+        """Run the app while a ``with`` (or ``async with``) block lasts; its functions can be called in it.
+
+        Images are built and local code is sent first. At the end of the block the app is stopped.
+
+        Args:
+            name: what lists show; default: the app's name.
+            client: default: the process's own.
+            detach: leave the app running until its calls have ended.
+            interactive: not available yet.
+            environment_name: default: the configured one.
+
+        Raises InvalidError in a container's global scope or if the app runs already, ImageBuildError, ConnectionError, AuthError.
+        """
+        if interactive:
+            raise UnimplementedError("App.run(interactive=True) is not available in this version of skerry yet")
+        from skerry._run.app_run import AppRun
+
+        return AppRun(self, client=client, description=name, detach=detach, environment=environment_name)
+
+    @twin
+    def deploy(
+        self,
+        *,
+        name: str | None = None,
+        environment_name: str | None = None,
+        tag: str = "",
+        client: Client | None = None,
+        strategy: str = "rolling",
+    ) -> Self:
+        """Deploy the app under a name, so that it stays: a new version, whose old containers finish their inputs.
+
+        Args:
+            name: default: the app's name; InvalidError if it has none.
+            environment_name: default: the configured one.
+            tag: free label of this deployment.
+            client: default: the process's own.
+            strategy: "rolling"; "recreate" is not available yet.
+        """
+        from skerry._run.deploy import deploy_app
+
+        deploy_app(self, name, environment_name=environment_name, tag=tag, deployment_strategy=strategy, client=client)
+        return self
+
+    @static_twin
+    def lookup(
+        name: str,
+        *,
+        client: Client | None = None,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+    ) -> App:
+        """Return a handle of a deployed app; with ``create_if_missing`` an empty one is deployed. Raises NotFoundError."""
+        from skerry._client.client import shared_client
+        from skerry._gen.skerry.v1.app_pb import LookupAppRequest
+        from skerry.config import config
+
+        app = App(name)
+        known = client or shared_client()
+        request = LookupAppRequest(
+            name=name, environment=environment_name or config.environment, create_if_missing=create_if_missing
+        )
+        app._app_id = known.call(lambda: known.apps.lookup_app(request)).app_id
+        return app
+
+    # Properties.
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given."""
+        return self._name
+
+    @property
+    def app_id(self) -> str | None:
+        """The id, "ap-...", while the app runs or once it was deployed; else None."""
+        return self._app_id
+
+    @property
+    def description(self) -> str | None:
+        """What lists show."""
+        return self._description or self._name
+
+    def set_description(self, description: str) -> None:
+        """Change what lists show of later runs."""
+        self._description = description
+
+    @property
+    def image(self) -> Image:
+        """The image of functions that name none."""
+        if self._image is None:
+            self._image = Image.debian_slim()
+        return self._image
+
+    @image.setter
+    def image(self, image: Image) -> None:
+        self._image = image
+
+    @property
+    def registered_functions(self) -> dict[str, Function[..., Any]]:
+        """The functions by name."""
+        return dict(self._functions)
+
+    @property
+    def registered_classes(self) -> dict[str, object]:
+        """Empty: classes are not available yet."""
+        return {}
+
+    @property
+    def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
+        """The local entrypoints by name."""
+        return dict(self._entrypoints)
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """Empty: web endpoints are not available yet."""
+        return []
+
+    def __repr__(self) -> str:
+        return f"skerry.App({self._name!r})"
+
+    # Inside the package.
+
+    def _register(self, function: Function[..., Any]) -> None:
+        old = self._functions.get(function.name)
+        if old is not None and old is not function:
+            import logging
+
+            logging.getLogger("skerry").warning("function name %r collision! Overriding existing function", function.name)
+        self._functions[function.name] = function
+
+    def _check_decorated(self, raw: Any, options: FunctionOptions) -> None:
+        if isinstance(raw, type):
+            raise TypeError(f"@app.function can't decorate the class {raw.__name__!r}; decorate a function")
+        if isinstance(raw, (staticmethod, classmethod, Function, LocalEntrypoint)) or not callable(raw):
+            raise InvalidError("@app.function decorates plain functions; put it below other decorators")
+        if "__qualname__" not in dir(raw):
+            raise InvalidError(f"@app.function decorates functions, got {type(raw).__name__}")
+        code = getattr(raw, "__code__", None)
+        if code is not None and code.co_flags & 0x0220 and not code.co_flags & 0x0080:
+            raise UnimplementedError(f"function {raw.__qualname__!r}: generators are not available in this version of skerry yet")
+        parent = raw.__qualname__.rpartition(".")[0]
+        if options.serialized:
+            return
+        if "<locals>" in raw.__qualname__:
+            raise InvalidError(
+                f"function {raw.__qualname__!r} is not at the top of its module, so a container can't find it; "
+                "move it there or use @app.function(serialized=True)"
+            )
+        if parent:
+            raise InvalidError(f"function {raw.__qualname__!r} is a method; @app.function decorates functions")
+
+
+# The options that FunctionOptions checks.
+FUNCTION_OPTIONS = (
+    "image",
+    "env",
+    "secrets",
+    "serialized",
+    "cpu",
+    "memory",
+    "ephemeral_disk",
+    "min_containers",
+    "max_containers",
+    "buffer_containers",
+    "scaledown_window",
+    "timeout",
+    "startup_timeout",
+    "block_network",
+    "include_source",
+)

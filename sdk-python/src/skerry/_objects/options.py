@@ -1,0 +1,159 @@
+"""The options of ``@app.function``, checked."""
+
+from __future__ import annotations
+
+from skerry._names import check_name, check_variables
+from skerry.exception import DeprecationError, InvalidError, UnimplementedError
+
+from .image import Image
+from .secret import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+# Options that the reference surface has and a later version of Skerry brings, with the values that ask for nothing.
+LATER: dict[str, tuple[object, ...]] = {
+    "schedule": (None,),
+    "gpu": (None,),
+    "network_file_systems": (None, {}),
+    "volumes": (None, {}),
+    "proxy": (None,),
+    "retries": (None, 0),
+    "is_generator": (None, False),
+    "cloud": (None,),
+    "region": (None,),
+    "routing_region": (None,),
+    "nonpreemptible": (None, False),
+    "enable_memory_snapshot": (None, False),
+    "restrict_modal_access": (None, False),
+    "single_use_containers": (None, False),
+    "i6pn": (None, False),
+    "experimental_options": (None, {}),
+    "max_inputs": (None,),
+    "_experimental_restrict_output": (None, False),
+}
+
+_REMOVED = {
+    "keep_warm": "min_containers",
+    "concurrency_limit": "max_containers",
+    "container_idle_timeout": "scaledown_window",
+    "allow_concurrent_inputs": "@skerry.concurrent",
+    "mounts": "image.add_local_dir(), image.add_local_file() or image.add_local_python_source()",
+    "interactive": "`skerry run -i`",
+    "secret": "secrets=[...]",
+}
+
+DEFAULT_TIMEOUT = 300
+
+
+class FunctionOptions:
+    """What ``@app.function`` was given. Raises InvalidError for what makes no sense."""
+
+    __slots__ = (
+        "block_network",
+        "buffer_containers",
+        "cpu",
+        "cpu_limit",
+        "ephemeral_disk",
+        "image",
+        "include_source",
+        "max_containers",
+        "memory",
+        "memory_limit",
+        "min_containers",
+        "scaledown_window",
+        "secrets",
+        "serialized",
+        "startup_timeout",
+        "timeout",
+    )
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.image: Image | None = _of_type("image", given["image"], Image)
+        self.secrets = check_secrets(given["secrets"])
+        if given["env"]:
+            self.secrets.append(Secret.from_dict(check_variables("env", given["env"])))
+        self.serialized = bool(given["serialized"])
+        self.cpu, self.cpu_limit = _request_and_limit("cpu", given["cpu"], (int, float), "cores")
+        self.memory, self.memory_limit = _request_and_limit("memory", given["memory"], (int,), "MiB")
+        self.ephemeral_disk = _positive("ephemeral_disk", given["ephemeral_disk"], "MiB")
+        self.min_containers = _count("min_containers", given["min_containers"])
+        self.max_containers = _positive("max_containers", given["max_containers"], "containers")
+        self.buffer_containers = _count("buffer_containers", given["buffer_containers"])
+        self.scaledown_window = _positive("scaledown_window", given["scaledown_window"], "seconds")
+        if self.min_containers and self.max_containers and self.min_containers > self.max_containers:
+            raise InvalidError(f"min_containers {self.min_containers} is more than max_containers {self.max_containers}")
+        if given["timeout"] is None:
+            raise InvalidError("timeout must not be None; the most is 86400 seconds (24 hours)")
+        self.timeout = _duration("timeout", given["timeout"])
+        startup = given["startup_timeout"]
+        self.startup_timeout = None if startup is None else _duration("startup_timeout", startup)
+        self.block_network = bool(given["block_network"])
+        self.include_source: bool | None = given["include_source"]
+
+
+def check_secrets(secrets: Sequence[Secret] | None) -> list[Secret]:
+    """Return a copy of a list of secrets, or raise InvalidError."""
+    if secrets is None:
+        return []
+    if isinstance(secrets, Secret) or not all(isinstance(secret, Secret) for secret in secrets):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidError("secrets must be a list of skerry.Secret")
+    return list(secrets)
+
+
+def refuse_later(given: Mapping[str, object], noun: str = "the function option") -> None:
+    """Raise UnimplementedError for an option that a later version brings, InvalidError or TypeError for one that there is not."""
+    for key, value in given.items():
+        if key in LATER:
+            if not any(value is none or value == none for none in LATER[key]):
+                raise UnimplementedError(f"{noun} {key!r} is not available in this version of skerry yet")
+        elif key in _REMOVED:
+            raise DeprecationError(f"{noun} {key!r} was removed; use {_REMOVED[key]}")
+        else:
+            raise TypeError(f"{noun} {key!r} does not exist")
+
+
+def function_name(name: str | None, raw: Any) -> str:
+    """Return the name of a function in its app: the one given, or the qualified name. Raises InvalidError for a bad one."""
+    if name is not None:
+        return check_name("function", name)
+    return check_name("function", raw.__qualname__.rpartition("<locals>.")[2])
+
+
+def _of_type(key: str, value: Any, wanted: type) -> Any:
+    if value is not None and not isinstance(value, wanted):
+        raise InvalidError(f"{key} must be a skerry.{wanted.__name__}, got {type(value).__name__}")
+    return value
+
+
+def _request_and_limit(key: str, value: Any, kinds: tuple[type, ...], unit: str) -> tuple[Any, Any]:
+    pair = value if isinstance(value, tuple) else (value, None)
+    if len(pair) != 2:
+        raise InvalidError(f"{key} must be a number of {unit} or (request, limit)")
+    request, limit = pair
+    for number in pair:
+        if number is not None and (isinstance(number, bool) or not isinstance(number, kinds) or number <= 0):
+            raise InvalidError(f"{key} {number!r}: want a positive number of {unit}")
+    if request is not None and limit is not None and limit < request:
+        raise InvalidError(f"{key}: the limit {limit} is less than the request {request}")
+    return request, limit
+
+
+def _count(key: str, value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise InvalidError(f"{key} {value!r}: want 0 or more containers")
+    return value
+
+
+def _positive(key: str, value: Any, unit: str) -> Any:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):
+        raise InvalidError(f"{key} {value!r}: want a whole number of {unit}, more than 0")
+    return value
+
+
+def _duration(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 86400:
+        raise InvalidError(f"{key} {value!r}: want 1 to 86400 seconds")
+    return value

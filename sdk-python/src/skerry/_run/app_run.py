@@ -1,0 +1,207 @@
+"""An app that lives while a ``with`` block lasts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from skerry import exception as exc
+from skerry._context import is_local
+from skerry._client.client import shared_client
+from skerry._gen.skerry.v1.app_pb import (
+    AppState,
+    CreateAppRequest,
+    HeartbeatRequest,
+    PublishAppRequest,
+    StopAppRequest,
+    StopReason,
+)
+from skerry.config import config
+
+from .display import current_display
+from .load import Loader
+from .logs import LogFollower
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from skerry._client.client import Client
+    from skerry._objects.app import App
+
+logger = logging.getLogger("skerry")
+
+
+class AppRun:
+    """What ``app.run()`` returns: enter it with ``with`` or ``async with``.
+
+    Ctrl-C in the block stops the app and leaves the block normally; ``interrupted`` is True then.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        client: Client | None,
+        description: str | None,
+        detach: bool,
+        environment: str | None,
+    ) -> None:
+        self.interrupted = False
+        self._app = app
+        self._given_client = client
+        self._description = description or app.description or _script()
+        self._detach = detach
+        self._environment = environment or config.environment
+        self._display = current_display()
+        self._app_id = ""
+        self._heart: _Heart | None = None
+        self._logs: LogFollower | None = None
+
+    def __enter__(self) -> App:
+        app = self._app
+        if not is_local():
+            raise exc.InvalidError("app.run() in a container: put it below `if __name__ == '__main__':`, or into a local entrypoint")
+        if app._running:
+            raise exc.InvalidError("App is already running: app.run() and `skerry run` can't be nested")
+        self._client = self._given_client or shared_client()
+        app._running = True
+        try:
+            self._start()
+        except BaseException as err:
+            if isinstance(err, KeyboardInterrupt):
+                self._display.note("Aborting app initialization...")
+            self._abandon(_reason(err))
+            raise
+        return app
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        self._unbind()
+        self.interrupted = isinstance(error, KeyboardInterrupt)
+        if self._detach and (error is None or self.interrupted):
+            self._leave_running()
+            return self.interrupted
+        try:
+            self._stop(_reason(error))
+        except exc.Error as err:
+            if error is None:
+                raise
+            # What went wrong first is what the user has to see.
+            logger.warning("app %s could not be stopped: %s; it stops by itself when its heartbeat is missed", self._app_id, err)
+        return self.interrupted
+
+    async def __aenter__(self) -> App:
+        import asyncio
+
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        import asyncio
+
+        return await asyncio.to_thread(self.__exit__, kind, error, trace)
+
+    def _start(self) -> None:
+        app, client, display = self._app, self._client, self._display
+        state = AppState.DETACHED if self._detach else AppState.EPHEMERAL
+        with display.status("Initializing..."):
+            request = CreateAppRequest(
+                description=self._description, state=state, environment=self._environment, tags=app._tags
+            )
+            self._app_id = client.call(lambda: client.apps.create_app(request)).app_id
+        display.initialized(self._app_id)
+        self._heart = _Heart(client, self._app_id)
+        if display.enabled:
+            self._logs = LogFollower(client, self._app_id, display.log_entry)
+        with display.creating():
+            definitions = Loader(client, app, self._app_id, display).load()
+            publish = PublishAppRequest(app_id=self._app_id, environment=self._environment, functions=definitions)
+            ids = client.call(lambda: client.apps.publish_app(publish)).function_ids
+        for name, function in app._functions.items():
+            function._bind(client, ids[name])
+        app._app_id = self._app_id
+
+    def _stop(self, reason: StopReason) -> None:
+        client, display = self._client, self._display
+        if self.interrupted:
+            display.note("Disconnecting from Skerry - this takes a moment; a second Ctrl-C leaves at once.")
+        if self._heart is not None:
+            self._heart.stop()
+        with display.status("Stopping app..."):
+            client.call(lambda: client.apps.stop_app(StopAppRequest(app=self._app_id, reason=reason)))
+            if self._logs is not None and not self._logs.drain(config.seconds("logs_timeout")):
+                logger.warning("timed out waiting for the last output; see `skerry app logs %s`", self._app_id)
+        display.ended("App aborted." if self.interrupted else "App completed.", self._app_id, success=reason == StopReason.COMPLETED)
+
+    def _leave_running(self) -> None:
+        if self._heart is not None:
+            self._heart.stop()
+        if self._logs is not None:
+            self._logs.stop()
+        self._display.detached(self._app_id)
+
+    def _abandon(self, reason: StopReason) -> None:
+        self._unbind()
+        if self._heart is not None:
+            self._heart.stop()
+        if self._app_id:
+            try:
+                self._client.call(lambda: self._client.apps.stop_app(StopAppRequest(app=self._app_id, reason=reason)))
+            except exc.Error as err:
+                logger.warning("app %s could not be stopped: %s", self._app_id, err)
+        if self._logs is not None:
+            self._logs.stop()
+
+    def _unbind(self) -> None:
+        app = self._app
+        app._running = False
+        app._app_id = None
+        for function in app._functions.values():
+            function._bind(None, None)
+
+
+class _Heart:
+    """Tells the server that this process is alive, until it is stopped."""
+
+    def __init__(self, client: Client, app_id: str) -> None:
+        self._client = client
+        self._app_id = app_id
+        self._stopping = threading.Event()
+        threading.Thread(target=self._beat, name="skerry-heartbeat", daemon=True).start()
+
+    def stop(self) -> None:
+        """Fall silent."""
+        self._stopping.set()
+
+    def _beat(self) -> None:
+        client = self._client
+        request = HeartbeatRequest(app_id=self._app_id)
+        while not self._stopping.wait(config.seconds("heartbeat_interval")):
+            try:
+                client.call(lambda: client.apps.heartbeat(request))
+            except (exc.NotFoundError, exc.ConflictError):
+                if not self._stopping.is_set():
+                    logger.warning("app %s was stopped", self._app_id)
+                return
+            except exc.ClientClosed:
+                return
+            except exc.Error as err:
+                logger.warning("heartbeat of app %s: %s", self._app_id, err)
+
+
+def _reason(error: BaseException | None) -> StopReason:
+    if error is None or isinstance(error, GeneratorExit):
+        return StopReason.COMPLETED
+    if isinstance(error, KeyboardInterrupt):
+        return StopReason.INTERRUPTED
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and isinstance(error, asyncio.CancelledError):
+        return StopReason.INTERRUPTED
+    if isinstance(error, SystemExit) and not error.code:
+        return StopReason.COMPLETED
+    return StopReason.LOCAL_ERROR
+
+
+def _script() -> str:
+    return (os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "") or "__main__"

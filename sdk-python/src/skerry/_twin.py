@@ -1,0 +1,157 @@
+"""Blocking methods with an asynchronous twin.
+
+``@twin`` makes a method that blocks, with ``.aio`` beside it::
+
+    class Thing:
+        @twin
+        def fetch(self, key: str) -> bytes: ...
+
+    thing.fetch("a")            # blocks
+    await thing.fetch.aio("a")  # runs the same in a thread
+
+A method on a hot path brings its own coroutine with ``@fetch.native``. Type checkers see both forms with all parameters.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+    S = TypeVar("S")
+    P = ParamSpec("P")
+    R = TypeVar("R")
+else:
+    S = P = R = None
+
+    class Generic:
+        """Stand in for typing.Generic: importing typing would cost every container a few milliseconds."""
+
+        def __class_getitem__(cls, _params: object) -> type:
+            return cls
+
+    def overload(f: object) -> object:
+        """Stand in for typing.overload, which is only of use to type checkers."""
+        return f
+
+
+def in_event_loop() -> bool:
+    """Tell whether the calling thread runs an event loop at this moment."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def warn_if_in_event_loop(name: str) -> None:
+    """Warn the user whose event loop the blocking form of ``name`` is about to hold up."""
+    if not in_event_loop():
+        return
+    import warnings
+
+    from .config import config
+    from .exception import AsyncUsageWarning
+
+    if config.async_warnings:
+        warnings.warn(
+            f"{name}() blocks the event loop that it is called in; use `await {name}.aio(...)`",
+            AsyncUsageWarning,
+            stacklevel=4,
+        )
+
+
+class BoundTwin(Generic[P, R]):
+    """A method of one object: call it to block, or await its ``aio``."""
+
+    __slots__ = ("_blocking", "_native", "_owner")
+
+    def __init__(self, owner: Any, blocking: Callable[..., R], native: Callable[..., Coroutine[Any, Any, R]] | None) -> None:
+        self._owner = owner
+        self._blocking = blocking
+        self._native = native
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    else:
+
+        def __call__(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN204
+            if "asyncio" in sys.modules:
+                warn_if_in_event_loop(self._blocking.__qualname__)
+            return self._blocking(self._owner, *args, **kwargs)
+
+        def aio(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN201
+            """Do the same without blocking the event loop."""
+            if self._native is not None:
+                return self._native(self._owner, *args, **kwargs)
+            import asyncio
+
+            return asyncio.to_thread(self._blocking, self._owner, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<{self._blocking.__qualname__} of {self._owner!r}, with .aio>"
+
+
+class twin(Generic[S, P, R]):  # noqa: N801 - used as a decorator
+    """Descriptor that gives a blocking method its asynchronous twin."""
+
+    def __init__(self, blocking: Callable[Concatenate[S, P], R]) -> None:
+        self._blocking = blocking
+        self._native: Callable[Concatenate[S, P], Coroutine[Any, Any, R]] | None = None
+        self.__doc__ = blocking.__doc__
+        self.__name__ = blocking.__name__
+        self.__wrapped__ = blocking
+
+    def native(self, coroutine: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> Callable[..., Any]:
+        """Use ``coroutine`` for ``.aio`` instead of the blocking form in a thread."""
+        self._native = coroutine
+        return coroutine
+
+    @overload
+    def __get__(self, obj: None, owner: type[S]) -> twin[S, P, R]: ...
+    @overload
+    def __get__(self, obj: S, owner: type[S] | None = None) -> BoundTwin[P, R]: ...
+    def __get__(self, obj: S | None, owner: type[S] | None = None) -> twin[S, P, R] | BoundTwin[P, R]:
+        """Bind to an object."""
+        if obj is None:
+            return self
+        return BoundTwin(obj, self._blocking, self._native)
+
+
+class static_twin(Generic[P, R]):  # noqa: N801 - used as a decorator
+    """A static method with an asynchronous twin."""
+
+    def __init__(self, blocking: Callable[P, R]) -> None:
+        self._blocking = blocking
+        self._native: Callable[P, Coroutine[Any, Any, R]] | None = None
+        self.__doc__ = blocking.__doc__
+        self.__name__ = blocking.__name__
+        self.__wrapped__ = blocking
+
+    def native(self, coroutine: Callable[P, Coroutine[Any, Any, R]]) -> Callable[..., Any]:
+        """Use ``coroutine`` for ``.aio`` instead of the blocking form in a thread."""
+        self._native = coroutine
+        return coroutine
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    else:
+
+        def __call__(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN204
+            if "asyncio" in sys.modules:
+                warn_if_in_event_loop(self._blocking.__qualname__)
+            return self._blocking(*args, **kwargs)
+
+        def aio(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN201
+            """Do the same without blocking the event loop."""
+            if self._native is not None:
+                return self._native(*args, **kwargs)
+            import asyncio
+
+            return asyncio.to_thread(self._blocking, *args, **kwargs)

@@ -1,0 +1,128 @@
+"""All commands in one place, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import skerry
+from skerry.config import config
+
+from . import apps, containers, settings
+from .deploy import deploy
+from .errors import show_error
+from .run import run
+
+HELP = """Run Python functions in sandboxes on your own machines.
+
+Write an app, run it with [bold]skerry run FILE[/bold], deploy it with [bold]skerry deploy FILE[/bold]. The server is started with
+[bold]skerryd up[/bold]; where it listens and which token is used is in ~/.skerry.toml and in SKERRY_* variables.
+"""
+
+# Options of `skerry run` that take a value: what follows them is not the reference.
+_VALUE_OPTIONS = frozenset({"-n", "--name", "-w", "--write-result", "-e", "--env"})
+
+cli = typer.Typer(
+    name="skerry",
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"skerry client version: {skerry.__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(  # pyright: ignore[reportUnusedFunction] - typer calls it
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+    profile: Annotated[
+        str | None, typer.Option(help="The profile of ~/.skerry.toml to use; may stand anywhere on the line.")
+    ] = None,
+) -> None:
+    if profile:
+        config.choose(profile)
+
+
+_RUNNING = "Apps"
+_SETTINGS = "Settings"
+
+cli.command(
+    rich_help_panel=_RUNNING,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+)(run)
+cli.command(rich_help_panel=_RUNNING)(deploy)
+cli.add_typer(apps.cli, name="app", rich_help_panel=_RUNNING)
+cli.add_typer(containers.cli, name="container", rich_help_panel=_RUNNING)
+cli.add_typer(settings.config_cli, name="config", rich_help_panel=_SETTINGS)
+cli.add_typer(settings.profile_cli, name="profile", rich_help_panel=_SETTINGS)
+cli.add_typer(settings.token_cli, name="token", rich_help_panel=_SETTINGS)
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run a command and return the exit code."""
+    try:
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+        logging.getLogger("skerry").setLevel(str(config.get("loglevel")).upper())
+        cli(_profile_first(arguments), prog_name="skerry")
+    except SystemExit as err:
+        return _code(err)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more may be written, at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as err:
+        show_error(err)
+        return 1
+    return 0
+
+
+def _code(err: SystemExit) -> int:
+    if err.code is None or isinstance(err.code, int):
+        return err.code or 0
+    print(err.code, file=sys.stderr)
+    return 1
+
+
+def _profile_first(arguments: list[str]) -> list[str]:
+    """Move ``--profile NAME`` to where the parser takes it, unless it belongs to the user's own command."""
+    end = _own_end(arguments)
+    own, rest = arguments[:end], arguments[end:]
+    for place, argument in enumerate(own):
+        if argument == "--profile" and place + 1 < len(own):
+            return [*own[place : place + 2], *own[:place], *own[place + 2 :], *rest]
+        if argument.startswith("--profile="):
+            return [argument, *own[:place], *own[place + 1 :], *rest]
+    return arguments
+
+
+def _own_end(arguments: list[str]) -> int:
+    """Return where the arguments end that belong to skerry: after the reference of ``run``, after the id of ``container exec``."""
+    words = [place for place, argument in enumerate(arguments) if not argument.startswith("-")]
+    if "--" in arguments:
+        words = [place for place in words if place < arguments.index("--")]
+        limit = arguments.index("--")
+    else:
+        limit = len(arguments)
+    values = {place + 1 for place, argument in enumerate(arguments) if argument in _VALUE_OPTIONS or argument == "--profile"}
+    words = [place for place in words if place not in values]
+    names = [arguments[place] for place in words]
+    if names[:1] == ["run"] and len(words) > 1:
+        return words[1] + 1
+    if names[:2] == ["container", "exec"] and len(words) > 2:
+        return words[2] + 1
+    return limit

@@ -1,0 +1,43 @@
+"""Lists on the terminal: tables for people, ``--json`` for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from protobuf.wkt import Timestamp
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
+    """Print rows under their column titles, or as a JSON array of objects whose keys are the titles in snake case."""
+    if as_json:
+        keys = [column.lower().replace(" ", "_") for column in columns]
+        print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+        return
+    table = Table(*columns, header_style="bold")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    Console(soft_wrap=False).print(table)
+
+
+def local_time(stamp: Timestamp | None) -> str | None:
+    """Return a time in the local zone, such as "2026-11-22 21:36:05+00:00"."""
+    if stamp is None:
+        return None
+    return datetime.fromtimestamp(stamp.seconds, timezone.utc).astimezone().isoformat(" ")
+
+
+def confirm(question: str) -> None:
+    """Ask before something is ended. Without a terminal to ask on the command is given up."""
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"{question} There is no terminal to ask on; say --yes")
+    typer.confirm(question, abort=True)

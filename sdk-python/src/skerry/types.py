@@ -1,0 +1,41 @@
+"""Plain values that Skerry returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class FunctionStats(NamedTuple):
+    """Counts of a function's work at one moment."""
+
+    backlog: int
+    """Inputs that wait for a container."""
+    num_total_runners: int
+    """Containers that start or run."""
+    num_running_inputs: int
+    """Inputs that run."""
+    input_headroom: int
+    """Inputs that could run at once without another container."""
+
+
+class LogEntry(NamedTuple):
+    """One piece of output of a container."""
+
+    message: str
+    """A line with its end, or a last piece without."""
+    timestamp: datetime
+    """When it was read, in UTC."""
+    source: str
+    """stdout, stderr or system."""
+    function_name: str
+    """The function's name."""
+    function_id: str
+    """The function, "fu-..."."""
+    container_id: str
+    """The container, "ta-..."."""
+
+    def __str__(self) -> str:
+        return self.message
