@@ -1,0 +1,132 @@
+package jetstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"testing"
+
+	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/call/calltest"
+	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+func open(t testing.TB, cfg jetstream.Config) *jetstream.Engine {
+	t.Helper()
+	e, err := jetstream.Open(context.Background(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { shut(t, e) })
+	return e
+}
+
+func shut(t testing.TB, e *jetstream.Engine) {
+	t.Helper()
+	select {
+	case <-e.Done():
+		return
+	default:
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFlow(t *testing.T) {
+	for name, always := range map[string]bool{"lazy": false, "always": true} {
+		t.Run(name, func(t *testing.T) {
+			calltest.Flow(t, func(t *testing.T) call.Flow { return open(t, jetstream.Config{Dir: t.TempDir(), SyncAlways: always}) })
+		})
+	}
+}
+
+// TestReopen ends the server in good order, and as a crash would (the files are copied while it runs), and looks what is there after.
+func TestReopen(t *testing.T) {
+	for _, crash := range []bool{false, true} {
+		t.Run(fmt.Sprintf("crash=%t", crash), func(t *testing.T) { reopen(t, crash) })
+	}
+}
+
+func reopen(t *testing.T, crash bool) {
+	const inputs = 500
+	dir := t.TempDir()
+	e := open(t, jetstream.Config{Dir: dir})
+	fn, id := ident.New(ident.Function), ident.New(ident.Call)
+	calltest.Put(t, e, calltest.Inputs(fn, id, inputs)...)
+	// The first ten have outputs; the first five are acknowledged as well.
+	delivered := make(chan call.Delivery, inputs)
+	sub, err := e.Subscribe(t.Context(), fn, func(d call.Delivery) { delivered <- d })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint32(10) {
+		d := <-delivered
+		calltest.PutOutput(t, e, d.Key, payload.Failed(payload.Failure, "boom"))
+		if i < 5 {
+			d.Ticket.Ack()
+		}
+	}
+	if crash {
+		// A request answered after the acknowledgements: they have arrived.
+		for waiting := inputs; waiting > inputs-5; {
+			all, err := e.Waiting(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			waiting = all[fn]
+		}
+		copied := t.TempDir()
+		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		dir = copied
+	}
+	if err := sub.Close(); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, e)
+	e = open(t, jetstream.Config{Dir: dir})
+	waiting, err := e.Waiting(t.Context())
+	if err != nil || waiting[fn] != inputs-5 {
+		t.Fatalf("waiting %v (error %v), want %d", waiting, err, inputs-5)
+	}
+	if _, err := e.Output(t.Context(), payload.Key{CallID: id, Index: 9}); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Output(t.Context(), payload.Key{CallID: id, Index: 10}); !errors.Is(err, fault.NotFound) {
+		t.Errorf("an output that was never put: %v", err)
+	}
+	again := make(chan call.Delivery, inputs)
+	if _, err := e.Subscribe(t.Context(), fn, func(d call.Delivery) { again <- d }); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint32(inputs - 5) {
+		d := <-again
+		if d.Key.Index != i+5 || !d.Recovered {
+			t.Fatalf("delivery %d: %+v", i, d)
+		}
+	}
+	calltest.Put(t, e, calltest.Inputs(fn, ident.New(ident.Call), 1)...)
+	if d := <-again; d.Recovered {
+		t.Error("an input put after the start counts as recovered")
+	}
+}
+
+// TestClosed has what is on its way fail when the server ends.
+func TestClosed(t *testing.T) {
+	e := open(t, jetstream.Config{Dir: t.TempDir()})
+	shut(t, e)
+	done := make(chan []error, 1)
+	e.PutInputs(calltest.Inputs(ident.New(ident.Function), ident.New(ident.Call), 2), func(errs []error) { done <- errs })
+	for _, err := range <-done {
+		if !errors.Is(err, fault.Unavailable) {
+			t.Errorf("error %v", err)
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package placement_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/skerry-dev/skerry/gateway/placement"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+func TestChoose(t *testing.T) {
+	type needs = placement.Needs
+	worker := func(cpu, mem, usedCPU, usedMem uint32) placement.Worker {
+		return placement.Worker{Capacity: needs{cpu, mem}, Reserved: needs{usedCPU, usedMem}}
+	}
+	for name, c := range map[string]struct {
+		needs   needs
+		workers []placement.Worker
+		want    int
+		why     string // of the error, where none has room
+	}{
+		"no workers":    {needs{100, 128}, nil, -1, "no worker is connected"},
+		"only one":      {needs{100, 128}, []placement.Worker{worker(1000, 1000, 0, 0)}, 0, ""},
+		"exactly fits":  {needs{100, 128}, []placement.Worker{worker(1000, 1000, 900, 872)}, 0, ""},
+		"least full":    {needs{100, 128}, []placement.Worker{worker(1000, 1000, 500, 0), worker(1000, 1000, 300, 0)}, 1, ""},
+		"memory counts": {needs{100, 100}, []placement.Worker{worker(1000, 1000, 0, 800), worker(1000, 1000, 500, 0)}, 1, ""},
+		"larger is emptier": {
+			needs{100, 100}, []placement.Worker{worker(1000, 10000, 0, 0), worker(4000, 10000, 0, 0)}, 1, "",
+		},
+		"tie goes to the first": {needs{1, 1}, []placement.Worker{worker(10, 10, 0, 0), worker(10, 10, 0, 0)}, 0, ""},
+		"full": {
+			needs{100, 128}, []placement.Worker{worker(1000, 1000, 950, 0), worker(1000, 1000, 0, 900)}, -1,
+			"1 of 2 workers short of cpu, 1 of 2 workers short of memory",
+		},
+		"too large": {needs{5000, 128}, []placement.Worker{worker(1000, 1000, 0, 0)}, -1, "no worker is that large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i, err := placement.Choose(c.needs, c.workers)
+			if i != c.want {
+				t.Errorf("chose %d, want %d", i, c.want)
+			}
+			if c.why == "" && err == nil {
+				return
+			}
+			if !errors.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), c.why) {
+				t.Errorf("error %v, want %q", err, c.why)
+			}
+		})
+	}
+}
