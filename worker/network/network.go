@@ -120,6 +120,93 @@ func complete(cfg *Config) error {
 	if cfg.RunDir == "" {
 		cfg.RunDir = filepath.Join(runRoot, cfg.Instance, "netns")
 	}
+	if !cfg.CIDR.IsValid() {
+		var err error
+		cfg.CIDR, err = pickCIDR(*cfg)
+		return err
+	}
+	if cfg.BuildBridge != "" && cfg.CIDR.Overlaps(cfg.BuildSubnet) {
+		return fault.New(fault.Invalid, "network range %s: overlaps the builds' %s; set another", cfg.CIDR, cfg.BuildSubnet)
+	}
+	return validCIDR(cfg.CIDR)
+}
+
+// CIDR is the range of the endpoints' addresses, a /24 or wider; the zero value picks a private /16 that the host doesn't use.
+	CIDR netip.Prefix
+	// PoolSize is how many endpoints are kept ready (default DefaultPoolSize).
+	PoolSize int
+	// RunDir is the folder of the namespaces' mounts (default /run/skerry/<instance>/netns).
+	RunDir string
+	// AllowPrivate are ranges that are open to containers and builds though they are private.
+	AllowPrivate []netip.Prefix
+	// Upstreams are the DNS servers to ask, as "address" or "address:port" (default: the host's /etc/resolv.conf).
+	Upstreams []string
+	// BuildBridge is the bridge of image builds, which get the same rules; none if empty. It need not exist yet.
+	BuildBridge string
+	// BuildSubnet is the range of the builds' addresses, needed with BuildBridge.
+	BuildSubnet netip.Prefix
+	// Log hears what goes on.
+	Log *slog.Logger
+}
+
+// Network makes endpoints. New allocates, Run sets up the host and keeps endpoints ready, Close removes all of it. Methods may be called
+// concurrently; Acquire waits for Run.
+type Network struct {
+	cfg       Config
+	addresses *addresses
+	forwarder *dns.Forwarder
+	open      *pool
+	blocked   *pool
+	ended     chan struct{} // closed when Run has ended; failure is set before
+	failure   error
+
+	mu    sync.Mutex
+	host  *host // nil before Run and after Close
+	taken map[string]*endpoint
+}
+
+var _ container.Network = (*Network)(nil)
+
+var instanceName = regexp.MustCompile(`^[0-9a-f]{6}$`)
+
+// New checks the configuration and picks the range of addresses; it changes nothing on the host. Errors: fault.Invalid,
+// fault.Precondition if every range is in use.
+func New(cfg Config) (*Network, error) {
+	if err := complete(&cfg); err != nil {
+		return nil, err
+	}
+	a := newAddresses(cfg.CIDR)
+	forwarder, err := dns.New(dns.Config{
+		Address: netip.AddrPortFrom(a.forwarder(), dnsPort), Upstreams: cfg.Upstreams, Log: cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Network{
+		cfg: cfg, addresses: a, forwarder: forwarder, taken: map[string]*endpoint{}, ended: make(chan struct{}),
+		open: newPool(cfg.PoolSize), blocked: newPool(min(cfg.PoolSize, blockedPoolSize)),
+	}, nil
+}
+
+// complete checks cfg and sets what is left to us.
+func complete(cfg *Config) error {
+	if !instanceName.MatchString(cfg.Instance) {
+		return fault.New(fault.Invalid, "network instance %q: not six hexadecimal digits", cfg.Instance)
+	}
+	for _, p := range cfg.AllowPrivate {
+		if err := rules.ValidOpen(p); err != nil {
+			return err
+		}
+	}
+	if cfg.BuildBridge != "" && (!cfg.BuildSubnet.IsValid() || !cfg.BuildSubnet.Addr().Is4()) {
+		return fault.New(fault.Invalid, "build bridge %q: needs its IPv4 subnet", cfg.BuildBridge)
+	}
+	if cfg.PoolSize <= 0 {
+		cfg.PoolSize = DefaultPoolSize
+	}
+	if cfg.RunDir == "" {
+		cfg.RunDir = filepath.Join(runRoot, cfg.Instance, "netns")
+	}
 	if cfg.CIDR.IsValid() {
 		return validCIDR(cfg.CIDR)
 	}

@@ -52,6 +52,7 @@ func TestNewRefuses(t *testing.T) {
 		"open the world":   func(c *Config) { c.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} },
 		"open loopback":    func(c *Config) { c.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} },
 		"bridge, no range": func(c *Config) { c.BuildBridge = buildBridge },
+		"builds' range":    func(c *Config) { c.BuildBridge, c.BuildSubnet = buildBridge, c.CIDR },
 		"upstream":         func(c *Config) { c.Upstreams = []string{"dns.example"} },
 	} {
 		cfg := good
