@@ -173,7 +173,7 @@ func checkBases(cfg config.Config) []finding {
 	}
 	n := 0
 	for _, e := range entries {
-		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && !strings.HasSuffix(e.Name(), ".new") {
 			n++
 		}
 	}
