@@ -106,8 +106,8 @@ func New(conn net.Conn, cfg Config, blobs container.Blobs, events container.Runn
 
 // Run speaks with the runner until ctx or the connection ends. When ctx ends and nothing runs, the runner is told to stop and given
 // Config.StopGrace to end. It returns nil when the runner closed the connection between two frames, fault.Invalid when it broke the
-// protocol, and otherwise the failure of the connection or of the blob store; those are not user code's doing. Pending events have been
-// delivered when it returns.
+// protocol, the context's cause when ctx ended it, and otherwise the failure of the connection or of the blob store; those are not user
+// code's doing. Pending events have been delivered when it returns.
 func (s *Session) Run(ctx context.Context) error {
 	defer s.disarm()
 	stopped := make(chan struct{})
@@ -137,8 +137,8 @@ func (s *Session) Run(ctx context.Context) error {
 	if errors.Is(err, errClosed) {
 		return nil
 	}
-	if err == nil {
-		err = context.Cause(ctx)
+	if ctx.Err() != nil { // whatever broke did so because of it
+		return context.Cause(ctx)
 	}
 	return err
 }
