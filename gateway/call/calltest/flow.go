@@ -175,7 +175,7 @@ func payloads(t *testing.T, f call.Flow) {
 		in := call.Input{Key: payload.Key{CallID: ident.New(ident.Call), Index: 1<<32 - 1}, FunctionID: fn, Kind: call.Spawn, Args: p}
 		Put(t, f, in)
 		d := <-ch
-		if diff := cmp.Diff(in, d.Input); diff != "" {
+		if diff := cmp.Diff(in, d.Input, cmp.Comparer(bytes.Equal)); diff != "" {
 			t.Errorf("payload %d: %s", i, diff)
 		}
 		PutOutput(t, f, in.Key, payload.Result{Status: payload.Success, Value: &p})
@@ -183,7 +183,7 @@ func payloads(t *testing.T, f call.Flow) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(&p, r.Value); diff != "" {
+		if diff := cmp.Diff(&p, r.Value, cmp.Comparer(bytes.Equal)); diff != "" {
 			t.Errorf("payload %d: %s", i, diff)
 		}
 	}
