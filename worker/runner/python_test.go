@@ -114,9 +114,9 @@ var none = payload.Payload{Format: payload.Pickle, Inline: []byte("\x80\x04)}\x9
 func TestPython(t *testing.T) {
 	p := startPython(t, `
 import os, time
+from skerry import current_input_id
 def f():
-    global n
-    n = globals().get("n", -1) + 1
+    n = int(current_input_id().rpartition("-")[2])
     if n == 0: return b"x" * 3_000_000
     if n == 1: raise ValueError("no")
     if n == 2: time.sleep(1000)
@@ -176,11 +176,11 @@ func TestPythonStartFailed(t *testing.T) {
 // BenchmarkRoundTrip is one input at a time, from Submit to its output; BenchmarkQueue has the next inputs queued already.
 func BenchmarkRoundTrip(b *testing.B) {
 	p := startPython(b, "def f(): pass", nil)
-	b.ReportMetric(float64(p.readyIn.Microseconds())/1000, "ms-to-ready")
 	for i := 0; b.Loop(); i++ {
 		p.session.Submit([]container.Input{{Key: key(i), Args: none}})
 		<-p.outputs
 	}
+	b.ReportMetric(float64(p.readyIn.Microseconds())/1000, "ms-to-ready")
 }
 
 func BenchmarkQueue(b *testing.B) {
