@@ -63,7 +63,8 @@ def is_large(result: Result) -> bool:
 
 def _user_failure(client: Client, error: RemoteError, message: str) -> BaseException:
     if error.exception is None:
-        return exc.RemoteError(_describe(error, message))
+        # With a type there was an exception, which could not be pickled; without one the process itself ended.
+        return (exc.ExecutionError if error.type else exc.RemoteError)(_describe(error, message))
     try:
         chain = deserialize(read_payload(client, error.exception), "the remote exception")
     except (exc.DeserializationError, exc.ExecutionError) as local:

@@ -76,10 +76,12 @@ class MapResults(Generic[R]):
         self._inputs = inputs
         self._ordered = ordered
         self._return_exceptions = return_exceptions
+        self._wanted = False
         self._running: Iterator[R] | None = None
         self._running_aio: AsyncIterator[R] | None = None
 
     def __iter__(self) -> Iterator[R]:
+        self._wanted = True
         if self._running is None:
             if in_event_loop():
                 raise InvalidError(
@@ -95,6 +97,7 @@ class MapResults(Generic[R]):
         return next(iter(self))
 
     def __aiter__(self) -> AsyncIterator[R]:
+        self._wanted = True
         if self._running_aio is None:
             self._running_aio = self._run_aio()
         return self._running_aio
@@ -122,8 +125,7 @@ class MapResults(Generic[R]):
         return call
 
     def __del__(self) -> None:
-        # A half-made object has no such attributes.
-        if getattr(self, "_running", self) is None and getattr(self, "_running_aio", self) is None:
+        if not self._wanted:
             warnings.warn(
                 f"the results of {self._function.name}.map() were never iterated over, so nothing ran; "
                 "use for_each() where results do not matter",

@@ -83,6 +83,7 @@ def execute(
 
     skerry container exec ta-... bash
     """
+    command = command[1:] if command[0] == "--" else command
     argv = shlex.split(command[0]) if len(command) == 1 else command
     if pty is None:
         pty = sys.stdin.isatty() and sys.stdout.isatty()

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+)
+
+// orders is what a test can ask for; what is left out stays as it is.
+type orders struct {
+	Function   string  `json:"function"`    // the function the next ones are about, "fu-..."
+	Result     []byte  `json:"result"`      // give this encoded Result for every input
+	Refuse     *refuse `json:"refuse"`      // refuse its calls
+	Hold       *bool   `json:"hold"`        // keep outputs back until false
+	Reverse    *bool   `json:"reverse"`     // answer the inputs of a frame last first
+	BreakAfter *int    `json:"break_after"` // break the session once it has sent so many outputs
+	BreakNow   bool    `json:"break_now"`   // break all sessions
+	Log        *entry  `json:"log"`         // a line of output
+	Expire     string  `json:"expire"`      // a call whose outputs are gone
+}
+
+type refuse struct {
+	Code    uint32 `json:"code"`
+	Message string `json:"message"`
+}
+
+type entry struct {
+	App, Function, Text, Source string
+}
+
+// report is what has happened.
+type report struct {
+	Inputs      int                 `json:"inputs"`       // inputs received, those sent again as well
+	Resumed     int                 `json:"resumed"`      // of these, how many were marked as sent again
+	Frames      int                 `json:"frames"`       // requests received
+	MostOpen    int                 `json:"most_open"`    // most inputs without an output at a time
+	Sessions    int                 `json:"sessions"`     // sessions opened
+	Released    []string            `json:"released"`     // calls released
+	Cancelled   []string            `json:"cancelled"`    // calls cancelled
+	Uploads     int                 `json:"uploads"`      // blobs uploaded
+	Heartbeats  int                 `json:"heartbeats"`   // heartbeats heard
+	Stopped     map[string]int32    `json:"stopped"`      // reasons by app
+	Published   map[string]string   `json:"published"`    // encoded PublishAppRequests by app, in hex
+	Recipes     []string            `json:"recipes"`      // encoded Recipes asked for, in hex
+	Secrets     []map[string]string `json:"secrets"`      // variables of secrets
+	ParentInput string              `json:"parent_input"` // of the last Submit
+}
+
+type behaviour struct {
+	result  *skerryv1.Result
+	refuse  *refuse
+	hold    bool
+	reverse bool
+}
+
+type state struct {
+	mu         sync.Mutex
+	changed    *sync.Cond
+	report     report
+	behaviours map[string]*behaviour
+	breakAfter int // outputs until a break; -1: none
+	blobs      map[string][]byte
+	spawned    map[string]*spawned
+	sessions   map[*session]struct{}
+	entries    []*skerryv1.LogEntry
+	logApps    []string
+	apps       int
+	open       int
+}
+
+type spawned struct {
+	inputs  int
+	outputs []*skerryv1.Output
+	held    bool
+	expired bool
+}
+
+func newState() *state {
+	s := &state{
+		behaviours: map[string]*behaviour{}, breakAfter: -1, blobs: map[string][]byte{}, spawned: map[string]*spawned{},
+		sessions: map[*session]struct{}{},
+		report:   report{Stopped: map[string]int32{}, Published: map[string]string{}},
+	}
+	s.changed = sync.NewCond(&s.mu)
+	return s
+}
+
+func (s *state) behaviour(function string) *behaviour {
+	b := s.behaviours[function]
+	if b == nil {
+		b = &behaviour{}
+		s.behaviours[function] = b
+	}
+	return b
+}
+
+func (s *state) obey(o *orders) report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.behaviour(o.Function)
+	if o.Result != nil {
+		b.result = &skerryv1.Result{}
+		if err := proto.Unmarshal(o.Result, b.result); err != nil {
+			panic(err)
+		}
+	}
+	if o.Refuse != nil {
+		b.refuse = o.Refuse
+	}
+	if o.Hold != nil {
+		b.hold = *o.Hold
+		s.flush()
+	}
+	if o.Reverse != nil {
+		b.reverse = *o.Reverse
+	}
+	if o.BreakAfter != nil {
+		s.breakAfter = *o.BreakAfter
+	}
+	if o.Log != nil {
+		s.log(o.Log)
+	}
+	if o.Expire != "" {
+		s.spawned[o.Expire] = &spawned{inputs: 1, expired: true}
+	}
+	if o.BreakNow {
+		for session := range s.sessions {
+			session.breakOff()
+		}
+	}
+	s.changed.Broadcast()
+	return s.report
+}
+
+func (s *state) log(e *entry) {
+	source := map[string]skerryv1.LogSource{
+		"stdout": skerryv1.LogSource_LOG_SOURCE_STDOUT, "stderr": skerryv1.LogSource_LOG_SOURCE_STDERR,
+	}[e.Source]
+	s.entries = append(s.entries, &skerryv1.LogEntry{Time: now(), Text: e.Text, FunctionName: e.Function, Source: source})
+	s.logApps = append(s.logApps, e.App)
+}
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
