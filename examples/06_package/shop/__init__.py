@@ -1,0 +1,1 @@
+"""A package: all of it goes into the containers of its functions."""
