@@ -192,7 +192,7 @@ func (l *life) params() SandboxParams {
 	s := &l.spec
 	binds := append([]Bind{
 		{Source: l.host.cfg.RuntimeDir, Target: RuntimeTarget},
-		{Source: filepath.Join(l.dir, runName), Target: filepath.Join(RuntimeTarget, runName), Writable: true},
+		{Source: filepath.Join(l.dir, runName), Target: filepath.Join(RuntimeTarget, runName)},
 		{Source: filepath.Join(l.dir, "hosts"), Target: "/etc/hosts"},
 		{Source: filepath.Join(l.dir, "resolv.conf"), Target: "/etc/resolv.conf"},
 	}, l.binds...)

@@ -54,13 +54,19 @@ type Client struct {
 	rpc  guestv1connect.GuestServiceClient
 }
 
+// maxMessage bounds one message of a guest, in bytes; init sends output in pieces far smaller.
+const maxMessage = 4 << 20
+
 // NewClient begins to speak on a connection that an init dialled. The Client owns conn from here on.
 func NewClient(conn net.Conn) (*Client, error) {
 	l, err := link.NewClient(conn)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err)
 	}
-	return &Client{link: l, rpc: guestv1connect.NewGuestServiceClient(l.HTTPClient(), link.BaseURL)}, nil
+	// User code is root in its container and may take init over: what comes from there is bounded, and not unpacked.
+	rpc := guestv1connect.NewGuestServiceClient(l.HTTPClient(), link.BaseURL,
+		connect.WithReadMaxBytes(maxMessage), connect.WithAcceptCompression("gzip", nil, nil))
+	return &Client{link: l, rpc: rpc}, nil
 }
 
 // Done is closed when the link has ended, which means that the container has, or is about to.

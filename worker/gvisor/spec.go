@@ -27,7 +27,7 @@ const (
 // capabilities of PID 1 and all it starts: what package managers and servers need inside, without CAP_NET_RAW, CAP_MKNOD, CAP_SYS_ADMIN.
 var capabilities = []string{
 	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE",
-	"CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
+	"CAP_SETFCAP", "CAP_SETGID", "CAP_SETUID", "CAP_SYS_CHROOT",
 }
 
 // searchPath is init's own; processes get theirs with their start.
