@@ -299,7 +299,7 @@ func (s *Service) detach(name string, f func(context.Context) error) {
 		ctx, cancel := context.WithTimeout(ctx, detachTimeout)
 		defer cancel()
 		if err := f(ctx); err != nil && ctx.Err() == nil {
-			s.d.Log.Error(name+" failed", "error", err)
+			s.d.Log.Error("background work failed", "work", name, "error", err)
 		}
 		return nil
 	})

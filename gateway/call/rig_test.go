@@ -204,7 +204,6 @@ type worker struct {
 	mu    sync.Mutex
 	boxes []*box
 	runs  map[payload.Key]int
-	began chan *box // gets each container when it begins, if not nil
 }
 
 func newWorker(work func(*box, *task.Input) *payload.Result) *worker {
@@ -226,12 +225,6 @@ func (w *worker) lose() {
 	for _, b := range boxes {
 		b.end(task.Exit{Reason: task.Lost, Message: "link broken", Everything: true})
 	}
-}
-
-func (w *worker) started() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.boxes)
 }
 
 func (w *worker) total() int {
@@ -263,12 +256,8 @@ func (w *worker) Start(spec *task.Spec, events task.Events) task.Handle {
 	b := &box{w: w, spec: spec, events: events, wake: make(chan struct{}, 1)}
 	w.mu.Lock()
 	w.boxes = append(w.boxes, b)
-	began := w.began
 	w.mu.Unlock()
 	go b.run()
-	if began != nil {
-		began <- b
-	}
 	return b
 }
 

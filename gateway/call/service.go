@@ -137,7 +137,7 @@ func (s *Service) monitor(ctx context.Context) error {
 			s.heartbeat()
 		case <-reconcile:
 			if err := errors.Join(s.reconcile(ctx, true), s.d.Records.Expire(ctx, s.d.Clock.Now().Add(-Retention))); err != nil && ctx.Err() == nil {
-				s.d.Log.Error("calls not reconciled; the next try is in "+ReconcileInterval.String(), "error", err)
+				s.d.Log.Error("calls not reconciled", "next_try", ReconcileInterval, "error", err)
 			}
 		}
 	}
