@@ -51,6 +51,7 @@ func (g *gateway) awaitStop(t *testing.T, id string) {
 }
 
 func TestEphemeralApp(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	image := g.mustImage(t)
 	id := g.create(t, skerryv1.AppState_APP_STATE_EPHEMERAL)
@@ -83,6 +84,7 @@ func TestEphemeralApp(t *testing.T) {
 }
 
 func TestAVanishedClientsAppStops(t *testing.T) {
+	t.Parallel()
 	g := start(t, func(c *server.Config) { c.HeartbeatWindow = 300 * time.Millisecond })
 	id := g.create(t, skerryv1.AppState_APP_STATE_EPHEMERAL)
 	detached := g.create(t, skerryv1.AppState_APP_STATE_DETACHED)
@@ -93,6 +95,7 @@ func TestAVanishedClientsAppStops(t *testing.T) {
 }
 
 func TestRestartGivesAFreshWindow(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	g, stop := startIn(t, dir, func(c *server.Config) { c.HeartbeatWindow = time.Hour })
 	id := g.create(t, skerryv1.AppState_APP_STATE_EPHEMERAL)
@@ -106,6 +109,7 @@ func TestRestartGivesAFreshWindow(t *testing.T) {
 }
 
 func TestDeployments(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	image := g.mustImage(t)
 	deploy := func(tag string, names ...string) *skerryv1.PublishAppResponse {
@@ -155,6 +159,7 @@ func TestDeployments(t *testing.T) {
 }
 
 func TestRefusedPublications(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	image := g.mustImage(t)
 	id := g.create(t, skerryv1.AppState_APP_STATE_EPHEMERAL)
@@ -202,6 +207,7 @@ func TestRefusedPublications(t *testing.T) {
 }
 
 func TestSecretsAreSealedAndGoWithTheirApp(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	g, stop := startIn(t, dir, nil)
 	const value = "correct horse battery staple"

@@ -42,6 +42,7 @@ func (g *gateway) download(t *testing.T, digest string, offset uint64) ([]byte, 
 }
 
 func TestBlobs(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	content := bytes.Repeat([]byte("0123456789abcdef"), 200_000) // 3.2 MB: several frames
 	digest, size := ident.Digest(content), uint64(len(content))
@@ -77,6 +78,7 @@ func TestBlobs(t *testing.T) {
 }
 
 func TestMounts(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	a, b := []byte("print(1)\n"), []byte("print(2)\n")
 	file := func(path string, content []byte) *skerryv1.MountFile {

@@ -62,6 +62,7 @@ func post(t *testing.T, c *http.Client, url, contentType string) *http.Response 
 }
 
 func TestNothingAnswersWithoutAToken(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	public := procedures("skerry.v1")
 	if len(public) < 20 {
@@ -101,6 +102,7 @@ func TestNothingAnswersWithoutAToken(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	who := call(t, g.token.GetTokenInfo, &skerryv1.GetTokenInfoRequest{})
 	if who.GetTokenId() != g.admin.ID || who.GetName() != "tester" || who.GetServerVersion() != "test" {
@@ -123,6 +125,7 @@ func TestTokens(t *testing.T) {
 }
 
 func TestBothProtocolsOnOnePort(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	for name, set := range map[string]func(*http.Protocols){
 		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
@@ -171,6 +174,7 @@ func certificate(t *testing.T) (certPath, keyPath string) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	cert, key := certificate(t)
 	g := start(t, func(c *server.Config) { c.TLSCert, c.TLSKey, c.Listen = cert, key, "0.0.0.0:0" })
 	if !strings.HasPrefix(g.URL(), "https://127.0.0.1:") {
@@ -195,6 +199,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestRefusedAddresses(t *testing.T) {
+	t.Parallel()
 	blobs, err := blob.Open(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)

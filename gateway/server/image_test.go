@@ -21,6 +21,7 @@ func logEvent(line string) *buildv1.BuildResponse {
 }
 
 func TestTheSameImageIsBuiltOnce(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	var builds atomic.Int32
 	begun, finish := make(chan struct{}), make(chan struct{})
@@ -87,6 +88,7 @@ func TestTheSameImageIsBuiltOnce(t *testing.T) {
 }
 
 func TestABuildEndsWithItsLastListener(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	begun, ended := make(chan struct{}), make(chan error, 1)
 	g.join(t, &fakeBuilder{build: func(ctx context.Context, _ *buildv1.BuildRequest, send func(*buildv1.BuildResponse)) error {
@@ -112,6 +114,7 @@ func TestABuildEndsWithItsLastListener(t *testing.T) {
 }
 
 func TestAFailedBuildIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	var builds atomic.Int32
 	g.join(t, &fakeBuilder{build: func(_ context.Context, _ *buildv1.BuildRequest, send func(*buildv1.BuildResponse)) error {
@@ -144,6 +147,7 @@ func TestAFailedBuildIsTriedAgain(t *testing.T) {
 }
 
 func TestRefusedRecipes(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	_, err := g.buildImage(t, &skerryv1.BuildImageRequest{Recipe: slim("3.11")})
 	wantCode(t, err, connect.CodeUnavailable, "no image builder is connected")
