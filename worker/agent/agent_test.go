@@ -39,8 +39,7 @@ func TestMain(m *testing.M) {
 		if err == nil {
 			err = a.Run(context.Background())
 		}
-		slog.Error("worker ended", "error", err)
-		os.Exit(1)
+		panic(err) // nobody stops it but by a kill
 	}
 	os.Exit(m.Run())
 }
@@ -212,6 +211,10 @@ func TestReapAfterKill(t *testing.T) {
 	defer g.server.Close()
 	cleanRunDir(t)
 	data, tools := t.TempDir(), filepath.Dir(testbase.Tool(t, "runsc"))
+	cached := filepath.Join(data, "cache", "blobs") // so that the image is not fetched; TestAgent does that
+	ok(t, os.MkdirAll(cached, 0o700))
+	digest, _ := g.baseRef(t)
+	ok(t, os.Symlink(g.base, filepath.Join(cached, strings.TrimPrefix(digest, "sha256:"))))
 	self, err := os.Executable()
 	ok(t, err)
 	child := exec.Command(self)

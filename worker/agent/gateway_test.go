@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -96,7 +97,7 @@ func (g *gateway) FetchBlob(ctx context.Context, r *connect.Request[workerv1.Fet
 	if err != nil {
 		return fault.ToConnect(err)
 	}
-	defer from.Close() //nolint:errcheck // read only
+	defer from.Close()
 	buf := make([]byte, 1<<20)
 	for {
 		n, err := from.Read(buf)
@@ -105,8 +106,11 @@ func (g *gateway) FetchBlob(ctx context.Context, r *connect.Request[workerv1.Fet
 				return err
 			}
 		}
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -158,7 +162,7 @@ func (g *gateway) baseRef(t *testing.T) (digest string, size uint64) {
 	t.Helper()
 	f, err := os.Open(g.base)
 	ok(t, err)
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	h := sha256.New()
 	n, err := io.Copy(h, f)
 	ok(t, err)

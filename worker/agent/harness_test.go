@@ -37,9 +37,9 @@ type rig struct {
 	dir     string
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{source: newMemorySource(t), logs: &logBook{lines: map[string][]string{}, ended: map[string]bool{}}}
+	r := &rig{source: newMemorySource(t), logs: &logBook{lines: map[string][]string{}, ended: map[string]bool{}, news: make(chan struct{}, 1)}}
 	r.dir = "/run/skerry/" + instance
 	groups, err := cgroup.Open("skerry_" + instance)
 	ok(t, err)
@@ -72,7 +72,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func ok(t *testing.T, err error) {
+func ok(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ type testLife struct {
 	returned []payload.Key
 }
 
-func (r *rig) start(t *testing.T, spec container.Spec) *testLife {
+func (r *rig) start(t testing.TB, spec container.Spec) *testLife {
 	t.Helper()
 	l := &testLife{
 		id: spec.ID, ready: make(chan []container.Phase, 1), outputs: make(chan container.Output, 1000), exit: make(chan container.Exit, 1),
@@ -137,7 +137,7 @@ func (l *testLife) Returned(keys []payload.Key) {
 
 const patience = 30 * time.Second
 
-func (l *testLife) awaitReady(t *testing.T) []container.Phase {
+func (l *testLife) awaitReady(t testing.TB) []container.Phase {
 	t.Helper()
 	select {
 	case p := <-l.ready:
@@ -150,7 +150,7 @@ func (l *testLife) awaitReady(t *testing.T) []container.Phase {
 	return nil
 }
 
-func (l *testLife) awaitOutput(t *testing.T) container.Output {
+func (l *testLife) awaitOutput(t testing.TB) container.Output {
 	t.Helper()
 	select {
 	case o := <-l.outputs:
@@ -161,7 +161,7 @@ func (l *testLife) awaitOutput(t *testing.T) container.Output {
 	return container.Output{}
 }
 
-func (l *testLife) awaitExit(t *testing.T) container.Exit {
+func (l *testLife) awaitExit(t testing.TB) container.Exit {
 	t.Helper()
 	select {
 	case e := <-l.exit:
@@ -188,6 +188,7 @@ type logBook struct {
 	mu    sync.Mutex
 	lines map[string][]string
 	ended map[string]bool
+	news  chan struct{} // holds a token after a line has come
 }
 
 func (b *logBook) Write(id string, _ time.Time, stderr bool, text []byte) {
@@ -198,6 +199,10 @@ func (b *logBook) Write(id string, _ time.Time, stderr bool, text []byte) {
 		line = "err:" + string(text)
 	}
 	b.lines[id] = append(b.lines[id], line)
+	select {
+	case b.news <- struct{}{}:
+	default:
+	}
 }
 
 func (b *logBook) EOF(id string) {
@@ -219,7 +224,7 @@ type memorySource struct {
 	trees map[string][]rootfs.File
 }
 
-func newMemorySource(*testing.T) *memorySource {
+func newMemorySource(testing.TB) *memorySource {
 	return &memorySource{blobs: map[string][]byte{}, trees: map[string][]rootfs.File{}}
 }
 

@@ -27,7 +27,7 @@ func hostResources(cfg *Config) error {
 		if err := unix.Sysinfo(&info); err != nil {
 			return fmt.Errorf("memory of the host: %w", err)
 		}
-		total := uint64(info.Totalram) * uint64(info.Unit) / 100 * memoryShare
+		total := info.Totalram * uint64(info.Unit) / 100 * memoryShare
 		cfg.MemoryMiB = uint32(total >> 20) //nolint:gosec // in MiB it fits
 	}
 	return nil

@@ -36,12 +36,15 @@ func processesOf(t *testing.T, id string) int {
 // awaitLine waits until a container has written something.
 func awaitLine(t *testing.T, b *logBook, id, want string) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for time.Now().Before(deadline) {
+	limit := time.After(patience)
+	for {
 		if text, _ := b.text(id); strings.Contains(text, want) {
 			return
 		}
-		time.Sleep(time.Millisecond)
+		select {
+		case <-b.news:
+		case <-limit:
+			t.Fatalf("container %s has not written %q", id, want)
+		}
 	}
-	t.Fatalf("container %s has not written %q", id, want)
 }

@@ -71,7 +71,7 @@ func (s *Subtree) OOMKills(id string) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("cgroup %q: %w", id, err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		if n, ok := strings.CutPrefix(lines.Text(), "oom_kill "); ok {

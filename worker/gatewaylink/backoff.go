@@ -19,8 +19,8 @@ type backoff struct{ next time.Duration }
 
 func newBackoff() *backoff { return &backoff{next: minPause} }
 
-// pause waits before the next attempt; held is how long the last connection was there. It returns an error when ctx ends.
-func (b *backoff) pause(ctx context.Context, held time.Duration) error {
+// pause waits before the next attempt; held is how long the last connection was there. It returns early when ctx ends.
+func (b *backoff) pause(ctx context.Context, held time.Duration) {
 	if held >= steady {
 		b.next = minPause
 	}
@@ -30,8 +30,6 @@ func (b *backoff) pause(ctx context.Context, held time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

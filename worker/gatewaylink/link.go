@@ -11,8 +11,6 @@ import (
 	"net/url"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/link"
 )
@@ -55,15 +53,15 @@ func NewDialer(a Address) (*Dialer, error) {
 
 // BulkClient returns an HTTP/2 client for the bulk service, with connections of its own.
 func (d *Dialer) BulkClient() (*http.Client, string) {
-	t := &http2.Transport{
-		AllowHTTP:        true,
-		MaxReadFrameSize: 1 << 20,
-		ReadIdleTimeout:  link.PingInterval,
-		PingTimeout:      link.PingTimeout,
-		DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
-			return d.dial(ctx, "h2")
+	t := &http.Transport{
+		Protocols:       new(http.Protocols),
+		TLSClientConfig: d.tls.Clone(),
+		HTTP2: &http.HTTP2Config{
+			MaxReadFrameSize: 1 << 20, SendPingTimeout: link.PingInterval, PingTimeout: link.PingTimeout,
 		},
 	}
+	t.Protocols.SetHTTP2(true)
+	t.Protocols.SetUnencryptedHTTP2(true)
 	return &http.Client{Transport: bearer{token: d.token, next: t}}, d.url.String()
 }
 
@@ -79,8 +77,8 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(r)
 }
 
-// dial connects to the gateway, with TLS where its address says so.
-func (d *Dialer) dial(ctx context.Context, protocol string) (net.Conn, error) {
+// dial connects to the gateway for an HTTP/1.1 upgrade, with TLS where its address says so.
+func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	host := d.url.Host
@@ -91,7 +89,7 @@ func (d *Dialer) dial(ctx context.Context, protocol string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", host)
 	}
 	cfg := d.tls.Clone()
-	cfg.NextProtos = []string{protocol}
+	cfg.NextProtos = []string{"http/1.1"}
 	return (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", host)
 }
 
@@ -99,23 +97,18 @@ func (d *Dialer) dial(ctx context.Context, protocol string) (net.Conn, error) {
 // changed, if not nil, hears of every link that is up (nil) and that is lost or could not be made (why).
 func (d *Dialer) Serve(ctx context.Context, h http.Handler, changed func(error)) error {
 	wait := newBackoff()
-	for {
+	for ctx.Err() == nil {
 		began := time.Now()
-		err := d.serveOne(ctx, h, changed)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if changed != nil {
+		if err := d.serveOne(ctx, h, changed); changed != nil && ctx.Err() == nil {
 			changed(err)
 		}
-		if err := wait.pause(ctx, time.Since(began)); err != nil {
-			return nil //nolint:nilerr // ctx has ended, which is how Serve is ended
-		}
+		wait.pause(ctx, time.Since(began))
 	}
+	return nil
 }
 
 func (d *Dialer) serveOne(ctx context.Context, h http.Handler, changed func(error)) error {
-	conn, err := d.dial(ctx, "http/1.1")
+	conn, err := d.dial(ctx)
 	if err != nil {
 		return fmt.Errorf("gateway %s: %w", d.url, err)
 	}

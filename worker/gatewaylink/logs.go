@@ -132,19 +132,14 @@ func (l *Logs) Flush(ctx context.Context) error {
 func (l *Logs) Run(ctx context.Context, lost func(error)) error {
 	defer l.close()
 	wait := newBackoff()
-	for {
+	for ctx.Err() == nil {
 		began := time.Now()
-		err := l.push(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if lost != nil {
+		if err := l.push(ctx); lost != nil && ctx.Err() == nil {
 			lost(err)
 		}
-		if err := wait.pause(ctx, time.Since(began)); err != nil {
-			return nil //nolint:nilerr // ctx has ended, which is how Run is ended
-		}
+		wait.pause(ctx, time.Since(began))
 	}
+	return nil
 }
 
 func (l *Logs) close() {

@@ -113,7 +113,7 @@ func (s *Store) fetch(ctx context.Context, ref payload.Ref, path string) (err er
 	if err != nil {
 		return err
 	}
-	defer r.Close()                                                       //nolint:errcheck // a reader
+	defer r.Close()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444) //nolint:gosec // read by every user of a container
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func (s *Store) place(ctx context.Context, f File, target string) (err error) {
 	if err != nil {
 		return fmt.Errorf("file %q: %w", f.Path, err)
 	}
-	defer from.Close() //nolint:errcheck // read only
+	defer from.Close()
 	// Readable by every user of the container, executable by those that may on the client.
 	to, err := os.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444|f.Mode&0o111)
 	if err != nil {

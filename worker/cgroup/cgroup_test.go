@@ -1,0 +1,66 @@
+package cgroup
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+func TestReap(t *testing.T) {
+	s, err := Open("skerry_c9e201")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	sleeper := exec.Command("sleep", "1000")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- sleeper.Wait() }()
+	for _, root := range s.roots {
+		for _, id := range []string{"ta-gone", "ta-kept"} {
+			if err := os.MkdirAll(filepath.Join(root, id), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Cleanup(func() {
+		if err := s.Reap(context.Background(), nil); err != nil {
+			t.Error(err)
+		}
+	})
+	// Processes can't join a cpuset group of version 1 that has no CPUs, so one hierarchy stands for all.
+	joined := filepath.Join(Root, "memory", "skerry_c9e201", "ta-gone")
+	if s.v2 {
+		joined = filepath.Join(s.roots[0], "ta-gone")
+	}
+	if err := os.WriteFile(filepath.Join(joined, "cgroup.procs"), []byte(strconv.Itoa(sleeper.Process.Pid)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.OOMKills("ta-gone"); n != 0 || err != nil {
+		t.Errorf("OOM kills %d, %v", n, err)
+	}
+	if err := s.Reap(ctx, map[string]bool{"ta-kept": true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the process was not killed")
+	}
+	for _, root := range s.roots {
+		if _, err := os.Stat(filepath.Join(root, "ta-gone")); err == nil {
+			t.Errorf("%s still has the group", root)
+		}
+		if _, err := os.Stat(filepath.Join(root, "ta-kept")); err != nil {
+			t.Errorf("the kept group: %v", err)
+		}
+	}
+	if err := s.Remove(ctx, "ta-never"); err != nil {
+		t.Errorf("a group that is not there: %v", err)
+	}
+}
