@@ -130,7 +130,7 @@ func (g *gateway) PushLogs(_ context.Context, s *connect.BidiStream[workerv1.Pus
 	for {
 		m, err := s.Receive()
 		if err != nil {
-			return nil
+			return err
 		}
 		g.mu.Lock()
 		if g.refused {
