@@ -156,7 +156,7 @@ func parseCall(args []string) (call, error) {
 			c.bundle = value
 		}
 		if pass && takes {
-			c.options = append(c.options, "-"+name[1:]+"="+value)
+			c.options = append(c.options, name+"="+value)
 		} else if pass {
 			c.options = append(c.options, name)
 		}
