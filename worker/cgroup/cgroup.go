@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/skerry-dev/skerry/internal/ident"
 )
 
 // Root is where control groups are mounted.
@@ -91,7 +93,8 @@ func (s *Subtree) Remove(ctx context.Context, id string) error {
 	return errors.Join(errs...)
 }
 
-// Reap kills what runs in the subtree's groups and removes them, except those of the containers in keep.
+// Reap kills what runs in containers' groups and removes them, except those of the containers in keep. Other parts of the instance have
+// groups beside them, which are left alone; the subtree itself goes with its last group.
 func (s *Subtree) Reap(ctx context.Context, keep map[string]bool) error {
 	var errs []error
 	for _, root := range s.roots {
@@ -100,15 +103,24 @@ func (s *Subtree) Reap(ctx context.Context, keep map[string]bool) error {
 			errs = append(errs, err)
 		}
 		for _, g := range groups {
-			if !g.IsDir() || keep[g.Name()] {
+			if !g.IsDir() || !strings.HasPrefix(g.Name(), string(ident.Container)+"-") || keep[g.Name()] {
 				continue
 			}
 			path := filepath.Join(root, g.Name())
 			errs = append(errs, killAll(ctx, path), remove(path))
 		}
-		if len(keep) == 0 {
-			errs = append(errs, remove(root))
+		if err := unix.Rmdir(root); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
+			errs = append(errs, fmt.Errorf("cgroup %s: %w", root, err))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close removes the subtree itself, in which nothing runs any more. The next container makes it again.
+func (s *Subtree) Close() error {
+	var errs []error
+	for _, root := range s.roots {
+		errs = append(errs, remove(root))
 	}
 	return errors.Join(errs...)
 }

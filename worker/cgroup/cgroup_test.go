@@ -24,7 +24,7 @@ func TestReap(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- sleeper.Wait() }()
 	for _, root := range s.roots {
-		for _, id := range []string{"ta-gone", "ta-kept"} {
+		for _, id := range []string{"ta-gone", "ta-kept", "build/step"} {
 			if err := os.MkdirAll(filepath.Join(root, id), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -58,6 +58,14 @@ func TestReap(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(root, "ta-kept")); err != nil {
 			t.Errorf("the kept group: %v", err)
+		}
+	}
+	for _, root := range s.roots {
+		if _, err := os.Stat(filepath.Join(root, "build", "step")); err != nil {
+			t.Errorf("another part's group: %v", err)
+		}
+		if err := remove(filepath.Join(root, "build")); err != nil {
+			t.Error(err)
 		}
 	}
 	if err := s.Remove(ctx, "ta-never"); err != nil {

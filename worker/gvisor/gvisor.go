@@ -152,17 +152,33 @@ func (r *Runtime) Reap(ctx context.Context, keep map[string]bool) error {
 	// A runsc that was killed half way leaves processes that have no state file yet; they are in our cgroups.
 	errs = append(errs, r.cfg.Cgroups.Reap(ctx, keep))
 	if len(keep) == 0 {
-		errs = append(errs, r.Close())
+		errs = append(errs, r.clear())
 	}
 	return errors.Join(errs...)
 }
 
 // Close gives back what sandboxes share. All of them have been deleted.
 func (r *Runtime) Close() error {
-	// runsc keeps one empty network namespace for all gofers, bound to a file.
+	ctx, cancel := context.WithTimeout(context.Background(), DeleteTimeout)
+	defer cancel()
+	return errors.Join(r.cfg.Cgroups.Reap(ctx, nil), r.clear())
+}
+
+// clear empties the state folder.
+func (r *Runtime) clear() error {
+	// runsc keeps one empty network namespace for all gofers, bound to a file; two that start at once bind it on top of one another.
 	path := filepath.Join(r.cfg.StateDir, "null-netns")
-	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("unmount %s: %w", path, err)
+	for {
+		err := unix.Unmount(path, unix.MNT_DETACH)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("unmount %s: %w", path, err)
+		}
+	}
+	if err := r.cfg.Cgroups.Close(); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(r.cfg.StateDir); err != nil {
 		return fmt.Errorf("runsc state: %w", err)
