@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -49,6 +50,9 @@ func (s *Session) readLoop(ctx context.Context) error {
 func endOf(ctx context.Context, err error) error {
 	if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil
+	}
+	if errors.Is(err, syscall.ECONNRESET) {
+		return nil // the runner's process ended without reading all that we sent
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import CONTAINER, INPUT, SRC, START_FAILED, STOP
 
+from conftest import CONTAINER, INPUT, SRC, START_FAILED, STOP
 from skerry import exception
 
 
