@@ -67,7 +67,7 @@ func TestFrameVectors(t *testing.T) {
 			t.Errorf("%s: %s", x.Name, d)
 		}
 	}
-	if _, err := r.Next(); err != io.EOF {
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
 	for _, x := range v.Refused {
@@ -85,11 +85,11 @@ func TestMetaVectors(t *testing.T) {
 		wire.StartFailed: func() any { return &wire.StartFailedMeta{} },
 	}
 	for _, x := range readVectors(t).Frames {
-		make, ok := metas[x.Kind]
+		newMeta, ok := metas[x.Kind]
 		if !ok {
 			continue
 		}
-		m := make()
+		m := newMeta()
 		d := json.NewDecoder(bytes.NewReader([]byte(x.Meta)))
 		d.DisallowUnknownFields()
 		if err := d.Decode(m); err != nil {
@@ -122,7 +122,7 @@ func TestBuffered(t *testing.T) {
 			t.Errorf("buffered is %v, want %v; %v", r.Buffered(), want, err)
 		}
 	}
-	if _, err := r.Next(); err != io.ErrUnexpectedEOF {
+	if _, err := r.Next(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("in a frame: %v", err)
 	}
 }

@@ -95,10 +95,10 @@ func wait(t *testing.T, c *guest.Client, id string) guest.Status {
 	return st
 }
 
-// output reads both streams to their ends.
-func output(t *testing.T, c *guest.Client, id string, from guest.Offsets) (all guest.Output) {
+// output reads both streams of process p to their ends.
+func output(t *testing.T, c *guest.Client, from guest.Offsets) (all guest.Output) {
 	t.Helper()
-	err := c.ReadOutput(t.Context(), id, from, func(o guest.Output) error {
+	err := c.ReadOutput(t.Context(), "p", from, func(o guest.Output) error {
 		all.Stdout, all.Stderr = append(all.Stdout, o.Stdout...), append(all.Stderr, o.Stderr...)
 		all.StdoutDropped += o.StdoutDropped
 		all.StderrDropped += o.StderrDropped
@@ -119,11 +119,11 @@ func TestProcess(t *testing.T) {
 	if st := wait(t, c, "p"); st != (guest.Status{ExitCode: 7}) {
 		t.Errorf("status is %+v", st)
 	}
-	o := output(t, c, "p", guest.Offsets{})
+	o := output(t, c, guest.Offsets{})
 	if want := "hello\n" + dir + "\n"; string(o.Stdout) != want || string(o.Stderr) != "oops\n" {
 		t.Errorf("output is %q, %q", o.Stdout, o.Stderr)
 	}
-	if o = output(t, c, "p", guest.Offsets{Stdout: 6, Stderr: 5}); string(o.Stdout) != dir+"\n" || len(o.Stderr) > 0 {
+	if o = output(t, c, guest.Offsets{Stdout: 6, Stderr: 5}); string(o.Stdout) != dir+"\n" || len(o.Stderr) > 0 {
 		t.Errorf("output from an offset is %q, %q", o.Stdout, o.Stderr)
 	}
 	if err := c.SignalProcess(t.Context(), "p", syscall.SIGTERM, true); err != nil {
@@ -174,7 +174,7 @@ func TestOutputBeyondTheRing(t *testing.T) {
 	const n = 3_000_000
 	start(t, c, shell("p", fmt.Sprintf("head -c %d /dev/zero; printf end", n)))
 	wait(t, c, "p")
-	o := output(t, c, "p", guest.Offsets{Stdout: 10})
+	o := output(t, c, guest.Offsets{Stdout: 10})
 	if got := 10 + o.StdoutDropped + uint64(len(o.Stdout)); got != n+3 || !bytes.HasSuffix(o.Stdout, []byte("end")) || len(o.Stdout) != 1<<20 {
 		t.Errorf("%d bytes, %d dropped", len(o.Stdout), o.StdoutDropped)
 	}
@@ -304,7 +304,7 @@ func TestLeftovers(t *testing.T) {
 	if st := wait(t, c, "p"); st != (guest.Status{}) {
 		t.Errorf("status is %+v", st)
 	}
-	lines := strings.Fields(string(output(t, c, "p", guest.Offsets{}).Stdout))
+	lines := strings.Fields(string(output(t, c, guest.Offsets{}).Stdout))
 	if len(lines) != 2 {
 		t.Fatalf("output is %q", lines)
 	}

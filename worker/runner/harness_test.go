@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -128,6 +129,9 @@ func (h *heard) take() []string {
 	h.lines = nil
 	return lines
 }
+
+// advance moves the clock of the bubble.
+func advance(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // in a bubble time passes only when all is quiet
 
 func name(k payload.Key) string { return fmt.Sprintf("%s/%d", k.CallID, k.Index) }
 

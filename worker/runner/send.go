@@ -52,7 +52,7 @@ func (s *Session) handOver(ctx context.Context) error {
 		return nil
 	}
 	err := s.sendInput(ctx, in)
-	if refused := (*blobRefused)(nil); errors.As(err, &refused) {
+	if refused := (*refusedBlobError)(nil); errors.As(err, &refused) {
 		return s.refuse(in.Key, refused)
 	}
 	return err
@@ -141,7 +141,7 @@ func (s *Session) sendPayload(ctx context.Context, k wire.Kind, p payload.Payloa
 	if err != nil {
 		err = fmt.Errorf("open blob %s: %w", p.Blob.Digest, err)
 		if errors.Is(err, fault.NotFound) || errors.Is(err, fault.DataLoss) {
-			return &blobRefused{err}
+			return &refusedBlobError{err}
 		}
 		return err
 	}
@@ -179,10 +179,10 @@ func (s *Session) write(b []byte) error {
 	return nil
 }
 
-// blobRefused is a blob that the store does not have: trying again would not help, and nothing of the input has been written.
-type blobRefused struct{ error }
+// refusedBlobError is a blob that the store does not have: trying again would not help, and nothing of the input has been written.
+type refusedBlobError struct{ error }
 
-func (b *blobRefused) Unwrap() error { return b.error }
+func (b *refusedBlobError) Unwrap() error { return b.error }
 
 // refuse fails an input that could not be handed over. The caller holds writeMu.
 func (s *Session) refuse(k payload.Key, err error) error {

@@ -43,7 +43,7 @@ func TestInputsInOrder(t *testing.T) {
 			if got := p.session.Running(); !slices.Equal(got, []payload.Key{key(i)}) {
 				t.Errorf("running %v", got)
 			}
-			time.Sleep(5 * time.Millisecond)
+			advance(5 * time.Millisecond)
 			p.answer(i, strings.Repeat("v", i+1))
 		}
 		p.heard.want(t, "ready", `output fc-1/0 "v" 5ms`, `output fc-1/1 "vv" 5ms`, `output fc-1/2 "vvv" 5ms`)
@@ -84,20 +84,20 @@ func TestWaitingInputsAreGivenBack(t *testing.T) {
 		p := ready(t, nil)
 		p.session.Submit([]container.Input{input(0), input(1)})
 		p.expectInput(0)
-		time.Sleep(15 * time.Millisecond)
+		advance(15 * time.Millisecond)
 		p.session.Submit([]container.Input{input(2)})
-		time.Sleep(4 * time.Millisecond)
+		advance(4 * time.Millisecond)
 		p.heard.want(t)
-		time.Sleep(2 * time.Millisecond)
+		advance(2 * time.Millisecond)
 		p.heard.want(t, "returned fc-1/1")
-		time.Sleep(15 * time.Millisecond)
+		advance(15 * time.Millisecond)
 		p.heard.want(t, "returned fc-1/2")
 		p.answer(0, "")
 		// Time in the queue counts behind one input only.
 		p.session.Submit([]container.Input{input(3), input(4), input(5)})
 		for i := 3; i < 6; i++ {
 			p.expectInput(i)
-			time.Sleep(15 * time.Millisecond)
+			advance(15 * time.Millisecond)
 			p.answer(i, "")
 		}
 		if got := p.heard.take(); len(got) != 4 || strings.Contains(strings.Join(got, ""), "returned") {
@@ -112,14 +112,14 @@ func TestTimeout(t *testing.T) {
 		p := ready(t, func(c *runner.Config) { c.Timeout = 5 * time.Second })
 		p.session.Submit([]container.Input{input(0)})
 		p.expectInput(0)
-		time.Sleep(4 * time.Second)
+		advance(4 * time.Second)
 		p.answer(0, "")
 		p.session.Submit([]container.Input{input(1)})
 		p.expectInput(1)
 		p.heard.want(t, `output fc-1/0 "" 4s`)
-		time.Sleep(4900 * time.Millisecond)
+		advance(4900 * time.Millisecond)
 		p.heard.want(t)
-		time.Sleep(100 * time.Millisecond)
+		advance(100 * time.Millisecond)
 		p.heard.want(t, "output fc-1/1 status 4: input ran longer than its timeout of 5s 5s", "overran fc-1/1")
 		if got := p.session.Running(); len(got) > 0 {
 			t.Errorf("running %v", got)
@@ -161,9 +161,9 @@ func TestCancel(t *testing.T) {
 		p.expectInput(3)
 		p.session.Cancel([]payload.Key{key(3)})
 		p.expect(wire.Cancel)
-		time.Sleep(999 * time.Millisecond)
+		advance(999 * time.Millisecond)
 		p.heard.want(t)
-		time.Sleep(time.Millisecond)
+		advance(time.Millisecond)
 		p.heard.want(t, "output fc-1/3 status 3: the input was cancelled 1s", "overran fc-1/3")
 		if n := len(p.signals); n != 2 {
 			t.Errorf("%d more signals, want 2", n)
@@ -239,7 +239,7 @@ func TestStop(t *testing.T) {
 			p := ready(t, nil)
 			p.cancel(cause)
 			p.expect(wire.Stop)
-			time.Sleep(500 * time.Millisecond)
+			advance(500 * time.Millisecond)
 			if err := p.close(); err != nil {
 				t.Error(err)
 			}
