@@ -142,12 +142,15 @@ func (s *Service) close(containerID string) {
 	}
 }
 
-// drained returns when all containers of an app that have begun have sent their EOF.
+// Drain returns when all containers have sent their EOF, or with ctx's error.
+func (s *Service) Drain(ctx context.Context) error { return s.drained(ctx, "") }
+
+// drained returns when all containers of an app, or of all, that have begun have sent their EOF.
 func (s *Service) drained(ctx context.Context, appID string) error {
 	s.mu.Lock()
 	var waits []<-chan struct{}
 	for _, o := range s.open {
-		if o.origin.AppID == appID {
+		if appID == "" || o.origin.AppID == appID {
 			waits = append(waits, o.ended)
 		}
 	}

@@ -77,6 +77,10 @@ func (f *faults) convert(ctx context.Context, spec connect.Spec, err error) erro
 	if err == nil {
 		return nil
 	}
+	if cause := context.Cause(ctx); fault.KindOf(cause) != nil {
+		// Whoever ended the request said why; what the handler ran into then is only the consequence.
+		return fault.ToConnect(cause)
+	}
 	known := fault.KindOf(err)
 	ce := new(connect.Error)
 	if (known == nil || known == fault.Internal) && ctx.Err() == nil && !errors.As(err, &ce) {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/skerry-dev/skerry/gateway/app"
@@ -50,20 +49,10 @@ func (s *Server) handler() http.Handler {
 		Version: s.cfg.Version,
 	}, opts)
 	mux := http.NewServeMux()
-	mux.Handle("/", s.untilStop(public))
+	mux.Handle("/", s.public.guard(public))
 	mux.Handle(workerlink.Path, rpc.Authenticate(s.tokens, s.workers, identity.Worker))
 	mux.Handle(buildlink.Path, rpc.Authenticate(s.tokens, s.builders, identity.Builder))
 	path, bulk := workerlink.NewBulkHandler(workerlink.BulkDeps{Blobs: s.blobs, Mounts: s.mounts, Logs: s.logs}, opts)
-	mux.Handle(path, rpc.Authenticate(s.tokens, bulk, identity.Worker, identity.Builder))
+	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, bulk, identity.Worker, identity.Builder)))
 	return mux
-}
-
-// untilStop ends requests when the gateway stops, sessions that would go on for ever among them: their clients come again to the next.
-func (s *Server) untilStop(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithCancelCause(r.Context())
-		defer cancel(nil)
-		defer context.AfterFunc(s.stopping, func() { cancel(errStopping) })()
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
 }

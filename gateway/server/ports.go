@@ -52,7 +52,7 @@ const noticeTimeout = 2 * time.Second
 type notices struct{ s *Server }
 
 func (n notices) Notice(fn *function.Function, containerID, text string) {
-	ctx, cancel := context.WithTimeout(n.s.stopping, noticeTimeout)
+	ctx, cancel := context.WithTimeout(n.s.bulk.ctx, noticeTimeout)
 	defer cancel()
 	origin := logs.Origin{AppID: fn.AppID, FunctionID: fn.ID, FunctionName: fn.Definition.Name}
 	if err := n.s.logs.Notice(ctx, origin, containerID, text); err != nil {

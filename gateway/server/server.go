@@ -28,8 +28,13 @@ import (
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 )
 
-// drainTimeout bounds how long requests that are under way may take when the gateway stops.
-const drainTimeout = 5 * time.Second
+// Bounds of a stop in good order.
+const (
+	// drainTimeout is how long requests that are under way may take.
+	drainTimeout = 5 * time.Second
+	// outputTimeout is how long the last output of stopped containers may take to come.
+	outputTimeout = 2 * time.Second
+)
 
 // Config describes a gateway.
 type Config struct {
@@ -72,19 +77,16 @@ type Server struct {
 	workers   *workerlink.Hub
 	builders  *buildlink.Hub
 
-	stopping context.Context //nolint:containedctx // ends public requests when the gateway stops; the server is its owner
-	stop     context.CancelCauseFunc
-	release  func()
+	public, bulk *gate
+	release      func()
 }
-
-var errStopping = errors.New("the gateway is stopping")
 
 // New opens a gateway's stores and port. The blob store stays the caller's.
 func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (*Server, error) {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
 	}
-	s := &Server{cfg: cfg, log: log, blobs: blobs}
+	s := &Server{cfg: cfg, log: log, blobs: blobs, public: newGate(), bulk: newGate()}
 	undo := lifecycle.NewCleanup()
 	defer undo.Run()
 	// The port first: where another gateway has it, this one must not touch the files.
@@ -113,8 +115,8 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 	s.compose(sealer)
 	undo.Add(s.closing("worker links", s.workers.Close))
 	undo.Add(s.closing("builder links", s.builders.Close))
-	s.stopping, s.stop = context.WithCancelCause(context.Background())
-	undo.Add(func() { s.stop(errStopping) })
+	undo.Add(s.public.close)
+	undo.Add(s.bulk.close)
 	s.release = undo.Release()
 	return s, nil
 }
@@ -188,16 +190,27 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-parts.Context().Done():
 	case <-serving.Context().Done():
 	}
-	s.stop(errStopping)
+	return errors.Join(s.end(ctx, parts, server), serving.Stop())
+}
+
+// end stops in order: what clients ask, then containers and builds, then their last output, then the links.
+func (s *Server) end(ctx context.Context, parts *lifecycle.Group, server *http.Server) error {
+	s.public.close()
 	err := parts.Stop()
+	last, cancel := lifecycle.Detach(ctx, outputTimeout)
+	defer cancel()
+	if derr := s.logs.Drain(last); derr != nil {
+		s.log.Warn("last output of containers is lost", "limit", outputTimeout)
+	}
+	s.bulk.close()
 	err = errors.Join(err, s.builders.Close(), s.workers.Close())
 	drain, cancel := lifecycle.Detach(ctx, drainTimeout)
 	defer cancel()
-	if serr := server.Shutdown(drain); serr != nil {
+	if server.Shutdown(drain) != nil {
 		// Requests that did not end in time are cut.
 		err = errors.Join(err, server.Close())
 	}
-	return errors.Join(err, serving.Stop())
+	return err
 }
 
 // watchEngine fails when the message engine ends by itself.

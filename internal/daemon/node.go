@@ -3,11 +3,13 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/identity"
@@ -21,6 +23,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/worker/agent"
+	"github.com/skerry-dev/skerry/worker/cgroup"
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
 	"github.com/skerry-dev/skerry/worker/network"
 )
@@ -228,7 +231,15 @@ func (n *node) run(ctx context.Context, ready func()) error {
 	front, back := lifecycle.NewGroup(ctx), lifecycle.NewGroup(context.WithoutCancel(ctx))
 	front.Go("gateway", n.gateway.Run)
 	back.Go("worker", n.worker.Run)
-	back.Go("image builder", n.builder.Run)
+	back.Go("image builder", func(ctx context.Context) error {
+		// The worker first clears away what an earlier process left, the builder's processes among it.
+		select {
+		case <-n.gateway.WorkerJoined():
+			return n.builder.Run(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	front.Go("ready", func(ctx context.Context) error {
 		for _, c := range []<-chan struct{}{n.gateway.WorkerJoined(), n.builder.Ready()} {
 			select {
@@ -246,9 +257,40 @@ func (n *node) run(ctx context.Context, ready func()) error {
 	case <-back.Context().Done():
 	}
 	n.log.Info("stopping")
-	err := errors.Join(front.Stop(), back.Stop())
+	err := errors.Join(front.Stop(), back.Stop(), n.sweep(ctx))
 	n.log.Info("stopped")
 	return err
+}
+
+// sweepTimeout bounds the removal of what the parts share on the host.
+const sweepTimeout = 10 * time.Second
+
+// sweep removes what worker and builder share and so neither removes: the instance's control group and run folder.
+func (n *node) sweep(ctx context.Context) error {
+	ctx, cancel := lifecycle.Detach(ctx, sweepTimeout)
+	defer cancel()
+	groups, err := cgroup.Open("skerry_" + n.cfg.Instance())
+	if err == nil {
+		err = groups.Reap(ctx, nil)
+	}
+	if mounted, merr := mountsBelow(n.cfg.RunDir()); merr != nil || len(mounted) > 0 {
+		// Removing the folder would reach into what is mounted there.
+		return errors.Join(err, merr, fmt.Errorf("run folder %q: still has mounts: %v", n.cfg.RunDir(), mounted))
+	}
+	return errors.Join(err, os.RemoveAll(n.cfg.RunDir()))
+}
+
+func mountsBelow(dir string) (found []string, err error) {
+	text, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
+			found = append(found, fields[1])
+		}
+	}
+	return found, nil
 }
 
 // builderBlobs is the blob store in the builder's terms.

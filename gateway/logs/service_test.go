@@ -1,0 +1,207 @@
+package logs_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/logs"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// memory is a Stream in memory.
+type memory struct {
+	mu      sync.Mutex
+	entries []logs.Entry
+	more    chan struct{}
+}
+
+func (m *memory) Append(_ context.Context, entries []logs.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entries = append(m.entries, entries...)
+	close(m.more)
+	m.more = make(chan struct{})
+	return nil
+}
+
+func (m *memory) matches(e logs.Entry, s logs.Selection) bool {
+	return e.AppID == s.AppID && (s.ContainerID == "" || s.ContainerID == e.ContainerID) && !e.Time.Before(s.Since)
+}
+
+func (m *memory) End(_ context.Context, s logs.Selection) (end logs.Position, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, e := range m.entries {
+		if m.matches(e, s) {
+			end = logs.Position(i + 1)
+		}
+	}
+	return end, nil
+}
+
+func (m *memory) Read(ctx context.Context, s logs.Selection, follow bool, f func([]logs.Entry, logs.Position) error) error {
+	for next := 0; ; {
+		m.mu.Lock()
+		batch, more := m.entries[next:], m.more
+		m.mu.Unlock()
+		for i, e := range batch {
+			if m.matches(e, s) {
+				if err := f([]logs.Entry{e}, logs.Position(next+i+1)); err != nil {
+					return err
+				}
+			}
+		}
+		next += len(batch)
+		if !follow {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+type world struct{ done chan struct{} }
+
+func (w world) Origin(id string) (logs.Origin, bool) {
+	return logs.Origin{AppID: "ap-1", FunctionName: "f"}, strings.HasPrefix(id, "ta-")
+}
+
+func (w world) Done(context.Context, string) (<-chan struct{}, error) { return w.done, nil }
+
+func newService(t *testing.T) (*logs.Service, world) {
+	t.Helper()
+	w := world{make(chan struct{})}
+	return logs.New(logs.Deps{Stream: &memory{more: make(chan struct{})}, Containers: w, Apps: w, Log: slog.New(slog.DiscardHandler)}), w
+}
+
+func frame(id string, sequence uint64, eof bool, lines ...string) logs.Frame {
+	f := logs.Frame{ContainerID: id, Sequence: sequence, EOF: eof}
+	for _, l := range lines {
+		f.Entries = append(f.Entries, logs.Entry{Time: time.Now(), Source: logs.Stdout, Text: l})
+	}
+	return f
+}
+
+func push(t *testing.T, s *logs.Service, frames ...logs.Frame) {
+	t.Helper()
+	for _, f := range frames {
+		if err := s.Push(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// reading runs a Read in the background; seen gets each entry's text, and is closed at its end.
+func reading(t *testing.T, s *logs.Service, q logs.Query) (seen chan string, err chan error) {
+	t.Helper()
+	q.AppID = "ap-1"
+	seen, err = make(chan string, 100), make(chan error, 1)
+	go func() {
+		defer close(seen)
+		err <- s.Read(t.Context(), q, func(entries []logs.Entry) error {
+			for _, e := range entries {
+				seen <- e.Text
+			}
+			return nil
+		})
+	}()
+	return seen, err
+}
+
+func rest(seen chan string) (all string) {
+	for text := range seen {
+		all += text
+	}
+	return all
+}
+
+func TestFollowEndsAfterTheLastOutput(t *testing.T) {
+	s, w := newService(t)
+	s.Open("ta-1", logs.Origin{AppID: "ap-1"})
+	s.Open("ta-2", logs.Origin{AppID: "ap-1"})
+	push(t, s, frame("ta-1", 1, false, "a"))
+	seen, err := reading(t, s, logs.Query{Follow: true})
+	if got := <-seen; got != "a" {
+		t.Errorf("first = %q", got)
+	}
+	push(t, s, frame("ta-1", 2, true, "b"))
+	close(w.done) // the app has stopped, but not all of its output has come
+	if got := <-seen; got != "b" {
+		t.Errorf("second = %q", got)
+	}
+	push(t, s, frame("ta-2", 1, true, "c"))
+	if got := rest(seen); got != "c" {
+		t.Errorf("rest = %q", got)
+	}
+	if err := <-err; err != nil {
+		t.Error(err)
+	}
+	// Of an app that is over, a follower sees the past and then the end.
+	seen, err = reading(t, s, logs.Query{Follow: true, Tail: 2})
+	if got := rest(seen); got != "bc" || <-err != nil {
+		t.Errorf("later = %q", got)
+	}
+	seen, err = reading(t, s, logs.Query{Follow: true, Selection: logs.Selection{ContainerID: "ta-9"}})
+	if got := rest(seen); got != "" || <-err != nil {
+		t.Errorf("of an unknown container = %q", got)
+	}
+}
+
+func TestRepeatedFramesAreDropped(t *testing.T) {
+	s, _ := newService(t)
+	push(t, s, frame("ta-1", 1, false, "a"), frame("ta-1", 1, false, "a"), frame("ta-1", 2, false, "b"), frame("ta-1", 1, false, "a"))
+	if err := s.Push(t.Context(), frame("xx-1", 1, false, "?")); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("of an unknown container: %v", err)
+	}
+	seen, err := reading(t, s, logs.Query{})
+	if got := rest(seen); got != "ab" || <-err != nil {
+		t.Errorf("read %q", got)
+	}
+}
+
+func TestSelection(t *testing.T) {
+	s, _ := newService(t)
+	push(t, s, frame("ta-1", 1, false, "one\n", "two\n", "three\n"))
+	if err := s.Notice(t.Context(), logs.Origin{AppID: "ap-1"}, "", "no room"); err != nil {
+		t.Fatal(err)
+	}
+	for want, q := range map[string]logs.Query{
+		"two\nthree\n":       {Search: "t", Source: logs.Stdout},
+		"no room\n":          {Source: logs.System},
+		"three\nno room\n":   {Tail: 2},
+		"":                   {Until: time.Now().Add(-time.Hour)},
+		"one\ntwo\nthree\n":  {Selection: logs.Selection{ContainerID: "ta-1"}},
+		"three\nno room\n\n": {Tail: logs.MaxTail + 1},
+	} {
+		seen, err := reading(t, s, q)
+		got := rest(seen)
+		if err := <-err; q.Tail > logs.MaxTail {
+			if fault.KindOf(err) != fault.Invalid {
+				t.Errorf("too long a tail: %v", err)
+			}
+		} else if got != want || err != nil {
+			t.Errorf("%+v: %q, %v; want %q", q, got, err, want)
+		}
+	}
+}
+
+func TestAContainerThatEndedWithoutEOF(t *testing.T) {
+	s, w := newService(t)
+	s.Open("ta-1", logs.Origin{AppID: "ap-1"})
+	close(w.done)
+	seen, err := reading(t, s, logs.Query{Follow: true})
+	s.Ended("ta-1")
+	if got := rest(seen); got != "" || <-err != nil {
+		t.Errorf("read %q", got)
+	}
+	if err := s.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
