@@ -17,7 +17,9 @@ import (
 )
 
 // NewCallService returns the handler of CallService.
-func NewCallService(calls *call.Service) skerryv1connect.CallServiceHandler { return &callService{calls} }
+func NewCallService(calls *call.Service) skerryv1connect.CallServiceHandler {
+	return &callService{calls}
+}
 
 type callService struct{ calls *call.Service }
 

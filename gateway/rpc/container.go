@@ -9,11 +9,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/gateway/task"
-	"github.com/skerry-dev/skerry/gateway/workerlink"
-	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
-	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/ident"
 )
 
@@ -29,8 +26,18 @@ type Containers interface {
 
 // Execs opens streams for commands in containers. Implemented by workerlink.Hub.
 type Execs interface {
-	// Exec opens a stream on a worker, or returns a fault.NotFound if the worker is gone.
-	Exec(ctx context.Context, workerID string) (*workerlink.ExecStream, error)
+	// Exec opens a stream on a worker, which ends with ctx, or returns a fault.NotFound if the worker is gone.
+	Exec(ctx context.Context, workerID string) (ExecStream, error)
+}
+
+// ExecStream is a command in a container. One goroutine may send while another receives.
+type ExecStream interface {
+	// Send sends a frame; io.EOF says that the command has ended.
+	Send(frame *skerryv1.ExecRequest) error
+	// CloseSend says that no more frames come.
+	CloseSend() error
+	// Receive returns the next frame, io.EOF at the end, or a fault.
+	Receive() (*skerryv1.ExecResponse, error)
 }
 
 // NewContainerService returns the handler of ContainerService.
@@ -95,8 +102,8 @@ func (s *containerService) Exec(ctx context.Context, client *connect.BidiStream[
 	if err != nil {
 		return err
 	}
-	if err := worker.Send(&workerv1.ExecRequest{Frame: first}); err != nil && !errors.Is(err, io.EOF) {
-		return fault.FromConnect(err)
+	if err := worker.Send(first); err != nil && !errors.Is(err, io.EOF) {
+		return err
 	}
 	go func() {
 		// It ends with the client's stream, which ends with this call at the latest.
@@ -108,16 +115,16 @@ func (s *containerService) Exec(ctx context.Context, client *connect.BidiStream[
 }
 
 // relayInput carries the client's frames to the worker until the client has no more or goes away, which is an error.
-func relayInput(client *connect.BidiStream[skerryv1.ExecRequest, skerryv1.ExecResponse], worker *workerlink.ExecStream) error {
+func relayInput(client *connect.BidiStream[skerryv1.ExecRequest, skerryv1.ExecResponse], worker ExecStream) error {
 	for {
 		frame, err := client.Receive()
 		if errors.Is(err, io.EOF) {
-			return worker.CloseRequest()
+			return worker.CloseSend()
 		}
 		if err != nil {
 			return err
 		}
-		if err := worker.Send(&workerv1.ExecRequest{Frame: frame}); err != nil {
+		if err := worker.Send(frame); err != nil {
 			if errors.Is(err, io.EOF) { // the command has ended; relayOutput says how
 				return nil
 			}
@@ -126,19 +133,19 @@ func relayInput(client *connect.BidiStream[skerryv1.ExecRequest, skerryv1.ExecRe
 	}
 }
 
-func relayOutput(client *connect.BidiStream[skerryv1.ExecRequest, skerryv1.ExecResponse], worker *workerlink.ExecStream) error {
+func relayOutput(client *connect.BidiStream[skerryv1.ExecRequest, skerryv1.ExecResponse], worker ExecStream) error {
 	for {
-		m, err := worker.Receive()
+		frame, err := worker.Receive()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return fault.FromConnect(err)
-		}
-		if err := client.Send(m.GetFrame()); err != nil {
 			return err
 		}
-		if m.GetFrame().GetExit() != nil {
+		if err := client.Send(frame); err != nil {
+			return err
+		}
+		if frame.GetExit() != nil {
 			return nil
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/function"
-	"github.com/skerry-dev/skerry/gateway/workerlink"
+	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -34,7 +34,7 @@ func (s *functionService) GetFunction(ctx context.Context, req *connect.Request[
 	if err != nil {
 		return nil, err
 	}
-	def := workerlink.DefinitionToProto(&f.Definition)
+	def := gatewire.DefinitionToProto(&f.Definition)
 	def.Serialized, def.SecretIds = nil, nil
 	return connect.NewResponse(&skerryv1.GetFunctionResponse{FunctionId: f.ID, AppId: f.AppID, Definition: def}), nil
 }

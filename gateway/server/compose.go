@@ -45,7 +45,7 @@ func (s *Server) handler() http.Handler {
 	opts := rpc.Options(s.log)
 	public := rpc.NewHandler(rpc.Deps{
 		Apps: s.apps, Functions: s.db, Images: s.images, Mounts: s.mounts, Blobs: s.blobs, Secrets: s.secrets, Tokens: s.tokens,
-		Logs: s.logs, Work: s.scheduler, Calls: rpc.NewCallService(s.calls), Containers: rpc.NewContainerService(s.scheduler, s.workers),
+		Logs: s.logs, Work: s.scheduler, Calls: rpc.NewCallService(s.calls), Containers: rpc.NewContainerService(s.scheduler, execs{s.workers}),
 		Version: s.cfg.Version,
 	}, opts)
 	mux := http.NewServeMux()

@@ -10,8 +10,10 @@ import (
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/logs"
+	"github.com/skerry-dev/skerry/gateway/rpc"
 	"github.com/skerry-dev/skerry/gateway/secret"
 	"github.com/skerry-dev/skerry/gateway/task"
+	"github.com/skerry-dev/skerry/gateway/workerlink"
 	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -28,6 +30,7 @@ var (
 	_ app.References  = references{}
 	_ logs.Containers = origins{}
 	_ logs.Apps       = ends{}
+	_ rpc.Execs       = execs{}
 )
 
 type images struct{ images *image.Service }
@@ -123,4 +126,14 @@ type ends struct{ s *Server }
 
 func (e ends) Done(ctx context.Context, appID string) (<-chan struct{}, error) {
 	return e.s.apps.Done(ctx, appID)
+}
+
+type execs struct{ workers *workerlink.Hub }
+
+func (e execs) Exec(ctx context.Context, workerID string) (rpc.ExecStream, error) {
+	stream, err := e.workers.Exec(ctx, workerID)
+	if err != nil {
+		return nil, err // a nil *Exec would be a stream that is not nil
+	}
+	return stream, nil
 }

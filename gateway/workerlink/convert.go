@@ -3,12 +3,9 @@ package workerlink
 import (
 	"fmt"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
-	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/task"
+	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
-	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/wire"
@@ -20,7 +17,7 @@ func startToProto(s *task.Spec) *workerv1.StartContainer {
 		AppId:          s.Function.AppID,
 		AppName:        s.Function.AppName,
 		FunctionId:     s.Function.ID,
-		Definition:     DefinitionToProto(&s.Function.Definition),
+		Definition:     gatewire.DefinitionToProto(&s.Function.Definition),
 		Image:          wire.RefToProto(s.Image.File),
 		ImageEnv:       s.Image.Env,
 		ImageWorkdir:   s.Image.Workdir,
@@ -28,31 +25,6 @@ func startToProto(s *task.Spec) *workerv1.StartContainer {
 		Environment:    s.Function.Environment,
 		AppFunctionIds: s.AppFunctionIDs,
 	}
-}
-
-// DefinitionToProto returns the message of a definition.
-func DefinitionToProto(d *function.Definition) *skerryv1.FunctionDefinition {
-	m := &skerryv1.FunctionDefinition{
-		Name: d.Name, Module: d.Module, Qualname: d.Qualname, Serialized: wire.PayloadToProto(d.Serialized),
-		ImageId: d.ImageID, SecretIds: d.SecretIDs,
-		Resources: &skerryv1.Resources{
-			CpuMilli: d.Resources.CPUMilli, CpuLimitMilli: d.Resources.CPULimitMilli,
-			MemoryMib: d.Resources.MemoryMiB, MemoryLimitMib: d.Resources.MemoryLimitMiB,
-			EphemeralDiskMib: d.Resources.EphemeralDiskMiB,
-		},
-		Timeout: durationpb.New(d.Timeout), StartupTimeout: durationpb.New(d.StartupTimeout),
-		Autoscaler: &skerryv1.Autoscaler{
-			MinContainers:    uint32(d.Autoscaler.MinContainers),    //nolint:gosec // checked when published: small and not negative
-			MaxContainers:    uint32(d.Autoscaler.MaxContainers),    //nolint:gosec // as above
-			BufferContainers: uint32(d.Autoscaler.BufferContainers), //nolint:gosec // as above
-			ScaledownWindow:  durationpb.New(d.Autoscaler.ScaledownWindow),
-		},
-		PythonVersion: d.PythonVersion, BlockNetwork: d.BlockNetwork, ClientVersion: d.ClientVersion,
-	}
-	for _, mount := range d.Mounts {
-		m.Mounts = append(m.Mounts, &skerryv1.Mount{RemotePath: mount.RemotePath, TreeDigest: mount.TreeDigest})
-	}
-	return m
 }
 
 func inputToProto(in *task.Input) *workerv1.ContainerInput {

@@ -132,20 +132,6 @@ func (h *Hub) Close() error {
 	return err
 }
 
-// ExecStream is a command in a container.
-type ExecStream = connect.BidiStreamForClient[workerv1.ExecRequest, workerv1.ExecResponse]
-
-// Exec opens a stream for a command on a worker, or returns a fault.NotFound if the worker is gone.
-func (h *Hub) Exec(ctx context.Context, workerID string) (*ExecStream, error) {
-	h.mu.Lock()
-	w := h.links[workerID]
-	h.mu.Unlock()
-	if w == nil {
-		return nil, fault.New(fault.NotFound, "worker %q: is not connected", workerID)
-	}
-	return w.rpc.Exec(ctx), nil
-}
-
 // describe asks a worker what it is and checks the answer: a worker is trusted with containers, not with the gateway.
 func (w *worker) describe(ctx context.Context) (fleet.Worker, error) {
 	ctx, cancel := context.WithTimeout(ctx, DescribeTimeout)

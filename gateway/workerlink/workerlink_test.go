@@ -293,11 +293,11 @@ func TestExec(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := &skerryv1.ExecRequest{Start: &skerryv1.ExecStart{Argv: []string{"ls"}}}
-	if err := stream.Send(&workerv1.ExecRequest{Frame: start}); err != nil {
+	if err := stream.Send(start); err != nil {
 		t.Fatal(err)
 	}
 	m, err := stream.Receive()
-	if err != nil || string(m.GetFrame().GetStdout()) != "ls" || m.GetFrame().GetExit().GetCode() != 3 {
+	if err != nil || string(m.GetStdout()) != "ls" || m.GetExit().GetCode() != 3 {
 		t.Errorf("answer %v, error %v", m, err)
 	}
 	if _, err := stream.Receive(); !errors.Is(err, io.EOF) {

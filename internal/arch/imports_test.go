@@ -34,12 +34,16 @@ var reservations = []reserved{
 		// Builds have the egress rules of containers, on the builder's own bridge.
 		"imagebuilder/bridge",
 	}, "egress rules are the isolation promise: one package of a process to read"},
-	{module + "/internal/gen", []string{"*/rpc", "*link", "worker/runner", "worker/guest", "internal/guestinit", "internal/wire"},
-		"generated types end at the edge, so that a protocol can change without the nouns"},
+	{module + "/internal/gen", []string{
+		"*/rpc", "*link", "worker/runner", "worker/guest", "internal/guestinit", "internal/wire", "gateway/wire",
+		// The SDK's tests run it against a server of their own.
+		"sdk-python/tests/testserver",
+	}, "generated types end at the edge, so that a protocol can change without the nouns"},
 	{"connectrpc.com/connect", []string{
 		"*/rpc", "*link", "worker/runner", "worker/guest", "internal/guestinit", "internal/wire",
 		// fault is where kinds become Connect codes and back.
 		"internal/fault",
+		"sdk-python/tests/testserver",
 	}, "Connect is a transport: nouns return fault kinds"},
 	{"os/exec", []string{
 		// The two that run runsc.

@@ -1,0 +1,35 @@
+// Package wire turns the gateway's nouns into messages, where the public services and the links to workers send the same ones.
+package wire
+
+import (
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/skerry-dev/skerry/gateway/function"
+	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+	"github.com/skerry-dev/skerry/internal/wire"
+)
+
+// DefinitionToProto returns the message of a definition.
+func DefinitionToProto(d *function.Definition) *skerryv1.FunctionDefinition {
+	m := &skerryv1.FunctionDefinition{
+		Name: d.Name, Module: d.Module, Qualname: d.Qualname, Serialized: wire.PayloadToProto(d.Serialized),
+		ImageId: d.ImageID, SecretIds: d.SecretIDs,
+		Resources: &skerryv1.Resources{
+			CpuMilli: d.Resources.CPUMilli, CpuLimitMilli: d.Resources.CPULimitMilli,
+			MemoryMib: d.Resources.MemoryMiB, MemoryLimitMib: d.Resources.MemoryLimitMiB,
+			EphemeralDiskMib: d.Resources.EphemeralDiskMiB,
+		},
+		Timeout: durationpb.New(d.Timeout), StartupTimeout: durationpb.New(d.StartupTimeout),
+		Autoscaler: &skerryv1.Autoscaler{
+			MinContainers:    uint32(d.Autoscaler.MinContainers),    //nolint:gosec // checked when published: small and not negative
+			MaxContainers:    uint32(d.Autoscaler.MaxContainers),    //nolint:gosec // as above
+			BufferContainers: uint32(d.Autoscaler.BufferContainers), //nolint:gosec // as above
+			ScaledownWindow:  durationpb.New(d.Autoscaler.ScaledownWindow),
+		},
+		PythonVersion: d.PythonVersion, BlockNetwork: d.BlockNetwork, ClientVersion: d.ClientVersion,
+	}
+	for _, mount := range d.Mounts {
+		m.Mounts = append(m.Mounts, &skerryv1.Mount{RemotePath: mount.RemotePath, TreeDigest: mount.TreeDigest})
+	}
+	return m
+}
