@@ -9,17 +9,20 @@ const (
 	DrainTarget = 500 * time.Millisecond
 	// Probe is how many containers are started for many inputs while it is not known how long one takes.
 	Probe = 2
-	// FirstRecheck is how long after an input began its lasting is first taken as evidence of how long inputs take.
-	FirstRecheck = 50 * time.Millisecond
+	// Recheck is how often it is looked again at inputs that run on and on while others wait.
+	Recheck = 100 * time.Millisecond
+	// Growth is by how much the containers may multiply at a time where the evidence is an input that has not ended: all might be as
+	// long, or one, or the machine was busy for a moment.
+	Growth = 4
 )
 
 // Load is a moment of a function's work.
 type Load struct {
-	Backlog    int           // inputs that wait
-	Running    int           // inputs in containers
-	Containers int           // containers that start or take inputs
-	Elapsed    time.Duration // how long an input takes; 0: not known
-	Oldest     time.Duration // how long the input that has run longest has run; 0: none runs
+	Backlog int           // inputs that wait
+	Running int           // inputs in containers
+	Ready   int           // containers that take inputs
+	Elapsed time.Duration // how long an input takes; 0: not known
+	Oldest  time.Duration // how long the input that has run longest has run; 0: none runs
 }
 
 // Limits are the user's. Max 0 is none.
@@ -29,25 +32,32 @@ type Limits struct{ Min, Max, Buffer int }
 //
 // One container per input is right for inputs that take long and wrong for short ones, of which a container works off thousands in the
 // time that another takes to start. So as many are wanted as work off all inputs within DrainTarget. How long an input takes is what the
-// past says, or how long one has run so far, if that is more: then the number grows with the time that passes without an output.
+// past says. Where there is no past, or it is contradicted by an input that does not end, the number grows step by step.
 func Wanted(l Load, m Limits) (n int, recheck time.Duration) {
 	work := l.Backlog + l.Running
 	if work > 0 {
-		each := max(l.Elapsed, l.Oldest)
-		n = enough(work, each)
-		if n < work && l.Backlog > 0 && l.Running > 0 {
-			recheck = max(FirstRecheck, l.Oldest)
+		n = enough(work, l.Elapsed)
+		if l.Backlog > 0 && l.Running > 0 && n < work {
+			n = max(n, grown(&l, work))
+			if n < work {
+				recheck = Recheck
+			}
 		}
 		n += m.Buffer
 	}
 	n = max(n, m.Min)
-	if m.Max > 0 {
-		n = min(n, m.Max)
-	}
-	if l.Containers >= n && m.Max > 0 && n == m.Max {
-		recheck = 0 // more is not allowed anyway
+	if m.Max > 0 && n >= m.Max {
+		return m.Max, 0 // to look again would be of no use
 	}
 	return n, recheck
+}
+
+// grown returns how many containers the input that has run longest is evidence for.
+func grown(l *Load, work int) int {
+	if l.Oldest == 0 || (l.Elapsed > 0 && l.Oldest < DrainTarget) {
+		return 0
+	}
+	return min(enough(work, l.Oldest), Growth*l.Ready)
 }
 
 // enough returns how many containers work off the inputs in time.

@@ -225,10 +225,13 @@ func (p *pool) limits() autoscale.Limits {
 }
 
 func (p *pool) load() autoscale.Load {
-	l := autoscale.Load{Backlog: p.backlog(), Containers: p.live(), Elapsed: p.elapsed}
+	l := autoscale.Load{Backlog: p.backlog(), Elapsed: p.elapsed}
 	now := p.s.d.Clock.Now()
 	for _, c := range p.containers {
 		l.Running += len(c.inputs)
+		if c.state == ready {
+			l.Ready++
+		}
 		if len(c.inputs) > 0 && l.Backlog > 0 {
 			l.Oldest = max(l.Oldest, now.Sub(c.busySince))
 		}
