@@ -87,7 +87,9 @@ func startSandbox(t *testing.T) (*guest.Client, container.Sandbox) {
 func TestSandbox(t *testing.T) {
 	c, box := startSandbox(t)
 	env := map[string]string{"PATH": "/usr/bin:/bin"}
-	sh := func(id, script string) guest.Process { return guest.Process{ID: id, Argv: []string{"sh", "-c", script}, Env: env} }
+	sh := func(id, script string) guest.Process {
+		return guest.Process{ID: id, Argv: []string{"sh", "-c", script}, Env: env}
+	}
 
 	// Orphans become init's children and are reaped: none is left as a zombie.
 	start(t, c, sh("orphan", "(setsid sleep 0 &) ; exit 3"))
