@@ -189,8 +189,13 @@ func (c *Container) launch() bool {
 	return true
 }
 
-// explain tells the user why the container waits.
+// explain tells the user why the container waits, if it is the first of its function that does.
 func (c *Container) explain(fx *effects) {
+	for _, other := range c.pool.containers {
+		if other != c && other.state == waiting {
+			return
+		}
+	}
 	_, err := placement.Choose(c.needs(), c.s.d.Fleet.Snapshot())
 	if err == nil || c.s.d.Notices == nil {
 		return
