@@ -14,7 +14,7 @@ type flight struct {
 	force     bool
 	listeners int // under Service.mu
 
-	abandoned context.Context // done when the last listener has left
+	abandoned context.Context //nolint:containedctx // its end is that of the last listener
 	abandon   context.CancelFunc
 
 	mu     sync.Mutex

@@ -43,14 +43,14 @@ func Authenticate(tokens *identity.Service, next http.Handler, roles ...identity
 // Options returns what all our services have in common: errors become Connect codes, those without a kind are logged and not sent, and
 // a panic is such an error.
 func Options(log *slog.Logger) []connect.HandlerOption {
-	recover := func(_ context.Context, spec connect.Spec, _ http.Header, p any) error {
+	recovered := func(_ context.Context, spec connect.Spec, _ http.Header, p any) error {
 		if p == http.ErrAbortHandler { //nolint:errorlint // the documented sentinel, compared as net/http does
 			panic(p)
 		}
 		return fmt.Errorf("panic in %s: %v\n%s", spec.Procedure, p, debug.Stack())
 	}
 	// Interceptors run in order; the recovered panic passes through the faults interceptor because it is outside.
-	return []connect.HandlerOption{connect.WithInterceptors(&faults{log}), connect.WithRecover(recover)}
+	return []connect.HandlerOption{connect.WithInterceptors(&faults{log}), connect.WithRecover(recovered)}
 }
 
 // faults is the one place where errors of nouns become errors of the wire.

@@ -36,7 +36,7 @@ func OpenSealer(path string) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	st, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("master key %q: %w", path, err)

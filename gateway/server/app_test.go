@@ -43,7 +43,7 @@ func (g *gateway) awaitStop(t *testing.T, id string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for stream.Receive() { //nolint:revive // the end is what matters
+	for stream.Receive() {
 	}
 	if err := stream.Err(); err != nil {
 		t.Fatal(err)

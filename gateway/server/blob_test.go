@@ -114,7 +114,7 @@ func TestMounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close() //nolint:errcheck // only read
+	defer r.Close() // only read
 	if tree, err := io.ReadAll(r); err != nil || !strings.Contains(string(tree), `"path":"."`) {
 		t.Errorf("tree = %s, %v", tree, err)
 	}

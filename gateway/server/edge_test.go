@@ -10,7 +10,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"io"
 	"log/slog"
 	"math/big"
 	"net/http"
@@ -46,7 +45,13 @@ func procedures(pkg string) (paths []string) {
 	return paths
 }
 
-func post(t *testing.T, c *http.Client, url, contentType string) *http.Response {
+// answer is what is looked at of a response.
+type answer struct {
+	code          int
+	status, proto string
+}
+
+func post(t *testing.T, c *http.Client, url, contentType string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(nil))
 	if err != nil {
@@ -57,8 +62,10 @@ func post(t *testing.T, c *http.Client, url, contentType string) *http.Response 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = res.Body.Close() })
-	return res
+	if err := res.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	return answer{res.StatusCode, res.Status, res.Proto}
 }
 
 func TestNothingAnswersWithoutAToken(t *testing.T) {
@@ -80,20 +87,20 @@ func TestNothingAnswersWithoutAToken(t *testing.T) {
 	} {
 		client := g.client(t, c.token)
 		for _, path := range public {
-			if res := post(t, client, g.URL()+path, "application/proto"); res.StatusCode != c.status {
-				t.Errorf("%s token: %s answers %s", c.name, path, res.Status)
+			if res := post(t, client, g.URL()+path, "application/proto"); res.code != c.status {
+				t.Errorf("%s token: %s answers %s", c.name, path, res.status)
 			}
 		}
-		if res := post(t, client, g.URL()+"/anything", "text/plain"); res.StatusCode != c.status {
-			t.Errorf("%s token: another path answers %s", c.name, res.Status)
+		if res := post(t, client, g.URL()+"/anything", "text/plain"); res.code != c.status {
+			t.Errorf("%s token: another path answers %s", c.name, res.status)
 		}
 	}
 	admin := g.client(t, g.admin.Encode())
 	for _, path := range []string{
 		"/skerry.worker.v1.BulkService/FetchTree", "/skerry.worker.v1/link", "/skerry.build.v1/link",
 	} {
-		if res := post(t, admin, g.URL()+path, "application/proto"); res.StatusCode != 403 {
-			t.Errorf("an admin's token: %s answers %s", path, res.Status)
+		if res := post(t, admin, g.URL()+path, "application/proto"); res.code != http.StatusForbidden {
+			t.Errorf("an admin's token: %s answers %s", path, res.status)
 		}
 	}
 	if strings.Contains(g.log.String(), g.admin.Secret) {
@@ -136,8 +143,8 @@ func TestBothProtocolsOnOnePort(t *testing.T) {
 		transport := &http.Transport{Protocols: &p}
 		defer transport.CloseIdleConnections()
 		res := post(t, &http.Client{Transport: bearer{g.admin.Encode(), transport}}, g.URL()+"/skerry.v1.TokenService/GetTokenInfo", "application/proto")
-		if res.StatusCode != 200 || res.Proto != name {
-			t.Errorf("%s: %s %s", name, res.Proto, res.Status)
+		if res.code != http.StatusOK || res.proto != name {
+			t.Errorf("%s: %s %s", name, res.proto, res.status)
 		}
 	}
 }
@@ -204,10 +211,10 @@ func TestRefusedAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer blobs.Close() //nolint:errcheck // nothing was written
+	defer blobs.Close() // nothing was written
 	try := func(c server.Config) error {
 		c.Dir = t.TempDir()
-		s, err := server.New(context.Background(), c, blobs, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		s, err := server.New(context.Background(), c, blobs, slog.New(slog.DiscardHandler))
 		if err == nil {
 			s.Close()
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -44,7 +45,7 @@ func checkListen(cfg Config) error {
 }
 
 // listen opens the port, with TLS where a certificate is configured.
-func listen(cfg Config) (net.Listener, error) {
+func listen(ctx context.Context, cfg Config) (net.Listener, error) {
 	if err := checkListen(cfg); err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func listen(cfg Config) (net.Listener, error) {
 		}
 		tlsConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	}
-	ln, err := net.Listen("tcp", cfg.Listen)
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return nil, fault.New(fault.Precondition, "listen address %q: %w; stop what uses it, or choose another with --listen", cfg.Listen, err)
 	}

@@ -90,7 +90,7 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 	undo := lifecycle.NewCleanup()
 	defer undo.Run()
 	// The port first: where another gateway has it, this one must not touch the files.
-	ln, err := listen(cfg)
+	ln, err := listen(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

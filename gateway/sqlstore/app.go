@@ -112,7 +112,7 @@ func (d *DB) Apps(ctx context.Context, environment string, stoppedSince time.Tim
 	if err != nil {
 		return nil, fmt.Errorf("apps: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells what went wrong
+	defer rows.Close() // rows.Err tells what went wrong
 	var apps []app.App
 	for rows.Next() {
 		a, err := scanApp(rows)
@@ -132,7 +132,7 @@ func (d *DB) Deployments(ctx context.Context, appID string) ([]app.Deployment, e
 	if err != nil {
 		return nil, fmt.Errorf("deployments of app %q: %w", appID, err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells what went wrong
+	defer rows.Close() // rows.Err tells what went wrong
 	var list []app.Deployment
 	for rows.Next() {
 		var p app.Deployment

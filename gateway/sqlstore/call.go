@@ -128,7 +128,7 @@ func (d *DB) Outputs(ctx context.Context, callID string, from uint32, limit int)
 	if err != nil {
 		return nil, fmt.Errorf("outputs of call %q: %w", callID, err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells what went wrong
+	defer rows.Close() // rows.Err tells what went wrong
 	var list []call.Output
 	for rows.Next() {
 		o := call.Output{Key: payload.Key{CallID: callID}}
@@ -158,7 +158,7 @@ func (d *DB) Pending(ctx context.Context, callID string, after payload.Key, limi
 	if err != nil {
 		return nil, fmt.Errorf("pending inputs: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells what went wrong
+	defer rows.Close() // rows.Err tells what went wrong
 	var list []call.Input
 	for rows.Next() {
 		in := call.Input{Kind: call.Spawn}
@@ -205,7 +205,7 @@ func (d *DB) PendingOfApp(ctx context.Context, appID string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pending calls of app %q: %w", appID, err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells what went wrong
+	defer rows.Close() // rows.Err tells what went wrong
 	var ids []string
 	for rows.Next() {
 		var id string

@@ -26,7 +26,7 @@ func queryFunctions(ctx context.Context, q queryer, query string, args ...any) (
 	if err != nil {
 		return nil, fmt.Errorf("functions: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells what went wrong
+	defer rows.Close() // rows.Err tells what went wrong
 	var list []*function.Function
 	for rows.Next() {
 		f, err := scanFunction(rows)

@@ -81,12 +81,12 @@ func (c *command) background(ctx context.Context, cfg config.Config) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // the child has its own descriptor
+	defer log.Close() // the child has its own descriptor
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // only read
+	defer r.Close() // only read
 	cmd, err := startBackground(log, w)
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func kernelFileSystems() (map[string]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() // only read
 	known := map[string]bool{}
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
@@ -212,7 +212,7 @@ func checkPort(cfg config.Config) []finding {
 		detail := fmt.Sprintf("skerryd runs on %s as process %d", cfg.Data, pid)
 		return []finding{{name: "port", detail: detail, state: closeState(pidfd)}}
 	}
-	ln, err := net.Listen("tcp", cfg.Listen)
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", cfg.Listen)
 	if err != nil {
 		return []finding{verdict("port", false, err.Error(), "stop what uses it, or choose another with --listen")}
 	}

@@ -231,15 +231,7 @@ func (n *node) run(ctx context.Context, ready func()) error {
 	front, back := lifecycle.NewGroup(ctx), lifecycle.NewGroup(context.WithoutCancel(ctx))
 	front.Go("gateway", n.gateway.Run)
 	back.Go("worker", n.worker.Run)
-	back.Go("image builder", func(ctx context.Context) error {
-		// The worker first clears away what an earlier process left, the builder's processes among it.
-		select {
-		case <-n.gateway.WorkerJoined():
-			return n.builder.Run(ctx)
-		case <-ctx.Done():
-			return nil
-		}
-	})
+	back.Go("image builder", n.builder.Run)
 	front.Go("ready", func(ctx context.Context) error {
 		for _, c := range []<-chan struct{}{n.gateway.WorkerJoined(), n.builder.Ready()} {
 			select {
@@ -257,21 +249,16 @@ func (n *node) run(ctx context.Context, ready func()) error {
 	case <-back.Context().Done():
 	}
 	n.log.Info("stopping")
-	err := errors.Join(front.Stop(), back.Stop(), n.sweep(ctx))
+	err := errors.Join(front.Stop(), back.Stop(), n.sweep())
 	n.log.Info("stopped")
 	return err
 }
 
-// sweepTimeout bounds the removal of what the parts share on the host.
-const sweepTimeout = 10 * time.Second
-
 // sweep removes what worker and builder share and so neither removes: the instance's control group and run folder.
-func (n *node) sweep(ctx context.Context) error {
-	ctx, cancel := lifecycle.Detach(ctx, sweepTimeout)
-	defer cancel()
+func (n *node) sweep() error {
 	groups, err := cgroup.Open("skerry_" + n.cfg.Instance())
 	if err == nil {
-		err = groups.Reap(ctx, nil)
+		err = groups.Close()
 	}
 	if mounted, merr := mountsBelow(n.cfg.RunDir()); merr != nil || len(mounted) > 0 {
 		// Removing the folder would reach into what is mounted there.

@@ -88,7 +88,7 @@ func running(path string) (pidfd, pid int, err error) {
 	if err != nil {
 		return -1, 0, fmt.Errorf("pid file: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() // only read
 	if held, err := locked(f); err != nil || !held {
 		return -1, 0, err
 	}

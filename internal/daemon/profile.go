@@ -64,8 +64,8 @@ func writeProfile(path, profile, serverURL string, c identity.Credential) error 
 
 // replaceFile writes a file for its owner alone, whole or not at all.
 func replaceFile(path string, content []byte) (err error) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // a link stays one
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // a link stays one
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".skerry-*") // mode 0600
 	if err != nil {
