@@ -62,6 +62,7 @@ type Engine struct {
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	pub       *publisher
+	anchor    *anchor
 	in        jetstream.Stream
 	outs      jetstream.Stream
 	logs      jetstream.Stream
@@ -79,6 +80,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{log: log, server: srv, taken: map[string]bool{}, closed: make(chan struct{})}
+	e.anchor = &anchor{e: e}
 	if err := e.connect(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -126,7 +128,7 @@ func (e *Engine) connect(ctx context.Context) error {
 		return fmt.Errorf("flow: %w", err)
 	}
 	if e.in, err = e.stream(ctx, jetstream.StreamConfig{
-		Name: inputsStream, Subjects: []string{"in.>"}, Retention: jetstream.WorkQueuePolicy,
+		Name: inputsStream, Subjects: []string{"in.>", anchorSubject}, Retention: jetstream.WorkQueuePolicy,
 		Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxMsgsPerSubject: 1,
 	}); err != nil {
 		return err
@@ -170,11 +172,12 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := names.Err(); err != nil {
 		return fmt.Errorf("stream %q: %w", inputsStream, err)
 	}
-	return nil
+	return e.anchor.drop(ctx)
 }
 
 // Close stops the server in good order. Call it after everything that uses the Engine; what is on its way fails as unavailable.
 func (e *Engine) Close() error {
+	e.anchor.wg.Wait()
 	if e.nc != nil {
 		// What was published or acknowledged without waiting reaches the server before the connection ends.
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)

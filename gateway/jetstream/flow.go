@@ -52,6 +52,7 @@ func (e *Engine) PutInputs(inputs []call.Input, done func(errs []error)) {
 		}
 	}
 	e.pub.publish(messages, done)
+	e.anchor.count(len(messages))
 }
 
 func parseInput(subject string, data []byte) (in call.Input, err error) {
