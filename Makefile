@@ -43,7 +43,7 @@ doctor: build ## list what this machine has and lacks
 ## Build
 
 .PHONY: build
-build: bin/runsc bin/buildkitd bin/skerryd bin/guest/.made .venv/.sdk ## build the binaries into bin/ and the SDK into .venv
+build: bin/runsc bin/buildkitd bin/skerryd bin/.guest .venv/.sdk ## build the binaries into bin/ and the SDK into .venv
 
 bin/runsc: tools/runsc/go.mod tools/runsc/go.sum
 	@$(STEP) runsc 'runsc (gVisor, from tools/runsc; about two minutes once)' \
@@ -63,7 +63,7 @@ bin/skerry-init: go.mod go.sum $(GO_SOURCES)
 	@$(STEP) skerry-init 'skerry-init' env CGO_ENABLED=0 go build $(GO_VERSION_FLAGS) -o $@ ./cmd/skerry-init
 	@touch $@
 
-bin/guest/.made: bin/skerry-init $(SDK_SOURCES) .venv/.sdk tools/sh/runtime.sh
+bin/.guest: bin/skerry-init $(SDK_SOURCES) .venv/.sdk tools/sh/runtime.sh
 	@$(STEP) guest 'what containers get at /__skerry' tools/sh/runtime.sh bin/guest
 	@touch $@
 
@@ -97,7 +97,7 @@ dist: .venv/.sdk ## build the SDK's wheel into dist/
 
 .PHONY: clean
 clean: ## remove what was built, but for the two pinned binaries and the caches
-	rm -rf dist bench/out bin/skerryd bin/skerry-init bin/guest .cache/log .ruff_cache .pytest_cache sdk-python/build
+	rm -rf dist bench/out bin/skerryd bin/skerry-init bin/guest bin/guest-* bin/.guest .cache/log .ruff_cache .pytest_cache sdk-python/build
 	find . -name __pycache__ -not -path './.venv/*' -not -path './bench/.venv/*' -prune -exec rm -rf {} +
 
 .PHONY: distclean
@@ -117,7 +117,7 @@ test-full: ## the same at the sizes that are promised: 2,000 inputs, 1 GiB paylo
 	@SKERRY_TEST_FULL=1 $(MAKE) test
 
 .PHONY: test-go
-test-go: bin/runsc bin/buildkitd bin/guest/.made testbase ## Go tests with the race detector
+test-go: bin/runsc bin/buildkitd bin/.guest testbase ## Go tests with the race detector
 	@.venv/bin/python tools/gotest.py -race -timeout 20m ./...
 
 .PHONY: test-python

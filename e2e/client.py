@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
 from e2e.daemon import ROOT, SKERRY, Daemon
 
@@ -66,10 +67,10 @@ class Client:
 
 
 @contextlib.contextmanager
-def client(daemon: Daemon, argv: Sequence[str], env: dict[str, str] | None = None) -> Generator[Client]:
+def client(daemon: Daemon, argv: Sequence[str], env: dict[str, str] | None = None, cwd: Path = ROOT) -> Generator[Client]:
     """A program with the daemon's HOME, standard error joined to its output; at the end it is interrupted, as by Ctrl-C."""
-    full = {**daemon.env, "PYTHONUNBUFFERED": "1", **(env or {})}
-    process = subprocess.Popen(argv, env=full, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    full = {**daemon.env, **(env or {})}
+    process = subprocess.Popen(argv, env=full, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         yield Client(process, daemon)
     finally:

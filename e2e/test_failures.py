@@ -31,7 +31,7 @@ def fail(daemon: Daemon, name: str) -> tuple[Failure, list[str]]:
         ("recursion", "RecursionError", ["recursion"]),
         ("hard_exit", "ExecutionError|RemoteError", ["3"]),
         ("segfault", "ExecutionError|RemoteError", ["SIGSEGV|signal 11|segmentation fault"]),
-        ("unpicklable", "ExecutionError|SerializationError", ["Unpicklable", "holds a lock"]),
+        ("unpicklable", "ExecutionError|RemoteError|SerializationError", ["Unpicklable", "holds a lock"]),
         ("chained", "ValueError", ["no such key"]),
     ],
 )

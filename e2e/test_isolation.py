@@ -10,7 +10,7 @@ from e2e.daemon import Daemon
 
 def test_no_token_inside(daemon: Daemon) -> None:
     profile = (daemon.home / ".skerry.toml").read_text()
-    secrets = re.findall(r'token_secret\s*=\s*"([^"]+)"', profile)
+    secrets = re.findall(r"token_secret\s*=\s*['\"]([^'\"]+)", profile)
     assert secrets, profile
     with client(daemon, run_app("isolation::look", "--secret", secrets[0])) as program:
         lines = program.finish()

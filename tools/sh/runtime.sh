@@ -1,12 +1,13 @@
 #!/bin/sh
-# runtime.sh DIR: fill DIR with what every container gets at /__skerry: skerry-init, the SDK with the Python runner, and the pure-Python
-# packages they need, compiled for each Python at hand. Compiled files are not checked against their source, for containers see this
-# folder read-only and every stat counts in a cold start.
+# runtime.sh LINK: make a folder with what every container gets at /__skerry (skerry-init, the SDK with the Python runner, and the
+# pure-Python packages they need, compiled for each Python at hand) and let LINK point at it. Compiled files are not checked against their
+# source, for containers see this folder read-only and every stat counts in a cold start. The folder is named by its content, and the two
+# before it stay: containers that run have them mounted.
 set -eu
-dir=$1
-next=$dir.next
-rm -rf "$next"
-mkdir -p "$next/py" "$next/run"
+link=$1
+next=$(mktemp -d "$link-new-XXXXXX")
+trap 'rm -rf "$next"' EXIT
+mkdir "$next/py" "$next/run"
 cp bin/skerry-init "$next/skerry-init"
 (cd sdk-python/src && tar --exclude=__pycache__ -cf - skerry) | tar -C "$next/py" -xf -
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
@@ -16,5 +17,11 @@ for python in .venv/bin/python python3.10 python3.11 python3.12 python3.13 pytho
 	"$python" -m compileall -q --invalidation-mode unchecked-hash -s "$next" -p /__skerry "$next/py"
 done
 chmod -R a+rX "$next"
-rm -rf "$dir"
-mv "$next" "$dir"
+digest=$(cd "$next" && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-16)
+folder=$link-$digest
+[ -d "$folder" ] || mv "$next" "$folder"
+[ -L "$link" ] || rm -rf "$link"
+ln -sfn "$(basename "$folder")" "$link.new"
+mv -T "$link.new" "$link"
+touch "$folder"
+find "$(dirname "$link")" -maxdepth 1 -name "$(basename "$link")-*" -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2 | xargs -r rm -rf
