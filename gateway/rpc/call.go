@@ -38,7 +38,9 @@ func (s *callService) Session(ctx context.Context, stream *sessionStream) error 
 	case err = <-read:
 		session.Close()
 		cancel(nil)
-		<-written
+		if werr := <-written; err == nil && !errors.Is(werr, fault.Unavailable) && !errors.Is(werr, context.Canceled) {
+			err = werr // the client had no more to send, and did not get all it was to have
+		}
 	case err = <-written:
 		session.Close()
 		cancel(err)

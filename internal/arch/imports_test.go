@@ -63,7 +63,7 @@ func TestReservedImports(t *testing.T) {
 	for _, f := range sources(t) {
 		for _, imported := range f.imports {
 			for _, r := range reservations {
-				if !within(imported, r.imports) || f.pkg == "internal/pin" {
+				if !within(imported, r.imports) {
 					continue
 				}
 				if !slices.ContainsFunc(r.only, func(dir string) bool { return within(f.pkg, dir) }) {

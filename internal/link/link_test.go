@@ -107,7 +107,7 @@ func TestUpgradeRefusesPlainRequests(t *testing.T) {
 		}
 	}))
 	defer srv.Close()
-	res, err := http.Get(srv.URL) //nolint:noctx // a test's own server
+	res, err := http.Get(srv.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
