@@ -288,6 +288,23 @@ func TestTooManyUnfinished(t *testing.T) {
 	}
 }
 
+// TestTwiceInOneSubmit has an index that a broken client sends twice count once.
+func TestTwiceInOneSubmit(t *testing.T) {
+	r := newRig(t)
+	w := newWorker(echo)
+	r.join(t, w, 1)
+	c := r.client(t, r.function(function.Autoscaler{}), call.Sync)
+	m := call.Submit{CallID: c.id, FunctionID: c.fn.ID, Kind: call.Sync, Inputs: []call.Item{item(1), item(1)}}
+	c.session.Submit(t.Context(), m)
+	c.collect(1)
+	c.submit(0, 1)
+	c.collect(2)
+	c.echoed()
+	if n := w.total(); n != 2 {
+		t.Errorf("%d runs, want 2", n)
+	}
+}
+
 func TestWatchUnknown(t *testing.T) {
 	r := newRig(t)
 	c := r.client(t, r.function(function.Autoscaler{}), call.Spawn)

@@ -124,6 +124,7 @@ func (s *Service) closeSync(o Output) {
 	delete(c.unfinished, o.Key.Index)
 	c.finished++
 	if wanted {
+		c.wanted--
 		c.handOut(o)
 	}
 	s.drop(c)

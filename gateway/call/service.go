@@ -56,6 +56,7 @@ type callState struct {
 	kind                  Kind
 	createdAt             time.Time
 	unfinished            map[uint32]bool // of a SYNC call; true: a client has sent it since the start, and is given the output
+	wanted                int             // how many of unfinished are true
 	inputs, finished      uint32          // of a SYNC call
 	cancelled             bool
 	watchers              []*watcher

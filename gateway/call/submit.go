@@ -140,19 +140,24 @@ func (s *Service) register(x *Session, m *Submit, fn *function.Function, inputs 
 	}
 	c.watch(x)
 	for i := range inputs {
-		if _, known := c.unfinished[inputs[i].Key.Index]; known {
+		wanted, known := c.unfinished[inputs[i].Key.Index]
+		switch {
+		case !known: // an index that is in the batch twice is known the second time
 			c.unfinished[inputs[i].Key.Index] = true
-		} else {
 			fresh = append(fresh, inputs[i])
+		case !wanted:
+			c.unfinished[inputs[i].Key.Index] = true
+			c.wanted++
 		}
 	}
-	if n := len(c.unfinished) + len(fresh); n > MaxUnfinished {
+	if n := c.wanted + len(fresh); n > MaxUnfinished {
+		for i := range fresh {
+			delete(c.unfinished, fresh[i].Key.Index)
+		}
 		return nil, false, fault.New(fault.Exhausted, "call %q: %d unfinished inputs; wait for outputs before sending more than %d", m.CallID, n, MaxUnfinished)
 	}
-	for i := range fresh {
-		c.unfinished[fresh[i].Key.Index] = true
-		c.inputs++
-	}
+	c.wanted += len(fresh)
+	c.inputs += uint32(len(fresh))
 	return fresh, c.cancelled, nil
 }
 
