@@ -101,11 +101,11 @@ func (r *Runtime) open(p container.SandboxParams, pidFile string) (*Sandbox, err
 	if err != nil {
 		return nil, fmt.Errorf("runsc: pid file: %w", err)
 	}
-	s := &Sandbox{runtime: r, id: p.ID, dir: p.Dir, pid: pid, done: make(chan struct{})}
-	if s.process, err = watch(pid, s.done); err != nil {
+	process, err := watch(pid)
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return &Sandbox{runtime: r, id: p.ID, dir: p.Dir, pid: pid, process: process}, nil
 }
 
 func (r *Runtime) command(ctx context.Context, args ...string) *exec.Cmd {
@@ -191,8 +191,7 @@ type Sandbox struct {
 	runtime *Runtime
 	id, dir string
 	pid     int
-	process *os.File // its pidfd
-	done    chan struct{}
+	process *process
 	deleted sync.Once
 	err     error
 }
@@ -201,16 +200,11 @@ type Sandbox struct {
 func (s *Sandbox) PID() int { return s.pid }
 
 // Done is closed when the sandbox's process has ended.
-func (s *Sandbox) Done() <-chan struct{} { return s.done }
+func (s *Sandbox) Done() <-chan struct{} { return s.process.done }
 
 // Kill ends the sandbox and all in it at once; Done follows.
 func (s *Sandbox) Kill() error {
-	select {
-	case <-s.done:
-		return nil
-	default:
-	}
-	if err := signal(s.process); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrClosed) {
+	if err := s.process.kill(); err != nil {
 		return fmt.Errorf("sandbox %q: kill: %w", s.id, err)
 	}
 	return nil
@@ -227,7 +221,7 @@ func (s *Sandbox) delete(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-s.done:
+	case <-s.process.done:
 	case <-ctx.Done():
 		return fmt.Errorf("sandbox %q: process %d does not end: %w", s.id, s.pid, context.Cause(ctx))
 	}

@@ -4,32 +4,49 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// watch opens a process and closes done when it ends. The runtime's poller waits for it, so no thread and no helper process is held.
-func watch(pid int, done chan<- struct{}) (*os.File, error) {
+// process is a process of the host that is not our child. A signal can't reach another process that got its number.
+type process struct {
+	done chan struct{} // closed when it has ended
+
+	mu    sync.Mutex
+	pidfd *os.File // nil when it has ended: the descriptor is closed under mu, so that no signal meets it closing
+}
+
+// watch follows a process to its end. The runtime's poller waits for it, so no thread and no helper process is held.
+func watch(pid int) (*process, error) {
+	p := &process{done: make(chan struct{})}
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
-		close(done)
-		return nil, nil //nolint:nilnil // a process that has ended has no descriptor, and signal takes that
+		close(p.done)
+		return p, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
 	}
-	f := os.NewFile(uintptr(fd), fmt.Sprintf("pidfd:%d", pid)) //nolint:gosec // descriptors are small and positive
-	raw, err := f.SyscallConn()
+	p.pidfd = os.NewFile(uintptr(fd), fmt.Sprintf("pidfd:%d", pid)) //nolint:gosec // descriptors are small and positive
+	raw, err := p.pidfd.SyscallConn()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("process %d: %w", pid, err), f.Close())
+		return nil, errors.Join(fmt.Errorf("process %d: %w", pid, err), p.pidfd.Close())
 	}
 	go func() {
 		// The goroutine ends with the process, which Delete kills. An error would mean a closed descriptor, and nobody else closes it.
 		_ = raw.Read(ended)
-		_ = f.Close()
-		close(done)
+		p.forget()
+		close(p.done)
 	}()
-	return f, nil
+	return p, nil
+}
+
+func (p *process) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.pidfd.Close() // nothing was written
+	p.pidfd = nil
 }
 
 // ended tells whether the process of a pidfd has ended: then the descriptor is readable.
@@ -39,18 +56,21 @@ func ended(fd uintptr) bool {
 	return err == nil && n > 0
 }
 
-// signal kills the process of a pidfd.
-func signal(f *os.File) error {
-	if f == nil {
+// kill sends SIGKILL; a process that has ended is no error.
+func (p *process) kill() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pidfd == nil {
 		return nil
 	}
-	raw, err := f.SyscallConn()
+	raw, err := p.pidfd.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var failed error
-	if err := raw.Control(func(fd uintptr) { failed = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) }); err != nil {
-		return err
+	err = raw.Control(func(fd uintptr) { failed = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
+	if errors.Is(failed, unix.ESRCH) {
+		failed = nil
 	}
-	return failed
+	return errors.Join(err, failed)
 }
