@@ -2,19 +2,24 @@ package network
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"strconv"
 	"sync"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
-// candidates are the ranges to pick from: /16 of 10/8 and 172.16/12 that few networks use.
+// candidates are the ranges to pick from: /16 of 10/8 and 172.16/12 that few networks use, without 10.208/12, where builds of other
+// instances may get addresses at any time.
 var candidates = []netip.Prefix{
-	netip.MustParsePrefix("10.219.0.0/16"), netip.MustParsePrefix("10.201.0.0/16"), netip.MustParsePrefix("10.167.0.0/16"),
+	netip.MustParsePrefix("10.199.0.0/16"), netip.MustParsePrefix("10.201.0.0/16"), netip.MustParsePrefix("10.167.0.0/16"),
 	netip.MustParsePrefix("10.143.0.0/16"), netip.MustParsePrefix("10.231.0.0/16"), netip.MustParsePrefix("10.117.0.0/16"),
 	netip.MustParsePrefix("172.29.0.0/16"), netip.MustParsePrefix("172.27.0.0/16"), netip.MustParsePrefix("172.23.0.0/16"),
 }
@@ -34,12 +39,12 @@ func validCIDR(p netip.Prefix) error {
 	return nil
 }
 
-// pickCIDR returns a candidate that overlaps nothing the host has. Where it starts to look depends on the instance, so that two that
-// start at the same time hardly pick the same.
-func pickCIDR(cfg Config) (netip.Prefix, error) {
+// pickCIDR returns a candidate that overlaps nothing the host has and that no other instance has claimed, with the claim on it. Where it
+// starts to look depends on the instance, so that each mostly gets the same one at every start.
+func pickCIDR(cfg Config) (netip.Prefix, claim, error) {
 	used, err := usedPrefixes(cfg.Instance)
 	if err != nil {
-		return netip.Prefix{}, err
+		return netip.Prefix{}, nil, err
 	}
 	used = append(used, cfg.AllowPrivate...)
 	if cfg.BuildSubnet.IsValid() {
@@ -47,15 +52,34 @@ func pickCIDR(cfg Config) (netip.Prefix, error) {
 	}
 	start, err := strconv.ParseUint(cfg.Instance, 16, 32)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("network instance %q: %w", cfg.Instance, err)
+		return netip.Prefix{}, nil, fmt.Errorf("network instance %q: %w", cfg.Instance, err)
 	}
 	for i := range candidates {
 		c := candidates[(int(start)+i)%len(candidates)] //nolint:gosec // six hexadecimal digits
-		if !overlapsAny(c, used) {
-			return c, nil
+		if overlapsAny(c, used) {
+			continue
 		}
+		held, err := claimCIDR(c)
+		if errors.Is(err, unix.EADDRINUSE) {
+			continue
+		}
+		return c, held, err
 	}
-	return netip.Prefix{}, fault.New(fault.Precondition, "network range: the host's addresses and routes overlap all of %v; set one that is free", candidates)
+	return netip.Prefix{}, nil, fault.New(fault.Precondition, "network range: the host's addresses and routes and other instances take all of %v; set one that is free", candidates)
+}
+
+// claim is held on a range from the moment it is picked: the addresses that show others that it is in use come only later. It ends with
+// Close or with the process, and nothing of it is left on a disk.
+type claim io.Closer
+
+// claimCIDR claims a range in the calling thread's network namespace, which is as far as the range must be unique: a socket's abstract
+// name is taken once there. Errors: unix.EADDRINUSE if somebody has claimed it.
+func claimCIDR(p netip.Prefix) (claim, error) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@skerry/range/" + p.String(), Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("claim network range %s: %w", p, err)
+	}
+	return l, nil
 }
 
 func overlapsAny(p netip.Prefix, used []netip.Prefix) bool {

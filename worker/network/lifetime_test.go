@@ -128,8 +128,11 @@ func TestReap(t *testing.T) {
 func newPicked(t *testing.T, cfg Config) netip.Prefix {
 	t.Helper()
 	cfg.CIDR = netip.Prefix{}
-	p, err := pickCIDR(cfg)
+	p, held, err := pickCIDR(cfg)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := held.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return p

@@ -74,6 +74,7 @@ type Network struct {
 	failure   error
 
 	mu    sync.Mutex
+	claim claim // on a range that was picked
 	host  *host // nil before Run and after Close
 	taken map[string]*endpoint
 }
@@ -82,11 +83,17 @@ var _ container.Network = (*Network)(nil)
 
 var instanceName = regexp.MustCompile(`^[0-9a-f]{6}$`)
 
-// New checks the configuration and picks the range of addresses; it changes nothing on the host. Errors: fault.Invalid,
-// fault.Precondition if every range is in use.
+// New checks the configuration, picks the range of addresses and claims it, so that no other instance picks it meanwhile; it changes
+// nothing on the host. Errors: fault.Invalid, fault.Precondition if every range is in use.
 func New(cfg Config) (*Network, error) {
-	if err := complete(&cfg); err != nil {
+	held, err := complete(&cfg)
+	if err != nil {
 		return nil, err
+	}
+	undo := lifecycle.NewCleanup()
+	defer undo.Run()
+	if held != nil {
+		undo.Add(func() { _ = held.Close() }) // nothing was written
 	}
 	a := newAddresses(cfg.CIDR)
 	forwarder, err := dns.New(dns.Config{
@@ -95,24 +102,25 @@ func New(cfg Config) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	undo.Release()
 	return &Network{
-		cfg: cfg, addresses: a, forwarder: forwarder, taken: map[string]*endpoint{}, ended: make(chan struct{}),
+		cfg: cfg, claim: held, addresses: a, forwarder: forwarder, taken: map[string]*endpoint{}, ended: make(chan struct{}),
 		open: newPool(cfg.PoolSize), blocked: newPool(min(cfg.PoolSize, blockedPoolSize)),
 	}, nil
 }
 
-// complete checks cfg and sets what is left to us.
-func complete(cfg *Config) error {
+// complete checks cfg and sets what is left to us. It returns the claim on the range if it had to pick one.
+func complete(cfg *Config) (claim, error) {
 	if !instanceName.MatchString(cfg.Instance) {
-		return fault.New(fault.Invalid, "network instance %q: not six hexadecimal digits", cfg.Instance)
+		return nil, fault.New(fault.Invalid, "network instance %q: not six hexadecimal digits", cfg.Instance)
 	}
 	for _, p := range cfg.AllowPrivate {
 		if err := rules.ValidOpen(p); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if cfg.BuildBridge != "" && (!cfg.BuildSubnet.IsValid() || !cfg.BuildSubnet.Addr().Is4()) {
-		return fault.New(fault.Invalid, "build bridge %q: needs its IPv4 subnet", cfg.BuildBridge)
+		return nil, fault.New(fault.Invalid, "build bridge %q: needs its IPv4 subnet", cfg.BuildBridge)
 	}
 	if cfg.PoolSize <= 0 {
 		cfg.PoolSize = DefaultPoolSize
@@ -121,14 +129,14 @@ func complete(cfg *Config) error {
 		cfg.RunDir = filepath.Join(runRoot, cfg.Instance, "netns")
 	}
 	if !cfg.CIDR.IsValid() {
-		var err error
-		cfg.CIDR, err = pickCIDR(*cfg)
-		return err
+		picked, held, err := pickCIDR(*cfg)
+		cfg.CIDR = picked
+		return held, err
 	}
 	if cfg.BuildBridge != "" && cfg.CIDR.Overlaps(cfg.BuildSubnet) {
-		return fault.New(fault.Invalid, "network range %s: overlaps the builds' %s; set another", cfg.CIDR, cfg.BuildSubnet)
+		return nil, fault.New(fault.Invalid, "network range %s: overlaps the builds' %s; set another", cfg.CIDR, cfg.BuildSubnet)
 	}
-	return validCIDR(cfg.CIDR)
+	return nil, validCIDR(cfg.CIDR)
 }
 
 // CIDR is the range of the endpoints' addresses.
@@ -243,16 +251,20 @@ func (n *Network) discard(h *host, e *endpoint) error {
 	return err
 }
 
-// Close removes endpoints, rules, interfaces and mounts. Run must have ended, or never have begun.
+// Close removes endpoints, rules, interfaces and mounts, and gives the range back. Run must have ended, or never have begun.
 func (n *Network) Close() error {
 	n.mu.Lock()
-	h := n.host
-	n.host = nil
+	h, held := n.host, n.claim
+	n.host, n.claim = nil, nil
 	clear(n.taken)
 	n.mu.Unlock()
-	if h == nil {
-		return nil
+	var errs []error
+	if h != nil {
+		h.close()
+		errs = append(errs, reap(n.cfg))
 	}
-	h.close()
-	return reap(n.cfg)
+	if held != nil { // last: until here there were addresses of it
+		errs = append(errs, held.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -17,14 +18,11 @@ func TestPickCIDR(t *testing.T) {
 	newWorld(t)
 	cfg := testConfig(t.TempDir())
 	cfg.CIDR = netip.Prefix{}
-	first, err := pickCIDR(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := newPicked(t, cfg)
 	n := startNetwork(t, func(c *Config) { c.CIDR = first })
 	acquire(t, n, false)
-	if again, err := pickCIDR(cfg); err != nil || again != first {
-		t.Errorf("the instance itself: picked %s, %v; want %s again", again, err, first)
+	if again := newPicked(t, cfg); again != first {
+		t.Errorf("the instance itself: picked %s; want %s again", again, first)
 	}
 	for other, want := range map[string]bool{instance: true, "0a1b2d": false} {
 		cfg.Instance = other
@@ -37,8 +35,53 @@ func TestPickCIDR(t *testing.T) {
 		}
 	}
 	cfg.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12")}
-	if p, err := pickCIDR(cfg); !errors.Is(err, fault.Precondition) {
+	if p, _, err := pickCIDR(cfg); !errors.Is(err, fault.Precondition) {
 		t.Errorf("every candidate opened: got %s, %v", p, err)
+	}
+}
+
+// TestRangesAreClaimed starts networks at the same moment, before any of them has made an address that the others could see.
+func TestRangesAreClaimed(t *testing.T) {
+	newWorld(t)
+	all := make([]*Network, len(candidates))
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() {
+			cfg := testConfig(t.TempDir())
+			cfg.Instance, cfg.CIDR = fmt.Sprintf("%06x", i%2), netip.Prefix{} // so that they begin to look at the same places
+			n, err := New(cfg)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			all[i] = n
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	seen := map[netip.Prefix]bool{}
+	for _, n := range all {
+		seen[n.CIDR()] = true
+	}
+	if len(seen) != len(all) {
+		t.Errorf("%d networks got the ranges %v", len(all), seen)
+	}
+	cfg := testConfig(t.TempDir())
+	cfg.CIDR = netip.Prefix{}
+	if _, err := New(cfg); !errors.Is(err, fault.Precondition) {
+		t.Errorf("one network more: %v, want that no range is left", err)
+	}
+	for _, n := range all {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if n, err := New(cfg); err != nil {
+		t.Errorf("after the others' end: %v", err)
+	} else if err := n.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
