@@ -33,9 +33,7 @@ def main() -> int:
     """Run the examples named on the command line, or all. Returns how many failed."""
     failed = 0
     for example in [path for path in EXAMPLES if not sys.argv[1:] or path.name in sys.argv[1:]]:
-        done = subprocess.run(
-            command(example), cwd=example, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        done = subprocess.run(command(example), cwd=example, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         lacking = missing(example, done.stdout)
         good = done.returncode == 0 and not lacking
         failed += not good

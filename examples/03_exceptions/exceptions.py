@@ -10,7 +10,7 @@ import skerry
 app = skerry.App("exceptions")
 
 
-class OutOfStock(Exception):
+class OutOfStockError(Exception):
     """An exception of one's own, with attributes."""
 
     def __init__(self, item: str, missing: int) -> None:
@@ -28,7 +28,7 @@ def sell(item: str, count: int) -> str:
     except KeyError as err:
         raise LookupError(f"there is no {item}") from err
     if left < 0:
-        raise OutOfStock(item, -left)
+        raise OutOfStockError(item, -left)
     return f"sold {count} {item}"
 
 
@@ -39,7 +39,7 @@ def main() -> None:
 
     try:
         sell.remote("apple", 5)
-    except OutOfStock as err:
+    except OutOfStockError as err:
         print(f"caught {type(err).__name__}: {err.missing} {err.item} too few")
 
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -94,18 +95,21 @@ def clean_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     skerry.config.config.choose("")
 
 
-def run_cli(server: Server, *arguments: str, cwd: Path, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as its users do."""
-    import os
+@pytest.fixture
+def cli(server: Server, tmp_path: Path):
+    """Runs the command line as its users do, in a folder of its own."""
 
-    done = subprocess.run(
-        [sys.executable, "-m", "skerry", *arguments],
-        cwd=cwd,
-        env={**os.environ, **server.env, "COLUMNS": "200", **env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert code is None or done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
+    def run(*arguments: str, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "skerry", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **server.env, "COLUMNS": "200", **env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert code is None or done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run

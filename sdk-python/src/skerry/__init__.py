@@ -70,9 +70,40 @@ _HOMES = {
 }
 _SUBMODULES = frozenset({"config", "exception", "output", "runner", "types"})
 _LATER = frozenset(
-    "CloudBucketMount Cls Cron Dict Environment NetworkFileSystem Period Probe Proxy Queue Retries Sandbox SandboxSnapshot "
-    "SchedulerPlacement Server Tunnel Volume Workspace asgi_app batched billing concurrent enter exit experimental fastapi_endpoint "
-    "forward interact method parameter web_server wsgi_app".split()
+    [
+        "CloudBucketMount",
+        "Cls",
+        "Cron",
+        "Dict",
+        "Environment",
+        "NetworkFileSystem",
+        "Period",
+        "Probe",
+        "Proxy",
+        "Queue",
+        "Retries",
+        "Sandbox",
+        "SandboxSnapshot",
+        "SchedulerPlacement",
+        "Server",
+        "Tunnel",
+        "Volume",
+        "Workspace",
+        "asgi_app",
+        "batched",
+        "billing",
+        "concurrent",
+        "enter",
+        "exit",
+        "experimental",
+        "fastapi_endpoint",
+        "forward",
+        "interact",
+        "method",
+        "parameter",
+        "web_server",
+        "wsgi_app",
+    ]
 )
 _RENAMED = {"Stub": "App", "web_endpoint": "fastapi_endpoint"}
 

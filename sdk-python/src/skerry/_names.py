@@ -6,6 +6,10 @@ import os
 
 from .exception import InvalidError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 # Sets instead of regular expressions: containers check the names of what they define, and importing re takes longer than the rest.
@@ -63,14 +67,16 @@ def check_labels(noun: str, labels: dict[str, str]) -> dict[str, str]:
     return dict(labels)
 
 
-def check_variables(noun: str, variables: dict[str, str | None]) -> dict[str, str]:
+def check_variables(noun: str, variables: Mapping[str, str | None]) -> dict[str, str]:
     """Return environment variables without those that are None, or raise InvalidError."""
-    if not isinstance(variables, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(variables, dict):
         raise InvalidError(f"{noun}: want a dict of str to str, got {type(variables).__name__}")
     checked: dict[str, str] = {}
     for key, value in variables.items():
         if not _consists(key, 256, _VARIABLE) or key[0].isdigit():
-            raise InvalidError(f"{noun}: {_clip(key)!r} is no name for an environment variable; want letters, digits and '_'")
+            raise InvalidError(
+                f"{noun}: {_clip(key)!r} is no name for an environment variable; want letters, digits and '_'"
+            )
         if key.startswith("SKERRY_"):
             raise InvalidError(f"{noun}: {key} is reserved; names that begin with SKERRY_ belong to Skerry")
         if value is None:

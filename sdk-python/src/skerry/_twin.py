@@ -57,7 +57,7 @@ def warn_if_in_event_loop(name: str) -> None:
         warnings.warn(
             f"{name}() blocks the event loop that it is called in; use `await {name}.aio(...)`",
             AsyncUsageWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
 
@@ -66,7 +66,9 @@ class BoundTwin(Generic[P, R]):
 
     __slots__ = ("_blocking", "_native", "_owner")
 
-    def __init__(self, owner: Any, blocking: Callable[..., R], native: Callable[..., Coroutine[Any, Any, R]] | None) -> None:
+    def __init__(
+        self, owner: Any, blocking: Callable[..., R], native: Callable[..., Coroutine[Any, Any, R]] | None
+    ) -> None:
         self._owner = owner
         self._blocking = blocking
         self._native = native
@@ -83,7 +85,7 @@ class BoundTwin(Generic[P, R]):
                 warn_if_in_event_loop(self._blocking.__qualname__)
             return self._blocking(self._owner, *args, **kwargs)
 
-        def aio(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN201
+        def aio(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN202
             """Do the same without blocking the event loop."""
             if self._native is not None:
                 return self._native(self._owner, *args, **kwargs)
@@ -113,8 +115,12 @@ class twin(Generic[S, P, R]):  # noqa: N801 - used as a decorator
     @overload
     def __get__(self, obj: None, owner: type[S]) -> twin[S, P, R]: ...
     @overload
-    def __get__(self, obj: S, owner: type[S] | None = None) -> BoundTwin[P, R]: ...
-    def __get__(self, obj: S | None, owner: type[S] | None = None) -> twin[S, P, R] | BoundTwin[P, R]:
+    def __get__(  # noqa: F811 - ruff does not see through the stand-in
+        self, obj: S, owner: type[S] | None = None
+    ) -> BoundTwin[P, R]: ...
+    def __get__(  # noqa: F811 - see above
+        self, obj: S | None, owner: type[S] | None = None
+    ) -> twin[S, P, R] | BoundTwin[P, R]:
         """Bind to an object."""
         if obj is None:
             return self
@@ -148,7 +154,7 @@ class static_twin(Generic[P, R]):  # noqa: N801 - used as a decorator
                 warn_if_in_event_loop(self._blocking.__qualname__)
             return self._blocking(*args, **kwargs)
 
-        def aio(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN201
+        def aio(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN202
             """Do the same without blocking the event loop."""
             if self._native is not None:
                 return self._native(*args, **kwargs)

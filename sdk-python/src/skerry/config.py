@@ -25,6 +25,8 @@ key                    meaning (default)
 from __future__ import annotations
 
 import os
+import sys
+from importlib import import_module
 
 from .exception import InvalidError
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     Value: TypeAlias = str | float | bool
 
@@ -86,11 +88,15 @@ class Config:
         chosen = self._chosen or os.environ.get("SKERRY_PROFILE")
         if chosen:
             if chosen not in self.profiles:
-                raise InvalidError(f"profile {chosen!r} is not in {self.path}; there is: {', '.join(self.profiles) or 'none'}")
+                raise InvalidError(
+                    f"profile {chosen!r} is not in {self.path}; there is: {', '.join(self.profiles) or 'none'}"
+                )
             return chosen
         active = [name for name, table in self.profiles.items() if table.get("active") is True]
         if len(active) > 1:
-            raise InvalidError(f"{self.path}: several profiles are active ({', '.join(active)}); leave `active = true` in one")
+            raise InvalidError(
+                f"{self.path}: several profiles are active ({', '.join(active)}); leave `active = true` in one"
+            )
         if not active and len(self.profiles) > 1:
             raise InvalidError(f"{self.path}: no profile is active; run `skerry profile activate NAME`")
         return active[0] if active else next(iter(self.profiles), "")
@@ -161,12 +167,9 @@ def _read(path: str) -> dict[str, dict[str, Value]]:
             content = file.read()
     except FileNotFoundError:
         return {}
+    parser: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        import tomllib
-    except ImportError:  # before Python 3.11
-        import tomli as tomllib
-    try:
-        tables = tomllib.loads(content.decode())
+        tables: dict[str, Any] = parser.loads(content.decode())
     except ValueError as err:
         raise InvalidError(f"{path}: {err}") from err
     for name, table in tables.items():

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 
 @contextmanager
-def enable_output(show_progress: bool = True) -> Iterator[None]:
+def enable_output(show_progress: bool = True) -> Generator[None, None, None]:
     """Show builds, progress and the output of containers for the code inside; without it a program is silent.
 
     ::

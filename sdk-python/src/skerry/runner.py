@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from skerry._run.deploy import DeployResult as DeployResult
-from skerry._run.deploy import deploy_app as deploy_app
+from skerry._run.deploy import DeployResult, deploy_app
 
 __all__ = ["DeployResult", "deploy_app"]

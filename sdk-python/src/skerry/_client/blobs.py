@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 30
 _FRAME_BYTES = 1 << 20
 
 
-def digest_of(data: bytes | memoryview) -> str:
+def digest_of(data: bytes | bytearray | memoryview) -> str:
     """Return the digest that names a blob of these bytes."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 

@@ -6,10 +6,11 @@ import atexit
 import os
 import threading
 from typing import TYPE_CHECKING, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from connectrpc.errors import ConnectError
 
+from skerry import exception as exc
 from skerry._context import is_local
 from skerry._gen.skerry.v1.app_connect import AppServiceClientSync
 from skerry._gen.skerry.v1.blob_connect import BlobServiceClientSync
@@ -24,7 +25,6 @@ from skerry._gen.skerry.v1.token_connect import TokenServiceClientSync
 from skerry._gen.skerry.v1.token_pb import GetTokenInfoRequest, GetTokenInfoResponse
 from skerry._twin import static_twin, twin
 from skerry.config import config
-from skerry.exception import AuthError, ClientClosed, ConnectionError, UnimplementedError
 
 from . import faults
 from .interceptor import HeaderInterceptor
@@ -42,18 +42,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_clients: WeakSet[Client] = WeakSet()
+
 
 class Client:
     """A connection to a server, shared by everything in a process that names no client of its own.
 
     Get it by :meth:`from_env` or :meth:`from_credentials`. It connects when it is first used, is safe for use by many threads, and goes
-    on by itself over restarts of the server. A forked child gets a connection of its own.
+    on by itself over restarts of the server. It does not outlive a fork: a child that is to call Skerry has to be started by
+    multiprocessing's "spawn" or "forkserver", or before the parent's first call.
     """
 
     _shared: Client | None = None
     _shared_lock = threading.Lock()
+    # The process that the transport's threads are in: they are started once, by the library, and a fork does not copy them.
+    _home: int | None = None
 
     def __init__(self, server_url: str, token_id: str, token_secret: str) -> None:
+        _check_not_forked()
+        Client._home = os.getpid()
         self.server_url = server_url
         self._pid = os.getpid()
         self._closing = threading.Event()
@@ -75,12 +82,14 @@ class Client:
         self.secrets = SecretServiceClientSync(server_url, **options())
         self.tokens = TokenServiceClientSync(server_url, **options())
         self.session = Session(self._open_session, self._patience)
+        _clients.add(self)
         self._watched: WeakValueDictionary[str, WatchedCall] = WeakValueDictionary()
 
     def __repr__(self) -> str:
         return f"skerry.Client({self.server_url!r})"
 
     @static_twin
+    @staticmethod
     def from_env() -> Client:
         """Return the process's own client, made from ``SKERRY_*`` variables and ``~/.skerry.toml``.
 
@@ -89,6 +98,7 @@ class Client:
         return shared_client()
 
     @static_twin
+    @staticmethod
     def from_credentials(token_id: str, token_secret: str) -> Client:
         """Return a new client for the configured server with another token."""
         return Client(config.server_url, token_id, token_secret)
@@ -170,12 +180,11 @@ class Client:
 
     def _check_open(self) -> None:
         if self._closing.is_set():
-            raise ClientClosed("the client is closed; make a new one")
-        if self._pid != os.getpid():
-            raise ClientClosed("the client was made before a fork; make a new one in the child")
+            raise exc.ClientClosed("the client is closed; make a new one")
+        _check_not_forked()
 
-    def _give_up(self, reason: str) -> ConnectionError:
-        return ConnectionError(
+    def _give_up(self, reason: str) -> exc.ConnectionError:
+        return exc.ConnectionError(
             f"can't reach the server at {self.server_url}: {reason or 'no connection'}; start it with `skerryd up`, "
             "or set SKERRY_SERVER_URL to where it listens"
         )
@@ -191,15 +200,25 @@ def shared_client() -> Client:
         if client is not None and client._pid == os.getpid() and not client.is_closed():
             return client
         if not is_local():
-            raise UnimplementedError("calling Skerry from inside a container is not available yet; return a value to the caller instead")
+            raise exc.UnimplementedError(
+                "calling Skerry from inside a container is not available yet; return a value to the caller instead"
+            )
         token_id, token_secret = str(config.get("token_id")), str(config.get("token_secret"))
         if not token_id or not token_secret:
-            raise AuthError(
+            raise exc.AuthError(
                 f"no token: neither SKERRY_TOKEN_ID and SKERRY_TOKEN_SECRET nor {config.path} has one; "
                 "the first `skerryd up` on this machine writes it, `skerry token set` takes one from elsewhere"
             )
         Client._shared = client = Client(config.server_url, token_id, token_secret)
         return client
+
+
+def _check_not_forked() -> None:
+    if Client._home not in (None, os.getpid()):
+        raise exc.ClientClosed(
+            "this process was forked from one that had used Skerry, and connections do not survive a fork; start it with "
+            "multiprocessing.get_context('spawn') or 'forkserver', or before the first call"
+        )
 
 
 @atexit.register
@@ -209,8 +228,10 @@ def _close_shared() -> None:
 
 
 def _forked() -> None:
-    # The lock may have been held by another thread of the parent at that moment.
+    # Locks may have been held by other threads of the parent at that moment: nothing of it is touched again.
     Client._shared_lock = threading.Lock()
+    for client in list(_clients):
+        client.session.check = _check_not_forked
 
 
 if hasattr(os, "register_at_fork"):

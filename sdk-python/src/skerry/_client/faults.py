@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from connectrpc.code import Code
-from connectrpc.errors import ConnectError
 
 from skerry import exception as exc
+
+if TYPE_CHECKING:
+    from connectrpc.errors import ConnectError
 
 _BY_CODE: dict[Code, type[exc.Error]] = {
     Code.CANCELED: exc.ServiceError,

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from skerry._gen.skerry.v1.call_pb import CallState, Output, Watch
-    from skerry.exception import Error
 
     from .client import Client
     from .single import Arguments

@@ -12,6 +12,7 @@ from .blobs import read_payload
 from .serialization import deserialize
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from .client import Client
@@ -68,7 +69,9 @@ def _user_failure(client: Client, error: RemoteError, message: str) -> BaseExcep
     try:
         chain = deserialize(read_payload(client, error.exception), "the remote exception")
     except (exc.DeserializationError, exc.ExecutionError) as local:
-        failed = exc.ExecutionError(f"Could not deserialize remote exception due to local error: {local}\n{_describe(error, message)}")
+        failed = exc.ExecutionError(
+            f"Could not deserialize remote exception due to local error: {local}\n{_describe(error, message)}"
+        )
         failed.__cause__ = local
         return failed
     rebuilt = _rebuild(cast("Chain", chain)) if isinstance(chain, dict) else None
@@ -108,7 +111,8 @@ def _traceback(frames: dict[str, Any] | None) -> TracebackType | None:
         return None
     import tblib
 
-    return cast("TracebackType | None", tblib.Traceback.from_dict(frames).as_traceback())
+    traceback: Any = tblib.Traceback
+    return traceback.from_dict(frames).as_traceback()
 
 
 def _remember_lines(lines: dict[tuple[str, int], str]) -> None:
@@ -128,13 +132,16 @@ def _remember_lines(lines: dict[tuple[str, int], str]) -> None:
 def _hint(error: BaseException) -> None:
     text = str(error)
     if isinstance(error, ImportError) and "attempted relative import" in text:
-        _note(error, "hint: a file that uses relative imports has to be run as a module: `skerry run -m package.module`")
+        _note(
+            error, "hint: a file that uses relative imports has to be run as a module: `skerry run -m package.module`"
+        )
     elif isinstance(error, RuntimeError) and "no kernel image is available" in text:
         _note(error, "hint: the CUDA version of the image's libraries does not fit the GPU")
 
 
 def _note(error: BaseException, note: str) -> None:
-    if hasattr(error, "add_note"):
-        error.add_note(note)
+    add_note: Callable[[str], None] | None = getattr(error, "add_note", None)  # since Python 3.11
+    if add_note is not None:
+        add_note(note)
     elif len(error.args) == 1:
         error.args = (f"{error.args[0]}\n{note}",)

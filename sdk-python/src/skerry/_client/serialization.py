@@ -32,8 +32,9 @@ def serialize_by_value(value: Any, what: str = "the value") -> bytes:
     """Return cloudpickle's pickle of a value, which holds functions and classes of the main script whole."""
     import cloudpickle
 
+    pickler: Any = cloudpickle
     try:
-        return cloudpickle.dumps(value, protocol=PROTOCOL)
+        return pickler.dumps(value, protocol=PROTOCOL)
     except Error:
         raise
     except Exception as err:

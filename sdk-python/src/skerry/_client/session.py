@@ -137,6 +137,8 @@ class Session:
     ) -> None:
         self._connect = connect
         self._patience = patience
+        # Called before anything is sent; raises where the session can't be used any more.
+        self.check: Callable[[], None] = self._check_open
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._closing = threading.Event()
@@ -148,6 +150,7 @@ class Session:
 
     def submit(self, call: Call, inputs: list[Input], *, parent: str = "") -> None:
         """Send inputs of a call. They are sent again until their outputs (SPAWN: their acceptance) have come."""
+        self.check()
         with self._lock:
             self._enter(call)
             for item in inputs:
@@ -156,6 +159,7 @@ class Session:
 
     def watch(self, call: Call) -> None:
         """Ask for the outputs of a call."""
+        self.check()
         with self._lock:
             self._enter(call)
             self._outbox.put(_Frame(call, [], ""))
@@ -179,9 +183,12 @@ class Session:
         if self._reader is not None and self._reader is not threading.current_thread():
             self._reader.join(timeout)
 
-    def _enter(self, call: Call) -> None:
+    def _check_open(self) -> None:
         if self._closing.is_set():
             raise ClientClosed("the client is closed; make a new one")
+
+    def _enter(self, call: Call) -> None:
+        self._check_open()
         self._calls[call.call_id] = call
         if self._reader is None:
             self._reader = threading.Thread(target=self._read, name="skerry-session", daemon=True)

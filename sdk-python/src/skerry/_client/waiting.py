@@ -57,7 +57,7 @@ class Once:
         self._gate.release()
         return True
 
-    async def wait_aio(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as wait
+    async def wait_aio(self, timeout: float | None = None) -> bool:
         """Wait like :meth:`wait` without blocking the event loop."""
         if self._done:
             return True

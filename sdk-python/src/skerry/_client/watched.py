@@ -81,7 +81,7 @@ class WatchedCall:
                     return found[0]
                 changed.wait(self._patience(deadline))
 
-    async def result_aio(self, index: int, timeout: float | None = None) -> Result | None:  # noqa: ASYNC109 - as result
+    async def result_aio(self, index: int, timeout: float | None = None) -> Result | None:
         """Wait like :meth:`result` without blocking the event loop."""
         if index in self._results:
             return self._results[index]

@@ -227,6 +227,7 @@ class App:
         return self
 
     @static_twin
+    @staticmethod
     def lookup(
         name: str,
         *,
@@ -309,7 +310,9 @@ class App:
         if old is not None and old is not function:
             import logging
 
-            logging.getLogger("skerry").warning("function name %r collision! Overriding existing function", function.name)
+            logging.getLogger("skerry").warning(
+                "function name %r collision! Overriding existing function", function.name
+            )
         self._functions[function.name] = function
 
     def _check_decorated(self, raw: Any, options: FunctionOptions) -> None:
@@ -321,7 +324,9 @@ class App:
             raise InvalidError(f"@app.function decorates functions, got {type(raw).__name__}")
         code = getattr(raw, "__code__", None)
         if code is not None and code.co_flags & 0x0220 and not code.co_flags & 0x0080:
-            raise UnimplementedError(f"function {raw.__qualname__!r}: generators are not available in this version of skerry yet")
+            raise UnimplementedError(
+                f"function {raw.__qualname__!r}: generators are not available in this version of skerry yet"
+            )
         parent = raw.__qualname__.rpartition(".")[0]
         if options.serialized:
             return

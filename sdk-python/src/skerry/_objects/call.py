@@ -61,7 +61,7 @@ class FunctionCall(Generic[R]):
         return unwrap(self._client, self._watched.result(index, timeout), f"call {self.object_id}")
 
     @get.native
-    async def _get_aio(self, timeout: float | None = None, *, index: int = 0) -> R:  # noqa: ASYNC109 - as get
+    async def _get_aio(self, timeout: float | None = None, *, index: int = 0) -> R:
         from skerry._client.results import is_large, unwrap
 
         result = await self._watched.result_aio(index, timeout)
@@ -108,6 +108,7 @@ class FunctionCall(Generic[R]):
         client.call(lambda: client.calls.cancel_call(request))
 
     @static_twin
+    @staticmethod
     def gather(*function_calls: FunctionCall[Any]) -> Sequence[Any]:
         """Wait for the first input of each call and return the results in the order of the calls.
 
@@ -122,6 +123,7 @@ class FunctionCall(Generic[R]):
             race.end()
 
     @gather.native
+    @staticmethod
     async def _gather_aio(*function_calls: FunctionCall[Any]) -> Sequence[Any]:
         race = _Race(function_calls)
         try:
@@ -167,7 +169,9 @@ class _Race:
         self._checked = 0
         self._failed: int | None = None
         self._changed = Once()
-        self._ends = [call._watched.on_result(0, lambda place=place: self._arrive(place)) for place, call in enumerate(calls)]
+        self._ends = [
+            call._watched.on_result(0, lambda place=place: self._arrive(place)) for place, call in enumerate(calls)
+        ]
 
     def _arrive(self, place: int) -> None:
         from skerry._client.waiting import Once

@@ -126,7 +126,9 @@ class Function(Generic[P, R]):
         Raises the first exception, unless ``ignore_exceptions``.
         """
         if in_event_loop():
-            raise InvalidError(f"{self._name}.for_each() can't block the running event loop; use `await {self._name}.for_each.aio(...)`")
+            raise InvalidError(
+                f"{self._name}.for_each() can't block the running event loop; use `await {self._name}.for_each.aio(...)`"
+            )
         results = self.map(*input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions)
         for _ in results:
             pass
@@ -138,7 +140,9 @@ class Function(Generic[P, R]):
         kwargs: dict[str, Any] | None = None,
         ignore_exceptions: bool = False,
     ) -> None:
-        results = self.map.aio(*input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions)
+        results = self.map.aio(
+            *input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions
+        )
         async for _ in results:
             pass
 
@@ -149,7 +153,7 @@ class Function(Generic[P, R]):
         """
         return self.get_raw_f()(*args, **kwargs)
 
-    def __call__(self, *args: object, **kwargs: object) -> Any:
+    def __call__(self, *_args: object, **_kwargs: object) -> Any:
         raise InvalidError(f"say where {self._name} is to run: {self._name}.remote(...) or {self._name}.local(...)")
 
     # Lookup.
@@ -233,7 +237,9 @@ class Function(Generic[P, R]):
         from skerry.types import FunctionStats
 
         client, function_id = self._ready()
-        stats = client.call(lambda: client.functions.get_function_stats(GetFunctionStatsRequest(function_id=function_id)))
+        stats = client.call(
+            lambda: client.functions.get_function_stats(GetFunctionStatsRequest(function_id=function_id))
+        )
         headroom = max(stats.num_containers - stats.num_running_inputs, 0)
         return FunctionStats(stats.backlog, stats.num_containers, stats.num_running_inputs, headroom)
 
@@ -283,9 +289,12 @@ class Function(Generic[P, R]):
         self._bind(client, response.function_id)
 
     def _not_ready(self) -> str:
-        where = "in a container, functions of the same app can't be called yet" if not is_local() else (
-            "its app is not running: call it inside `with app.run():`, with `skerry run`, or look up a deployed one with Function.from_name"
-        )
+        where = "in a container, functions of the same app can't be called yet"
+        if is_local():
+            where = (
+                "its app is not running; call it inside `with app.run():` or with `skerry run`, "
+                "or look a deployed one up with Function.from_name"
+            )
         return f"function {self._name!r} has not been hydrated: {where}"
 
     def __repr__(self) -> str:

@@ -55,6 +55,13 @@ class Image:
 
     __slots__ = ("_captured", "_mounts", "_python_version", "_steps", "object_id")
 
+    _captured: list[BaseException]
+    _mounts: tuple[LocalFiles, ...]
+    _python_version: str
+    _steps: tuple[Step, ...]
+    object_id: str | None
+    """The built image, "im-...", once an app that uses it has run; else None."""
+
     def __init__(self) -> None:
         raise TypeError("make an image with skerry.Image.debian_slim()")
 
@@ -64,8 +71,8 @@ class Image:
         image._python_version = python_version
         image._steps = steps
         image._mounts = mounts
-        image._captured: list[BaseException] = []
-        image.object_id: str | None = None
+        image._captured = []
+        image.object_id = None
         return image
 
     # Bases.
@@ -314,7 +321,11 @@ class Image:
             raise self._captured[0]
 
     def __repr__(self) -> str:
-        calls = [f"skerry.Image.debian_slim({self._python_version!r})", *map(repr, self._steps), *map(repr, self._mounts)]
+        calls = [
+            f"skerry.Image.debian_slim({self._python_version!r})",
+            *map(repr, self._steps),
+            *map(repr, self._mounts),
+        ]
         return ".".join(calls)
 
     def hydrate(self, client: object = None) -> Self:
@@ -338,7 +349,9 @@ class ImageImports:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         if error is None or not isinstance(error, Exception):
             return False
         from skerry._context import is_local
@@ -352,12 +365,33 @@ class ImageImports:
 
 
 _LATER = frozenset(
-    "pip_install_private_repos pip_install_from_requirements pip_install_from_pyproject uv_sync poetry_install_from_file "
-    "micromamba_install run_function dockerfile_commands entrypoint shell cmd build publish logs".split()
+    [
+        "pip_install_private_repos",
+        "pip_install_from_requirements",
+        "pip_install_from_pyproject",
+        "uv_sync",
+        "poetry_install_from_file",
+        "micromamba_install",
+        "run_function",
+        "dockerfile_commands",
+        "entrypoint",
+        "shell",
+        "cmd",
+        "build",
+        "publish",
+        "logs",
+    ]
 )
-_LATER_BASES = (
-    "from_registry from_gcp_artifact_registry from_aws_ecr from_dockerfile from_scratch micromamba from_id from_name".split()
-)
+_LATER_BASES = [
+    "from_registry",
+    "from_gcp_artifact_registry",
+    "from_aws_ecr",
+    "from_dockerfile",
+    "from_scratch",
+    "micromamba",
+    "from_id",
+    "from_name",
+]
 
 
 def _later_base(name: str) -> Callable[..., Image]:

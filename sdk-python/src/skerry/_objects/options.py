@@ -84,7 +84,9 @@ class FunctionOptions:
         self.buffer_containers = _count("buffer_containers", given["buffer_containers"])
         self.scaledown_window = _positive("scaledown_window", given["scaledown_window"], "seconds")
         if self.min_containers and self.max_containers and self.min_containers > self.max_containers:
-            raise InvalidError(f"min_containers {self.min_containers} is more than max_containers {self.max_containers}")
+            raise InvalidError(
+                f"min_containers {self.min_containers} is more than max_containers {self.max_containers}"
+            )
         if given["timeout"] is None:
             raise InvalidError("timeout must not be None; the most is 86400 seconds (24 hours)")
         self.timeout = _duration("timeout", given["timeout"])
@@ -129,7 +131,7 @@ def _of_type(key: str, value: Any, wanted: type) -> Any:
 
 
 def _request_and_limit(key: str, value: Any, kinds: tuple[type, ...], unit: str) -> tuple[Any, Any]:
-    pair = value if isinstance(value, tuple) else (value, None)
+    pair: tuple[Any, ...] = value if isinstance(value, tuple) else (value, None)  # pyright: ignore[reportUnknownVariableType]
     if len(pair) != 2:
         raise InvalidError(f"{key} must be a number of {unit} or (request, limit)")
     request, limit = pair

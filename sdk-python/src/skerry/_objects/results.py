@@ -145,7 +145,9 @@ class _Inputs:
     def draw(self) -> Iterator[Arguments]:
         for source in self._sources:
             if not hasattr(source, "__iter__") and hasattr(source, "__aiter__"):
-                raise InvalidError("an asynchronous iterable can't be drawn by a loop; use `async for ... in f.map.aio(...)`")
+                raise InvalidError(
+                    "an asynchronous iterable can't be drawn by a loop; use `async for ... in f.map.aio(...)`"
+                )
         kwargs = self._kwargs
         if self._star:
             for element in self._sources[0]:

@@ -7,6 +7,7 @@ from skerry.exception import UnimplementedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
 
@@ -18,25 +19,33 @@ class Secret:
 
     __slots__ = ("_variables",)
 
+    _variables: dict[str, str]
+
     def __init__(self) -> None:
         raise TypeError("make a secret with skerry.Secret.from_dict({...})")
 
     @staticmethod
-    def from_dict(env_dict: dict[str, str | None] | dict[str, str] = {}) -> Secret:  # noqa: B006 - never changed
+    def from_dict(env_dict: Mapping[str, str | None] | None = None) -> Secret:
         """Return a secret with the given variables; those that are None are left out.
 
         It belongs to the app that uses it and is deleted with it. Raises InvalidError unless keys and values are strings.
         """
         secret = object.__new__(Secret)
-        secret._variables = check_variables("Secret.from_dict", dict(env_dict) if isinstance(env_dict, dict) else env_dict)
+        secret._variables = check_variables("Secret.from_dict", {} if env_dict is None else env_dict)
         return secret
 
     @staticmethod
     def from_name(
-        name: str, *, environment_name: str | None = None, required_keys: list[str] = [], client: object = None  # noqa: B006
+        name: str,
+        *,
+        environment_name: str | None = None,
+        required_keys: Sequence[str] = (),
+        client: object = None,
     ) -> NoReturn:
         """Not available yet."""
-        raise UnimplementedError("Secret.from_name is not available in this version of skerry yet; use Secret.from_dict")
+        raise UnimplementedError(
+            "Secret.from_name is not available in this version of skerry yet; use Secret.from_dict"
+        )
 
     @staticmethod
     def from_local_environ(env_keys: list[str]) -> Secret:
@@ -56,7 +65,9 @@ class Secret:
     @staticmethod
     def from_dotenv(path: object = None, *, filename: str = ".env", client: object = None) -> NoReturn:
         """Not available yet."""
-        raise UnimplementedError("Secret.from_dotenv is not available in this version of skerry yet; use Secret.from_dict")
+        raise UnimplementedError(
+            "Secret.from_dotenv is not available in this version of skerry yet; use Secret.from_dict"
+        )
 
     def __repr__(self) -> str:
         return f"skerry.Secret.from_dict([{', '.join(sorted(self._variables))}])"

@@ -9,8 +9,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from skerry import exception as exc
-from skerry._context import is_local
 from skerry._client.client import shared_client
+from skerry._context import is_local
 from skerry._gen.skerry.v1.app_pb import (
     AppState,
     CreateAppRequest,
@@ -63,7 +63,9 @@ class AppRun:
     def __enter__(self) -> App:
         app = self._app
         if not is_local():
-            raise exc.InvalidError("app.run() in a container: put it below `if __name__ == '__main__':`, or into a local entrypoint")
+            raise exc.InvalidError(
+                "app.run() in a container: put it below `if __name__ == '__main__':`, or into a local entrypoint"
+            )
         if app._running:
             raise exc.InvalidError("App is already running: app.run() and `skerry run` can't be nested")
         self._client = self._given_client or shared_client()
@@ -77,7 +79,9 @@ class AppRun:
             raise
         return app
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         self._unbind()
         self.interrupted = isinstance(error, KeyboardInterrupt)
         if self._detach and (error is None or self.interrupted):
@@ -89,7 +93,9 @@ class AppRun:
             if error is None:
                 raise
             # What went wrong first is what the user has to see.
-            logger.warning("app %s could not be stopped: %s; it stops by itself when its heartbeat is missed", self._app_id, err)
+            logger.warning(
+                "app %s could not be stopped: %s; it stops by itself when its heartbeat is missed", self._app_id, err
+            )
         return self.interrupted
 
     async def __aenter__(self) -> App:
@@ -97,7 +103,9 @@ class AppRun:
 
         return await asyncio.to_thread(self.__enter__)
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         import asyncio
 
         return await asyncio.to_thread(self.__exit__, kind, error, trace)
@@ -132,7 +140,11 @@ class AppRun:
             client.call(lambda: client.apps.stop_app(StopAppRequest(app=self._app_id, reason=reason)))
             if self._logs is not None and not self._logs.drain(config.seconds("logs_timeout")):
                 logger.warning("timed out waiting for the last output; see `skerry app logs %s`", self._app_id)
-        display.ended("App aborted." if self.interrupted else "App completed.", self._app_id, success=reason == StopReason.COMPLETED)
+        display.ended(
+            "App aborted." if self.interrupted else "App completed.",
+            self._app_id,
+            success=reason == StopReason.COMPLETED,
+        )
 
     def _leave_running(self) -> None:
         if self._heart is not None:

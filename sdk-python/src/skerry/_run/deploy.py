@@ -45,7 +45,9 @@ def deploy_app(
     """Deploy an app under its name or another. Arguments are as in :meth:`App.deploy`."""
     name = name or app.name
     if name is None:
-        raise exc.InvalidError("the app has no name to be deployed under: use skerry.App('name') or deploy(name='name')")
+        raise exc.InvalidError(
+            "the app has no name to be deployed under: use skerry.App('name') or deploy(name='name')"
+        )
     check_name("app", name)
     check_tag(tag)
     if deployment_strategy == "recreate":
@@ -106,7 +108,9 @@ def read_commit() -> CommitInfo | None:
         return None
     commit, _, author = head.partition("\n")
     branch = _git("rev-parse", "--abbrev-ref", "HEAD") or ""
-    return CommitInfo(commit_hash=commit, branch=branch[:255], dirty=bool(_git("status", "--porcelain")), author=author[:200])
+    return CommitInfo(
+        commit_hash=commit, branch=branch[:255], dirty=bool(_git("status", "--porcelain")), author=author[:200]
+    )
 
 
 def _git(*arguments: str) -> str | None:

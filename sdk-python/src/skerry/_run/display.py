@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
     from skerry._client.mapping import MapCall
@@ -60,12 +60,12 @@ class Display:
         return nullcontext()
 
     @contextmanager
-    def building(self) -> Iterator[BuildView]:
+    def building(self) -> Generator[BuildView, None, None]:
         """Show an image's build."""
         yield BuildView()
 
     @contextmanager
-    def uploading(self, path: str, files: int) -> Iterator[Callable[[], None]]:
+    def uploading(self, path: str, files: int) -> Generator[Callable[[], None], None, None]:
         """Show an upload; what is yielded is called after each file."""
         yield lambda: None
 
@@ -83,7 +83,7 @@ def current_display() -> Display:
 
 def set_display(display: Display) -> Display:
     """Have another display show the work of this process. Returns the one before."""
-    global _current  # noqa: PLW0603 - a process has one terminal
+    global _current
     previous, _current = _current, display
     return previous
 

@@ -91,23 +91,29 @@ class Loader:
 def _pickle(function: Function[..., Any]) -> bytes:
     import cloudpickle
 
+    pickler: Any = cloudpickle
     raw: Any = function._raw
     module = sys.modules.get(raw.__module__)
     # By value even where the module could be imported here: it can't be there.
     by_value = module is not None and module.__name__ != "__main__"
     if by_value:
-        cloudpickle.register_pickle_by_value(module)
+        pickler.register_pickle_by_value(module)
     try:
         data = serialize_by_value(raw, f"function {function.name}")
     finally:
         if by_value:
-            cloudpickle.unregister_pickle_by_value(module)
+            pickler.unregister_pickle_by_value(module)
     if len(data) > _MAX_SERIALIZED:
-        raise InvalidError(f"function {function.name!r} takes {len(data):,} bytes when pickled; the most is 16 MiB. What large values does it use?")
+        raise InvalidError(
+            f"function {function.name!r} takes {len(data):,} bytes when pickled; the most is 16 MiB. What large values does it use?"
+        )
     if len(data) > _LARGE_SERIALIZED:
         import warnings
 
-        warnings.warn(f"function {function.name!r} takes {len(data):,} bytes when pickled; large values slow its start", stacklevel=2)
+        warnings.warn(
+            f"function {function.name!r} takes {len(data):,} bytes when pickled; large values slow its start",
+            stacklevel=2,
+        )
     return data
 
 

@@ -63,8 +63,7 @@ def follow(client: Client, request: StreamLogsRequest, stopping: threading.Event
     while not stopping.is_set():
         try:
             for response in client.stream(lambda: client.logs.stream_logs(request)):
-                for entry in response.entries:
-                    yield entry
+                yield from response.entries
                 if response.entries and (last := response.entries[-1].time) is not None:
                     request.since = _just_after(last)
         except (exc.ServiceError, exc.ConnectionError, exc.InternalError) as err:

@@ -67,7 +67,11 @@ class Mounts:
             response = self._client.call(lambda: self._client.mounts.create_mount(request))
             missing = set(response.missing_digests)
             if missing:
-                wanted = {file.digest: (file, path) for file, (_, path) in zip(described, entries, strict=True) if file.digest in missing}
+                wanted = {
+                    file.digest: (file, path)
+                    for file, (_, path) in zip(described, entries, strict=True)
+                    if file.digest in missing
+                }
                 with self._display.uploading(files.local_path, len(wanted)) as uploaded:
                     for _ in pool.map(self._upload, wanted.values()):
                         uploaded()
@@ -89,7 +93,11 @@ def _walk(files: LocalFiles) -> Iterator[tuple[str, str]]:
     root = files.local_path
     if not isinstance(files, LocalDir):
         if not os.path.isfile(root):
-            raise FileNotFoundError(f"local file {root!r} does not exist" if not os.path.isdir(root) else f"{root!r} is a folder: use add_local_dir")
+            raise FileNotFoundError(
+                f"local file {root!r} does not exist"
+                if not os.path.isdir(root)
+                else f"{root!r} is a folder: use add_local_dir"
+            )
         yield ".", root
         return
     if not os.path.exists(root):

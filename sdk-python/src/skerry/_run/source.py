@@ -60,7 +60,9 @@ def module_name(module: ModuleType, file: str) -> str:
         return str(spec.name)
     stem, extension = os.path.splitext(os.path.basename(file))
     if extension != ".py" or "." in stem or not stem.isidentifier():
-        raise InvalidError(f"file {os.path.basename(file)!r}: a script with functions needs a name that can be imported, such as my_app.py")
+        raise InvalidError(
+            f"file {os.path.basename(file)!r}: a script with functions needs a name that can be imported, such as my_app.py"
+        )
     return stem
 
 

@@ -24,7 +24,7 @@ from skerry._gen.skerry.v1.log_pb import LogSource
 from .display import BuildView, Display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from rich.console import RenderableType
 
@@ -97,16 +97,17 @@ class TerminalDisplay(Display):
             self._print(console, line)
 
     @contextmanager
-    def status(self, message: str) -> Iterator[None]:
-        with self._moving(lambda spinner=Spinner("dots", message): spinner):
+    def status(self, message: str) -> Generator[None, None, None]:
+        spinner = Spinner("dots", message)
+        with self._moving(lambda: spinner):
             yield
 
     @contextmanager
-    def creating(self) -> Iterator[None]:
+    def creating(self) -> Generator[None, None, None]:
         self._created = []
-        tree = self._tree
+        spinner = Spinner("dots", "Creating objects...")
         try:
-            with self._moving(lambda spinner=Spinner("dots", "Creating objects..."): tree(spinner)):
+            with self._moving(lambda: self._tree(spinner)):
                 yield
         finally:
             created, self._created = self._created, None
@@ -116,20 +117,21 @@ class TerminalDisplay(Display):
             self._say("✓ Created objects.", "green")
 
     @contextmanager
-    def building(self) -> Iterator[BuildView]:
+    def building(self) -> Generator[BuildView, None, None]:
         view = _Build(self)
         with self._moving(view.render):
             yield view
 
     @contextmanager
-    def uploading(self, path: str, files: int) -> Iterator[Callable[[], None]]:
+    def uploading(self, path: str, files: int) -> Generator[Callable[[], None], None, None]:
         done = 0
+        spinner = Spinner("dots")
 
         def uploaded() -> None:
             nonlocal done
             done += 1
 
-        with self._moving(lambda spinner=Spinner("dots"): _labelled(spinner, f"Uploading {path}: {done}/{files} files")):
+        with self._moving(lambda: _labelled(spinner, f"Uploading {path}: {done}/{files} files")):
             yield uploaded
 
     def map(self, name: str, call: MapCall) -> None:
@@ -165,7 +167,7 @@ class TerminalDisplay(Display):
         return _tree_of(title, self._created or [])
 
     @contextmanager
-    def _moving(self, render: Callable[[], RenderableType]) -> Iterator[None]:
+    def _moving(self, render: Callable[[], RenderableType]) -> Generator[None, None, None]:
         if not self._animated:
             yield
             return
@@ -247,7 +249,9 @@ class _Build(BuildView):
     def built(self, built: ImageBuilt) -> None:
         if self._worked:
             seconds = time.monotonic() - self._began
-            self._display.line(f"✓ Built image {built.image_id} in {seconds:.1f} s ({built.size / 1e6:,.0f} MB)", "green")
+            self._display.line(
+                f"✓ Built image {built.image_id} in {seconds:.1f} s ({built.size / 1e6:,.0f} MB)", "green"
+            )
 
     def render(self) -> RenderableType:
         """Return what moves."""

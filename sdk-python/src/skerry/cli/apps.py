@@ -35,9 +35,13 @@ Environment = Annotated[str | None, typer.Option("--env", "-e", help="The enviro
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C or the end.")]
-Since = Annotated[str | None, typer.Option("--since", help="From this time on: ISO 8601, or how long ago, such as 10m, 2h, 1d.")]
+Since = Annotated[
+    str | None, typer.Option("--since", help="From this time on: ISO 8601, or how long ago, such as 10m, 2h, 1d.")
+]
 Until = Annotated[str | None, typer.Option("--until", help="Before this time.")]
-Tail = Annotated[int | None, typer.Option("--tail", "-n", min=1, max=20000, help="Only the last N entries; default 100.")]
+Tail = Annotated[
+    int | None, typer.Option("--tail", "-n", min=1, max=20000, help="Only the last N entries; default 100.")
+]
 Search = Annotated[str, typer.Option("--search", help="Only lines that contain this.")]
 Source = Annotated[str | None, typer.Option("--source", "-s", help="Only stdout, stderr or system.")]
 Timestamps = Annotated[bool, typer.Option("--timestamps", help="Show when each line was written.")]
@@ -125,7 +129,9 @@ def logs_request(
     if source is not None and source not in _SOURCES:
         raise typer.BadParameter(f"--source {source!r}: want stdout, stderr or system")
     whole_range = since is not None or until is not None
-    request = StreamLogsRequest(follow=following, search=search, tail=tail or (_MOST_TAIL if whole_range else _DEFAULT_TAIL))
+    request = StreamLogsRequest(
+        follow=following, search=search, tail=tail or (_MOST_TAIL if whole_range else _DEFAULT_TAIL)
+    )
     if source is not None:
         request.source = _SOURCES[source]
     if since is not None:
@@ -150,7 +156,9 @@ def _time(option: str, text: str) -> Timestamp:
         try:
             moment = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
         except ValueError as err:
-            raise typer.BadParameter(f"{option} {text!r}: want a time such as 2026-01-31T12:00:00, or 10m, 2h, 1d") from err
+            raise typer.BadParameter(
+                f"{option} {text!r}: want a time such as 2026-01-31T12:00:00, or 10m, 2h, 1d"
+            ) from err
     return Timestamp(seconds=int(moment.timestamp()), nanos=moment.microsecond * 1000)
 
 

@@ -45,7 +45,9 @@ def stop(
     if not yes:
         tables.confirm(f"Stop container {container}?")
     client = shared_client()
-    client.call(lambda: client.containers.stop_container(StopContainerRequest(container_id=container, graceful=graceful)))
+    client.call(
+        lambda: client.containers.stop_container(StopContainerRequest(container_id=container, graceful=graceful))
+    )
     print(f"Stopped container {container}.")
 
 
@@ -85,6 +87,5 @@ def execute(
     """
     command = command[1:] if command[0] == "--" else command
     argv = shlex.split(command[0]) if len(command) == 1 else command
-    if pty is None:
-        pty = sys.stdin.isatty() and sys.stdout.isatty()
-    raise typer.Exit(run_interactive(shared_client(), ExecStart(container_id=container, argv=argv), pty=pty))
+    with_terminal = sys.stdin.isatty() and sys.stdout.isatty() if pty is None else pty
+    raise typer.Exit(run_interactive(shared_client(), ExecStart(container_id=container, argv=argv), pty=with_terminal))

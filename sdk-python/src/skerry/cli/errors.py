@@ -40,7 +40,9 @@ def show_error(error: BaseException) -> None:
 
 def show_panel(message: str, title: str = "Error") -> None:
     """Show a message of ours."""
-    Console(stderr=True, highlight=False).print(Panel(Text(message), title=title, title_align="left", border_style="red"))
+    Console(stderr=True, highlight=False).print(
+        Panel(Text(message), title=title, title_align="left", border_style="red")
+    )
 
 
 def _has_user_frames(error: BaseException) -> bool:
@@ -61,7 +63,14 @@ def _render(error: BaseException) -> Iterator[Text]:
                 container = remote[1]
                 yield Text(f"...Remote call to Skerry Function ({container})...", "bold magenta")
             file = remote[2] if remote is not None else frame.filename
-            yield Text.assemble("  File ", (f'"{file}"', "cyan"), ", line ", (str(frame.lineno), "yellow"), ", in ", (frame.name, "green"))
+            yield Text.assemble(
+                "  File ",
+                (f'"{file}"', "cyan"),
+                ", line ",
+                (str(frame.lineno), "yellow"),
+                ", in ",
+                (frame.name, "green"),
+            )
             if frame.line:
                 yield Text(f"    {frame.line}")
         for line in summary.format_exception_only():
@@ -98,4 +107,9 @@ def _user_frames(summary: traceback.TracebackException) -> Iterator[traceback.Fr
 
 def _is_launcher(filename: str) -> bool:
     parts = filename.replace("\\", "/").split("/")
-    return "typer" in parts or "click" in parts or os.path.basename(filename) in {"skerry", "runpy.py"} or filename == sys.argv[0]
+    return (
+        "typer" in parts
+        or "click" in parts
+        or os.path.basename(filename) in {"skerry", "runpy.py"}
+        or filename == sys.argv[0]
+    )

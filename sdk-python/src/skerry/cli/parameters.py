@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def parse(raw: Callable[..., Any], arguments: list[str], prog_name: str) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+def parse(
+    raw: Callable[..., Any], arguments: list[str], prog_name: str
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """Return the arguments to call a function with, or None if only its help was shown.
 
     Each parameter is an option ``--kebab-case``: str, int, float, bool (``--x/--no-x``), datetime, Any, Optional and Literal of strings
@@ -34,7 +36,7 @@ def parse(raw: Callable[..., Any], arguments: list[str], prog_name: str) -> tupl
 
     take.__doc__ = inspect.getdoc(raw)
     options = [_option(parameter, hints.get(parameter.name, Any)) for parameter in parameters]
-    take.__signature__ = inspect.Signature(options)  # pyright: ignore[reportFunctionMemberAccess] - what typer reads
+    take.__signature__ = inspect.Signature(options)
     take.__annotations__ = {option.name: option.annotation for option in options}
     cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     cli.command(context_settings={"help_option_names": ["-h", "--help"]})(take)
@@ -91,10 +93,12 @@ def _typed(name: str, kind: Any, flag: str) -> tuple[Any, Any]:
     if kind is datetime:
         return datetime, typer.Option(flag, parser=_datetime, metavar="DATETIME")
     if typing.get_origin(kind) is typing.Literal:
-        choices = typing.get_args(kind)
-        if len({type(choice) for choice in choices}) == 1 and isinstance(choices[0], (str, int)):
+        choices: tuple[Any, ...] = typing.get_args(kind)
+        if all(type(choice) is type(choices[0]) for choice in choices) and type(choices[0]) in (str, int):
             by_text = {str(choice): choice for choice in choices}
-            return type(choices[0]), typer.Option(flag, parser=_choice(by_text), metavar=f"[{'|'.join(by_text)}]")
+            return (int if isinstance(choices[0], int) else str), typer.Option(
+                flag, parser=_choice(by_text), metavar=f"[{'|'.join(by_text)}]"
+            )
     raise InvalidError(
         f"parameter {name!r}: {kind!r} can't come from the command line; use str, int, float, bool, datetime, Any, Optional or Literal"
     )

@@ -35,10 +35,12 @@ def find_runnable(reference: str, *, as_module: bool) -> Target:
             return _only(_of_app(found), f"app {name!r} of {source}")
         if isinstance(found, (Function, LocalEntrypoint)):
             return Target(found.app, found)
-        raise typer.BadParameter(f"{name!r} of {source} is no app, function or local entrypoint (it is a {type(found).__name__})")
+        raise typer.BadParameter(
+            f"{name!r} of {source} is no app, function or local entrypoint (it is a {type(found).__name__})"
+        )
     values = _unique(vars(module).values())
-    entrypoints = [value for value in values if isinstance(value, LocalEntrypoint)]
-    functions = [value for value in values if isinstance(value, Function) and value._app is not None]
+    entrypoints: list[Any] = [value for value in values if isinstance(value, LocalEntrypoint)]
+    functions: list[Any] = [value for value in values if isinstance(value, Function) and value._app is not None]
     apps = [value for value in values if isinstance(value, App)]
     if entrypoints or functions:
         return _only(entrypoints or functions, source)
@@ -95,7 +97,9 @@ def _import(source: str, *, as_module: bool) -> ModuleType:
     path = os.path.abspath(source)
     name = os.path.basename(path)[: -len(".py")]
     if "." in name:
-        raise typer.BadParameter(f"file {os.path.basename(path)!r}: a name with further dots can't be imported; rename it")
+        raise typer.BadParameter(
+            f"file {os.path.basename(path)!r}: a name with further dots can't be imported; rename it"
+        )
     sys.path.insert(0, os.path.dirname(path))
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -122,21 +126,31 @@ def _resolve(module: ModuleType, name: str, source: str) -> object:
         if isinstance(found, App):
             items = {**found.registered_functions, **found.registered_entrypoints}
             if part not in items:
-                raise typer.BadParameter(f"the app of {source} has no {part!r}; it has: {', '.join(items) or 'nothing'}")
+                raise typer.BadParameter(
+                    f"the app of {source} has no {part!r}; it has: {', '.join(items) or 'nothing'}"
+                )
             found = items[part]
         elif hasattr(found, part):
             found = getattr(found, part)
         else:
             # Functions go by their own name as well, which may differ from the variable's.
-            by_name = [item for app in vars(module).values() if isinstance(app, App) for item in _of_app(app) if item.name == part]
+            by_name = [
+                item
+                for app in vars(module).values()
+                if isinstance(app, App)
+                for item in _of_app(app)
+                if item.name == part
+            ]
             if not by_name:
-                raise typer.BadParameter(f"{source} has no {part!r}; it has: {', '.join(_names(module)) or 'nothing to run'}")
+                raise typer.BadParameter(
+                    f"{source} has no {part!r}; it has: {', '.join(_names(module)) or 'nothing to run'}"
+                )
             found = by_name[0]
     return found
 
 
 def _only(candidates: list[Any], source: str) -> Target:
-    entrypoints = [item for item in candidates if isinstance(item, LocalEntrypoint)]
+    entrypoints: list[Any] = [item for item in candidates if isinstance(item, LocalEntrypoint)]
     chosen = entrypoints or candidates
     if not chosen:
         raise typer.BadParameter(f"{source} has no function")

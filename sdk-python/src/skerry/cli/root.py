@@ -44,8 +44,8 @@ def _show_version(wanted: bool) -> None:
 
 
 @cli.callback()
-def _root(  # pyright: ignore[reportUnusedFunction] - typer calls it
-    version: Annotated[
+def _root(
+    _version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
     profile: Annotated[
@@ -118,7 +118,9 @@ def _own_end(arguments: list[str]) -> int:
         limit = arguments.index("--")
     else:
         limit = len(arguments)
-    values = {place + 1 for place, argument in enumerate(arguments) if argument in _VALUE_OPTIONS or argument == "--profile"}
+    values = {
+        place + 1 for place, argument in enumerate(arguments) if argument in _VALUE_OPTIONS or argument == "--profile"
+    }
     words = [place for place in words if place not in values]
     names = [arguments[place] for place in words]
     if names[:1] == ["run"] and len(words) > 1:

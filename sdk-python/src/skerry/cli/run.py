@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from skerry._objects.entrypoint import LocalEntrypoint
+from skerry.exception import InvalidError
 from skerry.output import enable_output
 
 from .parameters import parse
@@ -19,15 +20,26 @@ from .refs import Target, find_runnable
 def run(
     context: typer.Context,
     reference: Annotated[str, typer.Argument(metavar="FUNC_REF", help="FILE.py[::NAME], or MODULE[::NAME] with -m.")],
-    name: Annotated[str | None, typer.Option("--name", "-n", help="What lists show of the run; default: this command.")] = None,
-    write_result: Annotated[
-        str | None, typer.Option("--write-result", "-w", help="Write the function's result, str or bytes, to this file.")
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="What lists show of the run; default: this command.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only what the functions print.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Let the app go on if this command ends or is lost.")] = False,
-    environment: Annotated[str | None, typer.Option("--env", "-e", help="The environment; default: the configured one.")] = None,
+    write_result: Annotated[
+        str | None,
+        typer.Option("--write-result", "-w", help="Write the function's result, str or bytes, to this file."),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show no progress, only what the functions print.")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Let the app go on if this command ends or is lost.")
+    ] = False,
+    environment: Annotated[
+        str | None, typer.Option("--env", "-e", help="The environment; default: the configured one.")
+    ] = None,
     as_module: Annotated[bool, typer.Option("-m", help="FUNC_REF is a module, as for python -m.")] = False,
-    timestamps: Annotated[bool, typer.Option("--timestamps", help="Show when each line of output was written.")] = False,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", help="Show when each line of output was written.")
+    ] = False,
 ) -> None:
     """Run a function, or a local entrypoint, of an app.
 
@@ -48,6 +60,7 @@ def run(
     if parsed is None:
         return
     description = name or " ".join([*(["-m"] if as_module else []), reference, *context.args])[:64]
+    result: Any = None
     with enable_output(show_progress=not quiet):
         if timestamps:
             _show_timestamps()
@@ -81,7 +94,9 @@ def _show_timestamps() -> None:
 
 def _write(path: str, result: object) -> None:
     if not isinstance(result, (str, bytes)):
-        raise typer.BadParameter(f"--write-result: the function returned {type(result).__name__}; only str and bytes can be written")
+        raise InvalidError(
+            f"--write-result: the function returned {type(result).__name__}; only str and bytes can be written"
+        )
     data = result.encode() if isinstance(result, str) else result
     with open(os.path.expanduser(path), "wb") as file:
         file.write(data)

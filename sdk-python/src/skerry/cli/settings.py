@@ -38,7 +38,9 @@ def show(
 
 
 @config_cli.command("set-environment")
-def set_environment(environment: Annotated[str, typer.Argument(help="The environment's name; '' is the server's default.")]) -> None:
+def set_environment(
+    environment: Annotated[str, typer.Argument(help="The environment's name; '' is the server's default.")],
+) -> None:
     """Set the environment that commands of this profile work in."""
     if environment:
         check_environment(environment)
@@ -67,16 +69,21 @@ def current() -> None:
 def activate(name: Annotated[str, typer.Argument(metavar="NAME", help="The profile to use from now on.")]) -> None:
     """Make another profile the one in use."""
     if name not in config.profiles:
-        raise typer.BadParameter(f"profile {name!r} is not in {config.path}; there is: {', '.join(config.profiles) or 'none'}")
+        raise typer.BadParameter(
+            f"profile {name!r} is not in {config.path}; there is: {', '.join(config.profiles) or 'none'}"
+        )
     _activate(name)
     print(f"Profile in use: {name}")
 
 
 @token_cli.command("set")
 def set_token(
-    token_id: Annotated[str | None, typer.Option("--token-id", help="The token's id, tk-...; asked for if left out.")] = None,
+    token_id: Annotated[
+        str | None, typer.Option("--token-id", help="The token's id, tk-...; asked for if left out.")
+    ] = None,
     token_secret: Annotated[
-        str | None, typer.Option("--token-secret", help="Its secret; '-' reads it from standard input; asked for if left out.")
+        str | None,
+        typer.Option("--token-secret", help="Its secret; '-' reads it from standard input; asked for if left out."),
     ] = None,
     server_url: Annotated[str | None, typer.Option("--server-url", help="Where the server listens.")] = None,
     activating: Activate = True,
@@ -85,7 +92,7 @@ def set_token(
     """Store a token in a profile: the one in use, or the one that --profile names."""
     token_id = token_id or typer.prompt("Token id")
     token_secret = token_secret or typer.prompt("Token secret", hide_input=True)
-    if token_id == "-":
+    if token_id == "-":  # noqa: S105 - says where to read it
         token_id = sys.stdin.readline().strip()
     if token_secret == "-":  # noqa: S105 - says where to read it
         token_secret = sys.stdin.readline().strip()
@@ -131,7 +138,9 @@ def _update(profile: str, changes: dict[str, settings.Value]) -> None:
 
 
 def _activate(profile: str) -> None:
-    profiles = {name: {key: value for key, value in table.items() if key != "active"} for name, table in config.profiles.items()}
+    profiles = {
+        name: {key: value for key, value in table.items() if key != "active"} for name, table in config.profiles.items()
+    }
     profiles[profile]["active"] = True
     _write(profiles)
 

@@ -15,7 +15,7 @@ from skerry._gen.skerry.v1.container_pb import ExecRequest, ExecStart, TerminalS
 from skerry.exception import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from skerry._client.client import Client
 
@@ -29,16 +29,21 @@ def run_interactive(client: Client, start: ExecStart, *, pty: bool) -> int:
         start.pty = _size()
     frames.put(ExecRequest(start=start))
     threading.Thread(target=_read_stdin, args=(frames,), name="skerry-stdin", daemon=True).start()
+    code: int | None = None
     with _raw_terminal(frames) if pty else _plain():
         try:
             for response in client.stream(lambda: client.containers.exec(iter(frames.get, None))):
                 _write(1, response.stdout)
                 _write(2, response.stderr)
                 if response.exit is not None:
-                    return response.exit.code
+                    code = response.exit.code
+                    # The stream is read to its end: a transport that still reads the requests when the interpreter ends crashes it.
+                    frames.put(None)
         finally:
             frames.put(None)
-    raise ServiceError("the connection ended before the command did")
+    if code is None:
+        raise ServiceError("the connection ended before the command did")
+    return code
 
 
 def _read_stdin(frames: SimpleQueue[ExecRequest | None]) -> None:
@@ -59,19 +64,23 @@ def _size() -> TerminalSize:
 
 
 @contextmanager
-def _plain() -> Iterator[None]:
+def _plain() -> Generator[None, None, None]:
     yield
 
 
 @contextmanager
-def _raw_terminal(frames: SimpleQueue[ExecRequest | None]) -> Iterator[None]:
+def _raw_terminal(frames: SimpleQueue[ExecRequest | None]) -> Generator[None, None, None]:
     """Send every key to the command, Ctrl-C as well, and tell it when the window changes its size."""
     import termios
     import tty
 
     descriptor = sys.stdin.fileno()
     settings = termios.tcgetattr(descriptor)
-    previous = signal.signal(signal.SIGWINCH, lambda *_: frames.put(ExecRequest(resize=_size())))
+
+    def resized(_signal: int, _frame: object) -> None:
+        frames.put(ExecRequest(resize=_size()))
+
+    previous = signal.signal(signal.SIGWINCH, resized)
     tty.setraw(descriptor)
     try:
         yield

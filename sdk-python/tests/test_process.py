@@ -1,0 +1,158 @@
+"""The SDK in a process: what importing costs, forks, and the twins of methods."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import pytest
+
+import skerry
+from skerry import exception as exc
+from skerry._client.waiting import Once
+from skerry._twin import static_twin, twin
+
+DEFINE = """
+import sys
+import skerry
+from skerry import App, Image, Secret
+app = App("x", secrets=[Secret.from_dict({"A": "b"})])
+image = Image.debian_slim().pip_install("numpy").env({"A": "b"}).add_local_dir("x", "/x", ignore=["*.pyc"])
+@app.function(image=image)
+def f(x): return x
+@app.local_entrypoint()
+def main(): pass
+assert f.local(1) == 1
+print(*sorted(name for name in sys.modules if "." not in name))
+"""
+
+
+def test_defining_an_app_imports_little():
+    run = lambda code: set(  # noqa: E731
+        subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    bare = run("import sys; print(*sorted(name for name in sys.modules if '.' not in name))")
+    heavy = {
+        "asyncio",
+        "connectrpc",
+        "protobuf",
+        "pyqwest",
+        "rich",
+        "typer",
+        "cloudpickle",
+        "tblib",
+        "typing",
+        "re",
+        "inspect",
+        "threading",
+    }
+    assert (run(DEFINE) - bare) & heavy == set()
+
+
+FORK = """
+import os, sys
+import skerry
+echo = skerry.Function.from_name("demo", "echo")
+if "early" in sys.argv:
+    print(echo.remote(1), flush=True)
+child = os.fork()
+try:
+    print(echo.remote(2), flush=True)
+except skerry.Error as err:
+    print(type(err).__name__, err, flush=True)
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+def fork(server, *arguments):
+    command = [sys.executable, "-c", FORK, *arguments]
+    done = subprocess.run(
+        command, env={**os.environ, **server.env}, capture_output=True, text=True, check=True, timeout=20
+    )
+    return sorted(done.stdout.splitlines())
+
+
+def test_fork_before_the_first_call_gives_two_clients(server):
+    assert fork(server) == ["((2,), {})"] * 2
+
+
+def test_fork_after_the_first_call_is_a_clear_error_in_the_child(server):
+    first, second, error = fork(server, "early")
+    assert (first, second) == ("((1,), {})", "((2,), {})")
+    assert error.startswith("ClientClosed")
+    assert "spawn" in error
+
+
+def test_no_calls_from_containers_yet(server, monkeypatch):
+    for key, value in server.env.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("SKERRY_IS_REMOTE", "1")
+    with pytest.raises(exc.UnimplementedError, match="inside a container"):
+        skerry.Function.from_name("demo", "echo").remote(1)
+
+
+class Thing:
+    @twin
+    def double(self, x: int) -> int:
+        """Doubles."""
+        return 2 * x
+
+    @twin
+    def slow(self) -> str:
+        return "blocking"
+
+    @slow.native
+    async def _slow(self) -> str:
+        return "native"
+
+    @static_twin
+    @staticmethod
+    def make(x: int) -> int:
+        """Makes."""
+        return x
+
+
+def test_twins():
+    thing = Thing()
+    assert (thing.double(2), thing.slow(), Thing.make(3)) == (4, "blocking", 3)
+
+    async def main():
+        return await thing.double.aio(2), await thing.slow.aio(), await Thing.make.aio(3)
+
+    assert asyncio.run(main()) == (4, "native", 3)
+    assert (Thing.double.__doc__, Thing.make.__doc__) == ("Doubles.", "Makes.")
+    assert "double" in repr(thing.double)
+
+
+def test_blocking_twins_warn_in_a_loop(monkeypatch):
+    async def main():
+        return Thing().double(2)
+
+    with pytest.warns(exc.AsyncUsageWarning, match=r"await Thing\.double\.aio") as caught:
+        asyncio.run(main())
+    assert caught[0].filename == __file__
+    monkeypatch.setenv("SKERRY_ASYNC_WARNINGS", "false")
+    assert asyncio.run(main()) == 4
+
+
+def test_once():
+    once = Once()
+    heard = []
+    once.on_done(lambda: heard.append(1))
+    assert not once.wait(0.01)
+    once.set()
+    once.set()
+    once.on_done(lambda: heard.append(2))
+    assert (once.wait(), once.wait(0), once.done) == (True, True, True)
+    assert heard == [1, 2]
+
+    async def main():
+        later = Once()
+        assert not await later.wait_aio(0.01)
+        asyncio.get_running_loop().call_later(0.01, later.set)
+        return await later.wait_aio()
+
+    assert asyncio.run(main())
