@@ -46,11 +46,12 @@ def test_app_of_a_vanished_client_is_stopped(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed and started and stopped"])
 def test_nothing_is_left_on_the_host(daemon: Daemon, killed: bool) -> None:
-    with staying(daemon) as (_, gone):
+    with staying(daemon) as (program, gone):
         assert left_on_host(daemon), "the probe sees nothing of a running instance"
         if killed:
             daemon.kill()
             daemon.start()
         daemon.stop()
         gone.wait(30)
+        program.process.kill()
     assert left_on_host(daemon) == []
