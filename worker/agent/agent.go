@@ -58,6 +58,7 @@ type Agent struct {
 	id      string
 	dialer  *gatewaylink.Dialer
 	network *network.Network
+	groups  *cgroup.Subtree
 	sandbox *gvisor.Runtime
 	logs    *gatewaylink.Logs
 	bulk    *gatewaylink.Bulk
@@ -93,11 +94,10 @@ func (a *Agent) open() error {
 	}
 	a.bulk = gatewaylink.NewBulk(a.dialer.BulkClient())
 	a.logs = gatewaylink.NewLogs(a.bulk)
-	groups, err := cgroup.Open("skerry_" + cfg.Instance)
-	if err != nil {
+	if a.groups, err = cgroup.Open("skerry_" + cfg.Instance); err != nil {
 		return err
 	}
-	if a.sandbox, err = gvisor.New(gvisor.Config{Runsc: cfg.Runsc, StateDir: filepath.Join(cfg.RunDir, "runsc"), Cgroups: groups}); err != nil {
+	if a.sandbox, err = gvisor.New(gvisor.Config{Runsc: cfg.Runsc, StateDir: filepath.Join(cfg.RunDir, "runsc"), Cgroups: a.groups}); err != nil {
 		return err
 	}
 	store := rootfs.Config{Dir: filepath.Join(cfg.DataDir, "cache"), Source: a.bulk, CacheBytes: cfg.CacheBytes}
@@ -126,6 +126,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.reap(ctx); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
+	if err := a.bound(); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
 	host, err := container.NewHost(container.HostConfig{
 		RunDir:     filepath.Join(a.cfg.RunDir, "c"),
 		DiskDir:    filepath.Join(a.cfg.DataDir, "disks"),
@@ -152,6 +155,17 @@ func (a *Agent) reap(ctx context.Context) error {
 		return fmt.Errorf("clearing away an earlier run: %w", err)
 	}
 	return nil
+}
+
+// bound limits all containers together to what the worker offers: most ask for less than they may use.
+func (a *Agent) bound() error {
+	processes, err := hostProcesses()
+	if err != nil {
+		return err
+	}
+	return a.groups.Limit(cgroup.Limits{
+		MemoryBytes: uint64(a.cfg.MemoryMiB) << 20, CPUMilli: a.cfg.CPUMilli, Processes: processes,
+	})
 }
 
 // serve runs the worker's parts. They end in the reverse order of their use: containers, their output, the link, the network.

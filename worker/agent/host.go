@@ -4,18 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/worker/cgroup"
 )
 
-// memoryShare is how much of the host's memory is offered, in per cent: the rest is for the host and for us.
-const memoryShare = 90
+// How much of the host is offered, in per cent; the rest is for the host and for us.
+const (
+	memoryShare  = 90
+	processShare = 75
+)
 
 // hostResources sets what the worker offers where the configuration says nothing.
 func hostResources(cfg *Config) error {
@@ -27,10 +33,30 @@ func hostResources(cfg *Config) error {
 		if err := unix.Sysinfo(&info); err != nil {
 			return fmt.Errorf("memory of the host: %w", err)
 		}
-		total := info.Totalram * uint64(info.Unit) / 100 * memoryShare
-		cfg.MemoryMiB = uint32(total >> 20) //nolint:gosec // in MiB it fits
+		total, err := cgroup.HostMemory(info.Totalram * uint64(info.Unit))
+		if err != nil {
+			return fmt.Errorf("memory of the host: %w", err)
+		}
+		cfg.MemoryMiB = uint32(total / 100 * memoryShare >> 20) //nolint:gosec // in MiB it fits
 	}
 	return nil
+}
+
+// hostProcesses is how many tasks of the host containers may have together.
+func hostProcesses() (uint64, error) {
+	least := uint64(math.MaxUint64)
+	for _, name := range []string{"pid_max", "threads-max"} {
+		text, err := os.ReadFile(filepath.Join("/proc/sys/kernel", name))
+		if err != nil {
+			return 0, fmt.Errorf("processes of the host: %w", err)
+		}
+		n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("processes of the host: %s: %w", name, err)
+		}
+		least = min(least, n)
+	}
+	return least / 100 * processShare, nil
 }
 
 // workerID returns the worker's name, choosing one at the first start.

@@ -1,5 +1,5 @@
-// Package cgroup finds, reads and removes the control groups of one instance's sandboxes, in version 1 and 2 hierarchies. Their limits
-// are set by the sandbox runtime, which makes them; this package knows where they are and clears away what is left.
+// Package cgroup finds, reads and removes the control groups of one instance's sandboxes, in version 1 and 2 hierarchies. The limits of
+// each are set by the sandbox runtime, which makes it; this package bounds all of them together, and clears away what is left.
 package cgroup
 
 import (
@@ -59,24 +59,42 @@ func Open(name string) (*Subtree, error) {
 // Path returns the group of a container as an OCI spec names it.
 func (s *Subtree) Path(id string) string { return "/" + s.name + "/" + id }
 
-// OOMKills returns how many processes of the container's group the kernel has killed for its memory limit. A group that is gone counts
-// as none.
-func (s *Subtree) OOMKills(id string) (uint64, error) {
-	path := filepath.Join(Root, "memory", s.name, id, "memory.oom_control")
+// OOM is what the kernel did to a group for memory.
+type OOM struct {
+	Kills uint64 // processes that it killed
+	// Shared says that the group's own limit was not reached: all groups of the instance together had used up theirs.
+	Shared bool
+}
+
+// OOM returns whether the kernel has killed processes of the container's group. A group that is gone counts as none.
+func (s *Subtree) OOM(id string) (OOM, error) {
+	group := filepath.Join(Root, "memory", s.name, id)
+	kills, reached, key := filepath.Join(group, "memory.oom_control"), filepath.Join(group, "memory.failcnt"), ""
 	if s.v2 {
-		path = filepath.Join(Root, s.name, id, "memory.events")
+		kills = filepath.Join(Root, s.name, id, "memory.events")
+		reached, key = kills, "oom "
 	}
+	n, err := counter(kills, "oom_kill ")
+	if err != nil || n == 0 {
+		return OOM{}, err
+	}
+	own, err := counter(reached, key)
+	return OOM{Kills: n, Shared: own == 0}, err
+}
+
+// counter returns the number after a prefix in a file; 0 if either is not there.
+func counter(path, prefix string) (uint64, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("cgroup %q: %w", id, err)
+		return 0, fmt.Errorf("cgroup: %w", err)
 	}
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		if n, ok := strings.CutPrefix(lines.Text(), "oom_kill "); ok {
+		if n, ok := strings.CutPrefix(lines.Text(), prefix); ok {
 			return strconv.ParseUint(n, 10, 64)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -43,8 +44,8 @@ func TestReap(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(joined, "cgroup.procs"), []byte(strconv.Itoa(sleeper.Process.Pid)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.OOMKills("ta-gone"); n != 0 || err != nil {
-		t.Errorf("OOM kills %d, %v", n, err)
+	if oom, err := s.OOM("ta-gone"); oom.Kills != 0 || err != nil {
+		t.Errorf("OOM %+v, %v", oom, err)
 	}
 	if err := s.Reap(ctx, map[string]bool{"ta-kept": true}); err != nil {
 		t.Fatal(err)
@@ -70,5 +71,45 @@ func TestReap(t *testing.T) {
 	}
 	if err := s.Remove(ctx, "ta-never"); err != nil {
 		t.Errorf("a group that is not there: %v", err)
+	}
+}
+
+func TestLimit(t *testing.T) {
+	s, err := Open("skerry_c9e202")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		for _, root := range s.roots {
+			if _, err := os.Stat(root); err == nil {
+				t.Errorf("%s is left", root)
+			}
+		}
+	})
+	for range 2 {
+		if err := s.Limit(Limits{MemoryBytes: 64 << 20, CPUMilli: 1500, Processes: 1000}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]string{"memory/NAME/memory.limit_in_bytes": "67108864", "pids/NAME/pids.max": "1000", "cpu/NAME/cpu.shares": "1536"}
+	if s.v2 {
+		want = map[string]string{"NAME/memory.max": "67108864", "NAME/pids.max": "1000", "NAME/cpu.weight": "59"}
+	}
+	for file, value := range want {
+		got, err := os.ReadFile(filepath.Join(Root, strings.ReplaceAll(file, "NAME", s.name)))
+		if err != nil || strings.TrimSpace(string(got)) != value {
+			t.Errorf("%s: %q, %v; want %s", file, got, err, value)
+		}
+	}
+}
+
+func TestHostMemory(t *testing.T) {
+	for _, most := range []uint64{1 << 20, 1 << 62} {
+		if got, err := HostMemory(most); err != nil || got == 0 || got > most {
+			t.Errorf("of %d: %d, %v", most, got, err)
+		}
 	}
 }

@@ -151,12 +151,12 @@ func (l *life) tooSlow() Exit {
 // sandboxGone ends a container whose sandbox has ended with no report from init.
 func (l *life) sandboxGone() Exit {
 	l.hearLast()
-	kills, err := l.sandbox.OOMKills()
+	used, err := l.sandbox.OutOfMemory()
 	if err != nil {
 		l.failed = append(l.failed, err)
 	}
-	if kills > 0 {
-		return l.outOfMemory()
+	if used != EnoughMemory {
+		return l.outOfMemory(used)
 	}
 	message := "the sandbox ended without a report"
 	if crash := l.sandbox.Crash(); crash != "" {
@@ -168,15 +168,20 @@ func (l *life) sandboxGone() Exit {
 	return l.finish(Exit{Reason: Lost, Message: message}, nil)
 }
 
-func (l *life) outOfMemory() Exit {
-	message := "container ran out of memory"
-	if l.spec.MemoryLimitMiB > 0 {
+func (l *life) outOfMemory(used Memory) Exit {
+	message, advice := "container ran out of memory", "; raise the function's memory"
+	switch {
+	case used == WorkerMemoryUsedUp:
+		message += fmt.Sprintf(": all containers of its worker together used up the %d MiB that it offers, and this one used most",
+			l.host.cfg.MemoryLimitMiB)
+		advice = "; set the function's memory to what it needs, so that it is placed where that is free"
+	case l.spec.MemoryLimitMiB > 0:
 		message += fmt.Sprintf(": limit %d MiB", l.spec.MemoryLimitMiB)
 	}
 	if !l.ready {
-		return l.finish(startFailure(message+", while the function's module was imported; raise the function's memory"), nil)
+		return l.finish(startFailure(message+", while the function's module was imported"+advice), nil)
 	}
-	result := payload.Failed(payload.OutOfMemory, message+"; raise the function's memory")
+	result := payload.Failed(payload.OutOfMemory, message+advice)
 	return l.finish(Exit{Reason: OutOfMemory, Message: message}, &result)
 }
 
@@ -192,8 +197,8 @@ func (l *life) processEnded(end ProcessEnd, err error) Exit {
 		return l.finish(Exit{Reason: StartFailed, Message: n.remote.Message, Error: &n.remote}, nil)
 	}
 	// The kernel may have picked a process of the container instead of the sandbox itself.
-	if kills, err := l.oomKills(); err == nil && kills > 0 && end.Signal == syscall.SIGKILL {
-		return l.outOfMemory()
+	if used, err := l.memory(); err == nil && used != EnoughMemory && end.Signal == syscall.SIGKILL {
+		return l.outOfMemory(used)
 	}
 	message := describe(end)
 	if !l.ready {
@@ -219,11 +224,11 @@ func (l *life) hearLast() (failure note, ok bool) {
 	return failure, ok
 }
 
-func (l *life) oomKills() (uint64, error) {
+func (l *life) memory() (Memory, error) {
 	if l.sandbox == nil {
-		return 0, nil
+		return EnoughMemory, nil
 	}
-	return l.sandbox.OOMKills()
+	return l.sandbox.OutOfMemory()
 }
 
 // describe says how the function's process ended, for its caller.

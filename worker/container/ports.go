@@ -34,14 +34,24 @@ type Sandboxes interface {
 	Start(ctx context.Context, p SandboxParams) (Sandbox, error)
 }
 
+// Memory says what memory a sandbox was killed for, if any.
+type Memory uint8
+
+// What can be used up.
+const (
+	EnoughMemory       Memory = iota
+	OwnMemoryUsedUp           // its limit was reached
+	WorkerMemoryUsedUp        // the sum of all sandboxes reached what the worker offers, and the kernel chose this one
+)
+
 // Sandbox is a booted sandbox. Its methods are safe for concurrent use.
 type Sandbox interface {
 	// Done is closed when the sandbox has ended, for whatever reason.
 	Done() <-chan struct{}
 	// Kill ends it and all in it at once; Done follows.
 	Kill() error
-	// OOMKills returns how often the kernel killed it for its memory limit. Only before Delete.
-	OOMKills() (uint64, error)
+	// OutOfMemory tells whether the kernel killed something of it for memory. Only before Delete.
+	OutOfMemory() (Memory, error)
 	// Crash returns what the runtime itself said when it crashed, or "". Only before Delete.
 	Crash() string
 	// Delete kills it and removes all that belongs to it.

@@ -231,8 +231,18 @@ func (s *Sandbox) delete(ctx context.Context) error {
 	return nil
 }
 
-// OOMKills returns how often the kernel killed a process of the sandbox for its memory limit. Only before Delete.
-func (s *Sandbox) OOMKills() (uint64, error) { return s.runtime.cfg.Cgroups.OOMKills(s.id) }
+// OutOfMemory tells whether the kernel killed a process of the sandbox for memory. Only before Delete.
+func (s *Sandbox) OutOfMemory() (container.Memory, error) {
+	oom, err := s.runtime.cfg.Cgroups.OOM(s.id)
+	switch {
+	case err != nil || oom.Kills == 0:
+		return container.EnoughMemory, err
+	case oom.Shared:
+		return container.WorkerMemoryUsedUp, nil
+	default:
+		return container.OwnMemoryUsedUp, nil
+	}
+}
 
 // Crash returns what the sentry wrote when it crashed, or "".
 func (s *Sandbox) Crash() string { return fatalLines(panicLog(s.dir)) }

@@ -1,0 +1,36 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/worker/cgroup"
+	"github.com/skerry-dev/skerry/worker/container"
+)
+
+const hungry = "def f():\n  a=[]\n  while True: a.append(bytearray(b'x'*(8<<20)))"
+
+// TestSharedMemory has a container without a limit of its own use up what the worker offers, while another one goes on.
+func TestSharedMemory(t *testing.T) {
+	r := newRig(t)
+	ok(t, r.groups.Limit(cgroup.Limits{MemoryBytes: 500 << 20, CPUMilli: 2000, Processes: 20_000}))
+	modest := r.start(t, r.spec("def f(): return 1"))
+	modest.awaitReady(t)
+	spec := r.spec(hungry)
+	spec.MemoryLimitMiB = 0 // so the rig's, which is more than all may have
+	l := r.start(t, spec)
+	l.awaitReady(t)
+	l.submit(0)
+	o := l.awaitOutput(t)
+	if o.Result.Status != payload.OutOfMemory || !strings.Contains(o.Result.Error.Message, "all containers of its worker together") {
+		t.Errorf("output %+v %+v", o.Result, o.Result.Error)
+	}
+	if e := l.awaitExit(t); e.Reason != container.OutOfMemory {
+		t.Errorf("exit %+v", e)
+	}
+	modest.submit(0)
+	if o := modest.awaitOutput(t); o.Result.Status != payload.Success {
+		t.Errorf("the other container: %+v", o.Result.Error)
+	}
+}
