@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from protobuf.wkt import Timestamp
 
+# Characters of an id such as "ap-A4VQsbHznWdJxL08ckYuky".
+_ID_WIDTH = 25
+_UNBOUNDED = 1000
+
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
     """Print rows under their column titles, or as a JSON array of objects whose keys are the titles in snake case."""
@@ -23,10 +27,14 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool
         keys = [column.lower().replace(" ", "_") for column in columns]
         print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
         return
-    table = Table(*columns, header_style="bold")
+    table = Table(header_style="bold")
+    for column in columns:
+        # An id that is cut can't be copied: the other columns give way.
+        table.add_column(column, no_wrap=column.endswith("ID"), min_width=_ID_WIDTH if column.endswith("ID") else None)
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
-    Console(soft_wrap=False).print(table)
+    # A file or a pipe is as wide as a line needs.
+    Console(width=None if sys.stdout.isatty() else _UNBOUNDED).print(table)
 
 
 def local_time(stamp: Timestamp | None) -> str | None:
