@@ -7,11 +7,13 @@ from bench.timing import Spread, repeat
 
 
 def importing() -> dict[str, Spread]:
-    """Milliseconds of a whole process that imports nothing, skerry, and modal."""
+    """Milliseconds of a whole process that imports nothing, skerry, all that a first program names, and modal."""
     ours, peers = str(ROOT / ".venv/bin/python"), str(ROOT / "bench/.venv/bin/python")
     return {
         "nothing": _process(ours, "pass"),
         "skerry": _process(ours, "import skerry"),
+        # Skerry's modules load when they are first named; modal's all at once.
+        "skerry names": _process(ours, "from skerry import App, Function, FunctionCall, Image, Secret"),
         "modal": _process(peers, "import modal"),
     }
 
