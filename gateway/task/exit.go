@@ -31,10 +31,10 @@ func (c *Container) Exited(exit Exit) {
 	c.s.perform(&fx)
 }
 
-// settle has the inputs that the container still had run again, and counts for those that were under way.
+// settle has the inputs that the container still had run again, and counts for those that may have brought it down.
 func (c *Container) settle(left []*Input, exit Exit, fx *effects) {
 	for _, in := range left {
-		if exit.Reason == Lost && (exit.Everything || slices.Contains(exit.Lost, in.Key)) {
+		if exit.Reason != Stopped && (exit.Everything || slices.Contains(exit.Lost, in.Key)) {
 			in.Attempt++
 		}
 	}

@@ -19,10 +19,12 @@ const (
 	InputData   Kind = 3
 	Cancel      Kind = 4
 	Stop        Kind = 5
+	Withdraw    Kind = 6
 	Ready       Kind = 16
 	StartFailed Kind = 17
 	Output      Kind = 18
 	OutputData  Kind = 19
+	Withdrawn   Kind = 20
 )
 
 // Limits of frames, in bytes. A reader refuses more before it allocates anything.
@@ -126,21 +128,27 @@ type InputMeta struct {
 	BlobSize uint64         `json:"blob_size,omitempty"`
 }
 
-// CancelMeta is the meta of Cancel.
+// CancelMeta is the meta of Cancel, and names an input in WithdrawnMeta.
 type CancelMeta struct {
 	Call  string `json:"call"`
 	Index uint32 `json:"index"`
 }
 
 // OutputMeta is the meta of Output. The value, or the exception that an Error has, comes as data or, with BlobSize, in OutputData frames.
-// Format is 0 when there is neither.
+// Format is 0 when there is neither. ElapsedUS is how long the input ran, in microseconds; 0 when the runner does not say.
 type OutputMeta struct {
-	Call     string         `json:"call"`
-	Index    uint32         `json:"index"`
-	Status   payload.Status `json:"status"`
-	Format   payload.Format `json:"format,omitempty"`
-	BlobSize uint64         `json:"blob_size,omitempty"`
-	Error    *ErrorMeta     `json:"error,omitempty"`
+	Call      string         `json:"call"`
+	Index     uint32         `json:"index"`
+	Status    payload.Status `json:"status"`
+	ElapsedUS uint64         `json:"elapsed_us,omitempty"`
+	Format    payload.Format `json:"format,omitempty"`
+	BlobSize  uint64         `json:"blob_size,omitempty"`
+	Error     *ErrorMeta     `json:"error,omitempty"`
+}
+
+// WithdrawnMeta is the meta of Withdrawn: the inputs that the runner had and will not run.
+type WithdrawnMeta struct {
+	Inputs []CancelMeta `json:"inputs"`
 }
 
 // StartFailedMeta is the meta of StartFailed; the exception comes as data. Format is 0 when there is none.

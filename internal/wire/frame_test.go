@@ -82,7 +82,7 @@ func TestMetaVectors(t *testing.T) {
 	metas := map[wire.Kind]func() any{
 		wire.Start: func() any { return &wire.StartMeta{} }, wire.Input: func() any { return &wire.InputMeta{} },
 		wire.Cancel: func() any { return &wire.CancelMeta{} }, wire.Output: func() any { return &wire.OutputMeta{} },
-		wire.StartFailed: func() any { return &wire.StartFailedMeta{} },
+		wire.StartFailed: func() any { return &wire.StartFailedMeta{} }, wire.Withdrawn: func() any { return &wire.WithdrawnMeta{} },
 	}
 	for _, x := range readVectors(t).Frames {
 		newMeta, ok := metas[x.Kind]

@@ -119,11 +119,11 @@ type BlobWriter interface {
 type Runner interface {
 	// Submit queues inputs; the runner works on them one at a time and in order.
 	Submit(inputs []Input)
-	// Cancel cancels queued and running inputs; each gets a Cancelled output.
+	// Cancel cancels inputs, queued or with the runner; each gets a Cancelled output.
 	Cancel(keys []payload.Key)
-	// TakeQueued removes and returns inputs that have not begun.
+	// TakeQueued removes and returns inputs that the runner does not have.
 	TakeQueued() []payload.Key
-	// Running returns the inputs that have begun and have no output.
+	// Running returns the inputs that the runner has and that have no output. One has begun; of several, each may have.
 	Running() []payload.Key
 	// Run speaks with the runner until ctx or the connection ends. It returns nil when the runner closed in good order.
 	Run(ctx context.Context) error
@@ -139,7 +139,8 @@ type RunnerEvents interface {
 	Outputs(outputs []Output)
 	// Returned gives back inputs that waited too long behind a slow one.
 	Returned(keys []payload.Key)
-	// Overran says that an input ran past its timeout: its TimedOut output has been handed over, the container is to be killed.
+	// Overran says that an input ran past its timeout: its TimedOut output has been handed over, unless it is not known which of those
+	// that the runner has it is. The container is to be killed.
 	Overran(key payload.Key)
 }
 

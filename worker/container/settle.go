@@ -69,7 +69,8 @@ func (l *life) killWith(exit Exit, running *payload.Result) Exit {
 	return l.finish(exit, running)
 }
 
-// finish ends everything and settles the inputs: those that run get the result, or are lost if it is nil; the rest is given back.
+// finish ends everything and settles the inputs: the one that runs gets the result, or is lost if that is nil; the rest is given back. Where
+// the runner had several, nobody knows which of them ran: all are lost, and each will be run where there is no other.
 func (l *life) finish(exit Exit, running *payload.Result) Exit {
 	close(l.over)
 	l.mu.Lock()
@@ -90,12 +91,8 @@ func (l *life) finish(exit Exit, running *payload.Result) Exit {
 	if runner != nil {
 		lost := runner.Running()
 		returned = append(returned, runner.TakeQueued()...)
-		if running != nil {
-			outputs := make([]Output, len(lost))
-			for i, k := range lost {
-				outputs[i] = Output{Key: k, Result: *running}
-			}
-			l.outputs(outputs)
+		if running != nil && len(lost) == 1 {
+			l.outputs([]Output{{Key: lost[0], Result: *running}})
 		} else {
 			exit.Lost = lost
 		}

@@ -1,16 +1,29 @@
 package runner
 
 import (
-	"fmt"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
-// Submit queues inputs; they are run one at a time and in order. An input whose key is queued or running already is dropped.
+// What is handed to the runner behind the input that it works on.
+const (
+	// maxHanded is how many inputs the runner has at most.
+	maxHanded = 32
+	// fewHanded is how few it has when Submit hands it more: not each for itself.
+	fewHanded = maxHanded / 2
+	// shortInput is how long inputs may take on average for any to be handed ahead.
+	shortInput = time.Millisecond
+	// quietAhead is how long the runner may have given no output for any to be handed ahead: the input it has may be a slow one.
+	quietAhead = 5 * time.Millisecond
+	// smallInput is how large the inputs may be that the runner has, in all, where there are several or the reading goroutine writes them.
+	// The socket's buffer holds this much, so the write doesn't wait.
+	smallInput = 32 << 10
+)
+
+// Submit queues inputs; they are run one at a time and in order. An input whose key is queued or handed over already is dropped.
 func (s *Session) Submit(inputs []container.Input) {
 	now := time.Now()
 	s.mu.Lock()
@@ -20,24 +33,32 @@ func (s *Session) Submit(inputs []container.Input) {
 			s.queue = append(s.queue, queued{Input: in, at: now})
 		}
 	}
-	if s.running != nil {
-		s.armReturns()
-	} else if s.ready {
+	if s.ready && (len(s.handed) == 0 || len(s.handed) <= fewHanded && s.fits(now)) {
 		s.kick(s.feed)
 	}
+	s.armReturns()
 }
 
-func (s *Session) has(k payload.Key) bool {
-	return s.running != nil && s.running.key == k || s.position(k) >= 0
-}
+func (s *Session) has(k payload.Key) bool { return s.find(k) != nil || s.position(k) >= 0 }
 
 func (s *Session) position(k payload.Key) int {
 	return slices.IndexFunc(s.queue, func(q queued) bool { return q.Key == k })
 }
 
-// Cancel cancels inputs. A queued one gets its Cancelled output at once. The running one is interrupted, and gets its output when the
-// runner answers or when Config.CancelGrace is over. Keys that are neither are passed over.
+// find returns the input that the runner has under a key, or nil.
+func (s *Session) find(k payload.Key) *handed {
+	for _, h := range s.handed {
+		if h.key == k {
+			return h
+		}
+	}
+	return nil
+}
+
+// Cancel cancels inputs. A queued one gets its Cancelled output at once. One that the runner has gets it when the runner answers, which
+// interrupts it if it has begun, or when Config.CancelGrace is over. Keys that are neither are passed over.
 func (s *Session) Cancel(keys []payload.Key) {
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var outputs []container.Output
@@ -45,9 +66,9 @@ func (s *Session) Cancel(keys []payload.Key) {
 		if i := s.position(k); i >= 0 {
 			s.queue = slices.Delete(s.queue, i, i+1)
 			outputs = append(outputs, container.Output{Key: k, Result: cancelled()})
-		} else if r := s.running; r != nil && r.key == k && r.cancelled.IsZero() && !r.dead {
-			r.cancelled = time.Now()
-			s.limits.arm(r.cancelled.Add(s.cfg.CancelGrace), s.checkLimits)
+		} else if h := s.find(k); h != nil && h.cancelled.IsZero() && !h.dead {
+			h.cancelled = now
+			s.limits.arm(now.Add(s.cfg.CancelGrace), s.checkLimits)
 			s.kick(s.feed) // which writes the frame and signals
 		}
 	}
@@ -58,7 +79,7 @@ func (s *Session) Cancel(keys []payload.Key) {
 
 func cancelled() payload.Result { return payload.Failed(payload.Cancelled, "the input was cancelled") }
 
-// TakeQueued removes and returns inputs that have not begun.
+// TakeQueued removes and returns inputs that have not been handed to the runner.
 func (s *Session) TakeQueued() []payload.Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,154 +91,112 @@ func (s *Session) TakeQueued() []payload.Key {
 	return keys
 }
 
-// Running returns the inputs that have begun and have no output.
+// Running returns the inputs that have been handed to the runner and have no output. One has begun; of several, each may have.
 func (s *Session) Running() []payload.Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running == nil || s.running.dead {
-		return nil
+	var keys []payload.Key
+	for _, h := range s.handed {
+		if !h.dead {
+			keys = append(keys, h.key)
+		}
 	}
-	return []payload.Key{s.running.key}
+	return keys
 }
 
-// next takes the next input to hand over, if the runner is free.
-func (s *Session) next(acceptable func(container.Input) bool) (container.Input, bool) {
+// fits says whether the first input of the queue may be handed over now.
+func (s *Session) fits(now time.Time) bool {
+	switch {
+	case !s.ready || s.over || s.withdrawal != noWithdrawal || len(s.queue) == 0:
+		return false
+	case len(s.handed) == 0:
+		return true
+	}
+	in := &s.queue[0].Input
+	return s.average > 0 && s.average < shortInput && now.Sub(s.since) < quietAhead &&
+		len(s.handed) < maxHanded && !s.handed[0].alone && !alone(in) && s.handedBytes+len(in.Args.Inline) <= smallInput
+}
+
+// alone says whether an input is not to share the runner with others: a large one, for which there is no room, and one that was lost before.
+// If it is that one that brings runners down, it brings down nobody else, and gets the blame.
+func alone(in *container.Input) bool {
+	return in.Attempt > 0 || in.Args.Blob != nil || len(in.Args.Inline) > smallInput
+}
+
+// next takes the inputs to hand over now. Small leaves those whose writing may wait.
+func (s *Session) next(small bool) []container.Input {
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ready || s.running != nil || len(s.queue) == 0 || !acceptable(s.queue[0].Input) {
-		return container.Input{}, false
+	var batch []container.Input
+	for s.fits(now) {
+		in := s.queue[0].Input
+		if small && (in.Args.Blob != nil || len(in.Args.Inline) > smallInput) {
+			break
+		}
+		s.queue[0] = queued{} // lets go of the payload
+		s.queue = s.queue[1:]
+		if len(s.handed) == 0 {
+			s.since = now
+			s.armLimits()
+		}
+		s.handed = append(s.handed, &handed{key: in.Key, size: len(in.Args.Inline), alone: alone(&in)})
+		s.handedBytes += len(in.Args.Inline)
+		batch = append(batch, in)
 	}
-	in := s.queue[0].Input
-	s.queue[0] = queued{} // lets go of the payload
-	s.queue = s.queue[1:]
-	s.running = &running{key: in.Key, at: time.Now()}
-	if s.cfg.Timeout > 0 {
-		s.limits.arm(s.running.at.Add(s.cfg.Timeout), s.checkLimits)
-	}
-	if len(s.queue) > 0 {
+	if len(batch) > 0 {
 		s.armReturns()
 	}
-	return in, true
+	return batch
 }
 
-// take ends the running input if it has the key, and says how long it ran. Dead means that its output has been given before.
-func (s *Session) take(k payload.Key) (r running, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.running == nil || s.running.key != k {
-		return running{}, false
+// take removes an input from those that the runner has. Nil means that it has none of this key.
+func (s *Session) take(k payload.Key) *handed {
+	for i, h := range s.handed {
+		if h.key == k {
+			s.handed = slices.Delete(s.handed, i, i+1)
+			s.handedBytes -= h.size
+			return h
+		}
 	}
-	r, s.running = *s.running, nil
-	return r, true
+	return nil
 }
 
-// checkLimits ends the running input if it has run too long or was cancelled too long ago. The limits timer calls it.
-func (s *Session) checkLimits() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.limits.fired()
-	r := s.running
-	if r == nil || r.dead {
+// weight is how much the last outputs say about how long the next input takes.
+const weight = 4
+
+// progress leaves outputs that have come to be delivered, each with how long its input ran: what the runner says, as far as it can be true,
+// or each its part of the time since the last progress.
+func (s *Session) progress(outputs []container.Output) {
+	if len(outputs) == 0 {
 		return
 	}
 	now := time.Now()
-	var result payload.Result
-	if end := r.cancelled.Add(s.cfg.CancelGrace); !r.cancelled.IsZero() && !now.Before(end) {
-		result = cancelled()
-	} else if end := r.at.Add(s.cfg.Timeout); s.cfg.Timeout > 0 && !now.Before(end) {
-		result = payload.Failed(payload.TimedOut, fmt.Sprintf("input ran longer than its timeout of %v", s.cfg.Timeout))
-	} else {
-		if !r.cancelled.IsZero() {
-			s.limits.arm(r.cancelled.Add(s.cfg.CancelGrace), s.checkLimits)
-		}
-		if s.cfg.Timeout > 0 {
-			s.limits.arm(end, s.checkLimits)
-		}
-		return
-	}
-	r.dead = true
-	output := container.Output{Key: r.key, Result: result, Elapsed: now.Sub(r.at)}
-	s.post(func() {
-		s.events.Outputs([]container.Output{output})
-		s.events.Overran(output.Key)
-	})
-}
-
-// armReturns sets the timer for the first queued input. The caller holds mu; something runs and something is queued.
-func (s *Session) armReturns() {
-	if len(s.queue) > 0 {
-		s.returns.arm(s.waitsSince(s.queue[0]).Add(s.cfg.ReturnAfter), s.checkReturns)
-	}
-}
-
-// waitsSince is when an input began to wait behind the one that runs now.
-func (s *Session) waitsSince(q queued) time.Time {
-	if q.at.After(s.running.at) {
-		return q.at
-	}
-	return s.running.at
-}
-
-// checkReturns gives back what has waited too long behind the running input. The returns timer calls it.
-func (s *Session) checkReturns() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.returns.fired()
-	if s.running == nil {
-		return
+	s.pending = append(s.pending, func() { s.events.Outputs(outputs) })
+	total := now.Sub(s.since)
+	part := total / time.Duration(len(outputs))
+	var sum time.Duration
+	for i := range outputs {
+		o := &outputs[i]
+		if o.Elapsed <= 0 || o.Elapsed > total {
+			o.Elapsed = part
+		}
+		sum += o.Elapsed
 	}
-	now := time.Now()
-	var keys []payload.Key
-	for len(s.queue) > 0 && now.Sub(s.waitsSince(s.queue[0])) >= s.cfg.ReturnAfter {
-		keys = append(keys, s.queue[0].Key)
-		s.queue[0] = queued{}
-		s.queue = s.queue[1:]
+	if !s.moved {
+		return // what ran still runs; these had not begun
 	}
-	if len(keys) > 0 {
-		s.post(func() { s.events.Returned(keys) })
+	s.moved = false
+	mean := max(sum/time.Duration(len(outputs)), 1)
+	if s.average == 0 {
+		s.average = mean
 	}
-	s.armReturns()
-}
-
-func (s *Session) disarm() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ready = false
-	s.limits.stop()
-	s.returns.stop()
-}
-
-// timerOnce is a timer that is not moved when it is armed for later than it is set: its function looks again and arms it anew. So a
-// busy queue doesn't set a timer for every input. The session's lock guards it.
-type timerOnce struct {
-	timer   *time.Timer
-	at      time.Time // zero while not set
-	stopped bool
-}
-
-// arm has f called at a time, or before.
-func (t *timerOnce) arm(at time.Time, f func()) {
-	if t.stopped || !t.at.IsZero() && !at.Before(t.at) {
-		return
-	}
-	t.at = at
-	if t.timer == nil {
-		t.timer = time.AfterFunc(time.Until(at), f)
-	} else {
-		t.timer.Reset(time.Until(at))
+	s.average += (mean - s.average) / weight
+	s.since = now
+	if len(s.handed) > 0 {
+		s.armLimits()
+		s.armReturns()
 	}
 }
-
-// fired is called first by the timer's function.
-func (t *timerOnce) fired() { t.at = time.Time{} }
-
-// stop ends the timer for good.
-func (t *timerOnce) stop() {
-	t.stopped = true
-	if t.timer != nil {
-		t.timer.Stop()
-	}
-}
-
-// interrupt is the signal that makes the runner look for a Cancel frame.
-const interrupt = int(syscall.SIGUSR1)

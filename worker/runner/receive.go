@@ -22,26 +22,47 @@ func (s *Session) readLoop(ctx context.Context) error {
 	if err := s.readStart(frames); err != nil {
 		return endOf(ctx, err)
 	}
+	for {
+		err := s.readBatch(ctx, frames)
+		if err != nil {
+			return endOf(ctx, err)
+		}
+		// The runner gets its next inputs before anybody hears of these outputs.
+		err = s.handOverSmall(ctx)
+		s.deliver()
+		if err != nil {
+			return endOf(ctx, err)
+		}
+	}
+}
+
+// readBatch takes a frame and those that have come with it, and leaves their outputs to be delivered, also before an error.
+func (s *Session) readBatch(ctx context.Context, frames *wire.FrameReader) error {
 	var outputs []container.Output
+	defer func() { s.progress(outputs) }()
 	for {
 		f, err := frames.Next()
 		if err != nil {
-			return endOf(ctx, err)
+			return err
 		}
-		o, given, err := s.readOutput(ctx, frames, f)
-		if err != nil {
-			return endOf(ctx, err)
+		switch f.Kind {
+		case wire.Output:
+			o, given, err := s.readOutput(ctx, frames, f)
+			if err != nil {
+				return err
+			}
+			if given {
+				outputs = append(outputs, o)
+			}
+		case wire.Withdrawn:
+			if err := s.readWithdrawn(f); err != nil {
+				return err
+			}
+		default:
+			return fault.New(fault.Invalid, "frame of kind %d: want an output", f.Kind)
 		}
-		if given {
-			outputs = append(outputs, o)
-		}
-		// The runner gets its next input before anybody hears of this output.
-		if err := s.handOverSmall(ctx); err != nil {
-			return endOf(ctx, err)
-		}
-		if len(outputs) > 0 && !frames.Buffered() {
-			s.deliverOutputs(outputs)
-			outputs = nil // the receiver's
+		if !frames.Buffered() {
+			return nil
 		}
 	}
 }
@@ -58,13 +79,6 @@ func endOf(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	return fmt.Errorf("read from the runner: %w", err)
-}
-
-func (s *Session) deliverOutputs(outputs []container.Output) {
-	s.deliver() // what was posted before them
-	s.eventMu.Lock()
-	defer s.eventMu.Unlock()
-	s.events.Outputs(outputs)
 }
 
 // readStart takes the answer to Start.
@@ -108,16 +122,13 @@ func (s *Session) readStart(frames *wire.FrameReader) error {
 // readOutput takes one Output frame with the data that belongs to it. Given is false for the answer of an input whose output has been
 // given already.
 func (s *Session) readOutput(ctx context.Context, frames *wire.FrameReader, f wire.Frame) (o container.Output, given bool, err error) {
-	if f.Kind != wire.Output {
-		return o, false, fault.New(fault.Invalid, "frame of kind %d: want an output", f.Kind)
-	}
 	var m wire.OutputMeta
 	if err := json.Unmarshal(f.Meta, &m); err != nil {
 		return o, false, fault.New(fault.Invalid, "output: %w", err)
 	}
 	o.Key = payload.Key{CallID: m.Call, Index: m.Index}
-	if !s.isRunning(o.Key) {
-		return o, false, fault.New(fault.Invalid, "output of input %.80q, %d, which is not running", m.Call, m.Index)
+	if !s.isHanded(o.Key) {
+		return o, false, fault.New(fault.Invalid, "output of input %.80q, %d, which it does not have", m.Call, m.Index)
 	}
 	p, err := s.readPayload(ctx, frames, m, f.Data)
 	if err != nil {
@@ -126,15 +137,60 @@ func (s *Session) readOutput(ctx context.Context, frames *wire.FrameReader, f wi
 	if o.Result, err = result(m, p); err != nil {
 		return o, false, err
 	}
-	r, ok := s.take(o.Key)
-	o.Elapsed = time.Since(r.at)
-	return o, ok && !r.dead, nil
-}
-
-func (s *Session) isRunning(k payload.Key) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.running != nil && s.running.key == k
+	if s.handed[0].key == o.Key {
+		s.moved = true
+	}
+	h := s.take(o.Key)
+	o.Elapsed = time.Duration(min(m.ElapsedUS, uint64(maxElapsed/time.Microsecond))) * time.Microsecond //nolint:gosec // bounded
+	return o, !h.dead, nil
+}
+
+// maxElapsed bounds what a runner may say, so that it can be reckoned with.
+const maxElapsed = 10 * 365 * 24 * time.Hour
+
+func (s *Session) isHanded(k payload.Key) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.find(k) != nil
+}
+
+// readWithdrawn takes the runner's answer to Withdraw: it will not run these inputs.
+func (s *Session) readWithdrawn(f wire.Frame) error {
+	var m wire.WithdrawnMeta
+	if err := json.Unmarshal(f.Meta, &m); err != nil {
+		return fault.New(fault.Invalid, "withdrawn: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.withdrawal != withdrawalAsked {
+		return fault.New(fault.Invalid, "withdrawn: the runner was not asked")
+	}
+	s.withdrawal = noWithdrawal
+	var keys []payload.Key
+	var outputs []container.Output
+	var unknown error
+	for _, in := range m.Inputs {
+		k := payload.Key{CallID: in.Call, Index: in.Index}
+		h := s.take(k)
+		switch {
+		case h == nil:
+			unknown = fault.New(fault.Invalid, "withdrawn: input %.80q, %d, which it does not have", in.Call, in.Index)
+		case h.dead:
+		case !h.cancelled.IsZero():
+			outputs = append(outputs, container.Output{Key: k, Result: cancelled()})
+		default:
+			keys = append(keys, k)
+		}
+	}
+	if len(outputs) > 0 {
+		s.pending = append(s.pending, func() { s.events.Outputs(outputs) })
+	}
+	if len(keys) > 0 {
+		s.pending = append(s.pending, func() { s.events.Returned(keys) })
+	}
+	return unknown
 }
 
 // result makes a result of what an output says.

@@ -14,10 +14,6 @@ import (
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
-// smallInput is the largest input that the reading goroutine writes itself. A runner that answers has an empty socket buffer, which
-// holds this much, so the write doesn't wait.
-const smallInput = 32 << 10
-
 // sendStart sends Start, with the serialised function if there is one.
 func (s *Session) sendStart(ctx context.Context) error {
 	c := s.cfg
@@ -40,22 +36,14 @@ func (s *Session) sendStart(ctx context.Context) error {
 	})
 }
 
-// handOver writes what is due: the next input if the runner is free, or the cancellation of the running one.
+// handOver writes what is due: what the runner is to know of inputs that it has, and the next inputs.
 func (s *Session) handOver(ctx context.Context) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
-	if err := s.sendCancel(); err != nil {
+	if err := s.sendControl(); err != nil {
 		return err
 	}
-	in, ok := s.next(func(container.Input) bool { return true })
-	if !ok {
-		return nil
-	}
-	err := s.sendInput(ctx, in)
-	if refused := (*refusedBlobError)(nil); errors.As(err, &refused) {
-		return s.refuse(in.Key, refused)
-	}
-	return err
+	return s.sendInputs(ctx, s.next(false))
 }
 
 // handOverSmall is handOver for the goroutine that reads: it never waits. What it can't do it leaves to feedLoop.
@@ -65,61 +53,78 @@ func (s *Session) handOverSmall(ctx context.Context) error {
 		return nil
 	}
 	defer s.writeMu.Unlock()
-	in, ok := s.next(func(in container.Input) bool { return in.Args.Blob == nil && len(in.Args.Inline) <= smallInput })
-	if !ok {
+	batch := s.next(true)
+	if len(batch) == 0 {
 		s.kick(s.feed)
-		return nil
 	}
-	return s.sendInput(ctx, in)
+	return s.sendInputs(ctx, batch)
 }
 
-// sendInput writes an input that next has taken. The caller holds writeMu.
-func (s *Session) sendInput(ctx context.Context, in container.Input) error {
-	err := s.sendPayload(ctx, wire.Input, in.Args, func(blobSize uint64) ([]byte, error) {
-		return json.Marshal(wire.InputMeta{Call: in.Key.CallID, Index: in.Key.Index, Format: in.Args.Format, BlobSize: blobSize})
-	})
-	if err != nil {
+// sendInputs writes inputs that next has taken: several, which are small, in one piece. The caller holds writeMu.
+func (s *Session) sendInputs(ctx context.Context, batch []container.Input) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	if len(batch) == 1 && batch[0].Args.Blob != nil {
+		in := batch[0]
+		err := s.sendPayload(ctx, wire.Input, in.Args, func(blobSize uint64) ([]byte, error) { return inputMeta(&in, blobSize) })
+		if refused := (*refusedBlobError)(nil); errors.As(err, &refused) {
+			return s.refuse(in.Key, refused)
+		}
 		return err
 	}
+	s.out = s.out[:0]
+	for i := range batch {
+		m, err := inputMeta(&batch[i], 0)
+		if err != nil {
+			return err
+		}
+		s.out = wire.AppendFrame(s.out, wire.Frame{Kind: wire.Input, Meta: m, Data: batch[i].Args.Inline})
+	}
+	return s.write(s.out)
+}
+
+func inputMeta(in *container.Input, blobSize uint64) ([]byte, error) {
+	return json.Marshal(wire.InputMeta{Call: in.Key.CallID, Index: in.Key.Index, Format: in.Args.Format, BlobSize: blobSize})
+}
+
+// sendControl writes Cancel and Withdraw frames that are due, each once, and has the runner look. What they are about has been written
+// before, for that happens under writeMu too, which the caller holds.
+func (s *Session) sendControl() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r := s.running; r != nil && r.key == in.Key {
-		r.written = true
-		if !r.cancelled.IsZero() {
-			s.kick(s.feed)
+	var cancels []wire.CancelMeta
+	for _, h := range s.handed {
+		if !h.cancelled.IsZero() && !h.told && !h.dead {
+			cancels = append(cancels, wire.CancelMeta{Call: h.key.CallID, Index: h.key.Index})
+			h.told = true
 		}
 	}
-	return nil
-}
-
-// sendCancel writes Cancel for the running input if it was cancelled, once, and interrupts the runner. It waits until all of the input
-// is written, for feedLoop writes both. The caller holds writeMu.
-func (s *Session) sendCancel() error {
-	s.mu.Lock()
-	r := s.running
-	due := r != nil && r.written && !r.cancelled.IsZero() && !r.told && !r.dead
-	var meta wire.CancelMeta
-	if due {
-		meta = wire.CancelMeta{Call: r.key.CallID, Index: r.key.Index}
-		r.told = true
+	withdraw := s.withdrawal == withdrawalDue
+	if withdraw {
+		s.withdrawal = withdrawalAsked
 	}
 	s.mu.Unlock()
-	if !due {
+	if len(cancels) == 0 && !withdraw {
 		return nil
 	}
-	b, err := json.Marshal(meta)
-	if err != nil {
+	s.out = s.out[:0]
+	for _, c := range cancels {
+		m, err := json.Marshal(c)
+		if err != nil {
+			return err
+		}
+		s.out = wire.AppendFrame(s.out, wire.Frame{Kind: wire.Cancel, Meta: m})
+	}
+	if withdraw {
+		s.out = wire.AppendFrame(s.out, wire.Frame{Kind: wire.Withdraw, Meta: []byte("{}")})
+	}
+	if err := s.write(s.out); err != nil {
 		return err
 	}
-	s.out = wire.AppendFrame(s.out[:0], wire.Frame{Kind: wire.Cancel, Meta: b})
-	if _, err := s.conn.Write(s.out); err != nil {
-		return fmt.Errorf("write to the runner: %w", err)
+	if s.cfg.Signal != nil {
+		// Without the signal a cancelled input goes on until CancelGrace is over, and the container is killed: no failure of the session.
+		_ = s.cfg.Signal(interrupt)
 	}
-	if s.cfg.Signal == nil {
-		return nil
-	}
-	// Without the signal the input goes on until CancelGrace is over, and the container is killed: no failure of the session.
-	_ = s.cfg.Signal(interrupt)
 	return nil
 }
 
@@ -186,14 +191,13 @@ func (b *refusedBlobError) Unwrap() error { return b.error }
 
 // refuse fails an input that could not be handed over. The caller holds writeMu.
 func (s *Session) refuse(k payload.Key, err error) error {
-	r, ok := s.take(k)
-	if !ok || r.dead {
-		return nil
-	}
 	result := payload.Failed(payload.InternalFailure, "the input's arguments are gone: "+err.Error())
-	output := container.Output{Key: k, Result: result, Elapsed: time.Since(r.at)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if h := s.take(k); h == nil || h.dead {
+		return nil
+	}
+	output := container.Output{Key: k, Result: result, Elapsed: time.Since(s.since)}
 	s.post(func() { s.events.Outputs([]container.Output{output}) })
 	s.kick(s.feed)
 	return nil

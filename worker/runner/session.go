@@ -34,7 +34,8 @@ type Config struct {
 	Module, Qualname         string
 	Serialized               *payload.Payload // the pickled function, or nil to import Module
 
-	// Timeout bounds how long one input runs, from the moment it is handed to the runner; 0 means no limit.
+	// Timeout bounds how long one input runs, from the moment it is handed to a runner that has no other, or the outputs of those before
+	// it came; 0 means no limit.
 	Timeout time.Duration
 	// Signal signals the runner's process, so that a cancelled input is interrupted.
 	Signal func(sig int) error
@@ -42,12 +43,15 @@ type Config struct {
 	CancelGrace, ReturnAfter, StopGrace time.Duration
 }
 
-// Session speaks with one runner, which works on one input at a time; the others wait here, in order.
+// Session speaks with one runner, which works on one input at a time and in order; the others wait here. While inputs are short, several
+// are handed to the runner at once, and their outputs come together: a wake-up each way costs more than they do. Those that turn out to
+// wait behind a slow one are withdrawn.
 //
 // An input that was submitted ends in exactly one way: by an output, by being given back (Returned), by TakeQueued, or, when Run has
 // returned, by being listed in Running. Outputs are Success or Failure as the runner says; Cancelled for one that Cancel named;
 // TimedOut when it ran longer than Config.Timeout. After a TimedOut output, and after a Cancelled one whose input didn't end within
-// CancelGrace, Overran is called: the runner is stuck in user code, and the container is to be killed.
+// CancelGrace, Overran is called: the runner is stuck in user code, and the container is to be killed. Where it is stuck with several
+// inputs and doesn't answer, nobody knows which of them runs: then Overran comes without an output, and Running lists them all.
 //
 // Its methods but Run are safe for concurrent use and neither block nor call events; events come from Run alone.
 type Session struct {
@@ -56,13 +60,19 @@ type Session struct {
 	blobs  container.Blobs
 	events container.RunnerEvents
 
-	mu      sync.Mutex
-	ready   bool
-	queue   []queued
-	running *running
-	pending []func()  // events to deliver, in order
-	returns timerOnce // gives back what waits too long
-	limits  timerOnce // ends what runs too long
+	mu          sync.Mutex
+	ready       bool
+	queue       []queued
+	handed      []*handed     // what the runner has, in order; one of them runs
+	handedBytes int           // of their arguments
+	since       time.Time     // when the runner got the first of handed, or last gave outputs: none of handed began before
+	moved       bool          // the first of handed has had its output since then
+	average     time.Duration // how long inputs take, estimated; 0: not known
+	withdrawal  withdrawal
+	over        bool      // Overran was called: nothing more is handed over
+	pending     []func()  // events to deliver, in order
+	returns     timerOnce // gives back what waits too long
+	limits      timerOnce // ends what runs too long
 
 	feed   chan struct{} // there may be something to hand over
 	notify chan struct{} // there may be something pending
@@ -77,15 +87,24 @@ type queued struct {
 	at time.Time
 }
 
-// running is the input that the runner has.
-type running struct {
+// handed is an input that the runner has.
+type handed struct {
 	key       payload.Key
-	at        time.Time
-	written   bool      // all of it has been written
+	size      int       // of its arguments, if they are inline
+	alone     bool      // nothing is handed over behind it
 	cancelled time.Time // zero unless it was
 	told      bool      // the runner has been told that it was cancelled
 	dead      bool      // its output has been given; the runner's own is ignored
 }
+
+// withdrawal is how far the runner has been asked to give inputs back that it has not begun. Until it has answered, it gets none.
+type withdrawal uint8
+
+const (
+	noWithdrawal withdrawal = iota
+	withdrawalDue
+	withdrawalAsked
+)
 
 var _ container.Runner = (*Session)(nil)
 
@@ -149,7 +168,7 @@ var errClosed = errors.New("closed by the runner")
 // stop ends the connection when Run's context has ended.
 func (s *Session) stop() {
 	s.mu.Lock()
-	idle := s.running == nil
+	idle := len(s.handed) == 0
 	s.mu.Unlock()
 	if !idle || !s.writeMu.TryLock() {
 		_ = s.conn.Close() // user code would not notice anyway

@@ -18,8 +18,8 @@ import pytest
 SRC = Path(__file__).resolve().parents[2] / "src"
 # The interpreter of the runner, where it is not to be that of the tests: containers bring their own.
 PYTHON = os.environ.get("SKERRY_TEST_RUNNER_PYTHON", sys.executable)
-START, INPUT, INPUT_DATA, CANCEL, STOP = 1, 2, 3, 4, 5
-READY, START_FAILED, OUTPUT, OUTPUT_DATA = 16, 17, 18, 19
+START, INPUT, INPUT_DATA, CANCEL, STOP, WITHDRAW = 1, 2, 3, 4, 5, 6
+READY, START_FAILED, OUTPUT, OUTPUT_DATA, WITHDRAWN = 16, 17, 18, 19, 20
 HEAD = struct.Struct("<IBI")
 CONTAINER = "ta-0123456789abcdefghijkl"
 
@@ -108,6 +108,15 @@ class Host:
     def give(self, *args: Any, index: int = 0, **kwargs: Any) -> None:
         self.send(INPUT, {"call": "fc-abc", "index": index, "format": 1}, cloudpickle.dumps((args, kwargs), 4))
 
+    def give_ahead(self, *args: Any) -> None:
+        """Give inputs 0, 1, ... with one argument each, all at once."""
+        frames: list[bytes] = []
+        for index, arg in enumerate(args):
+            meta = json.dumps({"call": "fc-abc", "index": index, "format": 1}).encode()
+            data = cloudpickle.dumps(((arg,), {}), 4)
+            frames.append(HEAD.pack(5 + len(meta) + len(data), INPUT, len(meta)) + meta + data)
+        self.conn.sendall(b"".join(frames))
+
     def output(self) -> tuple[Any, Any]:
         kind, meta, data = self.receive()
         assert kind == OUTPUT
@@ -135,6 +144,14 @@ class Host:
     def cancel(self, index: int = 0) -> None:
         self.send(CANCEL, {"call": "fc-abc", "index": index})
         self.process.send_signal(signal.SIGUSR1)
+
+    def withdraw(self) -> list[int]:
+        """Ask for what has not begun; return its indexes, which come after the outputs of what has ended."""
+        self.send(WITHDRAW, {})
+        self.process.send_signal(signal.SIGUSR1)
+        kind, meta, _ = self.receive()
+        assert kind == WITHDRAWN, meta
+        return [one["index"] for one in meta["inputs"]]
 
     def stop(self) -> tuple[int, str, str]:
         """Stop the runner and return its exit code and what it wrote."""

@@ -12,7 +12,7 @@ import pytest
 from skerry._runner import wire
 
 VECTORS = json.loads((Path(__file__).resolve().parents[3] / "docs/runner-protocol.json").read_text())
-HOST = {wire.START, wire.INPUT, wire.CANCEL, wire.STOP}
+HOST = {wire.START, wire.INPUT, wire.CANCEL, wire.STOP, wire.WITHDRAW}
 
 
 def name(vector):
@@ -88,24 +88,33 @@ def test_cut_off(pair):
         channel.read()
 
 
-def test_take_cancel(pair):
+def test_arrived(pair):
     ours, channel = pair
-
-    def cancel(index):
-        meta = b'{"call":"fc-1","index":%d}' % index
-        ours.sendall((5 + len(meta)).to_bytes(4, "little") + b"\x04" + len(meta).to_bytes(4, "little") + meta)
-
-    assert not channel.take_cancel("fc-1", 1)
-    cancel(0)
-    cancel(1)
-    cancel(2)
-    assert channel.take_cancel("fc-1", 1)
-    assert not channel.take_cancel("fc-1", 1)  # and 2 is dropped
-    ours.sendall(bytes.fromhex(VECTORS["frames"][5]["bytes"]))
-    assert not channel.take_cancel("fc-1", 1)
-    assert channel.read()[0] == wire.STOP  # is still there
+    by_name = {v["name"]: bytes.fromhex(v["bytes"]) for v in VECTORS["frames"]}
+    assert channel.arrived() == []
+    ours.sendall(by_name["input"] + by_name["cancel"] + by_name["stop"][:5])
+    assert [kind for kind, _, _ in channel.arrived()] == [wire.INPUT, wire.CANCEL]
+    ours.sendall(by_name["stop"][5:] + by_name["withdraw"])
+    assert channel.read()[0] == wire.STOP
+    assert channel.buffered()
+    assert [kind for kind, _, _ in channel.arrived()] == [wire.WITHDRAW]
+    assert not channel.buffered()
+    ours.sendall(by_name["input"] * 2000)  # more than the buffer holds
+    assert len(channel.arrived()) == 2000
     ours.close()
-    assert not channel.take_cancel("fc-1", 1)
+    assert channel.arrived() == []
+    assert channel.read() is None
+
+
+def test_hold(pair):
+    ours, channel = pair
+    for _ in range(3):
+        channel.hold(wire.OUTPUT, "{}", b"x")
+    assert channel.held_bytes == 36
+    channel.flush()
+    channel.flush()
+    assert ours.recv(4096) == b"\x08\0\0\0\x12\x02\0\0\0{}x" * 3
+    assert channel.held_bytes == 0
 
 
 def test_frames_of_every_size_around_the_buffer(pair):

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 # The kinds of frames; docs/runner-protocol.md says what they carry.
-START, INPUT, INPUT_DATA, CANCEL, STOP = 1, 2, 3, 4, 5
-READY, START_FAILED, OUTPUT, OUTPUT_DATA = 16, 17, 18, 19
+START, INPUT, INPUT_DATA, CANCEL, STOP, WITHDRAW = 1, 2, 3, 4, 5, 6
+READY, START_FAILED, OUTPUT, OUTPUT_DATA, WITHDRAWN = 16, 17, 18, 19, 20
 
 MAX_META = 1 << 20
 MAX_DATA = 1 << 20
@@ -50,7 +50,7 @@ decode, quote = _codec()
 
 
 class Channel:
-    """One end of the protocol, for one thread (and its signal handlers, as far as ``take_cancel`` goes)."""
+    """One end of the protocol, for one thread; and for its signal handlers while it is in none of these methods."""
 
     def __init__(self, sock: socket) -> None:
         self._sock = sock
@@ -59,6 +59,8 @@ class Channel:
         self._view = memoryview(self._buffer)
         self._start: int = 0
         self._end: int = 0
+        self._held: list[bytes] = []
+        self.held_bytes = 0
 
     def close(self) -> None:
         """Close the socket."""
@@ -141,42 +143,64 @@ class Channel:
         larger[: self._end] = self._view[: self._end]
         self._buffer, self._view = larger, memoryview(larger)
 
-    def take_cancel(self, call: str, index: int) -> bool:
-        """Tell whether the host has cancelled the input, without waiting. Cancellations of other inputs are dropped.
+    def buffered(self) -> bool:
+        """Tell whether ``read`` will return a frame that has arrived already."""
+        have = self._end - self._start
+        return have >= _HEAD and have >= 4 + int.from_bytes(self._view[self._start : self._start + 4], "little")
 
-        A signal handler calls it while the input runs; nothing of the buffer is in use then.
-        """
-        if self._start == self._end:
-            self._start = self._end = 0
-        try:
-            if self._end < len(self._buffer):
-                self._end += self._sock.recv_into(self._view[self._end :], 0, _DONTWAIT)
-        except OSError:
-            pass  # nothing is there, or the connection is broken, which read will find
-        while self._end - self._start >= _HEAD and self._buffer[self._start + 4] == CANCEL:
-            length = 4 + int.from_bytes(self._view[self._start : self._start + 4], "little")
-            if self._end - self._start < length:
-                break
-            meta = decode(str(self._view[self._start + _HEAD : self._start + length], "utf-8"))
-            self._start += length
-            if meta["call"] == call and meta["index"] == index:
-                return True
-        return False
+    def arrived(self) -> list[tuple[int, dict[str, Any], bytes | bytearray]]:
+        """Return the frames that are there, without waiting."""
+        frames: list[tuple[int, dict[str, Any], bytes | bytearray]] = []
+        while True:
+            while self.buffered():
+                frame = self.read()
+                if frame is not None:
+                    frames.append(frame)
+            rest = self._end - self._start
+            if rest == len(self._buffer):
+                return frames  # a frame larger than what is sent while an input runs
+            if self._start:
+                self._view[:rest] = bytes(self._view[self._start : self._end])
+                self._start, self._end = 0, rest
+            try:
+                got = self._sock.recv_into(self._view[self._end :], 0, _DONTWAIT)
+            except OSError:
+                return frames  # nothing is there, or the connection is broken, which read will find
+            if not got:
+                return frames
+            self._end += got
+
+    def hold(self, kind: int, meta: str, data: bytes = b"") -> None:
+        """Have a frame sent with the next ``flush``. Data is at most MAX_INLINE."""
+        frame = _frame(kind, meta, data)
+        self._held.append(frame)
+        self.held_bytes += len(frame)
+
+    def flush(self) -> None:
+        """Send what is held."""
+        if held := self._held:
+            self._held = []
+            self.held_bytes = 0
+            self._sock.sendall(held[0] if len(held) == 1 else b"".join(held))
 
     def send(self, kind: int, meta: str, data: bytes | memoryview = b"") -> None:
-        """Send one frame. Data over MAX_INLINE goes out in frames of its own; payload_meta announces it."""
-        encoded = meta.encode("ascii")
-        inline = data if len(data) <= MAX_INLINE else b""
-        length = 5 + len(encoded) + len(inline)
-        head = length.to_bytes(4, "little") + bytes((kind,)) + len(encoded).to_bytes(4, "little")
-        self._sock.sendall(b"".join((head, encoded, inline)))
-        if len(inline) == len(data):
+        """Send one frame, not held back nor behind those that are. Data over MAX_INLINE goes out in frames of its own; payload_meta announces it."""
+        if len(data) <= MAX_INLINE:
+            self._sock.sendall(_frame(kind, meta, data))
             return
+        self._sock.sendall(_frame(kind, meta, b""))
         view = memoryview(data)
         for at in range(0, len(view), MAX_DATA):
             part = view[at : at + MAX_DATA]
             self._sock.sendall((5 + len(part)).to_bytes(4, "little") + bytes((OUTPUT_DATA, 0, 0, 0, 0)))
             self._sock.sendall(part)
+
+
+def _frame(kind: int, meta: str, data: bytes | memoryview) -> bytes:
+    encoded = meta.encode("ascii")
+    length = 5 + len(encoded) + len(data)
+    head = length.to_bytes(4, "little") + bytes((kind,)) + len(encoded).to_bytes(4, "little")
+    return b"".join((head, encoded, data))
 
 
 def payload_meta(data: bytes) -> str:
