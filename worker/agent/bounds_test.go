@@ -34,3 +34,20 @@ func TestSharedMemory(t *testing.T) {
 		t.Errorf("the other container: %+v", o.Result.Error)
 	}
 }
+
+// TestForkBomb has a container start processes until the kernel refuses more, which the sandbox does not survive.
+func TestForkBomb(t *testing.T) {
+	r := newRig(t)
+	spec := r.spec("import os, time\ndef f():\n  while True:\n    if os.fork() == 0: time.sleep(1000)")
+	spec.MemoryLimitMiB = 4096 // so that processes are the first to run out
+	l := r.start(t, spec)
+	l.awaitReady(t)
+	l.submit(0)
+	o := l.awaitOutput(t)
+	if o.Result.Status != payload.Failure || !strings.Contains(o.Result.Error.Message, "more processes and threads") {
+		t.Errorf("output %+v %+v", o.Result, o.Result.Error)
+	}
+	if e := l.awaitExit(t); e.Reason != container.RunnerExited || len(e.Lost) != 0 {
+		t.Errorf("exit %+v", e)
+	}
+}

@@ -44,7 +44,9 @@ func newRig(t testing.TB) *rig {
 	groups, err := cgroup.Open("skerry_" + instance)
 	ok(t, err)
 	r.groups = groups
-	r.runtime, err = gvisor.New(gvisor.Config{Runsc: testbase.Tool(t, "runsc"), StateDir: r.dir + "/runsc", Cgroups: groups})
+	r.runtime, err = gvisor.New(gvisor.Config{
+		Runsc: testbase.Tool(t, "runsc"), StateDir: r.dir + "/runsc", Cgroups: groups, MaxProcesses: 150,
+	})
 	ok(t, err)
 	ok(t, r.runtime.Reap(t.Context(), nil))
 	n, err := network.New(network.Config{Instance: instance, RunDir: r.dir + "/netns", PoolSize: 2, Log: slog.New(slog.DiscardHandler)})

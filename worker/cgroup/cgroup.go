@@ -82,6 +82,14 @@ func (s *Subtree) OOM(id string) (OOM, error) {
 	return OOM{Kills: n, Shared: own == 0}, err
 }
 
+// RefusedForks returns how often the container's group was refused a process or thread for its limit. A group that is gone counts as none.
+func (s *Subtree) RefusedForks(id string) (uint64, error) {
+	if s.v2 {
+		return counter(filepath.Join(Root, s.name, id, "pids.events"), "max ")
+	}
+	return counter(filepath.Join(Root, "pids", s.name, id, "pids.events"), "max ")
+}
+
 // counter returns the number after a prefix in a file; 0 if either is not there.
 func counter(path, prefix string) (uint64, error) {
 	f, err := os.Open(path)

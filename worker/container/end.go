@@ -151,12 +151,8 @@ func (l *life) tooSlow() Exit {
 // sandboxGone ends a container whose sandbox has ended with no report from init.
 func (l *life) sandboxGone() Exit {
 	l.hearLast()
-	used, err := l.sandbox.OutOfMemory()
-	if err != nil {
-		l.failed = append(l.failed, err)
-	}
-	if used != EnoughMemory {
-		return l.outOfMemory(used)
+	if used := l.usedUp(); used != Nothing {
+		return l.outOf(used)
 	}
 	message := "the sandbox ended without a report"
 	if crash := l.sandbox.Crash(); crash != "" {
@@ -168,10 +164,15 @@ func (l *life) sandboxGone() Exit {
 	return l.finish(Exit{Reason: Lost, Message: message}, nil)
 }
 
-func (l *life) outOfMemory(used Memory) Exit {
+// outOf ends a container that has run into one of its limits.
+func (l *life) outOf(used Resource) Exit {
+	reason, status := OutOfMemory, payload.OutOfMemory
 	message, advice := "container ran out of memory", "; raise the function's memory"
 	switch {
-	case used == WorkerMemoryUsedUp:
+	case used == Processes:
+		reason, status = RunnerExited, payload.Failure
+		message, advice = "container started more processes and threads than it may have", "; start fewer at a time"
+	case used == WorkerMemory:
 		message += fmt.Sprintf(": all containers of its worker together used up the %d MiB that it offers, and this one used most",
 			l.host.cfg.MemoryLimitMiB)
 		advice = "; set the function's memory to what it needs, so that it is placed where that is free"
@@ -181,8 +182,8 @@ func (l *life) outOfMemory(used Memory) Exit {
 	if !l.ready {
 		return l.finish(startFailure(message+", while the function's module was imported"+advice), nil)
 	}
-	result := payload.Failed(payload.OutOfMemory, message+advice)
-	return l.finish(Exit{Reason: OutOfMemory, Message: message}, &result)
+	result := payload.Failed(status, message+advice)
+	return l.finish(Exit{Reason: reason, Message: message}, &result)
 }
 
 // processEnded ends a container whose runner's process has ended, or whose link to init broke.
@@ -191,14 +192,18 @@ func (l *life) processEnded(end ProcessEnd, err error) Exit {
 		if l.awaitSandbox() {
 			return l.sandboxGone()
 		}
+		if used := l.usedUp(); used != Nothing { // it is dying: with much memory that takes its time
+			l.hearLast()
+			return l.outOf(used)
+		}
 		return l.finish(Exit{Reason: Lost, Message: "the container's init does not answer: " + err.Error()}, nil)
 	}
 	if n, ok := l.hearLast(); ok {
 		return l.finish(Exit{Reason: StartFailed, Message: n.remote.Message, Error: &n.remote}, nil)
 	}
 	// The kernel may have picked a process of the container instead of the sandbox itself.
-	if used, err := l.memory(); err == nil && used != EnoughMemory && end.Signal == syscall.SIGKILL {
-		return l.outOfMemory(used)
+	if used := l.usedUp(); used != Nothing && end.Signal == syscall.SIGKILL {
+		return l.outOf(used)
 	}
 	message := describe(end)
 	if !l.ready {
@@ -224,11 +229,16 @@ func (l *life) hearLast() (failure note, ok bool) {
 	return failure, ok
 }
 
-func (l *life) memory() (Memory, error) {
+// usedUp tells which limit the container has run into. Where that can't be read, the end is told without it.
+func (l *life) usedUp() Resource {
 	if l.sandbox == nil {
-		return EnoughMemory, nil
+		return Nothing
 	}
-	return l.sandbox.OutOfMemory()
+	used, err := l.sandbox.UsedUp()
+	if err != nil {
+		l.failed = append(l.failed, err)
+	}
+	return used
 }
 
 // describe says how the function's process ended, for its caller.

@@ -34,14 +34,15 @@ type Sandboxes interface {
 	Start(ctx context.Context, p SandboxParams) (Sandbox, error)
 }
 
-// Memory says what memory a sandbox was killed for, if any.
-type Memory uint8
+// Resource is what a sandbox can run out of.
+type Resource uint8
 
-// What can be used up.
+// The resources.
 const (
-	EnoughMemory       Memory = iota
-	OwnMemoryUsedUp           // its limit was reached
-	WorkerMemoryUsedUp        // the sum of all sandboxes reached what the worker offers, and the kernel chose this one
+	Nothing      Resource = iota
+	OwnMemory             // its limit was reached
+	WorkerMemory          // the sum of all sandboxes reached what the worker offers, and the kernel chose this one
+	Processes             // its processes and threads
 )
 
 // Sandbox is a booted sandbox. Its methods are safe for concurrent use.
@@ -50,8 +51,8 @@ type Sandbox interface {
 	Done() <-chan struct{}
 	// Kill ends it and all in it at once; Done follows.
 	Kill() error
-	// OutOfMemory tells whether the kernel killed something of it for memory. Only before Delete.
-	OutOfMemory() (Memory, error)
+	// UsedUp tells which of its limits it has run into, so that the kernel killed something of it. Only before Delete.
+	UsedUp() (Resource, error)
 	// Crash returns what the runtime itself said when it crashed, or "". Only before Delete.
 	Crash() string
 	// Delete kills it and removes all that belongs to it.

@@ -25,11 +25,13 @@ import (
 // DeleteTimeout bounds how long a dead sandbox may take to be cleared away.
 const DeleteTimeout = 20 * time.Second
 
-// Config says how to run runsc. All fields are needed.
+// Config says how to run runsc. Fields without a default are needed.
 type Config struct {
 	Runsc    string          // path of the binary
 	StateDir string          // runsc's --root; belongs to this instance alone
 	Cgroups  *cgroup.Subtree // where sandboxes are put
+
+	MaxProcesses int64 // bounds host tasks of each sandbox; default DefaultMaxProcesses
 }
 
 // Runtime starts sandboxes. It is safe for concurrent use.
@@ -49,12 +51,15 @@ func New(cfg Config) (*Runtime, error) {
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("runsc: %w", err)
 	}
+	if cfg.MaxProcesses <= 0 {
+		cfg.MaxProcesses = DefaultMaxProcesses
+	}
 	return &Runtime{cfg: cfg}, nil
 }
 
 // Start boots a sandbox and returns when its PID 1 has been started. Nothing is left behind when it fails or ctx ends.
 func (r *Runtime) Start(ctx context.Context, p container.SandboxParams) (container.Sandbox, error) {
-	if err := writeBundle(p, r.cfg.Cgroups.Path(p.ID)); err != nil {
+	if err := r.writeBundle(p); err != nil {
 		return nil, fmt.Errorf("sandbox %q: %w", p.ID, err)
 	}
 	undo := lifecycle.NewCleanup()
@@ -231,17 +236,23 @@ func (s *Sandbox) delete(ctx context.Context) error {
 	return nil
 }
 
-// OutOfMemory tells whether the kernel killed a process of the sandbox for memory. Only before Delete.
-func (s *Sandbox) OutOfMemory() (container.Memory, error) {
+// UsedUp tells what the sandbox has run out of, if anything. Only before Delete.
+func (s *Sandbox) UsedUp() (container.Resource, error) {
 	oom, err := s.runtime.cfg.Cgroups.OOM(s.id)
 	switch {
-	case err != nil || oom.Kills == 0:
-		return container.EnoughMemory, err
-	case oom.Shared:
-		return container.WorkerMemoryUsedUp, nil
-	default:
-		return container.OwnMemoryUsedUp, nil
+	case err != nil:
+		return container.Nothing, err
+	case oom.Kills > 0 && oom.Shared:
+		return container.WorkerMemory, nil
+	case oom.Kills > 0:
+		return container.OwnMemory, nil
 	}
+	// The sentry can't go on without a thread that it needs.
+	refused, err := s.runtime.cfg.Cgroups.RefusedForks(s.id)
+	if err != nil || refused == 0 {
+		return container.Nothing, err
+	}
+	return container.Processes, nil
 }
 
 // Crash returns what the sentry wrote when it crashed, or "".

@@ -14,8 +14,8 @@ import (
 
 // Limits of every sandbox, whatever was asked for.
 const (
-	// MaxProcesses bounds host tasks of one sandbox. The sentry and its stubs need some tens; processes of the container are inside.
-	MaxProcesses = 8192
+	// DefaultMaxProcesses bounds host tasks of one sandbox: some tens of the sentry, and one or two for each process of the container.
+	DefaultMaxProcesses = 8192
 	// MaxFiles is RLIMIT_NOFILE inside.
 	MaxFiles = 65536
 	// MemoryOverheadMiB is added to a memory limit for the sentry itself, so that user code gets what it asked for.
@@ -34,13 +34,13 @@ var capabilities = []string{
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // writeBundle makes the OCI bundle of a sandbox in p.Dir.
-func writeBundle(p container.SandboxParams, cgroupPath string) error {
+func (r *Runtime) writeBundle(p container.SandboxParams) error {
 	// The sentry mounts the EROFS file itself; the folder only has to exist.
 	root := filepath.Join(p.Dir, "rootfs")
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return fmt.Errorf("bundle: %w", err)
 	}
-	data, err := json.Marshal(buildSpec(p, cgroupPath))
+	data, err := json.Marshal(r.buildSpec(p))
 	if err != nil {
 		return fmt.Errorf("bundle: %w", err)
 	}
@@ -50,7 +50,7 @@ func writeBundle(p container.SandboxParams, cgroupPath string) error {
 	return nil
 }
 
-func buildSpec(p container.SandboxParams, cgroupPath string) *specs.Spec {
+func (r *Runtime) buildSpec(p container.SandboxParams) *specs.Spec {
 	return &specs.Spec{
 		Version:  specs.Version,
 		Hostname: p.Hostname,
@@ -71,8 +71,8 @@ func buildSpec(p container.SandboxParams, cgroupPath string) *specs.Spec {
 		Mounts: mounts(p.Binds),
 		Linux: &specs.Linux{
 			Namespaces:  namespaces(p.NetnsPath),
-			CgroupsPath: cgroupPath,
-			Resources:   resources(p),
+			CgroupsPath: r.cfg.Cgroups.Path(p.ID),
+			Resources:   resources(p, r.cfg.MaxProcesses),
 		},
 		Annotations: map[string]string{
 			"dev.gvisor.spec.rootfs.source":  p.Image,
@@ -111,8 +111,7 @@ func namespaces(netns string) []specs.LinuxNamespace {
 	}
 }
 
-func resources(p container.SandboxParams) *specs.LinuxResources {
-	pids := int64(MaxProcesses)
+func resources(p container.SandboxParams, pids int64) *specs.LinuxResources {
 	r := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}, CPU: &specs.LinuxCPU{}}
 	if p.CPUMilli > 0 {
 		// 1024 shares are one core; the kernel's least is 2.

@@ -3,15 +3,28 @@ package gvisor
 import (
 	"testing"
 
+	"github.com/skerry-dev/skerry/worker/cgroup"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
+func testRuntime(t *testing.T) *Runtime {
+	t.Helper()
+	groups, err := cgroup.Open("skerry_abcdef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Runtime{cfg: Config{Cgroups: groups, MaxProcesses: 300}}
+}
+
 func TestSpec(t *testing.T) {
-	s := buildSpec(container.SandboxParams{
+	s := testRuntime(t).buildSpec(container.SandboxParams{
 		ID: "ta-1", Image: "/blobs/x", DiskDir: "/disks", DiskMiB: 64, NetnsPath: "/run/netns/a", Hostname: "ta-1", Argv: []string{"/init"},
 		Binds:    []container.Bind{{Source: "/a", Target: "/b"}, {Source: "/c", Target: "/d", Writable: true}},
 		CPUMilli: 125, CPULimitMilli: 1500, MemoryLimitMiB: 256,
-	}, "/skerry_abcdef/ta-1")
+	})
+	if s.Linux.CgroupsPath != "/skerry_abcdef/ta-1" || *s.Linux.Resources.Pids.Limit != 300 {
+		t.Errorf("group %s, processes %d", s.Linux.CgroupsPath, *s.Linux.Resources.Pids.Limit)
+	}
 	if got := s.Annotations["dev.gvisor.spec.rootfs.options"]; got != "size=67108864" {
 		t.Errorf("disk: %s", got)
 	}
@@ -38,7 +51,7 @@ func TestSpec(t *testing.T) {
 }
 
 func TestNoLimits(t *testing.T) {
-	r := buildSpec(container.SandboxParams{CPUMilli: 1}, "/x").Linux.Resources
+	r := testRuntime(t).buildSpec(container.SandboxParams{CPUMilli: 1}).Linux.Resources
 	if r.Memory != nil || r.CPU.Quota != nil || *r.CPU.Shares != 2 {
 		t.Errorf("resources: %+v", r)
 	}
