@@ -29,6 +29,7 @@ def main(text: str = "x") -> None:
     assert_type(list(repeat.map(["a", "b"])), list[str])
     assert_type(list(repeat.starmap([("a", 1)], order_outputs=False)), list[str])
     assert_type(iter(repeat.map("ab")), Iterator[str])
+    assert_type(list(repeat.map("ab", return_exceptions=True)), list[str | BaseException])
     repeat.for_each(["a"], ignore_exceptions=True)
     repeat.remote(1)  # pyright: ignore[reportArgumentType]
     repeat.remote()  # pyright: ignore[reportCallIssue]

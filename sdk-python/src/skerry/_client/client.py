@@ -27,9 +27,8 @@ from skerry._twin import static_twin, twin
 from skerry.config import config
 
 from . import faults
-from .interceptor import HeaderInterceptor
 from .session import Patience, Session
-from .transport import open_http, request_headers
+from .transport import HeaderInterceptor, open_http, request_headers
 from .watched import WatchedCall
 
 if TYPE_CHECKING:

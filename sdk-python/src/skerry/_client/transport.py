@@ -6,6 +6,7 @@ import ipaddress
 import os
 import platform
 import sys
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pyqwest import HTTPVersion, Proxy, SyncClient, SyncHTTPTransport
@@ -13,6 +14,11 @@ from pyqwest import HTTPVersion, Proxy, SyncClient, SyncHTTPTransport
 import skerry
 from skerry.config import config
 from skerry.exception import InvalidError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from connectrpc.request import RequestContext
 
 
 def open_http(url: str) -> SyncClient:
@@ -71,3 +77,18 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+class HeaderInterceptor:
+    """Adds fixed headers to every request of a client."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def on_start_sync(self, ctx: RequestContext[Any, Any]) -> None:
+        """Called by connectrpc before a request is sent."""
+        for name, value in self._headers.items():
+            ctx.request_headers[name] = value
+
+    def on_end_sync(self, token: None, ctx: RequestContext[Any, Any], error: Exception | None) -> None:
+        """Called by connectrpc after a request has ended."""

@@ -6,14 +6,16 @@ import os
 import sys
 
 from skerry._names import check_variables
-from skerry.exception import ExecutionError, InvalidError, UnimplementedError
+from skerry.exception import ExecutionError, InvalidError
 
 from .local import LocalDir, LocalFile, LocalFiles, LocalPythonSource
 from .patterns import NON_PYTHON_FILES
+from .steps import Step, absolute, flatten, index_options, later
+from .steps import packages as package_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from os import PathLike
     from types import TracebackType
     from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -21,27 +23,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .patterns import Ignore
+    from .steps import Packages
 
     P = ParamSpec("P")
     R = TypeVar("R")
-    Packages = str | list[str]
-
-
-class Step:
-    """One change to an image: its kind, what the kind needs, and how it is built."""
-
-    __slots__ = ("build_env", "fields", "force_build", "kind")
-
-    def __init__(self, kind: str, fields: dict[str, Any], build_env: dict[str, str], force_build: bool) -> None:
-        self.kind = kind
-        self.fields = fields
-        self.build_env = build_env
-        self.force_build = force_build
-
-    def __repr__(self) -> str:
-        fields = {**self.fields, **self.fields.get("options", {})}
-        fields.pop("options", None)
-        return f"{self.kind}({', '.join(f'{key}={value!r}' for key, value in fields.items() if value)})"
 
 
 class Image:
@@ -128,10 +113,10 @@ class Image:
 
         Raises InvalidError for a package that begins with "-".
         """
-        names = _packages("pip_install", packages)
+        names = package_names("pip_install", packages)
         if not names:
             return self
-        options = _index_options(find_links, index_url, extra_index_url, pre, extra_options)
+        options = index_options(find_links, index_url, extra_index_url, pre, extra_options)
         fields = {"packages": names, "options": options}
         return self._with("pip_install", fields, env, secrets=secrets, gpu=gpu, force_build=force_build)
 
@@ -169,11 +154,11 @@ class Image:
         Raises InvalidError for a package that begins with "-".
         """
         if requirements:
-            raise _later("uv_pip_install(requirements=...)")
-        names = _packages("uv_pip_install", packages)
+            raise later("uv_pip_install(requirements=...)")
+        names = package_names("uv_pip_install", packages)
         if not names:
             return self
-        options = _index_options(find_links, index_url, extra_index_url, pre, extra_options)
+        options = index_options(find_links, index_url, extra_index_url, pre, extra_options)
         fields = {"packages": names, "options": options, "uv_version": uv_version or ""}
         return self._with("uv_pip_install", fields, env, secrets=secrets, gpu=gpu, force_build=force_build)
 
@@ -186,7 +171,7 @@ class Image:
         gpu: object = None,
     ) -> Image:
         """Install Debian packages. Arguments are as in :meth:`pip_install`."""
-        names = _packages("apt_install", packages)
+        names = package_names("apt_install", packages)
         if not names:
             return self
         return self._with("apt_install", {"packages": names}, env, secrets=secrets, gpu=gpu, force_build=force_build)
@@ -201,11 +186,11 @@ class Image:
         force_build: bool = False,
     ) -> Image:
         """Run shell commands, each a layer of its own. Arguments are as in :meth:`pip_install`."""
-        lines = _flatten("run_commands", commands)
+        lines = flatten("run_commands", commands)
         if not lines:
             return self
         if volumes:
-            raise _later("run_commands(volumes=...)")
+            raise later("run_commands(volumes=...)")
         return self._with("run_commands", {"commands": lines}, env, secrets=secrets, gpu=gpu, force_build=force_build)
 
     def env(self, vars: dict[str, str]) -> Image:  # noqa: A002 - the name is part of the public surface
@@ -216,7 +201,7 @@ class Image:
 
     def workdir(self, path: str | PathLike[str]) -> Image:
         """Set the working directory of later steps and the containers."""
-        return self._with("workdir", {"path": _absolute("workdir", os.fspath(path))})
+        return self._with("workdir", {"path": absolute("workdir", os.fspath(path))})
 
     # Local files.
 
@@ -229,7 +214,7 @@ class Image:
             copy: False: mounted read-only when a container starts, so that a change rebuilds nothing; no build step may follow.
                 True: copied into the image as a layer.
         """
-        remote = _absolute("add_local_file", remote_path, keep_slash=True)
+        remote = absolute("add_local_file", remote_path, keep_slash=True)
         if remote.endswith("/"):
             remote += os.path.basename(local_path)
         return self._add(LocalFile(os.fspath(local_path), remote), copy)
@@ -251,7 +236,7 @@ class Image:
             ignore: what to leave out: patterns as in ``.dockerignore``, a FilePatternMatcher, or a function that is given the path
                 relative to the folder.
         """
-        return self._add(LocalDir(os.fspath(local_path), _absolute("add_local_dir", remote_path), ignore), copy)
+        return self._add(LocalDir(os.fspath(local_path), absolute("add_local_dir", remote_path), ignore), copy)
 
     def add_local_python_source(self, *modules: str, copy: bool = False, ignore: Ignore = NON_PYTHON_FILES) -> Image:
         """Make local Python modules importable in the containers, by putting their source below /root.
@@ -299,9 +284,9 @@ class Image:
         force_build: bool = False,
     ) -> Self:
         if secrets:
-            raise _later(f"{kind}(secrets=...)")
+            raise later(f"{kind}(secrets=...)")
         if gpu:
-            raise _later(f"{kind}(gpu=...)")
+            raise later(f"{kind}(gpu=...)")
         if self._mounts:
             raise InvalidError(
                 f"image: {kind} can't follow add_local_* without copy=True, which must come last; "
@@ -336,7 +321,7 @@ class Image:
 
     def __getattr__(self, name: str) -> Any:
         if name in _LATER:
-            raise _later(f"Image.{name}")
+            raise later(f"Image.{name}")
         raise AttributeError(f"'Image' object has no attribute {name!r}")
 
 
@@ -396,7 +381,7 @@ _LATER_BASES = [
 
 def _later_base(name: str) -> Callable[..., Image]:
     def base(*_args: object, **_kwargs: object) -> Image:
-        raise _later(f"Image.{name}")
+        raise later(f"Image.{name}")
 
     base.__name__ = name
     base.__doc__ = "Not available yet."
@@ -405,47 +390,3 @@ def _later_base(name: str) -> Callable[..., Image]:
 
 for _name in _LATER_BASES:
     setattr(Image, _name, staticmethod(_later_base(_name)))
-
-
-def _later(what: str) -> UnimplementedError:
-    return UnimplementedError(f"{what} is not available in this version of skerry yet")
-
-
-def _flatten(method: str, items: Sequence[Packages]) -> list[str]:
-    flat: list[str] = []
-    for item in items:
-        parts = item if isinstance(item, (list, tuple)) else [item]
-        for part in parts:
-            if not isinstance(part, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise InvalidError(f"{method}: want strings or lists of strings, got {type(part).__name__}")
-            flat.append(part)
-    return flat
-
-
-def _packages(method: str, items: Sequence[Packages]) -> list[str]:
-    names = _flatten(method, items)
-    for name in names:
-        if not name.strip() or name.startswith("-"):
-            raise InvalidError(f"{method}: {name!r} is no package; options go into extra_options")
-    return sorted(names)
-
-
-def _index_options(
-    find_links: str | None, index_url: str | None, extra_index_url: str | None, pre: bool, extra_options: str
-) -> dict[str, Any]:
-    return {
-        "find_links": find_links or "",
-        "index_url": index_url or "",
-        "extra_index_url": extra_index_url or "",
-        "pre": pre,
-        "extra_options": extra_options,
-    }
-
-
-def _absolute(method: str, path: str, *, keep_slash: bool = False) -> str:
-    if not path.startswith("/"):
-        raise InvalidError(f"{method}: remote path {path!r} must be absolute")
-    import posixpath
-
-    clean = posixpath.normpath(path)
-    return clean + "/" if keep_slash and path.endswith("/") and clean != "/" else clean

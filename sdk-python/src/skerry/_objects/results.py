@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from skerry._client.mapping import MapCall, run, run_aio
 from skerry._twin import in_event_loop
@@ -28,6 +28,33 @@ class MapMethod(Generic[R]):
         self._function = function
         self._star = star
 
+    @overload
+    def __call__(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: dict[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: Literal[False] = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R]: ...
+    @overload
+    def __call__(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: dict[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: Literal[True],
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R | BaseException]: ...
+    @overload
+    def __call__(
+        self,
+        *input_iterators: Iterable[Any],
+        kwargs: dict[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R | BaseException]: ...
     def __call__(
         self,
         *input_iterators: Iterable[Any],
@@ -35,10 +62,37 @@ class MapMethod(Generic[R]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
-    ) -> MapResults[R]:
+    ) -> MapResults[Any]:
         """Return the results as an iterable. Nothing runs before it is iterated over."""
         return self._results(input_iterators, kwargs, order_outputs, return_exceptions, wrap_returned_exceptions)
 
+    @overload
+    def aio(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: Literal[False] = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R]: ...
+    @overload
+    def aio(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: Literal[True],
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R | BaseException]: ...
+    @overload
+    def aio(
+        self,
+        *input_iterators: Iterable[Any] | AsyncIterable[Any],
+        kwargs: dict[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> MapResults[R | BaseException]: ...
     def aio(
         self,
         *input_iterators: Iterable[Any] | AsyncIterable[Any],
@@ -46,7 +100,7 @@ class MapMethod(Generic[R]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
-    ) -> MapResults[R]:
+    ) -> MapResults[Any]:
         """Return the results as an asynchronous iterable: ``async for result in f.map.aio(inputs)``."""
         return self._results(input_iterators, kwargs, order_outputs, return_exceptions, wrap_returned_exceptions)
 
