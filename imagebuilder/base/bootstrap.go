@@ -86,7 +86,11 @@ func (m maker) args() []string {
 	if c.CABundle != "" && (strings.HasPrefix(c.Mirror, "https:") || strings.HasPrefix(c.SecurityMirror, "https:")) {
 		args = append(args, `--aptopt=Acquire::https::CaInfo "`+c.CABundle+`"`)
 	}
-	return append(args, m.suite, "-",
+	args = append(args, m.suite, "-")
+	if c.Mirror == "" {
+		return args // mmdebstrap knows Debian's own archives, those of updates and security among them
+	}
+	return append(args,
 		fmt.Sprintf("deb %s %s main", c.Mirror, m.suite),
 		fmt.Sprintf("deb %s %s-updates main", c.Mirror, m.suite),
 		fmt.Sprintf("deb %s %s-security main", c.SecurityMirror, m.suite))

@@ -16,12 +16,6 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
-// Where Debian's packages and security updates come from.
-const (
-	DefaultMirror         = "http://deb.debian.org/debian"
-	DefaultSecurityMirror = "http://deb.debian.org/debian-security"
-)
-
 // suites are the Debian releases by the Python series that they have.
 var suites = map[string]string{"3.9": "bullseye", "3.11": "bookworm", "3.13": "trixie"}
 
@@ -36,8 +30,10 @@ var baseEnv = map[string]string{
 type DebianConfig struct {
 	// Dir is the folder of bases, made if missing. Several processes may share it.
 	Dir string
-	// Mirror and SecurityMirror are the package archives; empty: DefaultMirror, DefaultSecurityMirror.
-	Mirror, SecurityMirror string
+	// Mirror is the package archive; empty: Debian's own, as mmdebstrap knows them.
+	Mirror string
+	// SecurityMirror is the archive of security updates that goes with Mirror; empty: Mirror with "-security" behind it.
+	SecurityMirror string
 	// CABundle is the file of certificates to trust for https mirrors; empty: apt's own configuration on the host says.
 	CABundle string
 }
@@ -63,8 +59,9 @@ type flight struct {
 
 // NewDebian returns a provider; nothing is made yet.
 func NewDebian(c DebianConfig) *Debian {
-	c.Mirror = cmp.Or(c.Mirror, DefaultMirror)
-	c.SecurityMirror = cmp.Or(c.SecurityMirror, DefaultSecurityMirror)
+	if c.SecurityMirror == "" && c.Mirror != "" {
+		c.SecurityMirror = strings.TrimSuffix(c.Mirror, "/") + "-security"
+	}
 	return &Debian{config: c, flights: map[string]*flight{}}
 }
 

@@ -83,6 +83,6 @@ type Config struct {
 	Settings map[string]string
 	// Proxy is handed to build steps.
 	Proxy llb.Proxy
-	// Mirror and SecurityMirror are Debian's package archives; default: Debian's own.
+	// Mirror and SecurityMirror are the package archives, see base.DebianConfig; default: Debian's own.
 	Mirror, SecurityMirror string
 }

@@ -60,7 +60,7 @@ func Options(c *Config) []Option {
 		{"build_env", "variables of skerryd's environment that build steps get, but images don't keep", GroupBuilder, &c.BuildEnv},
 		{"ca_bundle", `file of certificates that build steps trust; none: the host's; "none": the image's own`, GroupBuilder, &c.CABundle},
 		{"debian_mirror", "Debian package archive for images; none: Debian's own", GroupBuilder, &c.DebianMirror},
-		{"debian_security_mirror", "its security archive", GroupBuilder, &c.DebianSecurityMirror},
+		{"debian_security_mirror", "its security archive; none: the archive with -security behind it", GroupBuilder, &c.DebianSecurityMirror},
 	}
 }
 
