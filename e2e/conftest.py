@@ -1,6 +1,7 @@
 """One skerryd serves all tests: a test that ends it finds it started again by the next that asks."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from e2e.daemon import Daemon
+
+# A shell's background job ignores Ctrl-C, and programs that it starts inherit that: those of the tests are to hear it wherever they run.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -72,15 +72,15 @@ func reopen(t *testing.T, crash bool) {
 			d.Ticket.Ack()
 		}
 	}
-	if crash {
-		// A request answered after the acknowledgements: they have arrived.
-		for waiting := inputs; waiting > inputs-5; {
-			all, err := e.Waiting(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			waiting = all[fn]
+	// Acknowledgements are not answered; a request is, and comes after them.
+	for waiting := inputs; waiting > inputs-5; {
+		all, err := e.Waiting(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
+		waiting = all[fn]
+	}
+	if crash {
 		copied := t.TempDir()
 		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -18,6 +19,9 @@ from skerry._client.client import Client
 from skerry._gen.skerry.v1.payload_pb import Result
 
 HERE = Path(__file__).resolve().parent
+
+# A shell's background job ignores Ctrl-C, and programs that it starts inherit that: those of the tests are to hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Server:
