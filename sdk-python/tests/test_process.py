@@ -54,14 +54,18 @@ def test_defining_an_app_imports_little():
 FORK = """
 import os, sys
 import skerry
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole: two processes write
+
 echo = skerry.Function.from_name("demo", "echo")
 if "early" in sys.argv:
-    print(echo.remote(1), flush=True)
+    say(echo.remote(1))
 child = os.fork()
 try:
-    print(echo.remote(2), flush=True)
+    say(echo.remote(2))
 except skerry.Error as err:
-    print(type(err).__name__, err, flush=True)
+    say(type(err).__name__, err)
 if child:
     os.waitpid(child, 0)
 """

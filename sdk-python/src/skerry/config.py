@@ -25,7 +25,6 @@ key                    meaning (default)
 from __future__ import annotations
 
 import os
-import sys
 from importlib import import_module
 
 from .exception import InvalidError
@@ -167,7 +166,7 @@ def _read(path: str) -> dict[str, dict[str, Value]]:
             content = file.read()
     except FileNotFoundError:
         return {}
-    parser: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    parser: Any = import_module("tomllib")  # by name: there is none in Python 3.10, where containers read no file
     try:
         tables: dict[str, Any] = parser.loads(content.decode())
     except ValueError as err:
