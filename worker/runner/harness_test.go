@@ -84,6 +84,8 @@ type heard struct {
 	mu      sync.Mutex
 	lines   []string
 	outputs chan container.Output // nil, or gets every output
+
+	returned chan payload.Key // nil, or gets every input that is given back
 }
 
 var _ container.RunnerEvents = (*heard)(nil)
@@ -116,6 +118,10 @@ func (h *heard) Outputs(outputs []container.Output) {
 
 func (h *heard) Returned(keys []payload.Key) {
 	for _, k := range keys {
+		if h.returned != nil {
+			h.returned <- k
+			continue
+		}
 		h.add("returned %s", name(k))
 	}
 }

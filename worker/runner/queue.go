@@ -113,7 +113,7 @@ func (s *Session) fits(now time.Time) bool {
 		return true
 	}
 	in := &s.queue[0].Input
-	return s.average > 0 && s.average < shortInput && now.Sub(s.since) < quietAhead &&
+	return !s.slow && s.average > 0 && s.average < shortInput && now.Sub(s.since) < quietAhead &&
 		len(s.handed) < maxHanded && !s.handed[0].alone && !alone(in) && s.handedBytes+len(in.Args.Inline) <= smallInput
 }
 

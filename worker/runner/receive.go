@@ -140,7 +140,7 @@ func (s *Session) readOutput(ctx context.Context, frames *wire.FrameReader, f wi
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.handed[0].key == o.Key {
-		s.moved = true
+		s.moved, s.slow = true, false
 	}
 	h := s.take(o.Key)
 	o.Elapsed = time.Duration(min(m.ElapsedUS, uint64(maxElapsed/time.Microsecond))) * time.Microsecond //nolint:gosec // bounded
@@ -167,7 +167,7 @@ func (s *Session) readWithdrawn(f wire.Frame) error {
 	if s.withdrawal != withdrawalAsked {
 		return fault.New(fault.Invalid, "withdrawn: the runner was not asked")
 	}
-	s.withdrawal = noWithdrawal
+	s.withdrawal, s.slow = noWithdrawal, true
 	var keys []payload.Key
 	var outputs []container.Output
 	var unknown error

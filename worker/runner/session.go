@@ -69,6 +69,7 @@ type Session struct {
 	moved       bool          // the first of handed has had its output since then
 	average     time.Duration // how long inputs take, estimated; 0: not known
 	withdrawal  withdrawal
+	slow        bool      // inputs have been withdrawn from behind the one that runs: it gets no others
 	over        bool      // Overran was called: nothing more is handed over
 	pending     []func()  // events to deliver, in order
 	returns     timerOnce // gives back what waits too long
