@@ -135,7 +135,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		RuntimeDir: a.cfg.RuntimeDir,
 		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.sandbox, Logs: a.logs,
 		Dialects: dialects{blobs: a.blobs()},
-		DiskMiB:  a.cfg.DiskMiB, MemoryLimitMiB: a.cfg.MemoryMiB,
+		DiskMiB:  a.cfg.DiskMiB, MemoryMiB: a.cfg.MemoryMiB,
 	})
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)

@@ -12,11 +12,18 @@ import (
 // BenchmarkColdStart times a container from its start to its first output, phase by phase.
 func BenchmarkColdStart(b *testing.B) {
 	r := newRig(b)
+	b.Run("plain", func(b *testing.B) { coldStart(b, r, 0) })
+	b.Run("limited", func(b *testing.B) { coldStart(b, r, 512) })
+}
+
+func coldStart(b *testing.B, r *rig, memoryLimit uint32) {
 	sums := map[string]time.Duration{}
 	n := 0
 	for b.Loop() {
 		began := time.Now()
-		l := r.start(b, r.spec("def f(): pass"))
+		spec := r.spec("def f(): pass")
+		spec.MemoryLimitMiB = memoryLimit
+		l := r.start(b, spec)
 		l.submit(0)
 		phases := l.awaitReady(b)
 		l.awaitOutput(b)

@@ -18,7 +18,7 @@ func TestSharedMemory(t *testing.T) {
 	modest := r.start(t, r.spec("def f(): return 1"))
 	modest.awaitReady(t)
 	spec := r.spec(hungry)
-	spec.MemoryLimitMiB = 0 // so the rig's, which is more than all may have
+	spec.MemoryLimitMiB = 0 // so that of all together
 	l := r.start(t, spec)
 	l.awaitReady(t)
 	l.submit(0)

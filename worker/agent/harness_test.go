@@ -61,7 +61,7 @@ func newRig(t testing.TB) *rig {
 	r.host, err = container.NewHost(container.HostConfig{
 		RunDir: r.dir + "/c", DiskDir: filepath.Join(t.TempDir(), "disks"), RuntimeDir: testbase.Tool(t, "guest"),
 		Network: n, Rootfs: store, Sandboxes: r.runtime, Logs: r.logs, Dialects: dialects{blobs: r.source},
-		MemoryLimitMiB: 2048,
+		MemoryMiB: 2048,
 	})
 	ok(t, err)
 	t.Cleanup(func() {

@@ -113,3 +113,47 @@ func TestHostMemory(t *testing.T) {
 		}
 	}
 }
+
+func TestEntering(t *testing.T) {
+	s, err := Open("skerry_c9e203")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	words, err := s.Entering("ta-a b", Limits{CPUMilli: 500, Processes: 77})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.v2 {
+		if words != nil {
+			t.Errorf("words %q", words)
+		}
+		return
+	}
+	words = append(words, "cat", "/proc/self/cgroup")
+	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, controller := range []string{"memory", "cpu", "pids"} {
+		if !strings.Contains(string(out), ":"+controller+":/skerry_c9e203/ta-a b\n") {
+			t.Errorf("not in the group of %s: %s", controller, out)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(Root, "pids", s.name, "ta-a b", "pids.max")); err != nil || strings.TrimSpace(string(got)) != "77" {
+		t.Errorf("pids.max %q, %v", got, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := s.Remove(ctx, "ta-a b"); err != nil {
+		t.Error(err)
+	}
+	words[3] = "sh"
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err == nil {
+		t.Errorf("runs outside of a group that is gone: %s", out)
+	}
+}

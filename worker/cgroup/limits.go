@@ -10,8 +10,7 @@ import (
 	"strings"
 )
 
-// Limits bound all containers of an instance together, so that those without limits of their own leave the host enough. Zero leaves a
-// resource as it is.
+// Limits bound a group. Zero leaves a resource as it is.
 type Limits struct {
 	MemoryBytes uint64
 	CPUMilli    uint32 // weight against other groups of the host, in thousandths of a core; no ceiling
@@ -24,37 +23,53 @@ const (
 	maxWeight            = 10000
 )
 
-// Limit makes the subtree and sets its limits. It may be called again.
+func shares(milli uint32) uint64 { return min(max(minShares, uint64(milli)*1024/1000), maxShares) }
+
+// Limit makes the subtree and bounds all containers of the instance together, so that those without limits of their own leave the host
+// enough. It may be called again.
 func (s *Subtree) Limit(l Limits) error {
-	shares := min(max(minShares, uint64(l.CPUMilli)*1024/1000), maxShares)
-	var errs []error
 	if s.v2 {
+		root := s.roots[0]
+		weight := 1 + (shares(l.CPUMilli)-minShares)*(maxWeight-1)/(maxShares-minShares)
 		// Children have the controllers that each group above them passes on.
-		errs = append(errs, delegate(Root))
-		errs = append(errs, mkdir(s.roots[0]), delegate(s.roots[0]))
-		weight := 1 + (shares-minShares)*(maxWeight-1)/(maxShares-minShares)
-		errs = append(errs,
-			set(s.roots[0], "memory.max", l.MemoryBytes),
-			set(s.roots[0], "pids.max", l.Processes),
-			setIf(l.CPUMilli > 0, s.roots[0], "cpu.weight", weight))
-		return errors.Join(errs...)
+		return errors.Join(delegate(Root), mkdir(root), delegate(root),
+			set(root, "memory.max", l.MemoryBytes), set(root, "pids.max", l.Processes),
+			setIf(l.CPUMilli > 0, root, "cpu.weight", weight))
 	}
-	for _, root := range s.roots {
-		errs = append(errs, s.limitV1(root, l, shares))
-	}
-	return errors.Join(errs...)
+	_, err := s.limitV1("", l)
+	return err
 }
 
-func (s *Subtree) limitV1(root string, l Limits, shares uint64) error {
-	switch controllers := filepath.Base(filepath.Dir(root)); {
-	case controllers == "memory":
-		return errors.Join(mkdir(root), hierarchical(root), set(root, "memory.limit_in_bytes", l.MemoryBytes))
-	case controllers == "pids":
-		return errors.Join(mkdir(root), set(root, "pids.max", l.Processes))
-	case controllers == "cpu" || strings.HasPrefix(controllers, "cpu,") || strings.HasSuffix(controllers, ",cpu"):
-		return errors.Join(mkdir(root), setIf(l.CPUMilli > 0, root, "cpu.shares", shares))
+// limitV1 makes a group of the subtree in the hierarchies that bound something, and returns its folders.
+func (s *Subtree) limitV1(id string, l Limits) ([]string, error) {
+	memory, cpu, pids := filepath.Join(Root, "memory", s.name, id), filepath.Join(Root, "cpu", s.name, id), filepath.Join(Root, "pids", s.name, id)
+	groups := []string{memory, cpu, pids}
+	for _, g := range groups {
+		if err := mkdir(g); err != nil {
+			return nil, err
+		}
 	}
-	return nil
+	return groups, errors.Join(
+		hierarchical(memory), set(memory, "memory.limit_in_bytes", l.MemoryBytes),
+		setIf(l.CPUMilli > 0, cpu, "cpu.shares", shares(l.CPUMilli)), set(pids, "pids.max", l.Processes))
+}
+
+// entering is a shell's program that joins the groups of its first arguments, up to "--", and becomes the program of the others.
+const entering = `while [ "$1" != -- ]; do echo 0 > "$1/tasks" || exit 125; shift; done; shift; exec "$@"`
+
+// Entering makes a container's group and returns the words before a command that runs it there. Sandbox runtimes do the same by
+// themselves, but in version 1 they move processes that run, in every hierarchy and back, and wait each time until all of the host's
+// processors have noticed; a process that moves its own single thread does not wait. In version 2 it returns nothing: a process can be
+// started in its group, and runtimes do so.
+func (s *Subtree) Entering(id string, l Limits) ([]string, error) {
+	if s.v2 {
+		return nil, nil
+	}
+	groups, err := s.limitV1(id, l)
+	if err != nil {
+		return nil, err
+	}
+	return append(append([]string{"/bin/sh", "-c", entering, "sh"}, groups...), "--"), nil
 }
 
 // hierarchical makes the groups below count for this one, which kernels before 5.11 do only when asked.
@@ -79,8 +94,7 @@ func delegate(group string) error {
 }
 
 func mkdir(group string) error {
-	err := os.Mkdir(group, 0o755) //nolint:gosec // as the kernel makes the others
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.MkdirAll(group, 0o755); err != nil { //nolint:gosec // as the kernel makes the others
 		return fmt.Errorf("cgroup: %w", err)
 	}
 	return nil

@@ -174,7 +174,7 @@ func (l *life) outOf(used Resource) Exit {
 		message, advice = "container started more processes and threads than it may have", "; start fewer at a time"
 	case used == WorkerMemory:
 		message += fmt.Sprintf(": all containers of its worker together used up the %d MiB that it offers, and this one used most",
-			l.host.cfg.MemoryLimitMiB)
+			l.host.cfg.MemoryMiB)
 		advice = "; set the function's memory to what it needs, so that it is placed where that is free"
 	case l.spec.MemoryLimitMiB > 0:
 		message += fmt.Sprintf(": limit %d MiB", l.spec.MemoryLimitMiB)

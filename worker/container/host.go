@@ -32,9 +32,9 @@ type HostConfig struct {
 	Dialects  Dialects
 	Logs      LogSink
 
-	DiskMiB        uint32        // default DefaultDiskMiB
-	MemoryLimitMiB uint32        // limit where the function has none; 0: none
-	StopGrace      time.Duration // default DefaultStopGrace
+	DiskMiB   uint32        // default DefaultDiskMiB
+	MemoryMiB uint32        // what all containers together may use, for messages
+	StopGrace time.Duration // default DefaultStopGrace
 }
 
 // Host starts containers. It is safe for concurrent use.

@@ -62,9 +62,6 @@ const (
 
 // New returns a container that has yet to run. Its id must not be in use.
 func (h *Host) New(spec Spec, events Events) *Container {
-	if spec.MemoryLimitMiB == 0 {
-		spec.MemoryLimitMiB = h.cfg.MemoryLimitMiB
-	}
 	if spec.EphemeralDiskMiB == 0 {
 		spec.EphemeralDiskMiB = h.cfg.DiskMiB
 	}

@@ -24,8 +24,8 @@ type SandboxParams struct {
 	Argv      []string // PID 1; it runs as root with an empty environment but for PATH, and /dev/null as its standard streams
 	Binds     []Bind   // at least one
 
-	CPUMilli, CPULimitMilli uint32
-	MemoryLimitMiB          uint32
+	CPUMilli, CPULimitMilli uint32 // weight, and the most; 0: no limit of its own
+	MemoryLimitMiB          uint32 // 0: none of its own
 }
 
 // Sandboxes starts sandboxes. Implemented by worker/gvisor.

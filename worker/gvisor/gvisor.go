@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,10 +84,22 @@ func (r *Runtime) Start(ctx context.Context, p container.SandboxParams) (contain
 
 func (r *Runtime) run(ctx context.Context, p container.SandboxParams, pidFile string) error {
 	logs := filepath.Join(p.Dir, "runsc.log")
-	cmd := r.command(ctx,
+	var entering, ignore []string
+	if p.MemoryLimitMiB == 0 && p.CPULimitMilli == 0 {
+		// Limits are left to runsc, which shows them to the container as its memory and its number of processors.
+		var err error
+		entering, err = r.cfg.Cgroups.Entering(p.ID, cgroup.Limits{CPUMilli: p.CPUMilli, Processes: uint64(r.cfg.MaxProcesses)})
+		if err != nil {
+			return err
+		}
+		if entering != nil {
+			ignore = []string{"--ignore-cgroups"}
+		}
+	}
+	cmd := r.commandIn(ctx, entering, append(ignore,
 		// The log gets fatal errors only, for without --debug there is nothing else.
 		"--log="+logs, "--log-format=json", "--panic-log="+panicLog(p.Dir), "--overlay2=root:dir="+p.DiskDir,
-		"run", "--detach", "--bundle", p.Dir, "--pid-file", pidFile, p.ID)
+		"run", "--detach", "--bundle", p.Dir, "--pid-file", pidFile, p.ID)...)
 	// The sandbox keeps runsc's standard streams for as long as it lives, so they are /dev/null: a pipe would tie it to this process.
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
@@ -114,12 +127,19 @@ func (r *Runtime) open(p container.SandboxParams, pidFile string) (*Sandbox, err
 }
 
 func (r *Runtime) command(ctx context.Context, args ...string) *exec.Cmd {
-	flags := []string{
-		"--root=" + r.cfg.StateDir, "--platform=systrap", "--network=sandbox", "--host-uds=open",
+	return r.commandIn(ctx, nil, args...)
+}
+
+// commandIn is runsc with words before it.
+func (r *Runtime) commandIn(ctx context.Context, before []string, args ...string) *exec.Cmd {
+	line := append(slices.Clone(before),
+		r.cfg.Runsc,
+		"--root="+r.cfg.StateDir, "--platform=systrap", "--network=sandbox", "--host-uds=open",
 		// Bound trees are immutable, and sockets are made before the sandbox: no need to ask the host again at every look.
 		"--file-access-mounts=exclusive",
-	}
-	cmd := exec.CommandContext(ctx, r.cfg.Runsc, append(flags, args...)...)
+	)
+	line = append(line, args...)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...) //nolint:gosec // our own words
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	return cmd
 }
