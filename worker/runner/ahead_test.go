@@ -336,7 +336,7 @@ from skerry import current_input_id
 def f():
     if current_input_id().endswith("-1500"): time.sleep(1000)
 `, func(c *runner.Config) { c.CancelGrace = time.Minute })
-	p.heard.returned = make(chan payload.Key, 2000)
+	p.returned = make(chan payload.Key, 2000)
 	var all []container.Input
 	for i := range 2000 {
 		all = append(all, container.Input{Key: key(i), Args: none})
@@ -355,7 +355,7 @@ def f():
 		select {
 		case o := <-p.outputs:
 			note(o.Key, o.Result.Status)
-		case k := <-p.heard.returned:
+		case k := <-p.returned:
 			note(k, 0)
 		case <-ctx.Done():
 			t.Fatalf("only %d of the inputs have ended", len(seen))
