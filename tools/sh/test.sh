@@ -13,5 +13,5 @@ for target in "$@"; do
 	table="$table$(printf '   %-12s %-7s %4s s' "$target" "$result" $(($(date +%s) - start)))
 "
 done
-printf '== stages\n%s%s passed, %s failed\n' "$table" "$passed" "$failed"
+printf '== stages\n%sstages: %s passed, %s failed\n' "$table" "$passed" "$failed"
 [ "$failed" = 0 ]
