@@ -22,15 +22,16 @@ const (
 	// PingInterval is how long a link may be silent before it is probed.
 	PingInterval = 15 * time.Second
 	// PingTimeout is how long a probe may take before the link counts as lost.
-	PingTimeout  = 10 * time.Second
+	PingTimeout = 10 * time.Second
+	// closeGrace is how long a link that ends may take to send what was written to it.
+	closeGrace   = time.Second
 	streamWindow = 4 << 20
 	connWindow   = 32 << 20
 )
 
-// Serve serves h over HTTP/2 on a connection that this side dialled, until the connection or ctx ends. It closes conn.
+// Serve serves h over HTTP/2 on a connection that this side dialled, until the connection or ctx ends; then what handlers have
+// written still goes out. It closes conn.
 func Serve(ctx context.Context, conn net.Conn, h http.Handler) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
 	s := &http2.Server{
 		MaxConcurrentStreams:         MaxConcurrentStreams,
 		MaxReadFrameSize:             1 << 20,
@@ -39,11 +40,31 @@ func Serve(ctx context.Context, conn net.Conn, h http.Handler) error {
 		ReadIdleTimeout:              PingInterval,
 		PingTimeout:                  PingTimeout,
 	}
-	s.ServeConn(conn, &http2.ServeConnOpts{Context: ctx, BaseConfig: &http.Server{}, Handler: h})
+	base := &http.Server{} //nolint:gosec // it only carries the order to shut down
+	if err := http2.ConfigureServer(base, s); err != nil {
+		return errors.Join(fmt.Errorf("link: %w", err), conn.Close())
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { wind(base, conn, ended) })
+	defer stop()
+	s.ServeConn(conn, &http2.ServeConnOpts{Context: ctx, BaseConfig: base, Handler: h})
+	close(ended)
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
 	return errors.New("link: connection closed by the peer")
+}
+
+// wind ends a served connection: what handlers have written, and the last that they write, still goes out.
+func wind(base *http.Server, conn net.Conn, ended <-chan struct{}) {
+	_ = base.Shutdown(context.Background()) // it has no listeners and no connections of its own to wait for
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	}
+	_ = conn.Close() // closed already where the peer has followed
 }
 
 // Client is the accepting side's end of a turned connection. It is an http.RoundTripper; safe for concurrent use.
