@@ -303,6 +303,32 @@ func TestExit(t *testing.T) {
 	}
 }
 
+// TestCrashOfSeveral has each of the inputs that a crash leaves in doubt run by itself.
+func TestCrashOfSeveral(t *testing.T) {
+	r := newRig(t)
+	r.join(1)
+	fn := r.function(function.Autoscaler{MaxContainers: 1})
+	inputs := r.offer(fn, 0, 4)
+	b := r.start(1)[0]
+	b.answer(time.Microsecond, b.take()...)
+	if got := b.take(); !slices.Equal(got, []uint32{1, 2, 3}) {
+		t.Fatalf("after a short input: %v", got)
+	}
+	b.events.Exited(task.Exit{Reason: task.RunnerExited, Lost: []payload.Key{inputs[1].Key, inputs[2].Key}})
+	b = r.start(1)[0]
+	for _, want := range [][]uint32{{1}, {2}, {3}} {
+		got := b.take()
+		if !slices.Equal(got, want) {
+			t.Errorf("given %v, want %v", got, want)
+		}
+		b.answer(time.Microsecond, got...)
+	}
+	if inputs[1].Attempt != 1 || inputs[2].Attempt != 1 || inputs[3].Attempt != 0 {
+		t.Errorf("attempts %d, %d and %d, want 1, 1 and 0", inputs[1].Attempt, inputs[2].Attempt, inputs[3].Attempt)
+	}
+	r.outcomes(4)
+}
+
 func TestCancel(t *testing.T) {
 	r := newRig(t)
 	r.join(1)
