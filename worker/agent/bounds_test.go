@@ -51,3 +51,25 @@ func TestForkBomb(t *testing.T) {
 		t.Errorf("exit %+v", e)
 	}
 }
+
+// TestGarbage has user code write to the descriptor of the runner's connection.
+func TestGarbage(t *testing.T) {
+	r := newRig(t)
+	l := r.start(t, r.spec(`
+import os, socket, time
+def f():
+    for fd in range(3, 64):
+        try: s = socket.socket(fileno=os.dup(fd)); s.getpeername(); s.sendall(b"\xff" * 1000)
+        except OSError: pass
+    time.sleep(60)
+`))
+	l.awaitReady(t)
+	l.submit(0)
+	o := l.awaitOutput(t)
+	if o.Result.Status != payload.Failure || !strings.Contains(o.Result.Error.Message, "connection to the worker") {
+		t.Errorf("output %+v %+v", o.Result, o.Result.Error)
+	}
+	if e := l.awaitExit(t); e.Reason != container.RunnerExited {
+		t.Errorf("exit %+v", e)
+	}
+}

@@ -274,6 +274,9 @@ func (l *life) sessionEnded(err error) Exit {
 		case n := <-l.notes:
 			switch n.kind {
 			case noteProcessEnd:
+				if errors.Is(err, fault.Invalid) && n.err == nil && l.ready {
+					return l.brokeProtocol(err)
+				}
 				return l.processEnded(n.end, n.err)
 			case noteStartFailed, noteOverran, noteSandbox:
 				if end := l.hear(n); end != nil {
@@ -297,6 +300,15 @@ func (l *life) sessionEnded(err error) Exit {
 			return l.killWith(Exit{Reason: RunnerExited, Message: message}, &result)
 		}
 	}
+}
+
+// brokeProtocol ends a container whose function's process wrote to the worker's connection itself; the process ended because that was then
+// closed, so its exit code says nothing.
+func (l *life) brokeProtocol(err error) Exit {
+	message := "the function's process broke its connection to the worker (code that writes to, or closes, descriptors that it has not opened): " +
+		err.Error()
+	result := payload.Failed(payload.Failure, message)
+	return l.killWith(Exit{Reason: RunnerExited, Message: message}, &result)
 }
 
 // retire ends a container that has nothing more to do: the runner is told so by the end of its connection, and may clean up.
