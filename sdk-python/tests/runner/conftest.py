@@ -141,14 +141,17 @@ class Host:
         assert meta["status"] == 2, meta
         return meta["error"], value
 
+    def signal(self) -> None:
+        self.process.send_signal(signal.SIGUSR1)
+
     def cancel(self, index: int = 0) -> None:
         self.send(CANCEL, {"call": "fc-abc", "index": index})
-        self.process.send_signal(signal.SIGUSR1)
+        self.signal()
 
     def withdraw(self) -> list[int]:
         """Ask for what has not begun; return its indexes, which come after the outputs of what has ended."""
         self.send(WITHDRAW, {})
-        self.process.send_signal(signal.SIGUSR1)
+        self.signal()
         kind, meta, _ = self.receive()
         assert kind == WITHDRAWN, meta
         return [one["index"] for one in meta["inputs"]]

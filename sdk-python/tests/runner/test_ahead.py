@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
 
 import pytest
 
-from conftest import HEAD, INPUT, OUTPUT
+from conftest import OUTPUT, WITHDRAW, WITHDRAWN
 
-SLEEP = """
+# The function waits where the test opens the other end of a pipe.
+STEPS = """
 import os, time
 def f(t):
-    if t == "print": print("printed", end="")
+    if t == "slow": open("BEGAN", "w").close(); time.sleep(0.3)
+    elif t == "print": print("printed", end="")
     elif t == "exit": os._exit(3)
     elif t == "raise": raise ValueError("no")
     elif t == "large": return b"x" * 600_000
@@ -26,7 +28,7 @@ def results(host, n):
 
 
 def test_outputs_come_together_and_in_order(host):
-    host.ready(SLEEP)
+    host.ready(STEPS)
     host.give_ahead(*[0] * 30)
     host.conn.settimeout(30)
     assert results(host, 30) == [(i, 1, 0) for i in range(30)]
@@ -35,20 +37,20 @@ def test_outputs_come_together_and_in_order(host):
 
 
 def test_what_is_printed_comes_before_the_outputs(host):
-    host.ready(SLEEP)
+    host.ready(STEPS)
     host.give_ahead(0, "print", 0)
     host.output()
     assert host.written() == ["printed", ""]
 
 
 def test_a_failure_in_the_middle(host):
-    host.ready(SLEEP)
+    host.ready(STEPS)
     host.give_ahead(0, "raise", 0)
     assert [status for _, status, _ in results(host, 3)] == [1, 2, 1]
 
 
 def test_an_input_that_is_not_short_sends_its_output_at_once(host):
-    host.ready(SLEEP)
+    host.ready(STEPS)
     host.give_ahead(0.01, 1000)
     host.conn.settimeout(5)
     meta, value = host.output()
@@ -57,34 +59,41 @@ def test_an_input_that_is_not_short_sends_its_output_at_once(host):
     assert host.withdraw() == []
 
 
-def test_withdraw(host):
-    host.ready(SLEEP)
-    host.give_ahead(0, 0, 0.2, 1, 2)
-    time.sleep(0.05)  # the third runs
-    began = time.monotonic()
-    host.process.send_signal(10)  # with nothing to read yet
-    from conftest import WITHDRAW
+def steps(host, source=STEPS):
+    """Start a runner and return the pipe that opens when the input "slow" has begun."""
+    began = host.code / "began"
+    os.mkfifo(began)
+    host.ready(source.replace("BEGAN", str(began)))
+    return began
 
+
+def test_withdraw(host):
+    began = steps(host)
+    host.give_ahead(0, 0, "slow", 1, 2)
+    began.open().close()
+    before = time.monotonic()
+    host.signal()  # with nothing to read yet
     host.send(WITHDRAW, {})
-    host.process.send_signal(10)
+    host.signal()
     assert results(host, 2) == [(0, 1, 0), (1, 1, 0)]
     kind, meta, _ = host.receive()
-    assert time.monotonic() - began < 0.15
-    assert (kind, [one["index"] for one in meta["inputs"]]) == (20, [3, 4])
-    assert results(host, 1) == [(2, 1, 0.2)]
+    assert (kind, [one["index"] for one in meta["inputs"]]) == (WITHDRAWN, [3, 4])
+    assert results(host, 1) == [(2, 1, "slow")]
+    assert time.monotonic() - before >= 0.2  # so the answer did not wait for it
     assert host.withdraw() == []
     assert host.call(0) == 0
 
 
 def test_withdraw_while_none_runs(host):
-    host.ready(SLEEP)
+    host.ready(STEPS)
     assert host.withdraw() == []
     assert host.call(0) == 0
 
 
 def test_cancel_ahead(host):
-    host.ready(SLEEP)
-    host.give_ahead(0.2, 0, 0)
+    began = steps(host)
+    host.give_ahead("slow", 0, 0)
+    began.open().close()
     host.cancel(1)
     assert results(host, 1) == [(1, 3, None)]  # at once
     host.cancel(0)
@@ -95,13 +104,11 @@ def test_cancel_ahead(host):
 def test_withdraw_is_exact_under_races(host, signals):
     """Whatever the moment, each input either has an output or is given back."""
     host.ready("def f(i):\n for _ in range(2000): pass\n return i")
-    meta = json.dumps({}).encode()
-    frame = HEAD.pack(5 + len(meta), 6, len(meta)) + meta
     for _ in range(200):
         host.give_ahead(*range(20))
-        host.conn.sendall(frame)
+        host.send(WITHDRAW, {})
         for _ in range(signals):
-            host.process.send_signal(10)
+            host.signal()
         seen: list[int] = []
         given_back: list[int] | None = None
         while given_back is None or len(seen) + len(given_back) < 20:
@@ -116,9 +123,19 @@ def test_withdraw_is_exact_under_races(host, signals):
 
 
 def test_async_withdraw_and_cancel(host):
-    host.ready("import asyncio\nasync def f(t):\n await asyncio.sleep(t)\n return t")
-    host.give_ahead(0, 0.3, 0, 0)
-    time.sleep(0.1)
+    began = steps(
+        host,
+        """
+import asyncio
+async def f(t):
+    if t:
+        open("BEGAN", "w").close()
+        await asyncio.sleep(1000)
+    return t
+""",
+    )
+    host.give_ahead(0, "slow", 0, 0)
+    began.open().close()
     host.cancel(2)
     assert results(host, 2) == [(0, 1, 0), (2, 3, None)]
     assert host.withdraw() == [3]
@@ -127,11 +144,10 @@ def test_async_withdraw_and_cancel(host):
 
 
 def test_crash_with_several(host):
-    host.ready(SLEEP)
+    host.ready(STEPS)
     host.give_ahead(0, 0, "exit", 0)
     with pytest.raises(EOFError):
-        for _ in range(3):
-            host.receive()
+        results(host, 3)
     assert host.process.wait(30) == 3
 
 
@@ -145,5 +161,3 @@ def f(x):
 """)
     host.give_ahead(0, 0, 1, 0)
     assert results(host, 4) == [(0, 1, 0), (1, 1, 0), (2, 1, 0), (3, 1, 0)]
-
-

@@ -223,7 +223,7 @@ def _flush_streams() -> None:
 
 
 def _carefully(stream: str, method: str, *args: object) -> None:
-    try:
+    try:  # noqa: SIM105 - contextlib is not imported before user code
         getattr(getattr(sys, stream), method)(*args)
     except Exception:  # noqa: S110 - user code may have closed a stream, or put anything in its place
         pass

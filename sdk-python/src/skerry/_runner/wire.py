@@ -184,7 +184,10 @@ class Channel:
             self._sock.sendall(held[0] if len(held) == 1 else b"".join(held))
 
     def send(self, kind: int, meta: str, data: bytes | memoryview = b"") -> None:
-        """Send one frame, not held back nor behind those that are. Data over MAX_INLINE goes out in frames of its own; payload_meta announces it."""
+        """Send one frame, before those that are held.
+
+        Data over MAX_INLINE goes out in frames of its own; payload_meta announces it.
+        """
         if len(data) <= MAX_INLINE:
             self._sock.sendall(_frame(kind, meta, data))
             return
