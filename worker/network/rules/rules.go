@@ -17,6 +17,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
+	"golang.org/x/sys/unix"
 )
 
 // Config says what the rules are about.
@@ -49,9 +51,10 @@ type Config struct {
 type Table struct {
 	cfg Config
 
-	mu      sync.Mutex
-	sources *nftables.Set
-	members map[Source]bool // what is in the set
+	mu       sync.Mutex
+	sources  *nftables.Set
+	members  map[Source]bool // what is in the set
+	restored func()          // of Watch; nil while nobody watches
 }
 
 // Install puts the rules into the kernel, in place of any that an earlier process left under the same name, and makes way for containers
@@ -136,7 +139,19 @@ func (t *Table) Remove(sources []Source) error {
 // elementOp is SetAddElements or SetDeleteElements.
 type elementOp func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error
 
+// change adds or removes elements. Where the table has just been removed by somebody it comes back first: Watch may not have heard yet.
 func (t *Table) change(sources []Source, op elementOp) error {
+	err := t.commit(sources, op)
+	if !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if err := t.restore(); err != nil {
+		return err
+	}
+	return t.commit(sources, op)
+}
+
+func (t *Table) commit(sources []Source, op elementOp) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return err

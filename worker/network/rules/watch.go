@@ -13,8 +13,11 @@ import (
 // distributions reload a firewall, takes every table, and containers must not go on without rules. It calls restored each time and blocks
 // until ctx ends, then returns nil.
 func (t *Table) Watch(ctx context.Context, restored func()) error {
+	t.mu.Lock()
+	t.restored = restored
+	t.mu.Unlock()
 	for ctx.Err() == nil {
-		if err := t.watch(ctx, restored); err != nil {
+		if err := t.watch(ctx); err != nil {
 			return fmt.Errorf("watch nftables table %q: %w", t.cfg.Table, err)
 		}
 	}
@@ -22,7 +25,7 @@ func (t *Table) Watch(ctx context.Context, restored func()) error {
 }
 
 // watch does so until ctx ends or the kernel has dropped events, after which it is to be called again.
-func (t *Table) watch(ctx context.Context, restored func()) (err error) {
+func (t *Table) watch(ctx context.Context) (err error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return err
@@ -39,7 +42,7 @@ func (t *Table) watch(ctx context.Context, restored func()) (err error) {
 		}
 	}()
 	// What was removed before the monitor was there is noticed here.
-	if err := t.restore(restored); err != nil {
+	if err := t.heal(); err != nil {
 		return err
 	}
 	for {
@@ -53,21 +56,25 @@ func (t *Table) watch(ctx context.Context, restored func()) (err error) {
 			if len(e.Changes) == 0 {
 				continue
 			}
-			if err := t.restore(restored); err != nil {
+			if err := t.heal(); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// restore installs the rules if the table is gone.
-func (t *Table) restore(restored func()) error {
+func (t *Table) heal() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.restore()
+}
+
+// restore installs the rules if the table is gone; t.mu is held.
+func (t *Table) restore() error {
 	conn, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
 	if err != nil {
 		return err
@@ -78,6 +85,8 @@ func (t *Table) restore(restored func()) error {
 	if err := t.install(); err != nil {
 		return err
 	}
-	restored()
+	if t.restored != nil {
+		t.restored()
+	}
 	return nil
 }
