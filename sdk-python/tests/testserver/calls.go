@@ -161,17 +161,17 @@ func (s *session) watch(watch *skerryv1.Watch) {
 }
 
 // flush sends what is no longer held back. Called with the state locked.
-func (st *state) flush() {
-	for _, call := range st.spawned {
+func (s *state) flush() {
+	for _, call := range s.spawned {
 		call.held = false
 	}
-	for s := range st.sessions {
-		s.flushHeld()
-		for id := range s.watched {
-			s.add(func(r *skerryv1.SessionResponse) { r.Outputs = append(r.Outputs, st.spawned[id].outputs...) })
+	for x := range s.sessions {
+		x.flushHeld()
+		for id := range x.watched {
+			x.add(func(r *skerryv1.SessionResponse) { r.Outputs = append(r.Outputs, s.spawned[id].outputs...) })
 		}
-		s.watched = map[string]bool{}
-		s.kick()
+		x.watched = map[string]bool{}
+		x.kick()
 	}
 }
 
