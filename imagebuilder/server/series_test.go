@@ -8,13 +8,14 @@ import (
 	"github.com/skerry-dev/skerry/internal/testbase"
 )
 
-// TestEverySeries makes the base of every Python series and installs into it.
+// TestEverySeries makes the base of every Python series and installs into it. Each base takes a minute: at the small size it is the one
+// that other tests need as well.
 func TestEverySeries(t *testing.T) {
-	if !testbase.Full() {
-		t.Skip("each base takes a minute; `make test-full` makes them all")
-	}
 	s, b := start(t, config(t))
 	series, _ := s.Series()
+	if !testbase.Full() {
+		series = []string{"3.11"}
+	}
 	for _, v := range series {
 		t.Run(v, func(t *testing.T) {
 			img, err := s.Build(t.Context(), build.Request{Recipe: recipe.Recipe{Base: recipe.Base{Python: v}, Steps: []recipe.Step{
