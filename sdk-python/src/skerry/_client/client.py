@@ -139,9 +139,14 @@ class Client:
 
         await asyncio.to_thread(self.close)
 
-    def call(self, rpc: Callable[[], T]) -> T:
-        """Do an RPC that can safely be done twice, again while the server is away. Raises the errors of this package."""
-        retries = self._patience.retries(self._closing)
+    def call(self, rpc: Callable[[], T], within: float | None = None) -> T:
+        """Do an RPC that can safely be done twice, again while the server is away. Raises the errors of this package.
+
+        Args:
+            rpc: does it.
+            within: seconds to try where somebody waits to leave; None is the patience that accepted work gets.
+        """
+        retries = self._patience.retries(self._closing, within)
         while True:
             self._check_open()
             try:

@@ -82,9 +82,9 @@ class Patience:
         self._later = later
         self._give_up = give_up
 
-    def retries(self, closing: threading.Event) -> Retries:
-        """Begin a series of attempts, which ends early once ``closing`` is set."""
-        return Retries(self, closing)
+    def retries(self, closing: threading.Event, within: float | None = None) -> Retries:
+        """Begin a series of attempts, which ends early once ``closing`` is set, or after ``within`` seconds if that is less."""
+        return Retries(self, closing, within)
 
     @property
     def seconds(self) -> float:
@@ -99,9 +99,10 @@ class Patience:
 class Retries:
     """One series of attempts with growing delays."""
 
-    def __init__(self, patience: Patience, closing: threading.Event) -> None:
+    def __init__(self, patience: Patience, closing: threading.Event, within: float | None) -> None:
         self._patience = patience
         self._closing = closing
+        self._within = within
         self.succeeded()
 
     def succeeded(self) -> None:
@@ -115,7 +116,8 @@ class Retries:
         if not faults.is_refused(error):
             self._patience.reached = True
         self._since = self._since or now
-        if now + self._delay - self._since > self._patience.seconds:
+        seconds = self._patience.seconds if self._within is None else min(self._within, self._patience.seconds)
+        if now + self._delay - self._since > seconds:
             return False
         self._closing.wait(self._delay)
         self._delay = min(self._delay * 2, _LONGEST_DELAY)

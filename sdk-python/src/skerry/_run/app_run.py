@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("skerry")
 
+# How long a client that was interrupted, or whose code failed, tries to tell the server.
+_STOP_SECONDS = 5.0
+
 
 class AppRun:
     """What ``app.run()`` returns: enter it with ``with`` or ``async with``.
@@ -137,7 +140,10 @@ class AppRun:
         if self._heart is not None:
             self._heart.stop()
         with display.status("Stopping app..."):
-            client.call(lambda: client.apps.stop_app(StopAppRequest(app=self._app_id, reason=reason)))
+            request = StopAppRequest(app=self._app_id, reason=reason)
+            # Who was interrupted or failed wants to leave, not to wait for a server that is away: the app ends by itself.
+            within = None if reason == StopReason.COMPLETED else _STOP_SECONDS
+            client.call(lambda: client.apps.stop_app(request), within)
             if self._logs is not None and not self._logs.drain(config.seconds("logs_timeout")):
                 logger.warning("timed out waiting for the last output; see `skerry app logs %s`", self._app_id)
         display.ended(
