@@ -38,6 +38,9 @@ const (
 	outputsMaxBytes = 4 << 30
 	logsMaxAge      = 7 * 24 * time.Hour
 	logsMaxBytes    = 16 << 30
+	// maxStore is what the server may promise to streams. Its default is most of the free disk, of which the limits above would be taken as
+	// reserved: a host with less free would not start at all, for space that it may never need.
+	maxStore = 1 << 50
 )
 
 const (
@@ -89,14 +92,15 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Engine, error) {
 
 func startServer(cfg Config, log *slog.Logger) (*server.Server, error) {
 	srv, err := server.NewServer(&server.Options{
-		ServerName:   "skerry",
-		DontListen:   true,
-		JetStream:    true,
-		StoreDir:     cfg.Dir,
-		SyncInterval: SyncInterval,
-		SyncAlways:   cfg.SyncAlways,
-		NoSigs:       true,
-		MaxPayload:   2 << 20,
+		ServerName:        "skerry",
+		DontListen:        true,
+		JetStream:         true,
+		JetStreamMaxStore: maxStore,
+		StoreDir:          cfg.Dir,
+		SyncInterval:      SyncInterval,
+		SyncAlways:        cfg.SyncAlways,
+		NoSigs:            true,
+		MaxPayload:        2 << 20,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("flow %q: %w", cfg.Dir, err)
