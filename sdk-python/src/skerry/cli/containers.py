@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import Annotated
@@ -88,4 +89,9 @@ def execute(
     command = command[1:] if command[0] == "--" else command
     argv = shlex.split(command[0]) if len(command) == 1 else command
     with_terminal = sys.stdin.isatty() and sys.stdout.isatty() if pty is None else pty
-    raise typer.Exit(run_interactive(shared_client(), ExecStart(container_id=container, argv=argv), pty=with_terminal))
+    code = run_interactive(shared_client(), ExecStart(container_id=container, argv=argv), pty=with_terminal)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: a thread may wait for a key that is never pressed, and the transport's own threads, which draw from the same
+    # queue, bring an interpreter down that is ending under them.
+    os._exit(code)
