@@ -3,11 +3,11 @@ package rpc
 import (
 	"context"
 	"errors"
-	"io"
 
 	"connectrpc.com/connect"
 
 	"github.com/skerry-dev/skerry/gateway/mount"
+	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/wire"
@@ -75,21 +75,7 @@ func (s *blobService) Download(ctx context.Context, req *connect.Request[skerryv
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	buf := make([]byte, MaxFrame)
-	for {
-		n, err := io.ReadFull(r, buf)
-		if n > 0 {
-			if err := stream.Send(&skerryv1.DownloadResponse{Data: buf[:n]}); err != nil {
-				return err
-			}
-		}
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
+	return blob.Frames(r, MaxFrame, func(piece []byte) error { return stream.Send(&skerryv1.DownloadResponse{Data: piece}) })
 }
 
 type mountService struct{ d Deps }

@@ -49,21 +49,7 @@ func (s *bulkService) FetchBlob(ctx context.Context, req *connect.Request[worker
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	buf := make([]byte, maxFrame)
-	for {
-		n, err := io.ReadFull(r, buf)
-		if n > 0 {
-			if err := stream.Send(&workerv1.FetchBlobResponse{Data: buf[:n]}); err != nil {
-				return err
-			}
-		}
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
+	return blob.Frames(r, maxFrame, func(piece []byte) error { return stream.Send(&workerv1.FetchBlobResponse{Data: piece}) })
 }
 
 func (s *bulkService) FetchTree(ctx context.Context, req *connect.Request[workerv1.FetchTreeRequest]) (*connect.Response[workerv1.FetchTreeResponse], error) {

@@ -7,7 +7,6 @@ import (
 	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
-	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/wire"
 )
 
@@ -29,26 +28,6 @@ func startToProto(s *task.Spec) *workerv1.StartContainer {
 
 func inputToProto(in *task.Input) *workerv1.ContainerInput {
 	return &workerv1.ContainerInput{Key: wire.KeyToProto(in.Key), Args: wire.PayloadToProto(&in.Args), Attempt: in.Attempt}
-}
-
-func keysToProto(keys []payload.Key) []*workerv1.InputKey {
-	out := make([]*workerv1.InputKey, len(keys))
-	for i, k := range keys {
-		out[i] = wire.KeyToProto(k)
-	}
-	return out
-}
-
-func keysFromProto(messages []*workerv1.InputKey) ([]payload.Key, error) {
-	keys := make([]payload.Key, len(messages))
-	for i, m := range messages {
-		k, err := wire.KeyFromProto(m)
-		if err != nil {
-			return nil, err
-		}
-		keys[i] = k
-	}
-	return keys, nil
 }
 
 func phasesFromProto(messages []*workerv1.StartPhase) []task.Phase {
@@ -80,7 +59,7 @@ func exitFromProto(m *workerv1.ContainerExited) (task.Exit, error) {
 	if r <= workerv1.ExitReason_EXIT_REASON_UNSPECIFIED || r > workerv1.ExitReason_EXIT_REASON_NOT_STARTED {
 		return task.Exit{}, fault.New(fault.Invalid, "exit reason %d: unknown", int32(r))
 	}
-	lost, err := keysFromProto(m.GetLost())
+	lost, err := wire.KeysFromProto(m.GetLost())
 	if err != nil {
 		return task.Exit{}, err
 	}

@@ -15,6 +15,7 @@ import (
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
 	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/internal/wire"
 )
 
 // StopTimeout is how long a worker may take to end a container that it was told to stop at once; past it the container counts as lost.
@@ -77,7 +78,7 @@ func (r *run) Send(inputs []*task.Input) {
 
 // Cancel implements task.Handle.
 func (r *run) Cancel(keys []payload.Key) {
-	r.queue(func(m *workerv1.RunContainerRequest) { m.Cancels = append(m.Cancels, keysToProto(keys)...) })
+	r.queue(func(m *workerv1.RunContainerRequest) { m.Cancels = append(m.Cancels, wire.KeysToProto(keys)...) })
 }
 
 // Stop implements task.Handle.
@@ -155,7 +156,7 @@ func (r *run) receive(stream *runStream) (task.Exit, error) {
 			}
 			r.events.Outputs(outputs)
 		case *workerv1.RunContainerResponse_Returned:
-			keys, err := keysFromProto(e.Returned.GetKeys())
+			keys, err := wire.KeysFromProto(e.Returned.GetKeys())
 			if err != nil {
 				return task.Exit{}, err
 			}

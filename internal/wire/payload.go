@@ -164,3 +164,25 @@ func KeyFromProto(m *workerv1.InputKey) (payload.Key, error) {
 	}
 	return payload.Key{CallID: m.GetCallId(), Index: m.GetIndex()}, nil
 }
+
+// KeysToProto returns the messages of inputs' names.
+func KeysToProto(keys []payload.Key) []*workerv1.InputKey {
+	out := make([]*workerv1.InputKey, len(keys))
+	for i, k := range keys {
+		out[i] = KeyToProto(k)
+	}
+	return out
+}
+
+// KeysFromProto checks and returns inputs' names. Errors: those of KeyFromProto, for the first bad one.
+func KeysFromProto(messages []*workerv1.InputKey) ([]payload.Key, error) {
+	keys := make([]payload.Key, len(messages))
+	for i, m := range messages {
+		k, err := KeyFromProto(m)
+		if err != nil {
+			return nil, err
+		}
+		keys[i] = k
+	}
+	return keys, nil
+}

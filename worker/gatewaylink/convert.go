@@ -7,7 +7,6 @@ import (
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/ident"
-	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/container"
 )
@@ -85,28 +84,8 @@ func inputsFromProto(messages []*workerv1.ContainerInput) ([]container.Input, er
 	return inputs, nil
 }
 
-func keysFromProto(messages []*workerv1.InputKey) ([]payload.Key, error) {
-	keys := make([]payload.Key, len(messages))
-	for i, m := range messages {
-		k, err := wire.KeyFromProto(m)
-		if err != nil {
-			return nil, err
-		}
-		keys[i] = k
-	}
-	return keys, nil
-}
-
-func keysToProto(keys []payload.Key) []*workerv1.InputKey {
-	out := make([]*workerv1.InputKey, len(keys))
-	for i, k := range keys {
-		out[i] = wire.KeyToProto(k)
-	}
-	return out
-}
-
 func exitToProto(e container.Exit) *workerv1.ContainerExited {
-	m := &workerv1.ContainerExited{Reason: workerv1.ExitReason(e.Reason), Message: e.Message, Lost: keysToProto(e.Lost)}
+	m := &workerv1.ContainerExited{Reason: workerv1.ExitReason(e.Reason), Message: e.Message, Lost: wire.KeysToProto(e.Lost)}
 	if e.Error != nil {
 		m.Error = wire.RemoteErrorToProto(e.Error)
 	}

@@ -151,7 +151,7 @@ func feed(c *container.Container, m *workerv1.RunContainerRequest, stream *runSt
 		if err != nil {
 			return err
 		}
-		cancels, err := keysFromProto(m.GetCancels())
+		cancels, err := wire.KeysFromProto(m.GetCancels())
 		if err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (s *sender) Outputs(outputs []container.Output) {
 
 func (s *sender) Returned(keys []payload.Key) {
 	s.send(&workerv1.RunContainerResponse{Event: &workerv1.RunContainerResponse_Returned{
-		Returned: &workerv1.InputsReturned{Keys: keysToProto(keys)},
+		Returned: &workerv1.InputsReturned{Keys: wire.KeysToProto(keys)},
 	}})
 }
 
