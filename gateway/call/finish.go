@@ -25,6 +25,9 @@ func (s *Service) Finished(_ string, outcomes []task.Outcome) {
 	s.storeSync(sync)
 }
 
+// Items implements task.Sink.
+func (s *Service) Items(string, *task.Input, uint64, []*payload.Payload) {}
+
 // storeSync puts outputs of SYNC calls into the flow.
 func (s *Service) storeSync(ends []ending) {
 	if len(ends) == 0 {

@@ -11,12 +11,16 @@ import (
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 )
 
 // maxTags bounds an app's labels.
 const maxTags = 50
 
-type appService struct{ d Deps }
+type appService struct {
+	skerryv1connect.UnimplementedAppServiceHandler
+	d Deps
+}
 
 func (s *appService) CreateApp(ctx context.Context, req *connect.Request[skerryv1.CreateAppRequest]) (*connect.Response[skerryv1.CreateAppResponse], error) {
 	m := req.Msg

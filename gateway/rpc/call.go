@@ -18,10 +18,13 @@ import (
 
 // NewCallService returns the handler of CallService.
 func NewCallService(calls *call.Service) skerryv1connect.CallServiceHandler {
-	return &callService{calls}
+	return &callService{calls: calls}
 }
 
-type callService struct{ calls *call.Service }
+type callService struct {
+	skerryv1connect.UnimplementedCallServiceHandler
+	calls *call.Service
+}
 
 type sessionStream = connect.BidiStream[skerryv1.SessionRequest, skerryv1.SessionResponse]
 

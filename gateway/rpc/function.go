@@ -12,11 +12,15 @@ import (
 	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/wire"
 )
 
-type functionService struct{ d Deps }
+type functionService struct {
+	skerryv1connect.UnimplementedFunctionServiceHandler
+	d Deps
+}
 
 func (s *functionService) GetFunction(ctx context.Context, req *connect.Request[skerryv1.GetFunctionRequest]) (*connect.Response[skerryv1.GetFunctionResponse], error) {
 	m := req.Msg

@@ -63,8 +63,8 @@ func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	// Payloads are mostly compressed or small already; gzip in Go would be slower than the network.
 	raw := append([]connect.HandlerOption{connect.WithReadMaxBytes(MaxMessage), connect.WithCompression("gzip", nil, nil)}, opts...)
 	mux := http.NewServeMux()
-	mux.Handle(skerryv1connect.NewAppServiceHandler(&appService{d}, small...))
-	mux.Handle(skerryv1connect.NewFunctionServiceHandler(&functionService{d}, small...))
+	mux.Handle(skerryv1connect.NewAppServiceHandler(&appService{d: d}, small...))
+	mux.Handle(skerryv1connect.NewFunctionServiceHandler(&functionService{d: d}, small...))
 	mux.Handle(skerryv1connect.NewImageServiceHandler(&imageService{d}, small...))
 	mux.Handle(skerryv1connect.NewMountServiceHandler(&mountService{d}, small...))
 	mux.Handle(skerryv1connect.NewSecretServiceHandler(&secretService{d}, small...))

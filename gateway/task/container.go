@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/autoscale"
@@ -276,6 +277,23 @@ func (c *Container) Outputs(outputs []Output) {
 	}
 	c.s.perform(&fx)
 }
+
+// Items implements Events.
+func (c *Container) Items(key payload.Key, first uint64, values []*payload.Payload) {
+	c.s.mu.Lock()
+	i := slices.IndexFunc(c.inputs, func(in *Input) bool { return in.Key == key })
+	var in *Input
+	if i >= 0 {
+		in = c.inputs[i]
+	}
+	c.s.mu.Unlock()
+	if in != nil { // else not its own
+		c.s.sink.Items(c.fn.ID, in, first, values)
+	}
+}
+
+// Slots implements Events.
+func (c *Container) Slots(int) {}
 
 // Returned implements Events.
 func (c *Container) Returned(keys []payload.Key) {

@@ -123,6 +123,9 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
+// Items implements task.Sink.
+func (r *rig) Items(string, *task.Input, uint64, []*payload.Payload) {}
+
 func (r *rig) Finished(_ string, outcomes []task.Outcome) {
 	for _, o := range outcomes {
 		r.finished <- o

@@ -19,10 +19,12 @@ import (
 type Input struct {
 	Key      payload.Key
 	Args     payload.Payload
+	Method   string    // where the function is a class
 	QueuedAt time.Time // when the input was accepted
 	Behind   int       // how many inputs wait with the caller after it
 	Attempt  uint32    // how often infrastructure has lost it
 	Handle   any       // the caller's own, untouched
+	Batch    uint32    // inputs of a container with the same number other than 0 are run together; set when it is sent
 
 	container *Container
 	cancelled bool
@@ -39,6 +41,9 @@ type Sink interface {
 	// Finished takes outcomes, each input's once. It may be called from many goroutines and must not call the Scheduler back
 	// synchronously.
 	Finished(functionID string, outcomes []Outcome)
+	// Items takes items that the generator of an input yielded, in order and all before its outcome; first is the number of the first of
+	// them, from 1. An input that is run again yields them again. It may block, which slows the container down.
+	Items(functionID string, in *Input, first uint64, values []*payload.Payload)
 }
 
 // Spec is a container to start.
@@ -75,6 +80,10 @@ type Events interface {
 	Outputs(outputs []Output)
 	// Returned gives back inputs that never began.
 	Returned(keys []payload.Key)
+	// Items hands over items of a generator.
+	Items(key payload.Key, first uint64, values []*payload.Payload)
+	// Slots says how many inputs the container takes at a time from now on; 0: no more, it ends when it has finished those it has.
+	Slots(n int)
 	// Exited says how the container ended.
 	Exited(exit Exit)
 }

@@ -26,6 +26,7 @@ const (
 	hasValue     = 1 << 0
 	hasError     = 1 << 1
 	hasException = 1 << 2
+	hasItems     = 1 << 3
 )
 
 const digestPrefix = "sha256:"
@@ -54,6 +55,9 @@ func (r *Result) Append(b []byte) []byte {
 			flags |= hasException
 		}
 	}
+	if r.Generated {
+		flags |= hasItems
+	}
 	b = append(b, codecVersion, byte(r.Status), flags)
 	if r.Value != nil {
 		b = r.Value.Append(b)
@@ -63,6 +67,9 @@ func (r *Result) Append(b []byte) []byte {
 		if e.Exception != nil {
 			b = e.Exception.Append(b)
 		}
+	}
+	if r.Generated {
+		b = binary.AppendUvarint(b, r.Items)
 	}
 	return b
 }
@@ -97,6 +104,9 @@ func ParseResult(b []byte) (Result, error) {
 		if flags&hasException != 0 {
 			res.Error.Exception = r.payload()
 		}
+	}
+	if flags&hasItems != 0 {
+		res.Generated, res.Items = true, r.uvarint()
 	}
 	if r.failed || len(r.b) != 0 || res.Status < Success || res.Status > OutOfMemory {
 		return Result{}, errMalformed

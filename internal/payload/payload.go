@@ -52,11 +52,14 @@ type RemoteError struct {
 	Exception                *Payload
 }
 
-// Result is the one terminal outcome of one input. Value is set on Success, Error on everything else.
+// Result is the one terminal outcome of one input. On Success a Value is set or, for a generator that ended, Items: how many items it
+// yielded (Generated is true then). On everything else Error is set.
 type Result struct {
-	Status Status
-	Value  *Payload
-	Error  *RemoteError
+	Status    Status
+	Value     *Payload
+	Generated bool
+	Items     uint64
+	Error     *RemoteError
 }
 
 // Failed returns a Result of the status whose error has a message and no exception.

@@ -121,12 +121,12 @@ func RemoteErrorFromProto(m *skerryv1.RemoteError) (*payload.RemoteError, error)
 // ResultToProto returns the message of a result.
 func ResultToProto(r payload.Result) *skerryv1.Result {
 	return &skerryv1.Result{
-		Status: skerryv1.ResultStatus(r.Status), Value: PayloadToProto(r.Value), Error: RemoteErrorToProto(r.Error),
+		Status: skerryv1.ResultStatus(r.Status), Value: PayloadToProto(r.Value), Error: RemoteErrorToProto(r.Error), ItemsTotal: r.Items,
 	}
 }
 
-// ResultFromProto checks and returns a result. Errors: fault.Invalid for a missing one, an unknown status, a success with an error or
-// without a value, anything else with a value or without an error, or a bad part.
+// ResultFromProto checks and returns a result; a success without a value is that of a generator. Errors: fault.Invalid for a missing one,
+// an unknown status, a success with an error, anything else with a value or without an error, or a bad part.
 func ResultFromProto(m *skerryv1.Result) (payload.Result, error) {
 	if m == nil {
 		return payload.Result{}, fault.New(fault.Invalid, "result: missing")
@@ -136,14 +136,17 @@ func ResultFromProto(m *skerryv1.Result) (payload.Result, error) {
 		return payload.Result{}, fault.New(fault.Invalid, "result status %d: unknown", int32(s))
 	}
 	success := s == skerryv1.ResultStatus_RESULT_STATUS_SUCCESS
-	if success != (m.GetValue() != nil) || success == (m.GetError() != nil) {
-		return payload.Result{}, fault.New(fault.Invalid, "result: want a value on success, an error on everything else, never both")
+	if !success && m.GetValue() != nil || success == (m.GetError() != nil) {
+		return payload.Result{}, fault.New(fault.Invalid, "result: want a value or a number of items on success, an error on everything else, never both")
 	}
 	r := payload.Result{Status: payload.Status(s)}
 	var err error
-	if success {
+	switch {
+	case success && m.GetValue() == nil:
+		r.Generated, r.Items = true, m.GetItemsTotal()
+	case success:
 		r.Value, err = PayloadFromProto(m.GetValue())
-	} else {
+	default:
 		r.Error, err = RemoteErrorFromProto(m.GetError())
 	}
 	if err != nil {

@@ -9,9 +9,13 @@ import (
 	"connectrpc.com/connect"
 
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 )
 
-type calls struct{ *state }
+type calls struct {
+	skerryv1connect.UnimplementedCallServiceHandler
+	*state
+}
 
 // session is one client's stream. What is to be sent gathers in next until the sender takes it.
 type session struct {

@@ -156,6 +156,59 @@ func (StopReason) EnumDescriptor() ([]byte, []int) {
 	return file_skerry_v1_app_proto_rawDescGZIP(), []int{1}
 }
 
+// What becomes of the containers of the version before.
+type DeploymentStrategy int32
+
+const (
+	// Rolling.
+	DeploymentStrategy_DEPLOYMENT_STRATEGY_UNSPECIFIED DeploymentStrategy = 0
+	// They finish the inputs that they have.
+	DeploymentStrategy_DEPLOYMENT_STRATEGY_ROLLING DeploymentStrategy = 1
+	// They are stopped, and their inputs run again in new ones.
+	DeploymentStrategy_DEPLOYMENT_STRATEGY_RECREATE DeploymentStrategy = 2
+)
+
+// Enum value maps for DeploymentStrategy.
+var (
+	DeploymentStrategy_name = map[int32]string{
+		0: "DEPLOYMENT_STRATEGY_UNSPECIFIED",
+		1: "DEPLOYMENT_STRATEGY_ROLLING",
+		2: "DEPLOYMENT_STRATEGY_RECREATE",
+	}
+	DeploymentStrategy_value = map[string]int32{
+		"DEPLOYMENT_STRATEGY_UNSPECIFIED": 0,
+		"DEPLOYMENT_STRATEGY_ROLLING":     1,
+		"DEPLOYMENT_STRATEGY_RECREATE":    2,
+	}
+)
+
+func (x DeploymentStrategy) Enum() *DeploymentStrategy {
+	p := new(DeploymentStrategy)
+	*p = x
+	return p
+}
+
+func (x DeploymentStrategy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeploymentStrategy) Descriptor() protoreflect.EnumDescriptor {
+	return file_skerry_v1_app_proto_enumTypes[2].Descriptor()
+}
+
+func (DeploymentStrategy) Type() protoreflect.EnumType {
+	return &file_skerry_v1_app_proto_enumTypes[2]
+}
+
+func (x DeploymentStrategy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeploymentStrategy.Descriptor instead.
+func (DeploymentStrategy) EnumDescriptor() ([]byte, []int) {
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{2}
+}
+
 // Asks for an app.
 type CreateAppRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -399,7 +452,11 @@ type PublishAppRequest struct {
 	// Free label of this deployment; empty, or 1 to 50 of [A-Za-z0-9-_.].
 	Tag string `protobuf:"bytes,5,opt,name=tag,proto3" json:"tag,omitempty"`
 	// Where the code came from; unset outside a repository.
-	Commit        *CommitInfo `protobuf:"bytes,6,opt,name=commit,proto3" json:"commit,omitempty"`
+	Commit *CommitInfo `protobuf:"bytes,6,opt,name=commit,proto3" json:"commit,omitempty"`
+	// What becomes of the old containers.
+	Strategy DeploymentStrategy `protobuf:"varint,7,opt,name=strategy,proto3,enum=skerry.v1.DeploymentStrategy" json:"strategy,omitempty"`
+	// Tags of the app from now on.
+	Tags          map[string]string `protobuf:"bytes,8,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -476,6 +533,20 @@ func (x *PublishAppRequest) GetCommit() *CommitInfo {
 	return nil
 }
 
+func (x *PublishAppRequest) GetStrategy() DeploymentStrategy {
+	if x != nil {
+		return x.Strategy
+	}
+	return DeploymentStrategy_DEPLOYMENT_STRATEGY_UNSPECIFIED
+}
+
+func (x *PublishAppRequest) GetTags() map[string]string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
 // The commit that a deployment was made from.
 type CommitInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -486,7 +557,13 @@ type CommitInfo struct {
 	// True if the work tree had changes.
 	Dirty bool `protobuf:"varint,3,opt,name=dirty,proto3" json:"dirty,omitempty"`
 	// The author's name, at most 200 characters.
-	Author        string `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	Author string `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	// The author's address, at most 200 characters.
+	AuthorEmail string `protobuf:"bytes,5,opt,name=author_email,json=authorEmail,proto3" json:"author_email,omitempty"`
+	// When it was committed.
+	CommittedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=committed_at,json=committedAt,proto3" json:"committed_at,omitempty"`
+	// The remote "origin" without credentials, at most 200 characters.
+	RepoUrl       string `protobuf:"bytes,7,opt,name=repo_url,json=repoUrl,proto3" json:"repo_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -549,6 +626,27 @@ func (x *CommitInfo) GetAuthor() string {
 	return ""
 }
 
+func (x *CommitInfo) GetAuthorEmail() string {
+	if x != nil {
+		return x.AuthorEmail
+	}
+	return ""
+}
+
+func (x *CommitInfo) GetCommittedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CommittedAt
+	}
+	return nil
+}
+
+func (x *CommitInfo) GetRepoUrl() string {
+	if x != nil {
+		return x.RepoUrl
+	}
+	return ""
+}
+
 // The published app.
 type PublishAppResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -557,7 +655,9 @@ type PublishAppResponse struct {
 	// Ids by function name. A function keeps its id over redeployments.
 	FunctionIds map[string]string `protobuf:"bytes,2,rep,name=function_ids,json=functionIds,proto3" json:"function_ids,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Deployment number from 1; 0 for an app that is only run.
-	Version       uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// True if nothing differs from the version before, and so none was made.
+	Unchanged     bool `protobuf:"varint,4,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -611,6 +711,13 @@ func (x *PublishAppResponse) GetVersion() uint32 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *PublishAppResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
 }
 
 // Says that a client is alive.
@@ -1199,6 +1306,555 @@ func (x *Deployment) GetCommit() *CommitInfo {
 	return nil
 }
 
+// Asks for ids.
+type ReserveFunctionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app.
+	AppId string `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// The name it is to be deployed under; empty: it is only run.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The environment of the name; empty: the default one.
+	Environment string `protobuf:"bytes,3,opt,name=environment,proto3" json:"environment,omitempty"`
+	// Names of functions.
+	FunctionNames []string `protobuf:"bytes,4,rep,name=function_names,json=functionNames,proto3" json:"function_names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReserveFunctionsRequest) Reset() {
+	*x = ReserveFunctionsRequest{}
+	mi := &file_skerry_v1_app_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReserveFunctionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReserveFunctionsRequest) ProtoMessage() {}
+
+func (x *ReserveFunctionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_app_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReserveFunctionsRequest.ProtoReflect.Descriptor instead.
+func (*ReserveFunctionsRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ReserveFunctionsRequest) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *ReserveFunctionsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReserveFunctionsRequest) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *ReserveFunctionsRequest) GetFunctionNames() []string {
+	if x != nil {
+		return x.FunctionNames
+	}
+	return nil
+}
+
+// The ids.
+type ReserveFunctionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By function name; a function of the same name keeps its id over deployments.
+	FunctionIds   map[string]string `protobuf:"bytes,1,rep,name=function_ids,json=functionIds,proto3" json:"function_ids,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReserveFunctionsResponse) Reset() {
+	*x = ReserveFunctionsResponse{}
+	mi := &file_skerry_v1_app_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReserveFunctionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReserveFunctionsResponse) ProtoMessage() {}
+
+func (x *ReserveFunctionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_app_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReserveFunctionsResponse.ProtoReflect.Descriptor instead.
+func (*ReserveFunctionsResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ReserveFunctionsResponse) GetFunctionIds() map[string]string {
+	if x != nil {
+		return x.FunctionIds
+	}
+	return nil
+}
+
+// Asks to deploy what is there.
+type RedeployAppRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app's id or deployment name.
+	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// The environment of the name; empty: the default one.
+	Environment string `protobuf:"bytes,2,opt,name=environment,proto3" json:"environment,omitempty"`
+	// Which version; 0: the one before the newest.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// The newest version, with fresh containers; version is 0.
+	Rollover bool `protobuf:"varint,4,opt,name=rollover,proto3" json:"rollover,omitempty"`
+	// What becomes of the old containers.
+	Strategy      DeploymentStrategy `protobuf:"varint,5,opt,name=strategy,proto3,enum=skerry.v1.DeploymentStrategy" json:"strategy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedeployAppRequest) Reset() {
+	*x = RedeployAppRequest{}
+	mi := &file_skerry_v1_app_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedeployAppRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedeployAppRequest) ProtoMessage() {}
+
+func (x *RedeployAppRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_app_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedeployAppRequest.ProtoReflect.Descriptor instead.
+func (*RedeployAppRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RedeployAppRequest) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *RedeployAppRequest) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *RedeployAppRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RedeployAppRequest) GetRollover() bool {
+	if x != nil {
+		return x.Rollover
+	}
+	return false
+}
+
+func (x *RedeployAppRequest) GetStrategy() DeploymentStrategy {
+	if x != nil {
+		return x.Strategy
+	}
+	return DeploymentStrategy_DEPLOYMENT_STRATEGY_UNSPECIFIED
+}
+
+// The new version.
+type RedeployAppResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app.
+	AppId string `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// Its number.
+	Version uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// The version whose functions it has.
+	SourceVersion uint32 `protobuf:"varint,3,opt,name=source_version,json=sourceVersion,proto3" json:"source_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedeployAppResponse) Reset() {
+	*x = RedeployAppResponse{}
+	mi := &file_skerry_v1_app_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedeployAppResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedeployAppResponse) ProtoMessage() {}
+
+func (x *RedeployAppResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_app_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedeployAppResponse.ProtoReflect.Descriptor instead.
+func (*RedeployAppResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RedeployAppResponse) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *RedeployAppResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RedeployAppResponse) GetSourceVersion() uint32 {
+	if x != nil {
+		return x.SourceVersion
+	}
+	return 0
+}
+
+// Tags to set.
+type SetAppTagsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app.
+	AppId string `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// All tags from now on; keys and values are 1 to 63 of [A-Za-z0-9._-].
+	Tags          map[string]string `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetAppTagsRequest) Reset() {
+	*x = SetAppTagsRequest{}
+	mi := &file_skerry_v1_app_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetAppTagsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetAppTagsRequest) ProtoMessage() {}
+
+func (x *SetAppTagsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_app_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetAppTagsRequest.ProtoReflect.Descriptor instead.
+func (*SetAppTagsRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SetAppTagsRequest) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *SetAppTagsRequest) GetTags() map[string]string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// The tags are set.
+type SetAppTagsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetAppTagsResponse) Reset() {
+	*x = SetAppTagsResponse{}
+	mi := &file_skerry_v1_app_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetAppTagsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetAppTagsResponse) ProtoMessage() {}
+
+func (x *SetAppTagsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_app_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetAppTagsResponse.ProtoReflect.Descriptor instead.
+func (*SetAppTagsResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{22}
+}
+
+// Names an app.
+type GetAppRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app's id or deployment name.
+	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// The environment of the name; empty: the default one.
+	Environment   string `protobuf:"bytes,2,opt,name=environment,proto3" json:"environment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAppRequest) Reset() {
+	*x = GetAppRequest{}
+	mi := &file_skerry_v1_app_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAppRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAppRequest) ProtoMessage() {}
+
+func (x *GetAppRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_app_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAppRequest.ProtoReflect.Descriptor instead.
+func (*GetAppRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetAppRequest) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *GetAppRequest) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+// An app with its functions.
+type GetAppResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app.
+	App *AppInfo `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// Its tags.
+	Tags map[string]string `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Its functions, by name.
+	Functions []*AppFunction `protobuf:"bytes,3,rep,name=functions,proto3" json:"functions,omitempty"`
+	// Deployment number; 0 for an app that is only run.
+	Version       uint32 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAppResponse) Reset() {
+	*x = GetAppResponse{}
+	mi := &file_skerry_v1_app_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAppResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAppResponse) ProtoMessage() {}
+
+func (x *GetAppResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_app_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAppResponse.ProtoReflect.Descriptor instead.
+func (*GetAppResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GetAppResponse) GetApp() *AppInfo {
+	if x != nil {
+		return x.App
+	}
+	return nil
+}
+
+func (x *GetAppResponse) GetTags() map[string]string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *GetAppResponse) GetFunctions() []*AppFunction {
+	if x != nil {
+		return x.Functions
+	}
+	return nil
+}
+
+func (x *GetAppResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// A function of an app.
+type AppFunction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "fu-...".
+	FunctionId string `protobuf:"bytes,1,opt,name=function_id,json=functionId,proto3" json:"function_id,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// True if it is a class.
+	IsClass       bool `protobuf:"varint,3,opt,name=is_class,json=isClass,proto3" json:"is_class,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppFunction) Reset() {
+	*x = AppFunction{}
+	mi := &file_skerry_v1_app_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppFunction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppFunction) ProtoMessage() {}
+
+func (x *AppFunction) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_app_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppFunction.ProtoReflect.Descriptor instead.
+func (*AppFunction) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *AppFunction) GetFunctionId() string {
+	if x != nil {
+		return x.FunctionId
+	}
+	return ""
+}
+
+func (x *AppFunction) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AppFunction) GetIsClass() bool {
+	if x != nil {
+		return x.IsClass
+	}
+	return false
+}
+
 var File_skerry_v1_app_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_app_proto_rawDesc = "" +
@@ -1219,25 +1875,34 @@ const file_skerry_v1_app_proto_rawDesc = "" +
 	"\venvironment\x18\x02 \x01(\tR\venvironment\x12*\n" +
 	"\x11create_if_missing\x18\x03 \x01(\bR\x0fcreateIfMissing\"*\n" +
 	"\x11LookupAppResponse\x12\x15\n" +
-	"\x06app_id\x18\x01 \x01(\tR\x05appId\"\xde\x01\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\"\x8e\x03\n" +
 	"\x11PublishAppRequest\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
 	"\venvironment\x18\x03 \x01(\tR\venvironment\x12;\n" +
 	"\tfunctions\x18\x04 \x03(\v2\x1d.skerry.v1.FunctionDefinitionR\tfunctions\x12\x10\n" +
 	"\x03tag\x18\x05 \x01(\tR\x03tag\x12-\n" +
-	"\x06commit\x18\x06 \x01(\v2\x15.skerry.v1.CommitInfoR\x06commit\"s\n" +
+	"\x06commit\x18\x06 \x01(\v2\x15.skerry.v1.CommitInfoR\x06commit\x129\n" +
+	"\bstrategy\x18\a \x01(\x0e2\x1d.skerry.v1.DeploymentStrategyR\bstrategy\x12:\n" +
+	"\x04tags\x18\b \x03(\v2&.skerry.v1.PublishAppRequest.TagsEntryR\x04tags\x1a7\n" +
+	"\tTagsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf0\x01\n" +
 	"\n" +
 	"CommitInfo\x12\x1f\n" +
 	"\vcommit_hash\x18\x01 \x01(\tR\n" +
 	"commitHash\x12\x16\n" +
 	"\x06branch\x18\x02 \x01(\tR\x06branch\x12\x14\n" +
 	"\x05dirty\x18\x03 \x01(\bR\x05dirty\x12\x16\n" +
-	"\x06author\x18\x04 \x01(\tR\x06author\"\xd8\x01\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\x12!\n" +
+	"\fauthor_email\x18\x05 \x01(\tR\vauthorEmail\x12=\n" +
+	"\fcommitted_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vcommittedAt\x12\x19\n" +
+	"\brepo_url\x18\a \x01(\tR\arepoUrl\"\xf6\x01\n" +
 	"\x12PublishAppResponse\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12Q\n" +
 	"\ffunction_ids\x18\x02 \x03(\v2..skerry.v1.PublishAppResponse.FunctionIdsEntryR\vfunctionIds\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\rR\aversion\x1a>\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x1c\n" +
+	"\tunchanged\x18\x04 \x01(\bR\tunchanged\x1a>\n" +
 	"\x10FunctionIdsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\")\n" +
@@ -1279,7 +1944,50 @@ const file_skerry_v1_app_proto_rawDesc = "" +
 	"\vdeployed_by\x18\x04 \x01(\tR\n" +
 	"deployedBy\x12\x10\n" +
 	"\x03tag\x18\x05 \x01(\tR\x03tag\x12-\n" +
-	"\x06commit\x18\x06 \x01(\v2\x15.skerry.v1.CommitInfoR\x06commit*\xb9\x01\n" +
+	"\x06commit\x18\x06 \x01(\v2\x15.skerry.v1.CommitInfoR\x06commit\"\x8d\x01\n" +
+	"\x17ReserveFunctionsRequest\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
+	"\venvironment\x18\x03 \x01(\tR\venvironment\x12%\n" +
+	"\x0efunction_names\x18\x04 \x03(\tR\rfunctionNames\"\xb3\x01\n" +
+	"\x18ReserveFunctionsResponse\x12W\n" +
+	"\ffunction_ids\x18\x01 \x03(\v24.skerry.v1.ReserveFunctionsResponse.FunctionIdsEntryR\vfunctionIds\x1a>\n" +
+	"\x10FunctionIdsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb9\x01\n" +
+	"\x12RedeployAppRequest\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12 \n" +
+	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x1a\n" +
+	"\brollover\x18\x04 \x01(\bR\brollover\x129\n" +
+	"\bstrategy\x18\x05 \x01(\x0e2\x1d.skerry.v1.DeploymentStrategyR\bstrategy\"m\n" +
+	"\x13RedeployAppResponse\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x12%\n" +
+	"\x0esource_version\x18\x03 \x01(\rR\rsourceVersion\"\x9f\x01\n" +
+	"\x11SetAppTagsRequest\x12\x15\n" +
+	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12:\n" +
+	"\x04tags\x18\x02 \x03(\v2&.skerry.v1.SetAppTagsRequest.TagsEntryR\x04tags\x1a7\n" +
+	"\tTagsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x14\n" +
+	"\x12SetAppTagsResponse\"C\n" +
+	"\rGetAppRequest\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12 \n" +
+	"\venvironment\x18\x02 \x01(\tR\venvironment\"\xf8\x01\n" +
+	"\x0eGetAppResponse\x12$\n" +
+	"\x03app\x18\x01 \x01(\v2\x12.skerry.v1.AppInfoR\x03app\x127\n" +
+	"\x04tags\x18\x02 \x03(\v2#.skerry.v1.GetAppResponse.TagsEntryR\x04tags\x124\n" +
+	"\tfunctions\x18\x03 \x03(\v2\x16.skerry.v1.AppFunctionR\tfunctions\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\rR\aversion\x1a7\n" +
+	"\tTagsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"]\n" +
+	"\vAppFunction\x12\x1f\n" +
+	"\vfunction_id\x18\x01 \x01(\tR\n" +
+	"functionId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n" +
+	"\bis_class\x18\x03 \x01(\bR\aisClass*\xb9\x01\n" +
 	"\bAppState\x12\x19\n" +
 	"\x15APP_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16APP_STATE_INITIALIZING\x10\x01\x12\x17\n" +
@@ -1295,7 +2003,11 @@ const file_skerry_v1_app_proto_rawDesc = "" +
 	"\x17STOP_REASON_INTERRUPTED\x10\x02\x12\x1b\n" +
 	"\x17STOP_REASON_LOCAL_ERROR\x10\x03\x12\x19\n" +
 	"\x15STOP_REASON_REQUESTED\x10\x04\x12\x1b\n" +
-	"\x17STOP_REASON_CLIENT_LOST\x10\x052\x8a\x04\n" +
+	"\x17STOP_REASON_CLIENT_LOST\x10\x05*|\n" +
+	"\x12DeploymentStrategy\x12#\n" +
+	"\x1fDEPLOYMENT_STRATEGY_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bDEPLOYMENT_STRATEGY_ROLLING\x10\x01\x12 \n" +
+	"\x1cDEPLOYMENT_STRATEGY_RECREATE\x10\x022\xbf\x06\n" +
 	"\n" +
 	"AppService\x12F\n" +
 	"\tCreateApp\x12\x1b.skerry.v1.CreateAppRequest\x1a\x1c.skerry.v1.CreateAppResponse\x12F\n" +
@@ -1305,7 +2017,12 @@ const file_skerry_v1_app_proto_rawDesc = "" +
 	"\tHeartbeat\x12\x1b.skerry.v1.HeartbeatRequest\x1a\x1c.skerry.v1.HeartbeatResponse\x12@\n" +
 	"\aStopApp\x12\x19.skerry.v1.StopAppRequest\x1a\x1a.skerry.v1.StopAppResponse\x12C\n" +
 	"\bListApps\x12\x1a.skerry.v1.ListAppsRequest\x1a\x1b.skerry.v1.ListAppsResponse\x12R\n" +
-	"\rGetAppHistory\x12\x1f.skerry.v1.GetAppHistoryRequest\x1a .skerry.v1.GetAppHistoryResponseB\x9c\x01\n" +
+	"\rGetAppHistory\x12\x1f.skerry.v1.GetAppHistoryRequest\x1a .skerry.v1.GetAppHistoryResponse\x12[\n" +
+	"\x10ReserveFunctions\x12\".skerry.v1.ReserveFunctionsRequest\x1a#.skerry.v1.ReserveFunctionsResponse\x12L\n" +
+	"\vRedeployApp\x12\x1d.skerry.v1.RedeployAppRequest\x1a\x1e.skerry.v1.RedeployAppResponse\x12I\n" +
+	"\n" +
+	"SetAppTags\x12\x1c.skerry.v1.SetAppTagsRequest\x1a\x1d.skerry.v1.SetAppTagsResponse\x12=\n" +
+	"\x06GetApp\x12\x18.skerry.v1.GetAppRequest\x1a\x19.skerry.v1.GetAppResponseB\x9c\x01\n" +
 	"\rcom.skerry.v1B\bAppProtoP\x01Z<github.com/skerry-dev/skerry/internal/gen/skerry/v1;skerryv1\xa2\x02\x03SXX\xaa\x02\tSkerry.V1\xca\x02\tSkerry\\V1\xe2\x02\x15Skerry\\V1\\GPBMetadata\xea\x02\n" +
 	"Skerry::V1b\x06proto3"
 
@@ -1321,66 +2038,97 @@ func file_skerry_v1_app_proto_rawDescGZIP() []byte {
 	return file_skerry_v1_app_proto_rawDescData
 }
 
-var file_skerry_v1_app_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_skerry_v1_app_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_skerry_v1_app_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_skerry_v1_app_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_skerry_v1_app_proto_goTypes = []any{
-	(AppState)(0),                 // 0: skerry.v1.AppState
-	(StopReason)(0),               // 1: skerry.v1.StopReason
-	(*CreateAppRequest)(nil),      // 2: skerry.v1.CreateAppRequest
-	(*CreateAppResponse)(nil),     // 3: skerry.v1.CreateAppResponse
-	(*LookupAppRequest)(nil),      // 4: skerry.v1.LookupAppRequest
-	(*LookupAppResponse)(nil),     // 5: skerry.v1.LookupAppResponse
-	(*PublishAppRequest)(nil),     // 6: skerry.v1.PublishAppRequest
-	(*CommitInfo)(nil),            // 7: skerry.v1.CommitInfo
-	(*PublishAppResponse)(nil),    // 8: skerry.v1.PublishAppResponse
-	(*HeartbeatRequest)(nil),      // 9: skerry.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),     // 10: skerry.v1.HeartbeatResponse
-	(*StopAppRequest)(nil),        // 11: skerry.v1.StopAppRequest
-	(*StopAppResponse)(nil),       // 12: skerry.v1.StopAppResponse
-	(*ListAppsRequest)(nil),       // 13: skerry.v1.ListAppsRequest
-	(*ListAppsResponse)(nil),      // 14: skerry.v1.ListAppsResponse
-	(*AppInfo)(nil),               // 15: skerry.v1.AppInfo
-	(*GetAppHistoryRequest)(nil),  // 16: skerry.v1.GetAppHistoryRequest
-	(*GetAppHistoryResponse)(nil), // 17: skerry.v1.GetAppHistoryResponse
-	(*Deployment)(nil),            // 18: skerry.v1.Deployment
-	nil,                           // 19: skerry.v1.CreateAppRequest.TagsEntry
-	nil,                           // 20: skerry.v1.PublishAppResponse.FunctionIdsEntry
-	(*FunctionDefinition)(nil),    // 21: skerry.v1.FunctionDefinition
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(AppState)(0),                    // 0: skerry.v1.AppState
+	(StopReason)(0),                  // 1: skerry.v1.StopReason
+	(DeploymentStrategy)(0),          // 2: skerry.v1.DeploymentStrategy
+	(*CreateAppRequest)(nil),         // 3: skerry.v1.CreateAppRequest
+	(*CreateAppResponse)(nil),        // 4: skerry.v1.CreateAppResponse
+	(*LookupAppRequest)(nil),         // 5: skerry.v1.LookupAppRequest
+	(*LookupAppResponse)(nil),        // 6: skerry.v1.LookupAppResponse
+	(*PublishAppRequest)(nil),        // 7: skerry.v1.PublishAppRequest
+	(*CommitInfo)(nil),               // 8: skerry.v1.CommitInfo
+	(*PublishAppResponse)(nil),       // 9: skerry.v1.PublishAppResponse
+	(*HeartbeatRequest)(nil),         // 10: skerry.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),        // 11: skerry.v1.HeartbeatResponse
+	(*StopAppRequest)(nil),           // 12: skerry.v1.StopAppRequest
+	(*StopAppResponse)(nil),          // 13: skerry.v1.StopAppResponse
+	(*ListAppsRequest)(nil),          // 14: skerry.v1.ListAppsRequest
+	(*ListAppsResponse)(nil),         // 15: skerry.v1.ListAppsResponse
+	(*AppInfo)(nil),                  // 16: skerry.v1.AppInfo
+	(*GetAppHistoryRequest)(nil),     // 17: skerry.v1.GetAppHistoryRequest
+	(*GetAppHistoryResponse)(nil),    // 18: skerry.v1.GetAppHistoryResponse
+	(*Deployment)(nil),               // 19: skerry.v1.Deployment
+	(*ReserveFunctionsRequest)(nil),  // 20: skerry.v1.ReserveFunctionsRequest
+	(*ReserveFunctionsResponse)(nil), // 21: skerry.v1.ReserveFunctionsResponse
+	(*RedeployAppRequest)(nil),       // 22: skerry.v1.RedeployAppRequest
+	(*RedeployAppResponse)(nil),      // 23: skerry.v1.RedeployAppResponse
+	(*SetAppTagsRequest)(nil),        // 24: skerry.v1.SetAppTagsRequest
+	(*SetAppTagsResponse)(nil),       // 25: skerry.v1.SetAppTagsResponse
+	(*GetAppRequest)(nil),            // 26: skerry.v1.GetAppRequest
+	(*GetAppResponse)(nil),           // 27: skerry.v1.GetAppResponse
+	(*AppFunction)(nil),              // 28: skerry.v1.AppFunction
+	nil,                              // 29: skerry.v1.CreateAppRequest.TagsEntry
+	nil,                              // 30: skerry.v1.PublishAppRequest.TagsEntry
+	nil,                              // 31: skerry.v1.PublishAppResponse.FunctionIdsEntry
+	nil,                              // 32: skerry.v1.ReserveFunctionsResponse.FunctionIdsEntry
+	nil,                              // 33: skerry.v1.SetAppTagsRequest.TagsEntry
+	nil,                              // 34: skerry.v1.GetAppResponse.TagsEntry
+	(*FunctionDefinition)(nil),       // 35: skerry.v1.FunctionDefinition
+	(*timestamppb.Timestamp)(nil),    // 36: google.protobuf.Timestamp
 }
 var file_skerry_v1_app_proto_depIdxs = []int32{
 	0,  // 0: skerry.v1.CreateAppRequest.state:type_name -> skerry.v1.AppState
-	19, // 1: skerry.v1.CreateAppRequest.tags:type_name -> skerry.v1.CreateAppRequest.TagsEntry
-	21, // 2: skerry.v1.PublishAppRequest.functions:type_name -> skerry.v1.FunctionDefinition
-	7,  // 3: skerry.v1.PublishAppRequest.commit:type_name -> skerry.v1.CommitInfo
-	20, // 4: skerry.v1.PublishAppResponse.function_ids:type_name -> skerry.v1.PublishAppResponse.FunctionIdsEntry
-	1,  // 5: skerry.v1.StopAppRequest.reason:type_name -> skerry.v1.StopReason
-	15, // 6: skerry.v1.ListAppsResponse.apps:type_name -> skerry.v1.AppInfo
-	0,  // 7: skerry.v1.AppInfo.state:type_name -> skerry.v1.AppState
-	22, // 8: skerry.v1.AppInfo.created_at:type_name -> google.protobuf.Timestamp
-	22, // 9: skerry.v1.AppInfo.stopped_at:type_name -> google.protobuf.Timestamp
-	18, // 10: skerry.v1.GetAppHistoryResponse.deployments:type_name -> skerry.v1.Deployment
-	22, // 11: skerry.v1.Deployment.deployed_at:type_name -> google.protobuf.Timestamp
-	7,  // 12: skerry.v1.Deployment.commit:type_name -> skerry.v1.CommitInfo
-	2,  // 13: skerry.v1.AppService.CreateApp:input_type -> skerry.v1.CreateAppRequest
-	4,  // 14: skerry.v1.AppService.LookupApp:input_type -> skerry.v1.LookupAppRequest
-	6,  // 15: skerry.v1.AppService.PublishApp:input_type -> skerry.v1.PublishAppRequest
-	9,  // 16: skerry.v1.AppService.Heartbeat:input_type -> skerry.v1.HeartbeatRequest
-	11, // 17: skerry.v1.AppService.StopApp:input_type -> skerry.v1.StopAppRequest
-	13, // 18: skerry.v1.AppService.ListApps:input_type -> skerry.v1.ListAppsRequest
-	16, // 19: skerry.v1.AppService.GetAppHistory:input_type -> skerry.v1.GetAppHistoryRequest
-	3,  // 20: skerry.v1.AppService.CreateApp:output_type -> skerry.v1.CreateAppResponse
-	5,  // 21: skerry.v1.AppService.LookupApp:output_type -> skerry.v1.LookupAppResponse
-	8,  // 22: skerry.v1.AppService.PublishApp:output_type -> skerry.v1.PublishAppResponse
-	10, // 23: skerry.v1.AppService.Heartbeat:output_type -> skerry.v1.HeartbeatResponse
-	12, // 24: skerry.v1.AppService.StopApp:output_type -> skerry.v1.StopAppResponse
-	14, // 25: skerry.v1.AppService.ListApps:output_type -> skerry.v1.ListAppsResponse
-	17, // 26: skerry.v1.AppService.GetAppHistory:output_type -> skerry.v1.GetAppHistoryResponse
-	20, // [20:27] is the sub-list for method output_type
-	13, // [13:20] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	29, // 1: skerry.v1.CreateAppRequest.tags:type_name -> skerry.v1.CreateAppRequest.TagsEntry
+	35, // 2: skerry.v1.PublishAppRequest.functions:type_name -> skerry.v1.FunctionDefinition
+	8,  // 3: skerry.v1.PublishAppRequest.commit:type_name -> skerry.v1.CommitInfo
+	2,  // 4: skerry.v1.PublishAppRequest.strategy:type_name -> skerry.v1.DeploymentStrategy
+	30, // 5: skerry.v1.PublishAppRequest.tags:type_name -> skerry.v1.PublishAppRequest.TagsEntry
+	36, // 6: skerry.v1.CommitInfo.committed_at:type_name -> google.protobuf.Timestamp
+	31, // 7: skerry.v1.PublishAppResponse.function_ids:type_name -> skerry.v1.PublishAppResponse.FunctionIdsEntry
+	1,  // 8: skerry.v1.StopAppRequest.reason:type_name -> skerry.v1.StopReason
+	16, // 9: skerry.v1.ListAppsResponse.apps:type_name -> skerry.v1.AppInfo
+	0,  // 10: skerry.v1.AppInfo.state:type_name -> skerry.v1.AppState
+	36, // 11: skerry.v1.AppInfo.created_at:type_name -> google.protobuf.Timestamp
+	36, // 12: skerry.v1.AppInfo.stopped_at:type_name -> google.protobuf.Timestamp
+	19, // 13: skerry.v1.GetAppHistoryResponse.deployments:type_name -> skerry.v1.Deployment
+	36, // 14: skerry.v1.Deployment.deployed_at:type_name -> google.protobuf.Timestamp
+	8,  // 15: skerry.v1.Deployment.commit:type_name -> skerry.v1.CommitInfo
+	32, // 16: skerry.v1.ReserveFunctionsResponse.function_ids:type_name -> skerry.v1.ReserveFunctionsResponse.FunctionIdsEntry
+	2,  // 17: skerry.v1.RedeployAppRequest.strategy:type_name -> skerry.v1.DeploymentStrategy
+	33, // 18: skerry.v1.SetAppTagsRequest.tags:type_name -> skerry.v1.SetAppTagsRequest.TagsEntry
+	16, // 19: skerry.v1.GetAppResponse.app:type_name -> skerry.v1.AppInfo
+	34, // 20: skerry.v1.GetAppResponse.tags:type_name -> skerry.v1.GetAppResponse.TagsEntry
+	28, // 21: skerry.v1.GetAppResponse.functions:type_name -> skerry.v1.AppFunction
+	3,  // 22: skerry.v1.AppService.CreateApp:input_type -> skerry.v1.CreateAppRequest
+	5,  // 23: skerry.v1.AppService.LookupApp:input_type -> skerry.v1.LookupAppRequest
+	7,  // 24: skerry.v1.AppService.PublishApp:input_type -> skerry.v1.PublishAppRequest
+	10, // 25: skerry.v1.AppService.Heartbeat:input_type -> skerry.v1.HeartbeatRequest
+	12, // 26: skerry.v1.AppService.StopApp:input_type -> skerry.v1.StopAppRequest
+	14, // 27: skerry.v1.AppService.ListApps:input_type -> skerry.v1.ListAppsRequest
+	17, // 28: skerry.v1.AppService.GetAppHistory:input_type -> skerry.v1.GetAppHistoryRequest
+	20, // 29: skerry.v1.AppService.ReserveFunctions:input_type -> skerry.v1.ReserveFunctionsRequest
+	22, // 30: skerry.v1.AppService.RedeployApp:input_type -> skerry.v1.RedeployAppRequest
+	24, // 31: skerry.v1.AppService.SetAppTags:input_type -> skerry.v1.SetAppTagsRequest
+	26, // 32: skerry.v1.AppService.GetApp:input_type -> skerry.v1.GetAppRequest
+	4,  // 33: skerry.v1.AppService.CreateApp:output_type -> skerry.v1.CreateAppResponse
+	6,  // 34: skerry.v1.AppService.LookupApp:output_type -> skerry.v1.LookupAppResponse
+	9,  // 35: skerry.v1.AppService.PublishApp:output_type -> skerry.v1.PublishAppResponse
+	11, // 36: skerry.v1.AppService.Heartbeat:output_type -> skerry.v1.HeartbeatResponse
+	13, // 37: skerry.v1.AppService.StopApp:output_type -> skerry.v1.StopAppResponse
+	15, // 38: skerry.v1.AppService.ListApps:output_type -> skerry.v1.ListAppsResponse
+	18, // 39: skerry.v1.AppService.GetAppHistory:output_type -> skerry.v1.GetAppHistoryResponse
+	21, // 40: skerry.v1.AppService.ReserveFunctions:output_type -> skerry.v1.ReserveFunctionsResponse
+	23, // 41: skerry.v1.AppService.RedeployApp:output_type -> skerry.v1.RedeployAppResponse
+	25, // 42: skerry.v1.AppService.SetAppTags:output_type -> skerry.v1.SetAppTagsResponse
+	27, // 43: skerry.v1.AppService.GetApp:output_type -> skerry.v1.GetAppResponse
+	33, // [33:44] is the sub-list for method output_type
+	22, // [22:33] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_app_proto_init() }
@@ -1394,8 +2142,8 @@ func file_skerry_v1_app_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_app_proto_rawDesc), len(file_skerry_v1_app_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   19,
+			NumEnums:      3,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -75,6 +75,59 @@ func (CallKind) EnumDescriptor() ([]byte, []int) {
 	return file_skerry_v1_call_proto_rawDescGZIP(), []int{0}
 }
 
+// Where an input stands.
+type InputStatus int32
+
+const (
+	// Never sent.
+	InputStatus_INPUT_STATUS_UNSPECIFIED InputStatus = 0
+	// Waits or runs.
+	InputStatus_INPUT_STATUS_PENDING InputStatus = 1
+	// Ended; its result says how.
+	InputStatus_INPUT_STATUS_FINISHED InputStatus = 2
+)
+
+// Enum value maps for InputStatus.
+var (
+	InputStatus_name = map[int32]string{
+		0: "INPUT_STATUS_UNSPECIFIED",
+		1: "INPUT_STATUS_PENDING",
+		2: "INPUT_STATUS_FINISHED",
+	}
+	InputStatus_value = map[string]int32{
+		"INPUT_STATUS_UNSPECIFIED": 0,
+		"INPUT_STATUS_PENDING":     1,
+		"INPUT_STATUS_FINISHED":    2,
+	}
+)
+
+func (x InputStatus) Enum() *InputStatus {
+	p := new(InputStatus)
+	*p = x
+	return p
+}
+
+func (x InputStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (InputStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_skerry_v1_call_proto_enumTypes[1].Descriptor()
+}
+
+func (InputStatus) Type() protoreflect.EnumType {
+	return &file_skerry_v1_call_proto_enumTypes[1]
+}
+
+func (x InputStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use InputStatus.Descriptor instead.
+func (InputStatus) EnumDescriptor() ([]byte, []int) {
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{1}
+}
+
 // One frame from client to gateway; any of the lists may be empty.
 type SessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -84,8 +137,11 @@ type SessionRequest struct {
 	Watches []*Watch `protobuf:"bytes,2,rep,name=watches,proto3" json:"watches,omitempty"`
 	// Calls the client has all it wants from: stop sending, and forget the outputs of SYNC calls.
 	ReleasedCallIds []string `protobuf:"bytes,3,rep,name=released_call_ids,json=releasedCallIds,proto3" json:"released_call_ids,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// How far the client has come with the items of generators. The gateway sends at most 1,000 items beyond. A client that sends an
+	// input again says so as well, and gets the items that follow.
+	ItemsSeen     []*ItemsSeen `protobuf:"bytes,4,rep,name=items_seen,json=itemsSeen,proto3" json:"items_seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SessionRequest) Reset() {
@@ -135,6 +191,13 @@ func (x *SessionRequest) GetWatches() []*Watch {
 func (x *SessionRequest) GetReleasedCallIds() []string {
 	if x != nil {
 		return x.ReleasedCallIds
+	}
+	return nil
+}
+
+func (x *SessionRequest) GetItemsSeen() []*ItemsSeen {
+	if x != nil {
+		return x.ItemsSeen
 	}
 	return nil
 }
@@ -236,7 +299,9 @@ type Input struct {
 	// Position in the call, from 0.
 	Index uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	// The serialised (args, kwargs).
-	Args          *Payload `protobuf:"bytes,2,opt,name=args,proto3" json:"args,omitempty"`
+	Args *Payload `protobuf:"bytes,2,opt,name=args,proto3" json:"args,omitempty"`
+	// The method, where the function is a class; else empty.
+	Method        string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,6 +350,150 @@ func (x *Input) GetArgs() *Payload {
 	return nil
 }
 
+func (x *Input) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+// How far a client has come with the items of a generator.
+type ItemsSeen struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The call.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// The input.
+	Index uint32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// Items that it has, from the first without a gap.
+	Count         uint64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ItemsSeen) Reset() {
+	*x = ItemsSeen{}
+	mi := &file_skerry_v1_call_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ItemsSeen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ItemsSeen) ProtoMessage() {}
+
+func (x *ItemsSeen) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_call_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ItemsSeen.ProtoReflect.Descriptor instead.
+func (*ItemsSeen) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ItemsSeen) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *ItemsSeen) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ItemsSeen) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// Items that a generator yielded.
+type Items struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The call.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// The input.
+	Index uint32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// Number of the first of them; a generator's first item has number 1.
+	First uint64 `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"`
+	// In order.
+	Values        []*Payload `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Items) Reset() {
+	*x = Items{}
+	mi := &file_skerry_v1_call_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Items) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Items) ProtoMessage() {}
+
+func (x *Items) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_call_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Items.ProtoReflect.Descriptor instead.
+func (*Items) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Items) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *Items) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Items) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Items) GetValues() []*Payload {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
 // Asks for the outputs of a call, those there are and those to come.
 type Watch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -300,7 +509,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_skerry_v1_call_proto_msgTypes[3]
+	mi := &file_skerry_v1_call_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +521,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_call_proto_msgTypes[3]
+	mi := &file_skerry_v1_call_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +534,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_call_proto_rawDescGZIP(), []int{3}
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Watch) GetCallId() string {
@@ -359,14 +568,16 @@ type SessionResponse struct {
 	// Calls that the gateway refused; nothing more comes for them.
 	Refused []*CallRefused `protobuf:"bytes,3,rep,name=refused,proto3" json:"refused,omitempty"`
 	// First answer to each Watch.
-	States        []*CallState `protobuf:"bytes,4,rep,name=states,proto3" json:"states,omitempty"`
+	States []*CallState `protobuf:"bytes,4,rep,name=states,proto3" json:"states,omitempty"`
+	// Items of generators, in order; all of an input before its Output.
+	Items         []*Items `protobuf:"bytes,5,rep,name=items,proto3" json:"items,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SessionResponse) Reset() {
 	*x = SessionResponse{}
-	mi := &file_skerry_v1_call_proto_msgTypes[4]
+	mi := &file_skerry_v1_call_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -378,7 +589,7 @@ func (x *SessionResponse) String() string {
 func (*SessionResponse) ProtoMessage() {}
 
 func (x *SessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_call_proto_msgTypes[4]
+	mi := &file_skerry_v1_call_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -391,7 +602,7 @@ func (x *SessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionResponse.ProtoReflect.Descriptor instead.
 func (*SessionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_call_proto_rawDescGZIP(), []int{4}
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SessionResponse) GetOutputs() []*Output {
@@ -422,6 +633,13 @@ func (x *SessionResponse) GetStates() []*CallState {
 	return nil
 }
 
+func (x *SessionResponse) GetItems() []*Items {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
 // The outcome of one input.
 type Output struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -437,7 +655,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_skerry_v1_call_proto_msgTypes[5]
+	mi := &file_skerry_v1_call_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +667,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_call_proto_msgTypes[5]
+	mi := &file_skerry_v1_call_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +680,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_call_proto_rawDescGZIP(), []int{5}
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Output) GetCallId() string {
@@ -499,7 +717,7 @@ type Accepted struct {
 
 func (x *Accepted) Reset() {
 	*x = Accepted{}
-	mi := &file_skerry_v1_call_proto_msgTypes[6]
+	mi := &file_skerry_v1_call_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -511,7 +729,7 @@ func (x *Accepted) String() string {
 func (*Accepted) ProtoMessage() {}
 
 func (x *Accepted) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_call_proto_msgTypes[6]
+	mi := &file_skerry_v1_call_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -524,7 +742,7 @@ func (x *Accepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accepted.ProtoReflect.Descriptor instead.
 func (*Accepted) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_call_proto_rawDescGZIP(), []int{6}
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Accepted) GetCallId() string {
@@ -556,7 +774,7 @@ type CallRefused struct {
 
 func (x *CallRefused) Reset() {
 	*x = CallRefused{}
-	mi := &file_skerry_v1_call_proto_msgTypes[7]
+	mi := &file_skerry_v1_call_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -568,7 +786,7 @@ func (x *CallRefused) String() string {
 func (*CallRefused) ProtoMessage() {}
 
 func (x *CallRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_call_proto_msgTypes[7]
+	mi := &file_skerry_v1_call_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -581,7 +799,7 @@ func (x *CallRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallRefused.ProtoReflect.Descriptor instead.
 func (*CallRefused) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_call_proto_rawDescGZIP(), []int{7}
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CallRefused) GetCallId() string {
@@ -622,7 +840,7 @@ type CallState struct {
 
 func (x *CallState) Reset() {
 	*x = CallState{}
-	mi := &file_skerry_v1_call_proto_msgTypes[8]
+	mi := &file_skerry_v1_call_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +852,7 @@ func (x *CallState) String() string {
 func (*CallState) ProtoMessage() {}
 
 func (x *CallState) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_call_proto_msgTypes[8]
+	mi := &file_skerry_v1_call_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +865,7 @@ func (x *CallState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallState.ProtoReflect.Descriptor instead.
 func (*CallState) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_call_proto_rawDescGZIP(), []int{8}
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CallState) GetCallId() string {
@@ -689,7 +907,7 @@ type GetCallRequest struct {
 
 func (x *GetCallRequest) Reset() {
 	*x = GetCallRequest{}
-	mi := &file_skerry_v1_call_proto_msgTypes[9]
+	mi := &file_skerry_v1_call_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -701,7 +919,7 @@ func (x *GetCallRequest) String() string {
 func (*GetCallRequest) ProtoMessage() {}
 
 func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_call_proto_msgTypes[9]
+	mi := &file_skerry_v1_call_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -714,7 +932,7 @@ func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallRequest.ProtoReflect.Descriptor instead.
 func (*GetCallRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_call_proto_rawDescGZIP(), []int{9}
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetCallRequest) GetCallId() string {
@@ -741,7 +959,7 @@ type GetCallResponse struct {
 
 func (x *GetCallResponse) Reset() {
 	*x = GetCallResponse{}
-	mi := &file_skerry_v1_call_proto_msgTypes[10]
+	mi := &file_skerry_v1_call_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +971,7 @@ func (x *GetCallResponse) String() string {
 func (*GetCallResponse) ProtoMessage() {}
 
 func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_call_proto_msgTypes[10]
+	mi := &file_skerry_v1_call_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +984,7 @@ func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallResponse.ProtoReflect.Descriptor instead.
 func (*GetCallResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_call_proto_rawDescGZIP(), []int{10}
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetCallResponse) GetState() *CallState {
@@ -810,7 +1028,7 @@ type CancelCallRequest struct {
 
 func (x *CancelCallRequest) Reset() {
 	*x = CancelCallRequest{}
-	mi := &file_skerry_v1_call_proto_msgTypes[11]
+	mi := &file_skerry_v1_call_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +1040,7 @@ func (x *CancelCallRequest) String() string {
 func (*CancelCallRequest) ProtoMessage() {}
 
 func (x *CancelCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_call_proto_msgTypes[11]
+	mi := &file_skerry_v1_call_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +1053,7 @@ func (x *CancelCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCallRequest.ProtoReflect.Descriptor instead.
 func (*CancelCallRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_call_proto_rawDescGZIP(), []int{11}
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CancelCallRequest) GetCallId() string {
@@ -861,7 +1079,7 @@ type CancelCallResponse struct {
 
 func (x *CancelCallResponse) Reset() {
 	*x = CancelCallResponse{}
-	mi := &file_skerry_v1_call_proto_msgTypes[12]
+	mi := &file_skerry_v1_call_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -873,7 +1091,7 @@ func (x *CancelCallResponse) String() string {
 func (*CancelCallResponse) ProtoMessage() {}
 
 func (x *CancelCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_call_proto_msgTypes[12]
+	mi := &file_skerry_v1_call_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -886,18 +1104,230 @@ func (x *CancelCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelCallResponse.ProtoReflect.Descriptor instead.
 func (*CancelCallResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_call_proto_rawDescGZIP(), []int{12}
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{14}
+}
+
+// Asks for a graph.
+type GetCallGraphRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The call it begins with.
+	CallId        string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCallGraphRequest) Reset() {
+	*x = GetCallGraphRequest{}
+	mi := &file_skerry_v1_call_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCallGraphRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCallGraphRequest) ProtoMessage() {}
+
+func (x *GetCallGraphRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_call_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCallGraphRequest.ProtoReflect.Descriptor instead.
+func (*GetCallGraphRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetCallGraphRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+// A graph, as a list.
+type GetCallGraphResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Parents before children; at most 10,000.
+	Inputs        []*InputInfo `protobuf:"bytes,1,rep,name=inputs,proto3" json:"inputs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCallGraphResponse) Reset() {
+	*x = GetCallGraphResponse{}
+	mi := &file_skerry_v1_call_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCallGraphResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCallGraphResponse) ProtoMessage() {}
+
+func (x *GetCallGraphResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_call_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCallGraphResponse.ProtoReflect.Descriptor instead.
+func (*GetCallGraphResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetCallGraphResponse) GetInputs() []*InputInfo {
+	if x != nil {
+		return x.Inputs
+	}
+	return nil
+}
+
+// An input of a graph.
+type InputInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "in-...".
+	InputId string `protobuf:"bytes,1,opt,name=input_id,json=inputId,proto3" json:"input_id,omitempty"`
+	// Its call.
+	CallId string `protobuf:"bytes,2,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// Position in the call.
+	Index uint32 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	// The input that made the call; empty: a client outside did.
+	ParentInputId string `protobuf:"bytes,4,opt,name=parent_input_id,json=parentInputId,proto3" json:"parent_input_id,omitempty"`
+	// Its function.
+	FunctionId string `protobuf:"bytes,5,opt,name=function_id,json=functionId,proto3" json:"function_id,omitempty"`
+	// The function's name, with the method's behind a dot where it is a class.
+	FunctionName string `protobuf:"bytes,6,opt,name=function_name,json=functionName,proto3" json:"function_name,omitempty"`
+	// The container that it runs or ran in; empty: none yet, or not known any more.
+	ContainerId string `protobuf:"bytes,7,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	// Where it stands.
+	Status InputStatus `protobuf:"varint,8,opt,name=status,proto3,enum=skerry.v1.InputStatus" json:"status,omitempty"`
+	// How it ended; unspecified while it has not.
+	Result        ResultStatus `protobuf:"varint,9,opt,name=result,proto3,enum=skerry.v1.ResultStatus" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InputInfo) Reset() {
+	*x = InputInfo{}
+	mi := &file_skerry_v1_call_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InputInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InputInfo) ProtoMessage() {}
+
+func (x *InputInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_call_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InputInfo.ProtoReflect.Descriptor instead.
+func (*InputInfo) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_call_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *InputInfo) GetInputId() string {
+	if x != nil {
+		return x.InputId
+	}
+	return ""
+}
+
+func (x *InputInfo) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *InputInfo) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *InputInfo) GetParentInputId() string {
+	if x != nil {
+		return x.ParentInputId
+	}
+	return ""
+}
+
+func (x *InputInfo) GetFunctionId() string {
+	if x != nil {
+		return x.FunctionId
+	}
+	return ""
+}
+
+func (x *InputInfo) GetFunctionName() string {
+	if x != nil {
+		return x.FunctionName
+	}
+	return ""
+}
+
+func (x *InputInfo) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *InputInfo) GetStatus() InputStatus {
+	if x != nil {
+		return x.Status
+	}
+	return InputStatus_INPUT_STATUS_UNSPECIFIED
+}
+
+func (x *InputInfo) GetResult() ResultStatus {
+	if x != nil {
+		return x.Result
+	}
+	return ResultStatus_RESULT_STATUS_UNSPECIFIED
 }
 
 var File_skerry_v1_call_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_call_proto_rawDesc = "" +
 	"\n" +
-	"\x14skerry/v1/call.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17skerry/v1/payload.proto\"\x95\x01\n" +
+	"\x14skerry/v1/call.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17skerry/v1/payload.proto\"\xca\x01\n" +
 	"\x0eSessionRequest\x12+\n" +
 	"\asubmits\x18\x01 \x03(\v2\x11.skerry.v1.SubmitR\asubmits\x12*\n" +
 	"\awatches\x18\x02 \x03(\v2\x10.skerry.v1.WatchR\awatches\x12*\n" +
-	"\x11released_call_ids\x18\x03 \x03(\tR\x0freleasedCallIds\"\xd7\x01\n" +
+	"\x11released_call_ids\x18\x03 \x03(\tR\x0freleasedCallIds\x123\n" +
+	"\n" +
+	"items_seen\x18\x04 \x03(\v2\x14.skerry.v1.ItemsSeenR\titemsSeen\"\xd7\x01\n" +
 	"\x06Submit\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1f\n" +
 	"\vfunction_id\x18\x02 \x01(\tR\n" +
@@ -905,20 +1335,31 @@ const file_skerry_v1_call_proto_rawDesc = "" +
 	"\x04kind\x18\x03 \x01(\x0e2\x13.skerry.v1.CallKindR\x04kind\x12(\n" +
 	"\x06inputs\x18\x04 \x03(\v2\x10.skerry.v1.InputR\x06inputs\x12\x18\n" +
 	"\aresumed\x18\x05 \x01(\bR\aresumed\x12&\n" +
-	"\x0fparent_input_id\x18\x06 \x01(\tR\rparentInputId\"E\n" +
+	"\x0fparent_input_id\x18\x06 \x01(\tR\rparentInputId\"]\n" +
 	"\x05Input\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12&\n" +
-	"\x04args\x18\x02 \x01(\v2\x12.skerry.v1.PayloadR\x04args\"b\n" +
+	"\x04args\x18\x02 \x01(\v2\x12.skerry.v1.PayloadR\x04args\x12\x16\n" +
+	"\x06method\x18\x03 \x01(\tR\x06method\"P\n" +
+	"\tItemsSeen\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"x\n" +
+	"\x05Items\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\x04R\x05first\x12*\n" +
+	"\x06values\x18\x04 \x03(\v2\x12.skerry.v1.PayloadR\x06values\"b\n" +
 	"\x05Watch\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1d\n" +
 	"\n" +
 	"from_index\x18\x02 \x01(\rR\tfromIndex\x12!\n" +
-	"\fseen_indexes\x18\x03 \x03(\rR\vseenIndexes\"\xcf\x01\n" +
+	"\fseen_indexes\x18\x03 \x03(\rR\vseenIndexes\"\xf7\x01\n" +
 	"\x0fSessionResponse\x12+\n" +
 	"\aoutputs\x18\x01 \x03(\v2\x11.skerry.v1.OutputR\aoutputs\x12/\n" +
 	"\baccepted\x18\x02 \x03(\v2\x13.skerry.v1.AcceptedR\baccepted\x120\n" +
 	"\arefused\x18\x03 \x03(\v2\x16.skerry.v1.CallRefusedR\arefused\x12,\n" +
-	"\x06states\x18\x04 \x03(\v2\x14.skerry.v1.CallStateR\x06states\"b\n" +
+	"\x06states\x18\x04 \x03(\v2\x14.skerry.v1.CallStateR\x06states\x12&\n" +
+	"\x05items\x18\x05 \x03(\v2\x10.skerry.v1.ItemsR\x05items\"b\n" +
 	"\x06Output\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12)\n" +
@@ -948,14 +1389,34 @@ const file_skerry_v1_call_proto_rawDesc = "" +
 	"\x11CancelCallRequest\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x121\n" +
 	"\x14terminate_containers\x18\x02 \x01(\bR\x13terminateContainers\"\x14\n" +
-	"\x12CancelCallResponse*N\n" +
+	"\x12CancelCallResponse\".\n" +
+	"\x13GetCallGraphRequest\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\"D\n" +
+	"\x14GetCallGraphResponse\x12,\n" +
+	"\x06inputs\x18\x01 \x03(\v2\x14.skerry.v1.InputInfoR\x06inputs\"\xc7\x02\n" +
+	"\tInputInfo\x12\x19\n" +
+	"\binput_id\x18\x01 \x01(\tR\ainputId\x12\x17\n" +
+	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\rR\x05index\x12&\n" +
+	"\x0fparent_input_id\x18\x04 \x01(\tR\rparentInputId\x12\x1f\n" +
+	"\vfunction_id\x18\x05 \x01(\tR\n" +
+	"functionId\x12#\n" +
+	"\rfunction_name\x18\x06 \x01(\tR\ffunctionName\x12!\n" +
+	"\fcontainer_id\x18\a \x01(\tR\vcontainerId\x12.\n" +
+	"\x06status\x18\b \x01(\x0e2\x16.skerry.v1.InputStatusR\x06status\x12/\n" +
+	"\x06result\x18\t \x01(\x0e2\x17.skerry.v1.ResultStatusR\x06result*N\n" +
 	"\bCallKind\x12\x19\n" +
 	"\x15CALL_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eCALL_KIND_SYNC\x10\x01\x12\x13\n" +
-	"\x0fCALL_KIND_SPAWN\x10\x022\xe0\x01\n" +
+	"\x0fCALL_KIND_SPAWN\x10\x02*`\n" +
+	"\vInputStatus\x12\x1c\n" +
+	"\x18INPUT_STATUS_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14INPUT_STATUS_PENDING\x10\x01\x12\x19\n" +
+	"\x15INPUT_STATUS_FINISHED\x10\x022\xb1\x02\n" +
 	"\vCallService\x12D\n" +
 	"\aSession\x12\x19.skerry.v1.SessionRequest\x1a\x1a.skerry.v1.SessionResponse(\x010\x01\x12@\n" +
-	"\aGetCall\x12\x19.skerry.v1.GetCallRequest\x1a\x1a.skerry.v1.GetCallResponse\x12I\n" +
+	"\aGetCall\x12\x19.skerry.v1.GetCallRequest\x1a\x1a.skerry.v1.GetCallResponse\x12O\n" +
+	"\fGetCallGraph\x12\x1e.skerry.v1.GetCallGraphRequest\x1a\x1f.skerry.v1.GetCallGraphResponse\x12I\n" +
 	"\n" +
 	"CancelCall\x12\x1c.skerry.v1.CancelCallRequest\x1a\x1d.skerry.v1.CancelCallResponseB\x9d\x01\n" +
 	"\rcom.skerry.v1B\tCallProtoP\x01Z<github.com/skerry-dev/skerry/internal/gen/skerry/v1;skerryv1\xa2\x02\x03SXX\xaa\x02\tSkerry.V1\xca\x02\tSkerry\\V1\xe2\x02\x15Skerry\\V1\\GPBMetadata\xea\x02\n" +
@@ -973,51 +1434,66 @@ func file_skerry_v1_call_proto_rawDescGZIP() []byte {
 	return file_skerry_v1_call_proto_rawDescData
 }
 
-var file_skerry_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skerry_v1_call_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_skerry_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_skerry_v1_call_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_skerry_v1_call_proto_goTypes = []any{
 	(CallKind)(0),                 // 0: skerry.v1.CallKind
-	(*SessionRequest)(nil),        // 1: skerry.v1.SessionRequest
-	(*Submit)(nil),                // 2: skerry.v1.Submit
-	(*Input)(nil),                 // 3: skerry.v1.Input
-	(*Watch)(nil),                 // 4: skerry.v1.Watch
-	(*SessionResponse)(nil),       // 5: skerry.v1.SessionResponse
-	(*Output)(nil),                // 6: skerry.v1.Output
-	(*Accepted)(nil),              // 7: skerry.v1.Accepted
-	(*CallRefused)(nil),           // 8: skerry.v1.CallRefused
-	(*CallState)(nil),             // 9: skerry.v1.CallState
-	(*GetCallRequest)(nil),        // 10: skerry.v1.GetCallRequest
-	(*GetCallResponse)(nil),       // 11: skerry.v1.GetCallResponse
-	(*CancelCallRequest)(nil),     // 12: skerry.v1.CancelCallRequest
-	(*CancelCallResponse)(nil),    // 13: skerry.v1.CancelCallResponse
-	(*Payload)(nil),               // 14: skerry.v1.Payload
-	(*Result)(nil),                // 15: skerry.v1.Result
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(InputStatus)(0),              // 1: skerry.v1.InputStatus
+	(*SessionRequest)(nil),        // 2: skerry.v1.SessionRequest
+	(*Submit)(nil),                // 3: skerry.v1.Submit
+	(*Input)(nil),                 // 4: skerry.v1.Input
+	(*ItemsSeen)(nil),             // 5: skerry.v1.ItemsSeen
+	(*Items)(nil),                 // 6: skerry.v1.Items
+	(*Watch)(nil),                 // 7: skerry.v1.Watch
+	(*SessionResponse)(nil),       // 8: skerry.v1.SessionResponse
+	(*Output)(nil),                // 9: skerry.v1.Output
+	(*Accepted)(nil),              // 10: skerry.v1.Accepted
+	(*CallRefused)(nil),           // 11: skerry.v1.CallRefused
+	(*CallState)(nil),             // 12: skerry.v1.CallState
+	(*GetCallRequest)(nil),        // 13: skerry.v1.GetCallRequest
+	(*GetCallResponse)(nil),       // 14: skerry.v1.GetCallResponse
+	(*CancelCallRequest)(nil),     // 15: skerry.v1.CancelCallRequest
+	(*CancelCallResponse)(nil),    // 16: skerry.v1.CancelCallResponse
+	(*GetCallGraphRequest)(nil),   // 17: skerry.v1.GetCallGraphRequest
+	(*GetCallGraphResponse)(nil),  // 18: skerry.v1.GetCallGraphResponse
+	(*InputInfo)(nil),             // 19: skerry.v1.InputInfo
+	(*Payload)(nil),               // 20: skerry.v1.Payload
+	(*Result)(nil),                // 21: skerry.v1.Result
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(ResultStatus)(0),             // 23: skerry.v1.ResultStatus
 }
 var file_skerry_v1_call_proto_depIdxs = []int32{
-	2,  // 0: skerry.v1.SessionRequest.submits:type_name -> skerry.v1.Submit
-	4,  // 1: skerry.v1.SessionRequest.watches:type_name -> skerry.v1.Watch
-	0,  // 2: skerry.v1.Submit.kind:type_name -> skerry.v1.CallKind
-	3,  // 3: skerry.v1.Submit.inputs:type_name -> skerry.v1.Input
-	14, // 4: skerry.v1.Input.args:type_name -> skerry.v1.Payload
-	6,  // 5: skerry.v1.SessionResponse.outputs:type_name -> skerry.v1.Output
-	7,  // 6: skerry.v1.SessionResponse.accepted:type_name -> skerry.v1.Accepted
-	8,  // 7: skerry.v1.SessionResponse.refused:type_name -> skerry.v1.CallRefused
-	9,  // 8: skerry.v1.SessionResponse.states:type_name -> skerry.v1.CallState
-	15, // 9: skerry.v1.Output.result:type_name -> skerry.v1.Result
-	9,  // 10: skerry.v1.GetCallResponse.state:type_name -> skerry.v1.CallState
-	16, // 11: skerry.v1.GetCallResponse.created_at:type_name -> google.protobuf.Timestamp
-	1,  // 12: skerry.v1.CallService.Session:input_type -> skerry.v1.SessionRequest
-	10, // 13: skerry.v1.CallService.GetCall:input_type -> skerry.v1.GetCallRequest
-	12, // 14: skerry.v1.CallService.CancelCall:input_type -> skerry.v1.CancelCallRequest
-	5,  // 15: skerry.v1.CallService.Session:output_type -> skerry.v1.SessionResponse
-	11, // 16: skerry.v1.CallService.GetCall:output_type -> skerry.v1.GetCallResponse
-	13, // 17: skerry.v1.CallService.CancelCall:output_type -> skerry.v1.CancelCallResponse
-	15, // [15:18] is the sub-list for method output_type
-	12, // [12:15] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	3,  // 0: skerry.v1.SessionRequest.submits:type_name -> skerry.v1.Submit
+	7,  // 1: skerry.v1.SessionRequest.watches:type_name -> skerry.v1.Watch
+	5,  // 2: skerry.v1.SessionRequest.items_seen:type_name -> skerry.v1.ItemsSeen
+	0,  // 3: skerry.v1.Submit.kind:type_name -> skerry.v1.CallKind
+	4,  // 4: skerry.v1.Submit.inputs:type_name -> skerry.v1.Input
+	20, // 5: skerry.v1.Input.args:type_name -> skerry.v1.Payload
+	20, // 6: skerry.v1.Items.values:type_name -> skerry.v1.Payload
+	9,  // 7: skerry.v1.SessionResponse.outputs:type_name -> skerry.v1.Output
+	10, // 8: skerry.v1.SessionResponse.accepted:type_name -> skerry.v1.Accepted
+	11, // 9: skerry.v1.SessionResponse.refused:type_name -> skerry.v1.CallRefused
+	12, // 10: skerry.v1.SessionResponse.states:type_name -> skerry.v1.CallState
+	6,  // 11: skerry.v1.SessionResponse.items:type_name -> skerry.v1.Items
+	21, // 12: skerry.v1.Output.result:type_name -> skerry.v1.Result
+	12, // 13: skerry.v1.GetCallResponse.state:type_name -> skerry.v1.CallState
+	22, // 14: skerry.v1.GetCallResponse.created_at:type_name -> google.protobuf.Timestamp
+	19, // 15: skerry.v1.GetCallGraphResponse.inputs:type_name -> skerry.v1.InputInfo
+	1,  // 16: skerry.v1.InputInfo.status:type_name -> skerry.v1.InputStatus
+	23, // 17: skerry.v1.InputInfo.result:type_name -> skerry.v1.ResultStatus
+	2,  // 18: skerry.v1.CallService.Session:input_type -> skerry.v1.SessionRequest
+	13, // 19: skerry.v1.CallService.GetCall:input_type -> skerry.v1.GetCallRequest
+	17, // 20: skerry.v1.CallService.GetCallGraph:input_type -> skerry.v1.GetCallGraphRequest
+	15, // 21: skerry.v1.CallService.CancelCall:input_type -> skerry.v1.CancelCallRequest
+	8,  // 22: skerry.v1.CallService.Session:output_type -> skerry.v1.SessionResponse
+	14, // 23: skerry.v1.CallService.GetCall:output_type -> skerry.v1.GetCallResponse
+	18, // 24: skerry.v1.CallService.GetCallGraph:output_type -> skerry.v1.GetCallGraphResponse
+	16, // 25: skerry.v1.CallService.CancelCall:output_type -> skerry.v1.CancelCallResponse
+	22, // [22:26] is the sub-list for method output_type
+	18, // [18:22] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_call_proto_init() }
@@ -1031,8 +1507,8 @@ func file_skerry_v1_call_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_call_proto_rawDesc), len(file_skerry_v1_call_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   13,
+			NumEnums:      2,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

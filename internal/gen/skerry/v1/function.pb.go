@@ -22,6 +22,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// The type of a parameter.
+type ParameterType int32
+
+const (
+	// Never sent.
+	ParameterType_PARAMETER_TYPE_UNSPECIFIED ParameterType = 0
+	// Text.
+	ParameterType_PARAMETER_TYPE_STRING ParameterType = 1
+	// A 64-bit integer.
+	ParameterType_PARAMETER_TYPE_INT ParameterType = 2
+	// Bytes.
+	ParameterType_PARAMETER_TYPE_BYTES ParameterType = 3
+	// True or false.
+	ParameterType_PARAMETER_TYPE_BOOL ParameterType = 4
+)
+
+// Enum value maps for ParameterType.
+var (
+	ParameterType_name = map[int32]string{
+		0: "PARAMETER_TYPE_UNSPECIFIED",
+		1: "PARAMETER_TYPE_STRING",
+		2: "PARAMETER_TYPE_INT",
+		3: "PARAMETER_TYPE_BYTES",
+		4: "PARAMETER_TYPE_BOOL",
+	}
+	ParameterType_value = map[string]int32{
+		"PARAMETER_TYPE_UNSPECIFIED": 0,
+		"PARAMETER_TYPE_STRING":      1,
+		"PARAMETER_TYPE_INT":         2,
+		"PARAMETER_TYPE_BYTES":       3,
+		"PARAMETER_TYPE_BOOL":        4,
+	}
+)
+
+func (x ParameterType) Enum() *ParameterType {
+	p := new(ParameterType)
+	*p = x
+	return p
+}
+
+func (x ParameterType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ParameterType) Descriptor() protoreflect.EnumDescriptor {
+	return file_skerry_v1_function_proto_enumTypes[0].Descriptor()
+}
+
+func (ParameterType) Type() protoreflect.EnumType {
+	return &file_skerry_v1_function_proto_enumTypes[0]
+}
+
+func (x ParameterType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ParameterType.Descriptor instead.
+func (ParameterType) EnumDescriptor() ([]byte, []int) {
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{0}
+}
+
 // Everything a container needs to know to run a function.
 type FunctionDefinition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -53,6 +114,28 @@ type FunctionDefinition struct {
 	BlockNetwork bool `protobuf:"varint,13,opt,name=block_network,json=blockNetwork,proto3" json:"block_network,omitempty"`
 	// SDK language and version, such as "python/0.1.0".
 	ClientVersion string `protobuf:"bytes,14,opt,name=client_version,json=clientVersion,proto3" json:"client_version,omitempty"`
+	// True if it is a generator: its inputs yield items.
+	IsGenerator bool `protobuf:"varint,15,opt,name=is_generator,json=isGenerator,proto3" json:"is_generator,omitempty"`
+	// Set if this is a class: all its methods run in the same containers, and each Input names one.
+	ClassSpec *ClassSpec `protobuf:"bytes,16,opt,name=class_spec,json=classSpec,proto3" json:"class_spec,omitempty"`
+	// How often failed inputs are run again; unset: not at all. Not for generators.
+	Retries *RetryPolicy `protobuf:"bytes,17,opt,name=retries,proto3" json:"retries,omitempty"`
+	// How many inputs run in one container at a time; unset: one.
+	Concurrency *Concurrency `protobuf:"bytes,18,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// Set if inputs are run together.
+	Batching *Batching `protobuf:"bytes,19,opt,name=batching,proto3" json:"batching,omitempty"`
+	// True if a container ends after one input.
+	SingleUseContainers bool `protobuf:"varint,20,opt,name=single_use_containers,json=singleUseContainers,proto3" json:"single_use_containers,omitempty"`
+	// When it is called by itself; only in deployed apps.
+	Schedule *Schedule `protobuf:"bytes,21,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// Which workers may run it.
+	Placement *Placement `protobuf:"bytes,22,opt,name=placement,proto3" json:"placement,omitempty"`
+	// True if the containers may not call Skerry.
+	RestrictAccess bool `protobuf:"varint,23,opt,name=restrict_access,json=restrictAccess,proto3" json:"restrict_access,omitempty"`
+	// True if the code imports this SDK by the name "modal".
+	ModalNames bool `protobuf:"varint,24,opt,name=modal_names,json=modalNames,proto3" json:"modal_names,omitempty"`
+	// True if a client offers its terminal to the containers (skerry run -i).
+	Interactive   bool `protobuf:"varint,25,opt,name=interactive,proto3" json:"interactive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,6 +268,394 @@ func (x *FunctionDefinition) GetClientVersion() string {
 	return ""
 }
 
+func (x *FunctionDefinition) GetIsGenerator() bool {
+	if x != nil {
+		return x.IsGenerator
+	}
+	return false
+}
+
+func (x *FunctionDefinition) GetClassSpec() *ClassSpec {
+	if x != nil {
+		return x.ClassSpec
+	}
+	return nil
+}
+
+func (x *FunctionDefinition) GetRetries() *RetryPolicy {
+	if x != nil {
+		return x.Retries
+	}
+	return nil
+}
+
+func (x *FunctionDefinition) GetConcurrency() *Concurrency {
+	if x != nil {
+		return x.Concurrency
+	}
+	return nil
+}
+
+func (x *FunctionDefinition) GetBatching() *Batching {
+	if x != nil {
+		return x.Batching
+	}
+	return nil
+}
+
+func (x *FunctionDefinition) GetSingleUseContainers() bool {
+	if x != nil {
+		return x.SingleUseContainers
+	}
+	return false
+}
+
+func (x *FunctionDefinition) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *FunctionDefinition) GetPlacement() *Placement {
+	if x != nil {
+		return x.Placement
+	}
+	return nil
+}
+
+func (x *FunctionDefinition) GetRestrictAccess() bool {
+	if x != nil {
+		return x.RestrictAccess
+	}
+	return false
+}
+
+func (x *FunctionDefinition) GetModalNames() bool {
+	if x != nil {
+		return x.ModalNames
+	}
+	return false
+}
+
+func (x *FunctionDefinition) GetInteractive() bool {
+	if x != nil {
+		return x.Interactive
+	}
+	return false
+}
+
+// A class whose methods are called remotely.
+type ClassSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its remote methods, by name; at least one.
+	Methods []*Method `protobuf:"bytes,1,rep,name=methods,proto3" json:"methods,omitempty"`
+	// Its parameters, in order of declaration.
+	Parameters []*ParameterSpec `protobuf:"bytes,2,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	// True if it has a constructor of its own, whose arguments come pickled.
+	CustomConstructor bool `protobuf:"varint,3,opt,name=custom_constructor,json=customConstructor,proto3" json:"custom_constructor,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ClassSpec) Reset() {
+	*x = ClassSpec{}
+	mi := &file_skerry_v1_function_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClassSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClassSpec) ProtoMessage() {}
+
+func (x *ClassSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_function_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClassSpec.ProtoReflect.Descriptor instead.
+func (*ClassSpec) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ClassSpec) GetMethods() []*Method {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
+
+func (x *ClassSpec) GetParameters() []*ParameterSpec {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+func (x *ClassSpec) GetCustomConstructor() bool {
+	if x != nil {
+		return x.CustomConstructor
+	}
+	return false
+}
+
+// A remote method.
+type Method struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// True if it is a generator.
+	IsGenerator   bool `protobuf:"varint,2,opt,name=is_generator,json=isGenerator,proto3" json:"is_generator,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Method) Reset() {
+	*x = Method{}
+	mi := &file_skerry_v1_function_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Method) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Method) ProtoMessage() {}
+
+func (x *Method) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_function_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Method.ProtoReflect.Descriptor instead.
+func (*Method) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Method) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Method) GetIsGenerator() bool {
+	if x != nil {
+		return x.IsGenerator
+	}
+	return false
+}
+
+// A declared parameter of a class.
+type ParameterSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its type.
+	Type ParameterType `protobuf:"varint,2,opt,name=type,proto3,enum=skerry.v1.ParameterType" json:"type,omitempty"`
+	// Its value where none is given; unset: it must be given.
+	DefaultValue  *Parameter `protobuf:"bytes,3,opt,name=default_value,json=defaultValue,proto3" json:"default_value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParameterSpec) Reset() {
+	*x = ParameterSpec{}
+	mi := &file_skerry_v1_function_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParameterSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParameterSpec) ProtoMessage() {}
+
+func (x *ParameterSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_function_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParameterSpec.ProtoReflect.Descriptor instead.
+func (*ParameterSpec) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ParameterSpec) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ParameterSpec) GetType() ParameterType {
+	if x != nil {
+		return x.Type
+	}
+	return ParameterType_PARAMETER_TYPE_UNSPECIFIED
+}
+
+func (x *ParameterSpec) GetDefaultValue() *Parameter {
+	if x != nil {
+		return x.DefaultValue
+	}
+	return nil
+}
+
+// The value of a parameter.
+type Parameter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Types that are valid to be assigned to Value:
+	//
+	//	*Parameter_StringValue
+	//	*Parameter_IntValue
+	//	*Parameter_BytesValue
+	//	*Parameter_BoolValue
+	Value         isParameter_Value `protobuf_oneof:"value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Parameter) Reset() {
+	*x = Parameter{}
+	mi := &file_skerry_v1_function_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Parameter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Parameter) ProtoMessage() {}
+
+func (x *Parameter) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_function_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
+func (*Parameter) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Parameter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Parameter) GetValue() isParameter_Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Parameter) GetStringValue() string {
+	if x != nil {
+		if x, ok := x.Value.(*Parameter_StringValue); ok {
+			return x.StringValue
+		}
+	}
+	return ""
+}
+
+func (x *Parameter) GetIntValue() int64 {
+	if x != nil {
+		if x, ok := x.Value.(*Parameter_IntValue); ok {
+			return x.IntValue
+		}
+	}
+	return 0
+}
+
+func (x *Parameter) GetBytesValue() []byte {
+	if x != nil {
+		if x, ok := x.Value.(*Parameter_BytesValue); ok {
+			return x.BytesValue
+		}
+	}
+	return nil
+}
+
+func (x *Parameter) GetBoolValue() bool {
+	if x != nil {
+		if x, ok := x.Value.(*Parameter_BoolValue); ok {
+			return x.BoolValue
+		}
+	}
+	return false
+}
+
+type isParameter_Value interface {
+	isParameter_Value()
+}
+
+type Parameter_StringValue struct {
+	// Text.
+	StringValue string `protobuf:"bytes,2,opt,name=string_value,json=stringValue,proto3,oneof"`
+}
+
+type Parameter_IntValue struct {
+	// An integer.
+	IntValue int64 `protobuf:"varint,3,opt,name=int_value,json=intValue,proto3,oneof"`
+}
+
+type Parameter_BytesValue struct {
+	// Bytes.
+	BytesValue []byte `protobuf:"bytes,4,opt,name=bytes_value,json=bytesValue,proto3,oneof"`
+}
+
+type Parameter_BoolValue struct {
+	// True or false.
+	BoolValue bool `protobuf:"varint,5,opt,name=bool_value,json=boolValue,proto3,oneof"`
+}
+
+func (*Parameter_StringValue) isParameter_Value() {}
+
+func (*Parameter_IntValue) isParameter_Value() {}
+
+func (*Parameter_BytesValue) isParameter_Value() {}
+
+func (*Parameter_BoolValue) isParameter_Value() {}
+
 // Files put at a path of the container.
 type Mount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -198,7 +669,7 @@ type Mount struct {
 
 func (x *Mount) Reset() {
 	*x = Mount{}
-	mi := &file_skerry_v1_function_proto_msgTypes[1]
+	mi := &file_skerry_v1_function_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -210,7 +681,7 @@ func (x *Mount) String() string {
 func (*Mount) ProtoMessage() {}
 
 func (x *Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[1]
+	mi := &file_skerry_v1_function_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -223,7 +694,7 @@ func (x *Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mount.ProtoReflect.Descriptor instead.
 func (*Mount) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{1}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Mount) GetRemotePath() string {
@@ -259,7 +730,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_skerry_v1_function_proto_msgTypes[2]
+	mi := &file_skerry_v1_function_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -271,7 +742,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[2]
+	mi := &file_skerry_v1_function_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -284,7 +755,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{2}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Resources) GetCpuMilli() uint32 {
@@ -339,7 +810,7 @@ type Autoscaler struct {
 
 func (x *Autoscaler) Reset() {
 	*x = Autoscaler{}
-	mi := &file_skerry_v1_function_proto_msgTypes[3]
+	mi := &file_skerry_v1_function_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -351,7 +822,7 @@ func (x *Autoscaler) String() string {
 func (*Autoscaler) ProtoMessage() {}
 
 func (x *Autoscaler) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[3]
+	mi := &file_skerry_v1_function_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -364,7 +835,7 @@ func (x *Autoscaler) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Autoscaler.ProtoReflect.Descriptor instead.
 func (*Autoscaler) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{3}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Autoscaler) GetMinContainers() uint32 {
@@ -395,6 +866,253 @@ func (x *Autoscaler) GetScaledownWindow() *durationpb.Duration {
 	return nil
 }
 
+// Names parameters, options or a version of a function.
+type BindFunctionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The function, "fu-...", itself not bound.
+	FunctionId string `protobuf:"bytes,1,opt,name=function_id,json=functionId,proto3" json:"function_id,omitempty"`
+	// Values of the class's parameters; those that are left out have their defaults.
+	Parameters []*Parameter `protobuf:"bytes,2,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	// The pickled (args, kwargs) of a class with a constructor of its own; at most 64 KiB.
+	ConstructorArguments []byte `protobuf:"bytes,3,opt,name=constructor_arguments,json=constructorArguments,proto3" json:"constructor_arguments,omitempty"`
+	// What is other than in the definition; unset: nothing.
+	Options       *FunctionOptions `protobuf:"bytes,4,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BindFunctionRequest) Reset() {
+	*x = BindFunctionRequest{}
+	mi := &file_skerry_v1_function_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BindFunctionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BindFunctionRequest) ProtoMessage() {}
+
+func (x *BindFunctionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_function_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BindFunctionRequest.ProtoReflect.Descriptor instead.
+func (*BindFunctionRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BindFunctionRequest) GetFunctionId() string {
+	if x != nil {
+		return x.FunctionId
+	}
+	return ""
+}
+
+func (x *BindFunctionRequest) GetParameters() []*Parameter {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+func (x *BindFunctionRequest) GetConstructorArguments() []byte {
+	if x != nil {
+		return x.ConstructorArguments
+	}
+	return nil
+}
+
+func (x *BindFunctionRequest) GetOptions() *FunctionOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+// A function with a pool of its own.
+type BindFunctionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "fu-..."; the function's own id if nothing was bound.
+	FunctionId    string `protobuf:"bytes,1,opt,name=function_id,json=functionId,proto3" json:"function_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BindFunctionResponse) Reset() {
+	*x = BindFunctionResponse{}
+	mi := &file_skerry_v1_function_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BindFunctionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BindFunctionResponse) ProtoMessage() {}
+
+func (x *BindFunctionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_function_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BindFunctionResponse.ProtoReflect.Descriptor instead.
+func (*BindFunctionResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *BindFunctionResponse) GetFunctionId() string {
+	if x != nil {
+		return x.FunctionId
+	}
+	return ""
+}
+
+// Bounds to set; those that are unset stay as they are.
+type UpdateAutoscalerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The function, bound or not.
+	FunctionId string `protobuf:"bytes,1,opt,name=function_id,json=functionId,proto3" json:"function_id,omitempty"`
+	// Containers kept even when idle.
+	MinContainers *uint32 `protobuf:"varint,2,opt,name=min_containers,json=minContainers,proto3,oneof" json:"min_containers,omitempty"`
+	// Most containers; 0: the workers' capacity decides.
+	MaxContainers *uint32 `protobuf:"varint,3,opt,name=max_containers,json=maxContainers,proto3,oneof" json:"max_containers,omitempty"`
+	// Idle containers kept ready while there is work.
+	BufferContainers *uint32 `protobuf:"varint,4,opt,name=buffer_containers,json=bufferContainers,proto3,oneof" json:"buffer_containers,omitempty"`
+	// How long an idle container is kept.
+	ScaledownWindow *durationpb.Duration `protobuf:"bytes,5,opt,name=scaledown_window,json=scaledownWindow,proto3" json:"scaledown_window,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *UpdateAutoscalerRequest) Reset() {
+	*x = UpdateAutoscalerRequest{}
+	mi := &file_skerry_v1_function_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAutoscalerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAutoscalerRequest) ProtoMessage() {}
+
+func (x *UpdateAutoscalerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_function_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAutoscalerRequest.ProtoReflect.Descriptor instead.
+func (*UpdateAutoscalerRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpdateAutoscalerRequest) GetFunctionId() string {
+	if x != nil {
+		return x.FunctionId
+	}
+	return ""
+}
+
+func (x *UpdateAutoscalerRequest) GetMinContainers() uint32 {
+	if x != nil && x.MinContainers != nil {
+		return *x.MinContainers
+	}
+	return 0
+}
+
+func (x *UpdateAutoscalerRequest) GetMaxContainers() uint32 {
+	if x != nil && x.MaxContainers != nil {
+		return *x.MaxContainers
+	}
+	return 0
+}
+
+func (x *UpdateAutoscalerRequest) GetBufferContainers() uint32 {
+	if x != nil && x.BufferContainers != nil {
+		return *x.BufferContainers
+	}
+	return 0
+}
+
+func (x *UpdateAutoscalerRequest) GetScaledownWindow() *durationpb.Duration {
+	if x != nil {
+		return x.ScaledownWindow
+	}
+	return nil
+}
+
+// The bounds from now on.
+type UpdateAutoscalerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All of them.
+	Autoscaler    *Autoscaler `protobuf:"bytes,1,opt,name=autoscaler,proto3" json:"autoscaler,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateAutoscalerResponse) Reset() {
+	*x = UpdateAutoscalerResponse{}
+	mi := &file_skerry_v1_function_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAutoscalerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAutoscalerResponse) ProtoMessage() {}
+
+func (x *UpdateAutoscalerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_function_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAutoscalerResponse.ProtoReflect.Descriptor instead.
+func (*UpdateAutoscalerResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *UpdateAutoscalerResponse) GetAutoscaler() *Autoscaler {
+	if x != nil {
+		return x.Autoscaler
+	}
+	return nil
+}
+
 // Names a function of a deployed app.
 type GetFunctionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -403,14 +1121,16 @@ type GetFunctionRequest struct {
 	// The function's name.
 	FunctionName string `protobuf:"bytes,2,opt,name=function_name,json=functionName,proto3" json:"function_name,omitempty"`
 	// The environment; empty: the default one.
-	Environment   string `protobuf:"bytes,3,opt,name=environment,proto3" json:"environment,omitempty"`
+	Environment string `protobuf:"bytes,3,opt,name=environment,proto3" json:"environment,omitempty"`
+	// Which deployment of the app; 0: always the newest.
+	Version       uint32 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetFunctionRequest) Reset() {
 	*x = GetFunctionRequest{}
-	mi := &file_skerry_v1_function_proto_msgTypes[4]
+	mi := &file_skerry_v1_function_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +1142,7 @@ func (x *GetFunctionRequest) String() string {
 func (*GetFunctionRequest) ProtoMessage() {}
 
 func (x *GetFunctionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[4]
+	mi := &file_skerry_v1_function_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +1155,7 @@ func (x *GetFunctionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionRequest.ProtoReflect.Descriptor instead.
 func (*GetFunctionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{4}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetFunctionRequest) GetAppName() string {
@@ -459,6 +1179,13 @@ func (x *GetFunctionRequest) GetEnvironment() string {
 	return ""
 }
 
+func (x *GetFunctionRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // A function to call.
 type GetFunctionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -474,7 +1201,7 @@ type GetFunctionResponse struct {
 
 func (x *GetFunctionResponse) Reset() {
 	*x = GetFunctionResponse{}
-	mi := &file_skerry_v1_function_proto_msgTypes[5]
+	mi := &file_skerry_v1_function_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +1213,7 @@ func (x *GetFunctionResponse) String() string {
 func (*GetFunctionResponse) ProtoMessage() {}
 
 func (x *GetFunctionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[5]
+	mi := &file_skerry_v1_function_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +1226,7 @@ func (x *GetFunctionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionResponse.ProtoReflect.Descriptor instead.
 func (*GetFunctionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{5}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetFunctionResponse) GetFunctionId() string {
@@ -534,7 +1261,7 @@ type GetFunctionStatsRequest struct {
 
 func (x *GetFunctionStatsRequest) Reset() {
 	*x = GetFunctionStatsRequest{}
-	mi := &file_skerry_v1_function_proto_msgTypes[6]
+	mi := &file_skerry_v1_function_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +1273,7 @@ func (x *GetFunctionStatsRequest) String() string {
 func (*GetFunctionStatsRequest) ProtoMessage() {}
 
 func (x *GetFunctionStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[6]
+	mi := &file_skerry_v1_function_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +1286,7 @@ func (x *GetFunctionStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetFunctionStatsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{6}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetFunctionStatsRequest) GetFunctionId() string {
@@ -578,13 +1305,15 @@ type GetFunctionStatsResponse struct {
 	NumContainers uint32 `protobuf:"varint,2,opt,name=num_containers,json=numContainers,proto3" json:"num_containers,omitempty"`
 	// Inputs that run.
 	NumRunningInputs uint32 `protobuf:"varint,3,opt,name=num_running_inputs,json=numRunningInputs,proto3" json:"num_running_inputs,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Inputs that the containers that run could take besides.
+	InputHeadroom uint32 `protobuf:"varint,4,opt,name=input_headroom,json=inputHeadroom,proto3" json:"input_headroom,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetFunctionStatsResponse) Reset() {
 	*x = GetFunctionStatsResponse{}
-	mi := &file_skerry_v1_function_proto_msgTypes[7]
+	mi := &file_skerry_v1_function_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +1325,7 @@ func (x *GetFunctionStatsResponse) String() string {
 func (*GetFunctionStatsResponse) ProtoMessage() {}
 
 func (x *GetFunctionStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[7]
+	mi := &file_skerry_v1_function_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +1338,7 @@ func (x *GetFunctionStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetFunctionStatsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{7}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetFunctionStatsResponse) GetBacklog() uint32 {
@@ -633,11 +1362,18 @@ func (x *GetFunctionStatsResponse) GetNumRunningInputs() uint32 {
 	return 0
 }
 
+func (x *GetFunctionStatsResponse) GetInputHeadroom() uint32 {
+	if x != nil {
+		return x.InputHeadroom
+	}
+	return 0
+}
+
 var File_skerry_v1_function_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_function_proto_rawDesc = "" +
 	"\n" +
-	"\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17skerry/v1/payload.proto\"\xcb\x04\n" +
+	"\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17skerry/v1/options.proto\x1a\x17skerry/v1/payload.proto\x1a\x18skerry/v1/schedule.proto\"\xc5\b\n" +
 	"\x12FunctionDefinition\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06module\x18\x02 \x01(\tR\x06module\x12\x1a\n" +
@@ -658,7 +1394,42 @@ const file_skerry_v1_function_proto_rawDesc = "" +
 	"autoscaler\x12%\n" +
 	"\x0epython_version\x18\f \x01(\tR\rpythonVersion\x12#\n" +
 	"\rblock_network\x18\r \x01(\bR\fblockNetwork\x12%\n" +
-	"\x0eclient_version\x18\x0e \x01(\tR\rclientVersion\"I\n" +
+	"\x0eclient_version\x18\x0e \x01(\tR\rclientVersion\x12!\n" +
+	"\fis_generator\x18\x0f \x01(\bR\visGenerator\x123\n" +
+	"\n" +
+	"class_spec\x18\x10 \x01(\v2\x14.skerry.v1.ClassSpecR\tclassSpec\x120\n" +
+	"\aretries\x18\x11 \x01(\v2\x16.skerry.v1.RetryPolicyR\aretries\x128\n" +
+	"\vconcurrency\x18\x12 \x01(\v2\x16.skerry.v1.ConcurrencyR\vconcurrency\x12/\n" +
+	"\bbatching\x18\x13 \x01(\v2\x13.skerry.v1.BatchingR\bbatching\x122\n" +
+	"\x15single_use_containers\x18\x14 \x01(\bR\x13singleUseContainers\x12/\n" +
+	"\bschedule\x18\x15 \x01(\v2\x13.skerry.v1.ScheduleR\bschedule\x122\n" +
+	"\tplacement\x18\x16 \x01(\v2\x14.skerry.v1.PlacementR\tplacement\x12'\n" +
+	"\x0frestrict_access\x18\x17 \x01(\bR\x0erestrictAccess\x12\x1f\n" +
+	"\vmodal_names\x18\x18 \x01(\bR\n" +
+	"modalNames\x12 \n" +
+	"\vinteractive\x18\x19 \x01(\bR\vinteractive\"\xa1\x01\n" +
+	"\tClassSpec\x12+\n" +
+	"\amethods\x18\x01 \x03(\v2\x11.skerry.v1.MethodR\amethods\x128\n" +
+	"\n" +
+	"parameters\x18\x02 \x03(\v2\x18.skerry.v1.ParameterSpecR\n" +
+	"parameters\x12-\n" +
+	"\x12custom_constructor\x18\x03 \x01(\bR\x11customConstructor\"?\n" +
+	"\x06Method\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fis_generator\x18\x02 \x01(\bR\visGenerator\"\x8c\x01\n" +
+	"\rParameterSpec\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
+	"\x04type\x18\x02 \x01(\x0e2\x18.skerry.v1.ParameterTypeR\x04type\x129\n" +
+	"\rdefault_value\x18\x03 \x01(\v2\x14.skerry.v1.ParameterR\fdefaultValue\"\xb0\x01\n" +
+	"\tParameter\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
+	"\fstring_value\x18\x02 \x01(\tH\x00R\vstringValue\x12\x1d\n" +
+	"\tint_value\x18\x03 \x01(\x03H\x00R\bintValue\x12!\n" +
+	"\vbytes_value\x18\x04 \x01(\fH\x00R\n" +
+	"bytesValue\x12\x1f\n" +
+	"\n" +
+	"bool_value\x18\x05 \x01(\bH\x00R\tboolValueB\a\n" +
+	"\x05value\"I\n" +
 	"\x05Mount\x12\x1f\n" +
 	"\vremote_path\x18\x01 \x01(\tR\n" +
 	"remotePath\x12\x1f\n" +
@@ -676,11 +1447,37 @@ const file_skerry_v1_function_proto_rawDesc = "" +
 	"\x0emin_containers\x18\x01 \x01(\rR\rminContainers\x12%\n" +
 	"\x0emax_containers\x18\x02 \x01(\rR\rmaxContainers\x12+\n" +
 	"\x11buffer_containers\x18\x03 \x01(\rR\x10bufferContainers\x12D\n" +
-	"\x10scaledown_window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0fscaledownWindow\"v\n" +
+	"\x10scaledown_window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0fscaledownWindow\"\xd7\x01\n" +
+	"\x13BindFunctionRequest\x12\x1f\n" +
+	"\vfunction_id\x18\x01 \x01(\tR\n" +
+	"functionId\x124\n" +
+	"\n" +
+	"parameters\x18\x02 \x03(\v2\x14.skerry.v1.ParameterR\n" +
+	"parameters\x123\n" +
+	"\x15constructor_arguments\x18\x03 \x01(\fR\x14constructorArguments\x124\n" +
+	"\aoptions\x18\x04 \x01(\v2\x1a.skerry.v1.FunctionOptionsR\aoptions\"7\n" +
+	"\x14BindFunctionResponse\x12\x1f\n" +
+	"\vfunction_id\x18\x01 \x01(\tR\n" +
+	"functionId\"\xc6\x02\n" +
+	"\x17UpdateAutoscalerRequest\x12\x1f\n" +
+	"\vfunction_id\x18\x01 \x01(\tR\n" +
+	"functionId\x12*\n" +
+	"\x0emin_containers\x18\x02 \x01(\rH\x00R\rminContainers\x88\x01\x01\x12*\n" +
+	"\x0emax_containers\x18\x03 \x01(\rH\x01R\rmaxContainers\x88\x01\x01\x120\n" +
+	"\x11buffer_containers\x18\x04 \x01(\rH\x02R\x10bufferContainers\x88\x01\x01\x12D\n" +
+	"\x10scaledown_window\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x0fscaledownWindowB\x11\n" +
+	"\x0f_min_containersB\x11\n" +
+	"\x0f_max_containersB\x14\n" +
+	"\x12_buffer_containers\"Q\n" +
+	"\x18UpdateAutoscalerResponse\x125\n" +
+	"\n" +
+	"autoscaler\x18\x01 \x01(\v2\x15.skerry.v1.AutoscalerR\n" +
+	"autoscaler\"\x90\x01\n" +
 	"\x12GetFunctionRequest\x12\x19\n" +
 	"\bapp_name\x18\x01 \x01(\tR\aappName\x12#\n" +
 	"\rfunction_name\x18\x02 \x01(\tR\ffunctionName\x12 \n" +
-	"\venvironment\x18\x03 \x01(\tR\venvironment\"\x8c\x01\n" +
+	"\venvironment\x18\x03 \x01(\tR\venvironment\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\rR\aversion\"\x8c\x01\n" +
 	"\x13GetFunctionResponse\x12\x1f\n" +
 	"\vfunction_id\x18\x01 \x01(\tR\n" +
 	"functionId\x12\x15\n" +
@@ -690,14 +1487,23 @@ const file_skerry_v1_function_proto_rawDesc = "" +
 	"definition\":\n" +
 	"\x17GetFunctionStatsRequest\x12\x1f\n" +
 	"\vfunction_id\x18\x01 \x01(\tR\n" +
-	"functionId\"\x89\x01\n" +
+	"functionId\"\xb0\x01\n" +
 	"\x18GetFunctionStatsResponse\x12\x18\n" +
 	"\abacklog\x18\x01 \x01(\rR\abacklog\x12%\n" +
 	"\x0enum_containers\x18\x02 \x01(\rR\rnumContainers\x12,\n" +
-	"\x12num_running_inputs\x18\x03 \x01(\rR\x10numRunningInputs2\xbc\x01\n" +
+	"\x12num_running_inputs\x18\x03 \x01(\rR\x10numRunningInputs\x12%\n" +
+	"\x0einput_headroom\x18\x04 \x01(\rR\rinputHeadroom*\x95\x01\n" +
+	"\rParameterType\x12\x1e\n" +
+	"\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15PARAMETER_TYPE_STRING\x10\x01\x12\x16\n" +
+	"\x12PARAMETER_TYPE_INT\x10\x02\x12\x18\n" +
+	"\x14PARAMETER_TYPE_BYTES\x10\x03\x12\x17\n" +
+	"\x13PARAMETER_TYPE_BOOL\x10\x042\xea\x02\n" +
 	"\x0fFunctionService\x12L\n" +
 	"\vGetFunction\x12\x1d.skerry.v1.GetFunctionRequest\x1a\x1e.skerry.v1.GetFunctionResponse\x12[\n" +
-	"\x10GetFunctionStats\x12\".skerry.v1.GetFunctionStatsRequest\x1a#.skerry.v1.GetFunctionStatsResponseB\xa1\x01\n" +
+	"\x10GetFunctionStats\x12\".skerry.v1.GetFunctionStatsRequest\x1a#.skerry.v1.GetFunctionStatsResponse\x12O\n" +
+	"\fBindFunction\x12\x1e.skerry.v1.BindFunctionRequest\x1a\x1f.skerry.v1.BindFunctionResponse\x12[\n" +
+	"\x10UpdateAutoscaler\x12\".skerry.v1.UpdateAutoscalerRequest\x1a#.skerry.v1.UpdateAutoscalerResponseB\xa1\x01\n" +
 	"\rcom.skerry.v1B\rFunctionProtoP\x01Z<github.com/skerry-dev/skerry/internal/gen/skerry/v1;skerryv1\xa2\x02\x03SXX\xaa\x02\tSkerry.V1\xca\x02\tSkerry\\V1\xe2\x02\x15Skerry\\V1\\GPBMetadata\xea\x02\n" +
 	"Skerry::V1b\x06proto3"
 
@@ -713,37 +1519,71 @@ func file_skerry_v1_function_proto_rawDescGZIP() []byte {
 	return file_skerry_v1_function_proto_rawDescData
 }
 
-var file_skerry_v1_function_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_skerry_v1_function_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_skerry_v1_function_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_skerry_v1_function_proto_goTypes = []any{
-	(*FunctionDefinition)(nil),       // 0: skerry.v1.FunctionDefinition
-	(*Mount)(nil),                    // 1: skerry.v1.Mount
-	(*Resources)(nil),                // 2: skerry.v1.Resources
-	(*Autoscaler)(nil),               // 3: skerry.v1.Autoscaler
-	(*GetFunctionRequest)(nil),       // 4: skerry.v1.GetFunctionRequest
-	(*GetFunctionResponse)(nil),      // 5: skerry.v1.GetFunctionResponse
-	(*GetFunctionStatsRequest)(nil),  // 6: skerry.v1.GetFunctionStatsRequest
-	(*GetFunctionStatsResponse)(nil), // 7: skerry.v1.GetFunctionStatsResponse
-	(*Payload)(nil),                  // 8: skerry.v1.Payload
-	(*durationpb.Duration)(nil),      // 9: google.protobuf.Duration
+	(ParameterType)(0),               // 0: skerry.v1.ParameterType
+	(*FunctionDefinition)(nil),       // 1: skerry.v1.FunctionDefinition
+	(*ClassSpec)(nil),                // 2: skerry.v1.ClassSpec
+	(*Method)(nil),                   // 3: skerry.v1.Method
+	(*ParameterSpec)(nil),            // 4: skerry.v1.ParameterSpec
+	(*Parameter)(nil),                // 5: skerry.v1.Parameter
+	(*Mount)(nil),                    // 6: skerry.v1.Mount
+	(*Resources)(nil),                // 7: skerry.v1.Resources
+	(*Autoscaler)(nil),               // 8: skerry.v1.Autoscaler
+	(*BindFunctionRequest)(nil),      // 9: skerry.v1.BindFunctionRequest
+	(*BindFunctionResponse)(nil),     // 10: skerry.v1.BindFunctionResponse
+	(*UpdateAutoscalerRequest)(nil),  // 11: skerry.v1.UpdateAutoscalerRequest
+	(*UpdateAutoscalerResponse)(nil), // 12: skerry.v1.UpdateAutoscalerResponse
+	(*GetFunctionRequest)(nil),       // 13: skerry.v1.GetFunctionRequest
+	(*GetFunctionResponse)(nil),      // 14: skerry.v1.GetFunctionResponse
+	(*GetFunctionStatsRequest)(nil),  // 15: skerry.v1.GetFunctionStatsRequest
+	(*GetFunctionStatsResponse)(nil), // 16: skerry.v1.GetFunctionStatsResponse
+	(*Payload)(nil),                  // 17: skerry.v1.Payload
+	(*durationpb.Duration)(nil),      // 18: google.protobuf.Duration
+	(*RetryPolicy)(nil),              // 19: skerry.v1.RetryPolicy
+	(*Concurrency)(nil),              // 20: skerry.v1.Concurrency
+	(*Batching)(nil),                 // 21: skerry.v1.Batching
+	(*Schedule)(nil),                 // 22: skerry.v1.Schedule
+	(*Placement)(nil),                // 23: skerry.v1.Placement
+	(*FunctionOptions)(nil),          // 24: skerry.v1.FunctionOptions
 }
 var file_skerry_v1_function_proto_depIdxs = []int32{
-	8,  // 0: skerry.v1.FunctionDefinition.serialized:type_name -> skerry.v1.Payload
-	1,  // 1: skerry.v1.FunctionDefinition.mounts:type_name -> skerry.v1.Mount
-	2,  // 2: skerry.v1.FunctionDefinition.resources:type_name -> skerry.v1.Resources
-	9,  // 3: skerry.v1.FunctionDefinition.timeout:type_name -> google.protobuf.Duration
-	9,  // 4: skerry.v1.FunctionDefinition.startup_timeout:type_name -> google.protobuf.Duration
-	3,  // 5: skerry.v1.FunctionDefinition.autoscaler:type_name -> skerry.v1.Autoscaler
-	9,  // 6: skerry.v1.Autoscaler.scaledown_window:type_name -> google.protobuf.Duration
-	0,  // 7: skerry.v1.GetFunctionResponse.definition:type_name -> skerry.v1.FunctionDefinition
-	4,  // 8: skerry.v1.FunctionService.GetFunction:input_type -> skerry.v1.GetFunctionRequest
-	6,  // 9: skerry.v1.FunctionService.GetFunctionStats:input_type -> skerry.v1.GetFunctionStatsRequest
-	5,  // 10: skerry.v1.FunctionService.GetFunction:output_type -> skerry.v1.GetFunctionResponse
-	7,  // 11: skerry.v1.FunctionService.GetFunctionStats:output_type -> skerry.v1.GetFunctionStatsResponse
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	17, // 0: skerry.v1.FunctionDefinition.serialized:type_name -> skerry.v1.Payload
+	6,  // 1: skerry.v1.FunctionDefinition.mounts:type_name -> skerry.v1.Mount
+	7,  // 2: skerry.v1.FunctionDefinition.resources:type_name -> skerry.v1.Resources
+	18, // 3: skerry.v1.FunctionDefinition.timeout:type_name -> google.protobuf.Duration
+	18, // 4: skerry.v1.FunctionDefinition.startup_timeout:type_name -> google.protobuf.Duration
+	8,  // 5: skerry.v1.FunctionDefinition.autoscaler:type_name -> skerry.v1.Autoscaler
+	2,  // 6: skerry.v1.FunctionDefinition.class_spec:type_name -> skerry.v1.ClassSpec
+	19, // 7: skerry.v1.FunctionDefinition.retries:type_name -> skerry.v1.RetryPolicy
+	20, // 8: skerry.v1.FunctionDefinition.concurrency:type_name -> skerry.v1.Concurrency
+	21, // 9: skerry.v1.FunctionDefinition.batching:type_name -> skerry.v1.Batching
+	22, // 10: skerry.v1.FunctionDefinition.schedule:type_name -> skerry.v1.Schedule
+	23, // 11: skerry.v1.FunctionDefinition.placement:type_name -> skerry.v1.Placement
+	3,  // 12: skerry.v1.ClassSpec.methods:type_name -> skerry.v1.Method
+	4,  // 13: skerry.v1.ClassSpec.parameters:type_name -> skerry.v1.ParameterSpec
+	0,  // 14: skerry.v1.ParameterSpec.type:type_name -> skerry.v1.ParameterType
+	5,  // 15: skerry.v1.ParameterSpec.default_value:type_name -> skerry.v1.Parameter
+	18, // 16: skerry.v1.Autoscaler.scaledown_window:type_name -> google.protobuf.Duration
+	5,  // 17: skerry.v1.BindFunctionRequest.parameters:type_name -> skerry.v1.Parameter
+	24, // 18: skerry.v1.BindFunctionRequest.options:type_name -> skerry.v1.FunctionOptions
+	18, // 19: skerry.v1.UpdateAutoscalerRequest.scaledown_window:type_name -> google.protobuf.Duration
+	8,  // 20: skerry.v1.UpdateAutoscalerResponse.autoscaler:type_name -> skerry.v1.Autoscaler
+	1,  // 21: skerry.v1.GetFunctionResponse.definition:type_name -> skerry.v1.FunctionDefinition
+	13, // 22: skerry.v1.FunctionService.GetFunction:input_type -> skerry.v1.GetFunctionRequest
+	15, // 23: skerry.v1.FunctionService.GetFunctionStats:input_type -> skerry.v1.GetFunctionStatsRequest
+	9,  // 24: skerry.v1.FunctionService.BindFunction:input_type -> skerry.v1.BindFunctionRequest
+	11, // 25: skerry.v1.FunctionService.UpdateAutoscaler:input_type -> skerry.v1.UpdateAutoscalerRequest
+	14, // 26: skerry.v1.FunctionService.GetFunction:output_type -> skerry.v1.GetFunctionResponse
+	16, // 27: skerry.v1.FunctionService.GetFunctionStats:output_type -> skerry.v1.GetFunctionStatsResponse
+	10, // 28: skerry.v1.FunctionService.BindFunction:output_type -> skerry.v1.BindFunctionResponse
+	12, // 29: skerry.v1.FunctionService.UpdateAutoscaler:output_type -> skerry.v1.UpdateAutoscalerResponse
+	26, // [26:30] is the sub-list for method output_type
+	22, // [22:26] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_function_proto_init() }
@@ -751,19 +1591,29 @@ func file_skerry_v1_function_proto_init() {
 	if File_skerry_v1_function_proto != nil {
 		return
 	}
+	file_skerry_v1_options_proto_init()
 	file_skerry_v1_payload_proto_init()
+	file_skerry_v1_schedule_proto_init()
+	file_skerry_v1_function_proto_msgTypes[4].OneofWrappers = []any{
+		(*Parameter_StringValue)(nil),
+		(*Parameter_IntValue)(nil),
+		(*Parameter_BytesValue)(nil),
+		(*Parameter_BoolValue)(nil),
+	}
+	file_skerry_v1_function_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_function_proto_rawDesc), len(file_skerry_v1_function_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   8,
+			NumEnums:      1,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_skerry_v1_function_proto_goTypes,
 		DependencyIndexes: file_skerry_v1_function_proto_depIdxs,
+		EnumInfos:         file_skerry_v1_function_proto_enumTypes,
 		MessageInfos:      file_skerry_v1_function_proto_msgTypes,
 	}.Build()
 	File_skerry_v1_function_proto = out.File

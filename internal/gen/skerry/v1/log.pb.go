@@ -101,7 +101,9 @@ type StreamLogsRequest struct {
 	// Only lines that contain this.
 	Search string `protobuf:"bytes,9,opt,name=search,proto3" json:"search,omitempty"`
 	// Only this source; unspecified: all.
-	Source        LogSource `protobuf:"varint,10,opt,name=source,proto3,enum=skerry.v1.LogSource" json:"source,omitempty"`
+	Source LogSource `protobuf:"varint,10,opt,name=source,proto3,enum=skerry.v1.LogSource" json:"source,omitempty"`
+	// Only what inputs of this call wrote, "fc-...".
+	CallId        string `protobuf:"bytes,11,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,6 +208,13 @@ func (x *StreamLogsRequest) GetSource() LogSource {
 	return LogSource_LOG_SOURCE_UNSPECIFIED
 }
 
+func (x *StreamLogsRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
 // Some entries.
 type StreamLogsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -266,7 +275,13 @@ type LogEntry struct {
 	// The function's name.
 	FunctionName string `protobuf:"bytes,5,opt,name=function_name,json=functionName,proto3" json:"function_name,omitempty"`
 	// The container.
-	ContainerId   string `protobuf:"bytes,6,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	ContainerId string `protobuf:"bytes,6,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	// The call whose input wrote it; empty where that is not known.
+	CallId string `protobuf:"bytes,7,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// The input.
+	Index uint32 `protobuf:"varint,8,opt,name=index,proto3" json:"index,omitempty"`
+	// Where the container waits for a terminal (skerry run -i): the socket in it that takes one.
+	WantsTerminal string `protobuf:"bytes,9,opt,name=wants_terminal,json=wantsTerminal,proto3" json:"wants_terminal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,11 +358,32 @@ func (x *LogEntry) GetContainerId() string {
 	return ""
 }
 
+func (x *LogEntry) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *LogEntry) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *LogEntry) GetWantsTerminal() string {
+	if x != nil {
+		return x.WantsTerminal
+	}
+	return ""
+}
+
 var File_skerry_v1_log_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_log_proto_rawDesc = "" +
 	"\n" +
-	"\x13skerry/v1/log.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x02\n" +
+	"\x13skerry/v1/log.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x02\n" +
 	"\x11StreamLogsRequest\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12 \n" +
 	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x1f\n" +
@@ -360,9 +396,10 @@ const file_skerry_v1_log_proto_rawDesc = "" +
 	"\x04tail\x18\b \x01(\rR\x04tail\x12\x16\n" +
 	"\x06search\x18\t \x01(\tR\x06search\x12,\n" +
 	"\x06source\x18\n" +
-	" \x01(\x0e2\x14.skerry.v1.LogSourceR\x06source\"C\n" +
+	" \x01(\x0e2\x14.skerry.v1.LogSourceR\x06source\x12\x17\n" +
+	"\acall_id\x18\v \x01(\tR\x06callId\"C\n" +
 	"\x12StreamLogsResponse\x12-\n" +
-	"\aentries\x18\x01 \x03(\v2\x13.skerry.v1.LogEntryR\aentries\"\xe5\x01\n" +
+	"\aentries\x18\x01 \x03(\v2\x13.skerry.v1.LogEntryR\aentries\"\xbb\x02\n" +
 	"\bLogEntry\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12,\n" +
 	"\x06source\x18\x02 \x01(\x0e2\x14.skerry.v1.LogSourceR\x06source\x12\x12\n" +
@@ -370,7 +407,10 @@ const file_skerry_v1_log_proto_rawDesc = "" +
 	"\vfunction_id\x18\x04 \x01(\tR\n" +
 	"functionId\x12#\n" +
 	"\rfunction_name\x18\x05 \x01(\tR\ffunctionName\x12!\n" +
-	"\fcontainer_id\x18\x06 \x01(\tR\vcontainerId*l\n" +
+	"\fcontainer_id\x18\x06 \x01(\tR\vcontainerId\x12\x17\n" +
+	"\acall_id\x18\a \x01(\tR\x06callId\x12\x14\n" +
+	"\x05index\x18\b \x01(\rR\x05index\x12%\n" +
+	"\x0ewants_terminal\x18\t \x01(\tR\rwantsTerminal*l\n" +
 	"\tLogSource\x12\x1a\n" +
 	"\x16LOG_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11LOG_SOURCE_STDOUT\x10\x01\x12\x15\n" +

@@ -379,7 +379,9 @@ type Result struct {
 	// The returned value; only on SUCCESS.
 	Value *Payload `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// What went wrong; on everything but SUCCESS.
-	Error         *RemoteError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Error *RemoteError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// Of a generator that ended: how many items it yielded. There is no value then.
+	ItemsTotal    uint64 `protobuf:"varint,4,opt,name=items_total,json=itemsTotal,proto3" json:"items_total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -435,6 +437,13 @@ func (x *Result) GetError() *RemoteError {
 	return nil
 }
 
+func (x *Result) GetItemsTotal() uint64 {
+	if x != nil {
+		return x.ItemsTotal
+	}
+	return 0
+}
+
 var File_skerry_v1_payload_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_payload_proto_rawDesc = "" +
@@ -452,11 +461,13 @@ const file_skerry_v1_payload_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
 	"\ttraceback\x18\x03 \x01(\tR\ttraceback\x120\n" +
-	"\texception\x18\x04 \x01(\v2\x12.skerry.v1.PayloadR\texception\"\x91\x01\n" +
+	"\texception\x18\x04 \x01(\v2\x12.skerry.v1.PayloadR\texception\"\xb2\x01\n" +
 	"\x06Result\x12/\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x17.skerry.v1.ResultStatusR\x06status\x12(\n" +
 	"\x05value\x18\x02 \x01(\v2\x12.skerry.v1.PayloadR\x05value\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x16.skerry.v1.RemoteErrorR\x05error*c\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.skerry.v1.RemoteErrorR\x05error\x12\x1f\n" +
+	"\vitems_total\x18\x04 \x01(\x04R\n" +
+	"itemsTotal*c\n" +
 	"\rPayloadFormat\x12\x1e\n" +
 	"\x1aPAYLOAD_FORMAT_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15PAYLOAD_FORMAT_PICKLE\x10\x01\x12\x17\n" +

@@ -48,6 +48,15 @@ const (
 	// AppServiceGetAppHistoryProcedure is the fully-qualified name of the AppService's GetAppHistory
 	// RPC.
 	AppServiceGetAppHistoryProcedure = "/skerry.v1.AppService/GetAppHistory"
+	// AppServiceReserveFunctionsProcedure is the fully-qualified name of the AppService's
+	// ReserveFunctions RPC.
+	AppServiceReserveFunctionsProcedure = "/skerry.v1.AppService/ReserveFunctions"
+	// AppServiceRedeployAppProcedure is the fully-qualified name of the AppService's RedeployApp RPC.
+	AppServiceRedeployAppProcedure = "/skerry.v1.AppService/RedeployApp"
+	// AppServiceSetAppTagsProcedure is the fully-qualified name of the AppService's SetAppTags RPC.
+	AppServiceSetAppTagsProcedure = "/skerry.v1.AppService/SetAppTags"
+	// AppServiceGetAppProcedure is the fully-qualified name of the AppService's GetApp RPC.
+	AppServiceGetAppProcedure = "/skerry.v1.AppService/GetApp"
 )
 
 // AppServiceClient is a client for the skerry.v1.AppService service.
@@ -67,6 +76,16 @@ type AppServiceClient interface {
 	ListApps(context.Context, *connect.Request[v1.ListAppsRequest]) (*connect.Response[v1.ListAppsResponse], error)
 	// GetAppHistory lists an app's deployments, newest first. Errors: not_found.
 	GetAppHistory(context.Context, *connect.Request[v1.GetAppHistoryRequest]) (*connect.Response[v1.GetAppHistoryResponse], error)
+	// ReserveFunctions gives functions their ids before the app is published, so that code can hold handles of its siblings. Errors:
+	// not_found, invalid_argument.
+	ReserveFunctions(context.Context, *connect.Request[v1.ReserveFunctionsRequest]) (*connect.Response[v1.ReserveFunctionsResponse], error)
+	// RedeployApp deploys an earlier version again, or the newest with fresh containers, as a new version. Errors: not_found,
+	// failed_precondition (not deployed).
+	RedeployApp(context.Context, *connect.Request[v1.RedeployAppRequest]) (*connect.Response[v1.RedeployAppResponse], error)
+	// SetAppTags replaces the tags of a living app. Errors: not_found, invalid_argument.
+	SetAppTags(context.Context, *connect.Request[v1.SetAppTagsRequest]) (*connect.Response[v1.SetAppTagsResponse], error)
+	// GetApp describes an app with its functions. Errors: not_found.
+	GetApp(context.Context, *connect.Request[v1.GetAppRequest]) (*connect.Response[v1.GetAppResponse], error)
 }
 
 // NewAppServiceClient constructs a client for the skerry.v1.AppService service. By default, it uses
@@ -122,18 +141,46 @@ func NewAppServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithSchema(appServiceMethods.ByName("GetAppHistory")),
 			connect.WithClientOptions(opts...),
 		),
+		reserveFunctions: connect.NewClient[v1.ReserveFunctionsRequest, v1.ReserveFunctionsResponse](
+			httpClient,
+			baseURL+AppServiceReserveFunctionsProcedure,
+			connect.WithSchema(appServiceMethods.ByName("ReserveFunctions")),
+			connect.WithClientOptions(opts...),
+		),
+		redeployApp: connect.NewClient[v1.RedeployAppRequest, v1.RedeployAppResponse](
+			httpClient,
+			baseURL+AppServiceRedeployAppProcedure,
+			connect.WithSchema(appServiceMethods.ByName("RedeployApp")),
+			connect.WithClientOptions(opts...),
+		),
+		setAppTags: connect.NewClient[v1.SetAppTagsRequest, v1.SetAppTagsResponse](
+			httpClient,
+			baseURL+AppServiceSetAppTagsProcedure,
+			connect.WithSchema(appServiceMethods.ByName("SetAppTags")),
+			connect.WithClientOptions(opts...),
+		),
+		getApp: connect.NewClient[v1.GetAppRequest, v1.GetAppResponse](
+			httpClient,
+			baseURL+AppServiceGetAppProcedure,
+			connect.WithSchema(appServiceMethods.ByName("GetApp")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // appServiceClient implements AppServiceClient.
 type appServiceClient struct {
-	createApp     *connect.Client[v1.CreateAppRequest, v1.CreateAppResponse]
-	lookupApp     *connect.Client[v1.LookupAppRequest, v1.LookupAppResponse]
-	publishApp    *connect.Client[v1.PublishAppRequest, v1.PublishAppResponse]
-	heartbeat     *connect.Client[v1.HeartbeatRequest, v1.HeartbeatResponse]
-	stopApp       *connect.Client[v1.StopAppRequest, v1.StopAppResponse]
-	listApps      *connect.Client[v1.ListAppsRequest, v1.ListAppsResponse]
-	getAppHistory *connect.Client[v1.GetAppHistoryRequest, v1.GetAppHistoryResponse]
+	createApp        *connect.Client[v1.CreateAppRequest, v1.CreateAppResponse]
+	lookupApp        *connect.Client[v1.LookupAppRequest, v1.LookupAppResponse]
+	publishApp       *connect.Client[v1.PublishAppRequest, v1.PublishAppResponse]
+	heartbeat        *connect.Client[v1.HeartbeatRequest, v1.HeartbeatResponse]
+	stopApp          *connect.Client[v1.StopAppRequest, v1.StopAppResponse]
+	listApps         *connect.Client[v1.ListAppsRequest, v1.ListAppsResponse]
+	getAppHistory    *connect.Client[v1.GetAppHistoryRequest, v1.GetAppHistoryResponse]
+	reserveFunctions *connect.Client[v1.ReserveFunctionsRequest, v1.ReserveFunctionsResponse]
+	redeployApp      *connect.Client[v1.RedeployAppRequest, v1.RedeployAppResponse]
+	setAppTags       *connect.Client[v1.SetAppTagsRequest, v1.SetAppTagsResponse]
+	getApp           *connect.Client[v1.GetAppRequest, v1.GetAppResponse]
 }
 
 // CreateApp calls skerry.v1.AppService.CreateApp.
@@ -171,6 +218,26 @@ func (c *appServiceClient) GetAppHistory(ctx context.Context, req *connect.Reque
 	return c.getAppHistory.CallUnary(ctx, req)
 }
 
+// ReserveFunctions calls skerry.v1.AppService.ReserveFunctions.
+func (c *appServiceClient) ReserveFunctions(ctx context.Context, req *connect.Request[v1.ReserveFunctionsRequest]) (*connect.Response[v1.ReserveFunctionsResponse], error) {
+	return c.reserveFunctions.CallUnary(ctx, req)
+}
+
+// RedeployApp calls skerry.v1.AppService.RedeployApp.
+func (c *appServiceClient) RedeployApp(ctx context.Context, req *connect.Request[v1.RedeployAppRequest]) (*connect.Response[v1.RedeployAppResponse], error) {
+	return c.redeployApp.CallUnary(ctx, req)
+}
+
+// SetAppTags calls skerry.v1.AppService.SetAppTags.
+func (c *appServiceClient) SetAppTags(ctx context.Context, req *connect.Request[v1.SetAppTagsRequest]) (*connect.Response[v1.SetAppTagsResponse], error) {
+	return c.setAppTags.CallUnary(ctx, req)
+}
+
+// GetApp calls skerry.v1.AppService.GetApp.
+func (c *appServiceClient) GetApp(ctx context.Context, req *connect.Request[v1.GetAppRequest]) (*connect.Response[v1.GetAppResponse], error) {
+	return c.getApp.CallUnary(ctx, req)
+}
+
 // AppServiceHandler is an implementation of the skerry.v1.AppService service.
 type AppServiceHandler interface {
 	// CreateApp makes an app without functions. An EPHEMERAL app needs a Heartbeat every 15 s and is stopped when three are missed.
@@ -188,6 +255,16 @@ type AppServiceHandler interface {
 	ListApps(context.Context, *connect.Request[v1.ListAppsRequest]) (*connect.Response[v1.ListAppsResponse], error)
 	// GetAppHistory lists an app's deployments, newest first. Errors: not_found.
 	GetAppHistory(context.Context, *connect.Request[v1.GetAppHistoryRequest]) (*connect.Response[v1.GetAppHistoryResponse], error)
+	// ReserveFunctions gives functions their ids before the app is published, so that code can hold handles of its siblings. Errors:
+	// not_found, invalid_argument.
+	ReserveFunctions(context.Context, *connect.Request[v1.ReserveFunctionsRequest]) (*connect.Response[v1.ReserveFunctionsResponse], error)
+	// RedeployApp deploys an earlier version again, or the newest with fresh containers, as a new version. Errors: not_found,
+	// failed_precondition (not deployed).
+	RedeployApp(context.Context, *connect.Request[v1.RedeployAppRequest]) (*connect.Response[v1.RedeployAppResponse], error)
+	// SetAppTags replaces the tags of a living app. Errors: not_found, invalid_argument.
+	SetAppTags(context.Context, *connect.Request[v1.SetAppTagsRequest]) (*connect.Response[v1.SetAppTagsResponse], error)
+	// GetApp describes an app with its functions. Errors: not_found.
+	GetApp(context.Context, *connect.Request[v1.GetAppRequest]) (*connect.Response[v1.GetAppResponse], error)
 }
 
 // NewAppServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -239,6 +316,30 @@ func NewAppServiceHandler(svc AppServiceHandler, opts ...connect.HandlerOption) 
 		connect.WithSchema(appServiceMethods.ByName("GetAppHistory")),
 		connect.WithHandlerOptions(opts...),
 	)
+	appServiceReserveFunctionsHandler := connect.NewUnaryHandler(
+		AppServiceReserveFunctionsProcedure,
+		svc.ReserveFunctions,
+		connect.WithSchema(appServiceMethods.ByName("ReserveFunctions")),
+		connect.WithHandlerOptions(opts...),
+	)
+	appServiceRedeployAppHandler := connect.NewUnaryHandler(
+		AppServiceRedeployAppProcedure,
+		svc.RedeployApp,
+		connect.WithSchema(appServiceMethods.ByName("RedeployApp")),
+		connect.WithHandlerOptions(opts...),
+	)
+	appServiceSetAppTagsHandler := connect.NewUnaryHandler(
+		AppServiceSetAppTagsProcedure,
+		svc.SetAppTags,
+		connect.WithSchema(appServiceMethods.ByName("SetAppTags")),
+		connect.WithHandlerOptions(opts...),
+	)
+	appServiceGetAppHandler := connect.NewUnaryHandler(
+		AppServiceGetAppProcedure,
+		svc.GetApp,
+		connect.WithSchema(appServiceMethods.ByName("GetApp")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/skerry.v1.AppService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AppServiceCreateAppProcedure:
@@ -255,6 +356,14 @@ func NewAppServiceHandler(svc AppServiceHandler, opts ...connect.HandlerOption) 
 			appServiceListAppsHandler.ServeHTTP(w, r)
 		case AppServiceGetAppHistoryProcedure:
 			appServiceGetAppHistoryHandler.ServeHTTP(w, r)
+		case AppServiceReserveFunctionsProcedure:
+			appServiceReserveFunctionsHandler.ServeHTTP(w, r)
+		case AppServiceRedeployAppProcedure:
+			appServiceRedeployAppHandler.ServeHTTP(w, r)
+		case AppServiceSetAppTagsProcedure:
+			appServiceSetAppTagsHandler.ServeHTTP(w, r)
+		case AppServiceGetAppProcedure:
+			appServiceGetAppHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -290,4 +399,20 @@ func (UnimplementedAppServiceHandler) ListApps(context.Context, *connect.Request
 
 func (UnimplementedAppServiceHandler) GetAppHistory(context.Context, *connect.Request[v1.GetAppHistoryRequest]) (*connect.Response[v1.GetAppHistoryResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.AppService.GetAppHistory is not implemented"))
+}
+
+func (UnimplementedAppServiceHandler) ReserveFunctions(context.Context, *connect.Request[v1.ReserveFunctionsRequest]) (*connect.Response[v1.ReserveFunctionsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.AppService.ReserveFunctions is not implemented"))
+}
+
+func (UnimplementedAppServiceHandler) RedeployApp(context.Context, *connect.Request[v1.RedeployAppRequest]) (*connect.Response[v1.RedeployAppResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.AppService.RedeployApp is not implemented"))
+}
+
+func (UnimplementedAppServiceHandler) SetAppTags(context.Context, *connect.Request[v1.SetAppTagsRequest]) (*connect.Response[v1.SetAppTagsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.AppService.SetAppTags is not implemented"))
+}
+
+func (UnimplementedAppServiceHandler) GetApp(context.Context, *connect.Request[v1.GetAppRequest]) (*connect.Response[v1.GetAppResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.AppService.GetApp is not implemented"))
 }

@@ -37,6 +37,9 @@ const (
 	CallServiceSessionProcedure = "/skerry.v1.CallService/Session"
 	// CallServiceGetCallProcedure is the fully-qualified name of the CallService's GetCall RPC.
 	CallServiceGetCallProcedure = "/skerry.v1.CallService/GetCall"
+	// CallServiceGetCallGraphProcedure is the fully-qualified name of the CallService's GetCallGraph
+	// RPC.
+	CallServiceGetCallGraphProcedure = "/skerry.v1.CallService/GetCallGraph"
 	// CallServiceCancelCallProcedure is the fully-qualified name of the CallService's CancelCall RPC.
 	CallServiceCancelCallProcedure = "/skerry.v1.CallService/CancelCall"
 )
@@ -49,6 +52,8 @@ type CallServiceClient interface {
 	Session(context.Context) *connect.BidiStreamForClient[v1.SessionRequest, v1.SessionResponse]
 	// GetCall describes a call. Errors: not_found.
 	GetCall(context.Context, *connect.Request[v1.GetCallRequest]) (*connect.Response[v1.GetCallResponse], error)
+	// GetCallGraph lists the inputs of a call, of the calls that these made, and so on. Errors: not_found.
+	GetCallGraph(context.Context, *connect.Request[v1.GetCallGraphRequest]) (*connect.Response[v1.GetCallGraphResponse], error)
 	// CancelCall cancels inputs that wait or run; finished ones keep their outputs. Errors: not_found.
 	CancelCall(context.Context, *connect.Request[v1.CancelCallRequest]) (*connect.Response[v1.CancelCallResponse], error)
 }
@@ -76,6 +81,12 @@ func NewCallServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(callServiceMethods.ByName("GetCall")),
 			connect.WithClientOptions(opts...),
 		),
+		getCallGraph: connect.NewClient[v1.GetCallGraphRequest, v1.GetCallGraphResponse](
+			httpClient,
+			baseURL+CallServiceGetCallGraphProcedure,
+			connect.WithSchema(callServiceMethods.ByName("GetCallGraph")),
+			connect.WithClientOptions(opts...),
+		),
 		cancelCall: connect.NewClient[v1.CancelCallRequest, v1.CancelCallResponse](
 			httpClient,
 			baseURL+CallServiceCancelCallProcedure,
@@ -87,9 +98,10 @@ func NewCallServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 
 // callServiceClient implements CallServiceClient.
 type callServiceClient struct {
-	session    *connect.Client[v1.SessionRequest, v1.SessionResponse]
-	getCall    *connect.Client[v1.GetCallRequest, v1.GetCallResponse]
-	cancelCall *connect.Client[v1.CancelCallRequest, v1.CancelCallResponse]
+	session      *connect.Client[v1.SessionRequest, v1.SessionResponse]
+	getCall      *connect.Client[v1.GetCallRequest, v1.GetCallResponse]
+	getCallGraph *connect.Client[v1.GetCallGraphRequest, v1.GetCallGraphResponse]
+	cancelCall   *connect.Client[v1.CancelCallRequest, v1.CancelCallResponse]
 }
 
 // Session calls skerry.v1.CallService.Session.
@@ -100,6 +112,11 @@ func (c *callServiceClient) Session(ctx context.Context) *connect.BidiStreamForC
 // GetCall calls skerry.v1.CallService.GetCall.
 func (c *callServiceClient) GetCall(ctx context.Context, req *connect.Request[v1.GetCallRequest]) (*connect.Response[v1.GetCallResponse], error) {
 	return c.getCall.CallUnary(ctx, req)
+}
+
+// GetCallGraph calls skerry.v1.CallService.GetCallGraph.
+func (c *callServiceClient) GetCallGraph(ctx context.Context, req *connect.Request[v1.GetCallGraphRequest]) (*connect.Response[v1.GetCallGraphResponse], error) {
+	return c.getCallGraph.CallUnary(ctx, req)
 }
 
 // CancelCall calls skerry.v1.CallService.CancelCall.
@@ -115,6 +132,8 @@ type CallServiceHandler interface {
 	Session(context.Context, *connect.BidiStream[v1.SessionRequest, v1.SessionResponse]) error
 	// GetCall describes a call. Errors: not_found.
 	GetCall(context.Context, *connect.Request[v1.GetCallRequest]) (*connect.Response[v1.GetCallResponse], error)
+	// GetCallGraph lists the inputs of a call, of the calls that these made, and so on. Errors: not_found.
+	GetCallGraph(context.Context, *connect.Request[v1.GetCallGraphRequest]) (*connect.Response[v1.GetCallGraphResponse], error)
 	// CancelCall cancels inputs that wait or run; finished ones keep their outputs. Errors: not_found.
 	CancelCall(context.Context, *connect.Request[v1.CancelCallRequest]) (*connect.Response[v1.CancelCallResponse], error)
 }
@@ -138,6 +157,12 @@ func NewCallServiceHandler(svc CallServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(callServiceMethods.ByName("GetCall")),
 		connect.WithHandlerOptions(opts...),
 	)
+	callServiceGetCallGraphHandler := connect.NewUnaryHandler(
+		CallServiceGetCallGraphProcedure,
+		svc.GetCallGraph,
+		connect.WithSchema(callServiceMethods.ByName("GetCallGraph")),
+		connect.WithHandlerOptions(opts...),
+	)
 	callServiceCancelCallHandler := connect.NewUnaryHandler(
 		CallServiceCancelCallProcedure,
 		svc.CancelCall,
@@ -150,6 +175,8 @@ func NewCallServiceHandler(svc CallServiceHandler, opts ...connect.HandlerOption
 			callServiceSessionHandler.ServeHTTP(w, r)
 		case CallServiceGetCallProcedure:
 			callServiceGetCallHandler.ServeHTTP(w, r)
+		case CallServiceGetCallGraphProcedure:
+			callServiceGetCallGraphHandler.ServeHTTP(w, r)
 		case CallServiceCancelCallProcedure:
 			callServiceCancelCallHandler.ServeHTTP(w, r)
 		default:
@@ -167,6 +194,10 @@ func (UnimplementedCallServiceHandler) Session(context.Context, *connect.BidiStr
 
 func (UnimplementedCallServiceHandler) GetCall(context.Context, *connect.Request[v1.GetCallRequest]) (*connect.Response[v1.GetCallResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.CallService.GetCall is not implemented"))
+}
+
+func (UnimplementedCallServiceHandler) GetCallGraph(context.Context, *connect.Request[v1.GetCallGraphRequest]) (*connect.Response[v1.GetCallGraphResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.CallService.GetCallGraph is not implemented"))
 }
 
 func (UnimplementedCallServiceHandler) CancelCall(context.Context, *connect.Request[v1.CancelCallRequest]) (*connect.Response[v1.CancelCallResponse], error) {

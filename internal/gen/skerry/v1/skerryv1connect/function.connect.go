@@ -39,6 +39,12 @@ const (
 	// FunctionServiceGetFunctionStatsProcedure is the fully-qualified name of the FunctionService's
 	// GetFunctionStats RPC.
 	FunctionServiceGetFunctionStatsProcedure = "/skerry.v1.FunctionService/GetFunctionStats"
+	// FunctionServiceBindFunctionProcedure is the fully-qualified name of the FunctionService's
+	// BindFunction RPC.
+	FunctionServiceBindFunctionProcedure = "/skerry.v1.FunctionService/BindFunction"
+	// FunctionServiceUpdateAutoscalerProcedure is the fully-qualified name of the FunctionService's
+	// UpdateAutoscaler RPC.
+	FunctionServiceUpdateAutoscalerProcedure = "/skerry.v1.FunctionService/UpdateAutoscaler"
 )
 
 // FunctionServiceClient is a client for the skerry.v1.FunctionService service.
@@ -47,6 +53,12 @@ type FunctionServiceClient interface {
 	GetFunction(context.Context, *connect.Request[v1.GetFunctionRequest]) (*connect.Response[v1.GetFunctionResponse], error)
 	// GetFunctionStats counts a function's work at this moment. Errors: not_found.
 	GetFunctionStats(context.Context, *connect.Request[v1.GetFunctionStatsRequest]) (*connect.Response[v1.GetFunctionStatsResponse], error)
+	// BindFunction gives the function that has parameters, options or a version of its own, and so a pool of containers of its own. The
+	// same request always gives the same id. Errors: not_found, invalid_argument (a parameter is missing, unknown or of another type).
+	BindFunction(context.Context, *connect.Request[v1.BindFunctionRequest]) (*connect.Response[v1.BindFunctionResponse], error)
+	// UpdateAutoscaler overrides bounds of the number of containers until the app is deployed the next time. Errors: not_found,
+	// invalid_argument.
+	UpdateAutoscaler(context.Context, *connect.Request[v1.UpdateAutoscalerRequest]) (*connect.Response[v1.UpdateAutoscalerResponse], error)
 }
 
 // NewFunctionServiceClient constructs a client for the skerry.v1.FunctionService service. By
@@ -72,6 +84,18 @@ func NewFunctionServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(functionServiceMethods.ByName("GetFunctionStats")),
 			connect.WithClientOptions(opts...),
 		),
+		bindFunction: connect.NewClient[v1.BindFunctionRequest, v1.BindFunctionResponse](
+			httpClient,
+			baseURL+FunctionServiceBindFunctionProcedure,
+			connect.WithSchema(functionServiceMethods.ByName("BindFunction")),
+			connect.WithClientOptions(opts...),
+		),
+		updateAutoscaler: connect.NewClient[v1.UpdateAutoscalerRequest, v1.UpdateAutoscalerResponse](
+			httpClient,
+			baseURL+FunctionServiceUpdateAutoscalerProcedure,
+			connect.WithSchema(functionServiceMethods.ByName("UpdateAutoscaler")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -79,6 +103,8 @@ func NewFunctionServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 type functionServiceClient struct {
 	getFunction      *connect.Client[v1.GetFunctionRequest, v1.GetFunctionResponse]
 	getFunctionStats *connect.Client[v1.GetFunctionStatsRequest, v1.GetFunctionStatsResponse]
+	bindFunction     *connect.Client[v1.BindFunctionRequest, v1.BindFunctionResponse]
+	updateAutoscaler *connect.Client[v1.UpdateAutoscalerRequest, v1.UpdateAutoscalerResponse]
 }
 
 // GetFunction calls skerry.v1.FunctionService.GetFunction.
@@ -91,12 +117,28 @@ func (c *functionServiceClient) GetFunctionStats(ctx context.Context, req *conne
 	return c.getFunctionStats.CallUnary(ctx, req)
 }
 
+// BindFunction calls skerry.v1.FunctionService.BindFunction.
+func (c *functionServiceClient) BindFunction(ctx context.Context, req *connect.Request[v1.BindFunctionRequest]) (*connect.Response[v1.BindFunctionResponse], error) {
+	return c.bindFunction.CallUnary(ctx, req)
+}
+
+// UpdateAutoscaler calls skerry.v1.FunctionService.UpdateAutoscaler.
+func (c *functionServiceClient) UpdateAutoscaler(ctx context.Context, req *connect.Request[v1.UpdateAutoscalerRequest]) (*connect.Response[v1.UpdateAutoscalerResponse], error) {
+	return c.updateAutoscaler.CallUnary(ctx, req)
+}
+
 // FunctionServiceHandler is an implementation of the skerry.v1.FunctionService service.
 type FunctionServiceHandler interface {
 	// GetFunction finds a function of a deployed app by name. Errors: not_found, which names what is missing.
 	GetFunction(context.Context, *connect.Request[v1.GetFunctionRequest]) (*connect.Response[v1.GetFunctionResponse], error)
 	// GetFunctionStats counts a function's work at this moment. Errors: not_found.
 	GetFunctionStats(context.Context, *connect.Request[v1.GetFunctionStatsRequest]) (*connect.Response[v1.GetFunctionStatsResponse], error)
+	// BindFunction gives the function that has parameters, options or a version of its own, and so a pool of containers of its own. The
+	// same request always gives the same id. Errors: not_found, invalid_argument (a parameter is missing, unknown or of another type).
+	BindFunction(context.Context, *connect.Request[v1.BindFunctionRequest]) (*connect.Response[v1.BindFunctionResponse], error)
+	// UpdateAutoscaler overrides bounds of the number of containers until the app is deployed the next time. Errors: not_found,
+	// invalid_argument.
+	UpdateAutoscaler(context.Context, *connect.Request[v1.UpdateAutoscalerRequest]) (*connect.Response[v1.UpdateAutoscalerResponse], error)
 }
 
 // NewFunctionServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -118,12 +160,28 @@ func NewFunctionServiceHandler(svc FunctionServiceHandler, opts ...connect.Handl
 		connect.WithSchema(functionServiceMethods.ByName("GetFunctionStats")),
 		connect.WithHandlerOptions(opts...),
 	)
+	functionServiceBindFunctionHandler := connect.NewUnaryHandler(
+		FunctionServiceBindFunctionProcedure,
+		svc.BindFunction,
+		connect.WithSchema(functionServiceMethods.ByName("BindFunction")),
+		connect.WithHandlerOptions(opts...),
+	)
+	functionServiceUpdateAutoscalerHandler := connect.NewUnaryHandler(
+		FunctionServiceUpdateAutoscalerProcedure,
+		svc.UpdateAutoscaler,
+		connect.WithSchema(functionServiceMethods.ByName("UpdateAutoscaler")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/skerry.v1.FunctionService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case FunctionServiceGetFunctionProcedure:
 			functionServiceGetFunctionHandler.ServeHTTP(w, r)
 		case FunctionServiceGetFunctionStatsProcedure:
 			functionServiceGetFunctionStatsHandler.ServeHTTP(w, r)
+		case FunctionServiceBindFunctionProcedure:
+			functionServiceBindFunctionHandler.ServeHTTP(w, r)
+		case FunctionServiceUpdateAutoscalerProcedure:
+			functionServiceUpdateAutoscalerHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -139,4 +197,12 @@ func (UnimplementedFunctionServiceHandler) GetFunction(context.Context, *connect
 
 func (UnimplementedFunctionServiceHandler) GetFunctionStats(context.Context, *connect.Request[v1.GetFunctionStatsRequest]) (*connect.Response[v1.GetFunctionStatsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.FunctionService.GetFunctionStats is not implemented"))
+}
+
+func (UnimplementedFunctionServiceHandler) BindFunction(context.Context, *connect.Request[v1.BindFunctionRequest]) (*connect.Response[v1.BindFunctionResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.FunctionService.BindFunction is not implemented"))
+}
+
+func (UnimplementedFunctionServiceHandler) UpdateAutoscaler(context.Context, *connect.Request[v1.UpdateAutoscalerRequest]) (*connect.Response[v1.UpdateAutoscalerResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.FunctionService.UpdateAutoscaler is not implemented"))
 }

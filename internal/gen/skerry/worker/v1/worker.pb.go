@@ -323,9 +323,13 @@ type StartContainer struct {
 	// Ids of the app's functions by name, so that code can call its siblings.
 	AppFunctionIds map[string]string `protobuf:"bytes,10,rep,name=app_function_ids,json=appFunctionIds,proto3" json:"app_function_ids,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The app's deployment name or description.
-	AppName       string `protobuf:"bytes,11,opt,name=app_name,json=appName,proto3" json:"app_name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	AppName string `protobuf:"bytes,11,opt,name=app_name,json=appName,proto3" json:"app_name,omitempty"`
+	// Values of the class's parameters, with defaults filled in.
+	Parameters []*v1.Parameter `protobuf:"bytes,12,rep,name=parameters,proto3" json:"parameters,omitempty"`
+	// The pickled (args, kwargs) of a class with a constructor of its own.
+	ConstructorArguments []byte `protobuf:"bytes,13,opt,name=constructor_arguments,json=constructorArguments,proto3" json:"constructor_arguments,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *StartContainer) Reset() {
@@ -435,6 +439,20 @@ func (x *StartContainer) GetAppName() string {
 	return ""
 }
 
+func (x *StartContainer) GetParameters() []*v1.Parameter {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+func (x *StartContainer) GetConstructorArguments() []byte {
+	if x != nil {
+		return x.ConstructorArguments
+	}
+	return nil
+}
+
 // Names one input.
 type InputKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -498,7 +516,11 @@ type ContainerInput struct {
 	// The serialised (args, kwargs).
 	Args *v1.Payload `protobuf:"bytes,2,opt,name=args,proto3" json:"args,omitempty"`
 	// How often infrastructure has lost it before.
-	Attempt       uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// The method, where the function is a class.
+	Method string `protobuf:"bytes,4,opt,name=method,proto3" json:"method,omitempty"`
+	// Inputs with the same number other than 0 are run together; all are in one frame, one behind the other.
+	Batch         uint32 `protobuf:"varint,5,opt,name=batch,proto3" json:"batch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -550,6 +572,20 @@ func (x *ContainerInput) GetArgs() *v1.Payload {
 func (x *ContainerInput) GetAttempt() uint32 {
 	if x != nil {
 		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ContainerInput) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *ContainerInput) GetBatch() uint32 {
+	if x != nil {
+		return x.Batch
 	}
 	return 0
 }
@@ -609,6 +645,8 @@ type RunContainerResponse struct {
 	//	*RunContainerResponse_Outputs
 	//	*RunContainerResponse_Returned
 	//	*RunContainerResponse_Exited
+	//	*RunContainerResponse_Items
+	//	*RunContainerResponse_Slots
 	Event         isRunContainerResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -687,6 +725,24 @@ func (x *RunContainerResponse) GetExited() *ContainerExited {
 	return nil
 }
 
+func (x *RunContainerResponse) GetItems() *ContainerItems {
+	if x != nil {
+		if x, ok := x.Event.(*RunContainerResponse_Items); ok {
+			return x.Items
+		}
+	}
+	return nil
+}
+
+func (x *RunContainerResponse) GetSlots() *ContainerSlots {
+	if x != nil {
+		if x, ok := x.Event.(*RunContainerResponse_Slots); ok {
+			return x.Slots
+		}
+	}
+	return nil
+}
+
 type isRunContainerResponse_Event interface {
 	isRunContainerResponse_Event()
 }
@@ -711,6 +767,16 @@ type RunContainerResponse_Exited struct {
 	Exited *ContainerExited `protobuf:"bytes,4,opt,name=exited,proto3,oneof"`
 }
 
+type RunContainerResponse_Items struct {
+	// Items that generators yielded.
+	Items *ContainerItems `protobuf:"bytes,5,opt,name=items,proto3,oneof"`
+}
+
+type RunContainerResponse_Slots struct {
+	// The container wants another number of inputs than so far.
+	Slots *ContainerSlots `protobuf:"bytes,6,opt,name=slots,proto3,oneof"`
+}
+
 func (*RunContainerResponse_Ready) isRunContainerResponse_Event() {}
 
 func (*RunContainerResponse_Outputs) isRunContainerResponse_Event() {}
@@ -718,6 +784,102 @@ func (*RunContainerResponse_Outputs) isRunContainerResponse_Event() {}
 func (*RunContainerResponse_Returned) isRunContainerResponse_Event() {}
 
 func (*RunContainerResponse_Exited) isRunContainerResponse_Event() {}
+
+func (*RunContainerResponse_Items) isRunContainerResponse_Event() {}
+
+func (*RunContainerResponse_Slots) isRunContainerResponse_Event() {}
+
+// Items that generators yielded.
+type ContainerItems struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order; all of an input before its output.
+	Items         []*v1.Items `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainerItems) Reset() {
+	*x = ContainerItems{}
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerItems) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerItems) ProtoMessage() {}
+
+func (x *ContainerItems) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerItems.ProtoReflect.Descriptor instead.
+func (*ContainerItems) Descriptor() ([]byte, []int) {
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ContainerItems) GetItems() []*v1.Items {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// How many inputs a container takes at a time from now on; 0: no more ever, it ends when it has finished those it has.
+type ContainerSlots struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number.
+	Slots         uint32 `protobuf:"varint,1,opt,name=slots,proto3" json:"slots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainerSlots) Reset() {
+	*x = ContainerSlots{}
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerSlots) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerSlots) ProtoMessage() {}
+
+func (x *ContainerSlots) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerSlots.ProtoReflect.Descriptor instead.
+func (*ContainerSlots) Descriptor() ([]byte, []int) {
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ContainerSlots) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
 
 // The container takes inputs.
 type ContainerReady struct {
@@ -730,7 +892,7 @@ type ContainerReady struct {
 
 func (x *ContainerReady) Reset() {
 	*x = ContainerReady{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +904,7 @@ func (x *ContainerReady) String() string {
 func (*ContainerReady) ProtoMessage() {}
 
 func (x *ContainerReady) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +917,7 @@ func (x *ContainerReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerReady.ProtoReflect.Descriptor instead.
 func (*ContainerReady) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ContainerReady) GetPhases() []*StartPhase {
@@ -778,7 +940,7 @@ type StartPhase struct {
 
 func (x *StartPhase) Reset() {
 	*x = StartPhase{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +952,7 @@ func (x *StartPhase) String() string {
 func (*StartPhase) ProtoMessage() {}
 
 func (x *StartPhase) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +965,7 @@ func (x *StartPhase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartPhase.ProtoReflect.Descriptor instead.
 func (*StartPhase) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StartPhase) GetName() string {
@@ -831,7 +993,7 @@ type ContainerOutputs struct {
 
 func (x *ContainerOutputs) Reset() {
 	*x = ContainerOutputs{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +1005,7 @@ func (x *ContainerOutputs) String() string {
 func (*ContainerOutputs) ProtoMessage() {}
 
 func (x *ContainerOutputs) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +1018,7 @@ func (x *ContainerOutputs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerOutputs.ProtoReflect.Descriptor instead.
 func (*ContainerOutputs) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ContainerOutputs) GetOutputs() []*ContainerOutput {
@@ -881,7 +1043,7 @@ type ContainerOutput struct {
 
 func (x *ContainerOutput) Reset() {
 	*x = ContainerOutput{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1055,7 @@ func (x *ContainerOutput) String() string {
 func (*ContainerOutput) ProtoMessage() {}
 
 func (x *ContainerOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1068,7 @@ func (x *ContainerOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerOutput.ProtoReflect.Descriptor instead.
 func (*ContainerOutput) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ContainerOutput) GetKey() *InputKey {
@@ -941,7 +1103,7 @@ type InputsReturned struct {
 
 func (x *InputsReturned) Reset() {
 	*x = InputsReturned{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1115,7 @@ func (x *InputsReturned) String() string {
 func (*InputsReturned) ProtoMessage() {}
 
 func (x *InputsReturned) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1128,7 @@ func (x *InputsReturned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputsReturned.ProtoReflect.Descriptor instead.
 func (*InputsReturned) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InputsReturned) GetKeys() []*InputKey {
@@ -993,7 +1155,7 @@ type ContainerExited struct {
 
 func (x *ContainerExited) Reset() {
 	*x = ContainerExited{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1167,7 @@ func (x *ContainerExited) String() string {
 func (*ContainerExited) ProtoMessage() {}
 
 func (x *ContainerExited) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1180,7 @@ func (x *ContainerExited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerExited.ProtoReflect.Descriptor instead.
 func (*ContainerExited) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ContainerExited) GetReason() ExitReason {
@@ -1060,7 +1222,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1234,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1247,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExecRequest) GetFrame() *v1.ExecRequest {
@@ -1106,7 +1268,7 @@ type ExecResponse struct {
 
 func (x *ExecResponse) Reset() {
 	*x = ExecResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1280,7 @@ func (x *ExecResponse) String() string {
 func (*ExecResponse) ProtoMessage() {}
 
 func (x *ExecResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1293,7 @@ func (x *ExecResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecResponse.ProtoReflect.Descriptor instead.
 func (*ExecResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExecResponse) GetFrame() *v1.ExecResponse {
@@ -1152,7 +1314,7 @@ type FetchBlobRequest struct {
 
 func (x *FetchBlobRequest) Reset() {
 	*x = FetchBlobRequest{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1326,7 @@ func (x *FetchBlobRequest) String() string {
 func (*FetchBlobRequest) ProtoMessage() {}
 
 func (x *FetchBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1339,7 @@ func (x *FetchBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBlobRequest.ProtoReflect.Descriptor instead.
 func (*FetchBlobRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FetchBlobRequest) GetDigest() string {
@@ -1198,7 +1360,7 @@ type FetchBlobResponse struct {
 
 func (x *FetchBlobResponse) Reset() {
 	*x = FetchBlobResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1372,7 @@ func (x *FetchBlobResponse) String() string {
 func (*FetchBlobResponse) ProtoMessage() {}
 
 func (x *FetchBlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1385,7 @@ func (x *FetchBlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBlobResponse.ProtoReflect.Descriptor instead.
 func (*FetchBlobResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FetchBlobResponse) GetData() []byte {
@@ -1244,7 +1406,7 @@ type FetchTreeRequest struct {
 
 func (x *FetchTreeRequest) Reset() {
 	*x = FetchTreeRequest{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1418,7 @@ func (x *FetchTreeRequest) String() string {
 func (*FetchTreeRequest) ProtoMessage() {}
 
 func (x *FetchTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[18]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1431,7 @@ func (x *FetchTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchTreeRequest.ProtoReflect.Descriptor instead.
 func (*FetchTreeRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{18}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FetchTreeRequest) GetTreeDigest() string {
@@ -1290,7 +1452,7 @@ type FetchTreeResponse struct {
 
 func (x *FetchTreeResponse) Reset() {
 	*x = FetchTreeResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1464,7 @@ func (x *FetchTreeResponse) String() string {
 func (*FetchTreeResponse) ProtoMessage() {}
 
 func (x *FetchTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[19]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1477,7 @@ func (x *FetchTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchTreeResponse.ProtoReflect.Descriptor instead.
 func (*FetchTreeResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{19}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FetchTreeResponse) GetFiles() []*TreeFile {
@@ -1340,7 +1502,7 @@ type TreeFile struct {
 
 func (x *TreeFile) Reset() {
 	*x = TreeFile{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1514,7 @@ func (x *TreeFile) String() string {
 func (*TreeFile) ProtoMessage() {}
 
 func (x *TreeFile) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[20]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1527,7 @@ func (x *TreeFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeFile.ProtoReflect.Descriptor instead.
 func (*TreeFile) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{20}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TreeFile) GetPath() string {
@@ -1402,7 +1564,7 @@ type StoreBlobRequest struct {
 
 func (x *StoreBlobRequest) Reset() {
 	*x = StoreBlobRequest{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1576,7 @@ func (x *StoreBlobRequest) String() string {
 func (*StoreBlobRequest) ProtoMessage() {}
 
 func (x *StoreBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[21]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1589,7 @@ func (x *StoreBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreBlobRequest.ProtoReflect.Descriptor instead.
 func (*StoreBlobRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{21}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StoreBlobRequest) GetBlob() *v1.BlobRef {
@@ -1453,7 +1615,7 @@ type StoreBlobResponse struct {
 
 func (x *StoreBlobResponse) Reset() {
 	*x = StoreBlobResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1627,7 @@ func (x *StoreBlobResponse) String() string {
 func (*StoreBlobResponse) ProtoMessage() {}
 
 func (x *StoreBlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[22]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1640,7 @@ func (x *StoreBlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreBlobResponse.ProtoReflect.Descriptor instead.
 func (*StoreBlobResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{22}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{24}
 }
 
 // Some output of containers.
@@ -1498,7 +1660,7 @@ type PushLogsRequest struct {
 
 func (x *PushLogsRequest) Reset() {
 	*x = PushLogsRequest{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1672,7 @@ func (x *PushLogsRequest) String() string {
 func (*PushLogsRequest) ProtoMessage() {}
 
 func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[23]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1685,7 @@ func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsRequest.ProtoReflect.Descriptor instead.
 func (*PushLogsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{23}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PushLogsRequest) GetContainerId() string {
@@ -1567,7 +1729,7 @@ type PushLogsResponse struct {
 
 func (x *PushLogsResponse) Reset() {
 	*x = PushLogsResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +1741,7 @@ func (x *PushLogsResponse) String() string {
 func (*PushLogsResponse) ProtoMessage() {}
 
 func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[24]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +1754,7 @@ func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsResponse.ProtoReflect.Descriptor instead.
 func (*PushLogsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{24}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PushLogsResponse) GetContainerId() string {
@@ -1613,7 +1775,7 @@ var File_skerry_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1dskerry/worker/v1/worker.proto\x12\x10skerry.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19skerry/v1/container.proto\x1a\x18skerry/v1/function.proto\x1a\x13skerry/v1/log.proto\x1a\x17skerry/v1/payload.proto\"\x11\n" +
+	"\x1dskerry/worker/v1/worker.proto\x12\x10skerry.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14skerry/v1/call.proto\x1a\x19skerry/v1/container.proto\x1a\x18skerry/v1/function.proto\x1a\x13skerry/v1/log.proto\x1a\x17skerry/v1/payload.proto\"\x11\n" +
 	"\x0fDescribeRequest\"\xa4\x02\n" +
 	"\x10DescribeResponse\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1a\n" +
@@ -1630,7 +1792,7 @@ const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\x05start\x18\x01 \x01(\v2 .skerry.worker.v1.StartContainerR\x05start\x128\n" +
 	"\x06inputs\x18\x02 \x03(\v2 .skerry.worker.v1.ContainerInputR\x06inputs\x124\n" +
 	"\acancels\x18\x03 \x03(\v2\x1a.skerry.worker.v1.InputKeyR\acancels\x123\n" +
-	"\x04stop\x18\x04 \x01(\v2\x1f.skerry.worker.v1.StopContainerR\x04stop\"\xf1\x05\n" +
+	"\x04stop\x18\x04 \x01(\v2\x1f.skerry.worker.v1.StopContainerR\x04stop\"\xdc\x06\n" +
 	"\x0eStartContainer\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x1f\n" +
@@ -1647,7 +1809,11 @@ const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\venvironment\x18\t \x01(\tR\venvironment\x12^\n" +
 	"\x10app_function_ids\x18\n" +
 	" \x03(\v24.skerry.worker.v1.StartContainer.AppFunctionIdsEntryR\x0eappFunctionIds\x12\x19\n" +
-	"\bapp_name\x18\v \x01(\tR\aappName\x1a;\n" +
+	"\bapp_name\x18\v \x01(\tR\aappName\x124\n" +
+	"\n" +
+	"parameters\x18\f \x03(\v2\x14.skerry.v1.ParameterR\n" +
+	"parameters\x123\n" +
+	"\x15constructor_arguments\x18\r \x01(\fR\x14constructorArguments\x1a;\n" +
 	"\rImageEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
@@ -1659,19 +1825,27 @@ const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"9\n" +
 	"\bInputKey\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\rR\x05index\"\x80\x01\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\"\xae\x01\n" +
 	"\x0eContainerInput\x12,\n" +
 	"\x03key\x18\x01 \x01(\v2\x1a.skerry.worker.v1.InputKeyR\x03key\x12&\n" +
 	"\x04args\x18\x02 \x01(\v2\x12.skerry.v1.PayloadR\x04args\x12\x18\n" +
-	"\aattempt\x18\x03 \x01(\rR\aattempt\"+\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12\x16\n" +
+	"\x06method\x18\x04 \x01(\tR\x06method\x12\x14\n" +
+	"\x05batch\x18\x05 \x01(\rR\x05batch\"+\n" +
 	"\rStopContainer\x12\x1a\n" +
-	"\bgraceful\x18\x01 \x01(\bR\bgraceful\"\x96\x02\n" +
+	"\bgraceful\x18\x01 \x01(\bR\bgraceful\"\x8a\x03\n" +
 	"\x14RunContainerResponse\x128\n" +
 	"\x05ready\x18\x01 \x01(\v2 .skerry.worker.v1.ContainerReadyH\x00R\x05ready\x12>\n" +
 	"\aoutputs\x18\x02 \x01(\v2\".skerry.worker.v1.ContainerOutputsH\x00R\aoutputs\x12>\n" +
 	"\breturned\x18\x03 \x01(\v2 .skerry.worker.v1.InputsReturnedH\x00R\breturned\x12;\n" +
-	"\x06exited\x18\x04 \x01(\v2!.skerry.worker.v1.ContainerExitedH\x00R\x06exitedB\a\n" +
-	"\x05event\"F\n" +
+	"\x06exited\x18\x04 \x01(\v2!.skerry.worker.v1.ContainerExitedH\x00R\x06exited\x128\n" +
+	"\x05items\x18\x05 \x01(\v2 .skerry.worker.v1.ContainerItemsH\x00R\x05items\x128\n" +
+	"\x05slots\x18\x06 \x01(\v2 .skerry.worker.v1.ContainerSlotsH\x00R\x05slotsB\a\n" +
+	"\x05event\"8\n" +
+	"\x0eContainerItems\x12&\n" +
+	"\x05items\x18\x01 \x03(\v2\x10.skerry.v1.ItemsR\x05items\"&\n" +
+	"\x0eContainerSlots\x12\x14\n" +
+	"\x05slots\x18\x01 \x01(\rR\x05slots\"F\n" +
 	"\x0eContainerReady\x124\n" +
 	"\x06phases\x18\x01 \x03(\v2\x1c.skerry.worker.v1.StartPhaseR\x06phases\"U\n" +
 	"\n" +
@@ -1754,7 +1928,7 @@ func file_skerry_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_skerry_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skerry_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_skerry_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_skerry_worker_v1_worker_proto_goTypes = []any{
 	(ExitReason)(0),               // 0: skerry.worker.v1.ExitReason
 	(*DescribeRequest)(nil),       // 1: skerry.worker.v1.DescribeRequest
@@ -1765,89 +1939,97 @@ var file_skerry_worker_v1_worker_proto_goTypes = []any{
 	(*ContainerInput)(nil),        // 6: skerry.worker.v1.ContainerInput
 	(*StopContainer)(nil),         // 7: skerry.worker.v1.StopContainer
 	(*RunContainerResponse)(nil),  // 8: skerry.worker.v1.RunContainerResponse
-	(*ContainerReady)(nil),        // 9: skerry.worker.v1.ContainerReady
-	(*StartPhase)(nil),            // 10: skerry.worker.v1.StartPhase
-	(*ContainerOutputs)(nil),      // 11: skerry.worker.v1.ContainerOutputs
-	(*ContainerOutput)(nil),       // 12: skerry.worker.v1.ContainerOutput
-	(*InputsReturned)(nil),        // 13: skerry.worker.v1.InputsReturned
-	(*ContainerExited)(nil),       // 14: skerry.worker.v1.ContainerExited
-	(*ExecRequest)(nil),           // 15: skerry.worker.v1.ExecRequest
-	(*ExecResponse)(nil),          // 16: skerry.worker.v1.ExecResponse
-	(*FetchBlobRequest)(nil),      // 17: skerry.worker.v1.FetchBlobRequest
-	(*FetchBlobResponse)(nil),     // 18: skerry.worker.v1.FetchBlobResponse
-	(*FetchTreeRequest)(nil),      // 19: skerry.worker.v1.FetchTreeRequest
-	(*FetchTreeResponse)(nil),     // 20: skerry.worker.v1.FetchTreeResponse
-	(*TreeFile)(nil),              // 21: skerry.worker.v1.TreeFile
-	(*StoreBlobRequest)(nil),      // 22: skerry.worker.v1.StoreBlobRequest
-	(*StoreBlobResponse)(nil),     // 23: skerry.worker.v1.StoreBlobResponse
-	(*PushLogsRequest)(nil),       // 24: skerry.worker.v1.PushLogsRequest
-	(*PushLogsResponse)(nil),      // 25: skerry.worker.v1.PushLogsResponse
-	nil,                           // 26: skerry.worker.v1.DescribeResponse.LabelsEntry
-	nil,                           // 27: skerry.worker.v1.StartContainer.ImageEnvEntry
-	nil,                           // 28: skerry.worker.v1.StartContainer.SecretEnvEntry
-	nil,                           // 29: skerry.worker.v1.StartContainer.AppFunctionIdsEntry
-	(*v1.FunctionDefinition)(nil), // 30: skerry.v1.FunctionDefinition
-	(*v1.BlobRef)(nil),            // 31: skerry.v1.BlobRef
-	(*v1.Payload)(nil),            // 32: skerry.v1.Payload
-	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
-	(*v1.Result)(nil),             // 34: skerry.v1.Result
-	(*v1.RemoteError)(nil),        // 35: skerry.v1.RemoteError
-	(*v1.ExecRequest)(nil),        // 36: skerry.v1.ExecRequest
-	(*v1.ExecResponse)(nil),       // 37: skerry.v1.ExecResponse
-	(*v1.LogEntry)(nil),           // 38: skerry.v1.LogEntry
+	(*ContainerItems)(nil),        // 9: skerry.worker.v1.ContainerItems
+	(*ContainerSlots)(nil),        // 10: skerry.worker.v1.ContainerSlots
+	(*ContainerReady)(nil),        // 11: skerry.worker.v1.ContainerReady
+	(*StartPhase)(nil),            // 12: skerry.worker.v1.StartPhase
+	(*ContainerOutputs)(nil),      // 13: skerry.worker.v1.ContainerOutputs
+	(*ContainerOutput)(nil),       // 14: skerry.worker.v1.ContainerOutput
+	(*InputsReturned)(nil),        // 15: skerry.worker.v1.InputsReturned
+	(*ContainerExited)(nil),       // 16: skerry.worker.v1.ContainerExited
+	(*ExecRequest)(nil),           // 17: skerry.worker.v1.ExecRequest
+	(*ExecResponse)(nil),          // 18: skerry.worker.v1.ExecResponse
+	(*FetchBlobRequest)(nil),      // 19: skerry.worker.v1.FetchBlobRequest
+	(*FetchBlobResponse)(nil),     // 20: skerry.worker.v1.FetchBlobResponse
+	(*FetchTreeRequest)(nil),      // 21: skerry.worker.v1.FetchTreeRequest
+	(*FetchTreeResponse)(nil),     // 22: skerry.worker.v1.FetchTreeResponse
+	(*TreeFile)(nil),              // 23: skerry.worker.v1.TreeFile
+	(*StoreBlobRequest)(nil),      // 24: skerry.worker.v1.StoreBlobRequest
+	(*StoreBlobResponse)(nil),     // 25: skerry.worker.v1.StoreBlobResponse
+	(*PushLogsRequest)(nil),       // 26: skerry.worker.v1.PushLogsRequest
+	(*PushLogsResponse)(nil),      // 27: skerry.worker.v1.PushLogsResponse
+	nil,                           // 28: skerry.worker.v1.DescribeResponse.LabelsEntry
+	nil,                           // 29: skerry.worker.v1.StartContainer.ImageEnvEntry
+	nil,                           // 30: skerry.worker.v1.StartContainer.SecretEnvEntry
+	nil,                           // 31: skerry.worker.v1.StartContainer.AppFunctionIdsEntry
+	(*v1.FunctionDefinition)(nil), // 32: skerry.v1.FunctionDefinition
+	(*v1.BlobRef)(nil),            // 33: skerry.v1.BlobRef
+	(*v1.Parameter)(nil),          // 34: skerry.v1.Parameter
+	(*v1.Payload)(nil),            // 35: skerry.v1.Payload
+	(*v1.Items)(nil),              // 36: skerry.v1.Items
+	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
+	(*v1.Result)(nil),             // 38: skerry.v1.Result
+	(*v1.RemoteError)(nil),        // 39: skerry.v1.RemoteError
+	(*v1.ExecRequest)(nil),        // 40: skerry.v1.ExecRequest
+	(*v1.ExecResponse)(nil),       // 41: skerry.v1.ExecResponse
+	(*v1.LogEntry)(nil),           // 42: skerry.v1.LogEntry
 }
 var file_skerry_worker_v1_worker_proto_depIdxs = []int32{
-	26, // 0: skerry.worker.v1.DescribeResponse.labels:type_name -> skerry.worker.v1.DescribeResponse.LabelsEntry
+	28, // 0: skerry.worker.v1.DescribeResponse.labels:type_name -> skerry.worker.v1.DescribeResponse.LabelsEntry
 	4,  // 1: skerry.worker.v1.RunContainerRequest.start:type_name -> skerry.worker.v1.StartContainer
 	6,  // 2: skerry.worker.v1.RunContainerRequest.inputs:type_name -> skerry.worker.v1.ContainerInput
 	5,  // 3: skerry.worker.v1.RunContainerRequest.cancels:type_name -> skerry.worker.v1.InputKey
 	7,  // 4: skerry.worker.v1.RunContainerRequest.stop:type_name -> skerry.worker.v1.StopContainer
-	30, // 5: skerry.worker.v1.StartContainer.definition:type_name -> skerry.v1.FunctionDefinition
-	31, // 6: skerry.worker.v1.StartContainer.image:type_name -> skerry.v1.BlobRef
-	27, // 7: skerry.worker.v1.StartContainer.image_env:type_name -> skerry.worker.v1.StartContainer.ImageEnvEntry
-	28, // 8: skerry.worker.v1.StartContainer.secret_env:type_name -> skerry.worker.v1.StartContainer.SecretEnvEntry
-	29, // 9: skerry.worker.v1.StartContainer.app_function_ids:type_name -> skerry.worker.v1.StartContainer.AppFunctionIdsEntry
-	5,  // 10: skerry.worker.v1.ContainerInput.key:type_name -> skerry.worker.v1.InputKey
-	32, // 11: skerry.worker.v1.ContainerInput.args:type_name -> skerry.v1.Payload
-	9,  // 12: skerry.worker.v1.RunContainerResponse.ready:type_name -> skerry.worker.v1.ContainerReady
-	11, // 13: skerry.worker.v1.RunContainerResponse.outputs:type_name -> skerry.worker.v1.ContainerOutputs
-	13, // 14: skerry.worker.v1.RunContainerResponse.returned:type_name -> skerry.worker.v1.InputsReturned
-	14, // 15: skerry.worker.v1.RunContainerResponse.exited:type_name -> skerry.worker.v1.ContainerExited
-	10, // 16: skerry.worker.v1.ContainerReady.phases:type_name -> skerry.worker.v1.StartPhase
-	33, // 17: skerry.worker.v1.StartPhase.elapsed:type_name -> google.protobuf.Duration
-	12, // 18: skerry.worker.v1.ContainerOutputs.outputs:type_name -> skerry.worker.v1.ContainerOutput
-	5,  // 19: skerry.worker.v1.ContainerOutput.key:type_name -> skerry.worker.v1.InputKey
-	34, // 20: skerry.worker.v1.ContainerOutput.result:type_name -> skerry.v1.Result
-	33, // 21: skerry.worker.v1.ContainerOutput.elapsed:type_name -> google.protobuf.Duration
-	5,  // 22: skerry.worker.v1.InputsReturned.keys:type_name -> skerry.worker.v1.InputKey
-	0,  // 23: skerry.worker.v1.ContainerExited.reason:type_name -> skerry.worker.v1.ExitReason
-	35, // 24: skerry.worker.v1.ContainerExited.error:type_name -> skerry.v1.RemoteError
-	5,  // 25: skerry.worker.v1.ContainerExited.lost:type_name -> skerry.worker.v1.InputKey
-	36, // 26: skerry.worker.v1.ExecRequest.frame:type_name -> skerry.v1.ExecRequest
-	37, // 27: skerry.worker.v1.ExecResponse.frame:type_name -> skerry.v1.ExecResponse
-	21, // 28: skerry.worker.v1.FetchTreeResponse.files:type_name -> skerry.worker.v1.TreeFile
-	31, // 29: skerry.worker.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
-	31, // 30: skerry.worker.v1.StoreBlobRequest.blob:type_name -> skerry.v1.BlobRef
-	38, // 31: skerry.worker.v1.PushLogsRequest.entries:type_name -> skerry.v1.LogEntry
-	1,  // 32: skerry.worker.v1.WorkerService.Describe:input_type -> skerry.worker.v1.DescribeRequest
-	3,  // 33: skerry.worker.v1.WorkerService.RunContainer:input_type -> skerry.worker.v1.RunContainerRequest
-	15, // 34: skerry.worker.v1.WorkerService.Exec:input_type -> skerry.worker.v1.ExecRequest
-	17, // 35: skerry.worker.v1.BulkService.FetchBlob:input_type -> skerry.worker.v1.FetchBlobRequest
-	19, // 36: skerry.worker.v1.BulkService.FetchTree:input_type -> skerry.worker.v1.FetchTreeRequest
-	22, // 37: skerry.worker.v1.BulkService.StoreBlob:input_type -> skerry.worker.v1.StoreBlobRequest
-	24, // 38: skerry.worker.v1.BulkService.PushLogs:input_type -> skerry.worker.v1.PushLogsRequest
-	2,  // 39: skerry.worker.v1.WorkerService.Describe:output_type -> skerry.worker.v1.DescribeResponse
-	8,  // 40: skerry.worker.v1.WorkerService.RunContainer:output_type -> skerry.worker.v1.RunContainerResponse
-	16, // 41: skerry.worker.v1.WorkerService.Exec:output_type -> skerry.worker.v1.ExecResponse
-	18, // 42: skerry.worker.v1.BulkService.FetchBlob:output_type -> skerry.worker.v1.FetchBlobResponse
-	20, // 43: skerry.worker.v1.BulkService.FetchTree:output_type -> skerry.worker.v1.FetchTreeResponse
-	23, // 44: skerry.worker.v1.BulkService.StoreBlob:output_type -> skerry.worker.v1.StoreBlobResponse
-	25, // 45: skerry.worker.v1.BulkService.PushLogs:output_type -> skerry.worker.v1.PushLogsResponse
-	39, // [39:46] is the sub-list for method output_type
-	32, // [32:39] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	32, // 5: skerry.worker.v1.StartContainer.definition:type_name -> skerry.v1.FunctionDefinition
+	33, // 6: skerry.worker.v1.StartContainer.image:type_name -> skerry.v1.BlobRef
+	29, // 7: skerry.worker.v1.StartContainer.image_env:type_name -> skerry.worker.v1.StartContainer.ImageEnvEntry
+	30, // 8: skerry.worker.v1.StartContainer.secret_env:type_name -> skerry.worker.v1.StartContainer.SecretEnvEntry
+	31, // 9: skerry.worker.v1.StartContainer.app_function_ids:type_name -> skerry.worker.v1.StartContainer.AppFunctionIdsEntry
+	34, // 10: skerry.worker.v1.StartContainer.parameters:type_name -> skerry.v1.Parameter
+	5,  // 11: skerry.worker.v1.ContainerInput.key:type_name -> skerry.worker.v1.InputKey
+	35, // 12: skerry.worker.v1.ContainerInput.args:type_name -> skerry.v1.Payload
+	11, // 13: skerry.worker.v1.RunContainerResponse.ready:type_name -> skerry.worker.v1.ContainerReady
+	13, // 14: skerry.worker.v1.RunContainerResponse.outputs:type_name -> skerry.worker.v1.ContainerOutputs
+	15, // 15: skerry.worker.v1.RunContainerResponse.returned:type_name -> skerry.worker.v1.InputsReturned
+	16, // 16: skerry.worker.v1.RunContainerResponse.exited:type_name -> skerry.worker.v1.ContainerExited
+	9,  // 17: skerry.worker.v1.RunContainerResponse.items:type_name -> skerry.worker.v1.ContainerItems
+	10, // 18: skerry.worker.v1.RunContainerResponse.slots:type_name -> skerry.worker.v1.ContainerSlots
+	36, // 19: skerry.worker.v1.ContainerItems.items:type_name -> skerry.v1.Items
+	12, // 20: skerry.worker.v1.ContainerReady.phases:type_name -> skerry.worker.v1.StartPhase
+	37, // 21: skerry.worker.v1.StartPhase.elapsed:type_name -> google.protobuf.Duration
+	14, // 22: skerry.worker.v1.ContainerOutputs.outputs:type_name -> skerry.worker.v1.ContainerOutput
+	5,  // 23: skerry.worker.v1.ContainerOutput.key:type_name -> skerry.worker.v1.InputKey
+	38, // 24: skerry.worker.v1.ContainerOutput.result:type_name -> skerry.v1.Result
+	37, // 25: skerry.worker.v1.ContainerOutput.elapsed:type_name -> google.protobuf.Duration
+	5,  // 26: skerry.worker.v1.InputsReturned.keys:type_name -> skerry.worker.v1.InputKey
+	0,  // 27: skerry.worker.v1.ContainerExited.reason:type_name -> skerry.worker.v1.ExitReason
+	39, // 28: skerry.worker.v1.ContainerExited.error:type_name -> skerry.v1.RemoteError
+	5,  // 29: skerry.worker.v1.ContainerExited.lost:type_name -> skerry.worker.v1.InputKey
+	40, // 30: skerry.worker.v1.ExecRequest.frame:type_name -> skerry.v1.ExecRequest
+	41, // 31: skerry.worker.v1.ExecResponse.frame:type_name -> skerry.v1.ExecResponse
+	23, // 32: skerry.worker.v1.FetchTreeResponse.files:type_name -> skerry.worker.v1.TreeFile
+	33, // 33: skerry.worker.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
+	33, // 34: skerry.worker.v1.StoreBlobRequest.blob:type_name -> skerry.v1.BlobRef
+	42, // 35: skerry.worker.v1.PushLogsRequest.entries:type_name -> skerry.v1.LogEntry
+	1,  // 36: skerry.worker.v1.WorkerService.Describe:input_type -> skerry.worker.v1.DescribeRequest
+	3,  // 37: skerry.worker.v1.WorkerService.RunContainer:input_type -> skerry.worker.v1.RunContainerRequest
+	17, // 38: skerry.worker.v1.WorkerService.Exec:input_type -> skerry.worker.v1.ExecRequest
+	19, // 39: skerry.worker.v1.BulkService.FetchBlob:input_type -> skerry.worker.v1.FetchBlobRequest
+	21, // 40: skerry.worker.v1.BulkService.FetchTree:input_type -> skerry.worker.v1.FetchTreeRequest
+	24, // 41: skerry.worker.v1.BulkService.StoreBlob:input_type -> skerry.worker.v1.StoreBlobRequest
+	26, // 42: skerry.worker.v1.BulkService.PushLogs:input_type -> skerry.worker.v1.PushLogsRequest
+	2,  // 43: skerry.worker.v1.WorkerService.Describe:output_type -> skerry.worker.v1.DescribeResponse
+	8,  // 44: skerry.worker.v1.WorkerService.RunContainer:output_type -> skerry.worker.v1.RunContainerResponse
+	18, // 45: skerry.worker.v1.WorkerService.Exec:output_type -> skerry.worker.v1.ExecResponse
+	20, // 46: skerry.worker.v1.BulkService.FetchBlob:output_type -> skerry.worker.v1.FetchBlobResponse
+	22, // 47: skerry.worker.v1.BulkService.FetchTree:output_type -> skerry.worker.v1.FetchTreeResponse
+	25, // 48: skerry.worker.v1.BulkService.StoreBlob:output_type -> skerry.worker.v1.StoreBlobResponse
+	27, // 49: skerry.worker.v1.BulkService.PushLogs:output_type -> skerry.worker.v1.PushLogsResponse
+	43, // [43:50] is the sub-list for method output_type
+	36, // [36:43] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_skerry_worker_v1_worker_proto_init() }
@@ -1860,6 +2042,8 @@ func file_skerry_worker_v1_worker_proto_init() {
 		(*RunContainerResponse_Outputs)(nil),
 		(*RunContainerResponse_Returned)(nil),
 		(*RunContainerResponse_Exited)(nil),
+		(*RunContainerResponse_Items)(nil),
+		(*RunContainerResponse_Slots)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1867,7 +2051,7 @@ func file_skerry_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_worker_v1_worker_proto_rawDesc), len(file_skerry_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -19,7 +19,7 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from protobuf import DescService
 
 from . import app_pb
-from .app_pb import CreateAppRequest, CreateAppResponse, GetAppHistoryRequest, GetAppHistoryResponse, HeartbeatRequest, HeartbeatResponse, ListAppsRequest, ListAppsResponse, LookupAppRequest, LookupAppResponse, PublishAppRequest, PublishAppResponse, StopAppRequest, StopAppResponse
+from .app_pb import CreateAppRequest, CreateAppResponse, GetAppHistoryRequest, GetAppHistoryResponse, GetAppRequest, GetAppResponse, HeartbeatRequest, HeartbeatResponse, ListAppsRequest, ListAppsResponse, LookupAppRequest, LookupAppResponse, PublishAppRequest, PublishAppResponse, RedeployAppRequest, RedeployAppResponse, ReserveFunctionsRequest, ReserveFunctionsResponse, SetAppTagsRequest, SetAppTagsResponse, StopAppRequest, StopAppResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -74,6 +74,32 @@ class AppService(Protocol):
     async def get_app_history(self, request: GetAppHistoryRequest, ctx: RequestContext[GetAppHistoryRequest, GetAppHistoryResponse], /) -> GetAppHistoryResponse:
         """
         GetAppHistory lists an app's deployments, newest first. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def reserve_functions(self, request: ReserveFunctionsRequest, ctx: RequestContext[ReserveFunctionsRequest, ReserveFunctionsResponse], /) -> ReserveFunctionsResponse:
+        """
+        ReserveFunctions gives functions their ids before the app is published, so that code can hold handles of its siblings. Errors:
+        not_found, invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def redeploy_app(self, request: RedeployAppRequest, ctx: RequestContext[RedeployAppRequest, RedeployAppResponse], /) -> RedeployAppResponse:
+        """
+        RedeployApp deploys an earlier version again, or the newest with fresh containers, as a new version. Errors: not_found,
+        failed_precondition (not deployed).
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def set_app_tags(self, request: SetAppTagsRequest, ctx: RequestContext[SetAppTagsRequest, SetAppTagsResponse], /) -> SetAppTagsResponse:
+        """
+        SetAppTags replaces the tags of a living app. Errors: not_found, invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_app(self, request: GetAppRequest, ctx: RequestContext[GetAppRequest, GetAppResponse], /) -> GetAppResponse:
+        """
+        GetApp describes an app with its functions. Errors: not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -171,6 +197,50 @@ class AppServiceASGIApplication(ConnectASGIApplication[AppService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.get_app_history,
+                ),
+                "/skerry.v1.AppService/ReserveFunctions": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ReserveFunctions",
+                        service_name="skerry.v1.AppService",
+                        input=ReserveFunctionsRequest,
+                        output=ReserveFunctionsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.reserve_functions,
+                ),
+                "/skerry.v1.AppService/RedeployApp": Endpoint.unary(
+                    method=MethodInfo(
+                        name="RedeployApp",
+                        service_name="skerry.v1.AppService",
+                        input=RedeployAppRequest,
+                        output=RedeployAppResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.redeploy_app,
+                ),
+                "/skerry.v1.AppService/SetAppTags": Endpoint.unary(
+                    method=MethodInfo(
+                        name="SetAppTags",
+                        service_name="skerry.v1.AppService",
+                        input=SetAppTagsRequest,
+                        output=SetAppTagsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.set_app_tags,
+                ),
+                "/skerry.v1.AppService/GetApp": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetApp",
+                        service_name="skerry.v1.AppService",
+                        input=GetAppRequest,
+                        output=GetAppResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_app,
                 ),
             },
             interceptors=interceptors,
@@ -351,6 +421,100 @@ class AppServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def reserve_functions(
+        self,
+        request: ReserveFunctionsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ReserveFunctionsResponse:
+        """
+        ReserveFunctions gives functions their ids before the app is published, so that code can hold handles of its siblings. Errors:
+        not_found, invalid_argument.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ReserveFunctions",
+                service_name="skerry.v1.AppService",
+                input=ReserveFunctionsRequest,
+                output=ReserveFunctionsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def redeploy_app(
+        self,
+        request: RedeployAppRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> RedeployAppResponse:
+        """
+        RedeployApp deploys an earlier version again, or the newest with fresh containers, as a new version. Errors: not_found,
+        failed_precondition (not deployed).
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RedeployApp",
+                service_name="skerry.v1.AppService",
+                input=RedeployAppRequest,
+                output=RedeployAppResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def set_app_tags(
+        self,
+        request: SetAppTagsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> SetAppTagsResponse:
+        """
+        SetAppTags replaces the tags of a living app. Errors: not_found, invalid_argument.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="SetAppTags",
+                service_name="skerry.v1.AppService",
+                input=SetAppTagsRequest,
+                output=SetAppTagsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def get_app(
+        self,
+        request: GetAppRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetAppResponse:
+        """
+        GetApp describes an app with its functions. Errors: not_found.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetApp",
+                service_name="skerry.v1.AppService",
+                input=GetAppRequest,
+                output=GetAppResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
 
 class AppServiceSync(Protocol):
     """
@@ -396,6 +560,32 @@ class AppServiceSync(Protocol):
     def get_app_history(self, request: GetAppHistoryRequest, ctx: RequestContext[GetAppHistoryRequest, GetAppHistoryResponse], /) -> GetAppHistoryResponse:
         """
         GetAppHistory lists an app's deployments, newest first. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def reserve_functions(self, request: ReserveFunctionsRequest, ctx: RequestContext[ReserveFunctionsRequest, ReserveFunctionsResponse], /) -> ReserveFunctionsResponse:
+        """
+        ReserveFunctions gives functions their ids before the app is published, so that code can hold handles of its siblings. Errors:
+        not_found, invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def redeploy_app(self, request: RedeployAppRequest, ctx: RequestContext[RedeployAppRequest, RedeployAppResponse], /) -> RedeployAppResponse:
+        """
+        RedeployApp deploys an earlier version again, or the newest with fresh containers, as a new version. Errors: not_found,
+        failed_precondition (not deployed).
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def set_app_tags(self, request: SetAppTagsRequest, ctx: RequestContext[SetAppTagsRequest, SetAppTagsResponse], /) -> SetAppTagsResponse:
+        """
+        SetAppTags replaces the tags of a living app. Errors: not_found, invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def get_app(self, request: GetAppRequest, ctx: RequestContext[GetAppRequest, GetAppResponse], /) -> GetAppResponse:
+        """
+        GetApp describes an app with its functions. Errors: not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -491,6 +681,50 @@ class AppServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.get_app_history,
+                ),
+                "/skerry.v1.AppService/ReserveFunctions": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ReserveFunctions",
+                        service_name="skerry.v1.AppService",
+                        input=ReserveFunctionsRequest,
+                        output=ReserveFunctionsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.reserve_functions,
+                ),
+                "/skerry.v1.AppService/RedeployApp": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="RedeployApp",
+                        service_name="skerry.v1.AppService",
+                        input=RedeployAppRequest,
+                        output=RedeployAppResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.redeploy_app,
+                ),
+                "/skerry.v1.AppService/SetAppTags": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="SetAppTags",
+                        service_name="skerry.v1.AppService",
+                        input=SetAppTagsRequest,
+                        output=SetAppTagsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.set_app_tags,
+                ),
+                "/skerry.v1.AppService/GetApp": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetApp",
+                        service_name="skerry.v1.AppService",
+                        input=GetAppRequest,
+                        output=GetAppResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_app,
                 ),
             },
             interceptors=interceptors,
@@ -665,6 +899,100 @@ class AppServiceClientSync(ConnectClientSync):
                 service_name="skerry.v1.AppService",
                 input=GetAppHistoryRequest,
                 output=GetAppHistoryResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def reserve_functions(
+        self,
+        request: ReserveFunctionsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ReserveFunctionsResponse:
+        """
+        ReserveFunctions gives functions their ids before the app is published, so that code can hold handles of its siblings. Errors:
+        not_found, invalid_argument.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ReserveFunctions",
+                service_name="skerry.v1.AppService",
+                input=ReserveFunctionsRequest,
+                output=ReserveFunctionsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def redeploy_app(
+        self,
+        request: RedeployAppRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> RedeployAppResponse:
+        """
+        RedeployApp deploys an earlier version again, or the newest with fresh containers, as a new version. Errors: not_found,
+        failed_precondition (not deployed).
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="RedeployApp",
+                service_name="skerry.v1.AppService",
+                input=RedeployAppRequest,
+                output=RedeployAppResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def set_app_tags(
+        self,
+        request: SetAppTagsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> SetAppTagsResponse:
+        """
+        SetAppTags replaces the tags of a living app. Errors: not_found, invalid_argument.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="SetAppTags",
+                service_name="skerry.v1.AppService",
+                input=SetAppTagsRequest,
+                output=SetAppTagsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_app(
+        self,
+        request: GetAppRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetAppResponse:
+        """
+        GetApp describes an app with its functions. Errors: not_found.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetApp",
+                service_name="skerry.v1.AppService",
+                input=GetAppRequest,
+                output=GetAppResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -19,7 +19,7 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from protobuf import DescService
 
 from . import call_pb
-from .call_pb import CancelCallRequest, CancelCallResponse, GetCallRequest, GetCallResponse, SessionRequest, SessionResponse
+from .call_pb import CancelCallRequest, CancelCallResponse, GetCallGraphRequest, GetCallGraphResponse, GetCallRequest, GetCallResponse, SessionRequest, SessionResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -45,6 +45,12 @@ class CallService(Protocol):
     async def get_call(self, request: GetCallRequest, ctx: RequestContext[GetCallRequest, GetCallResponse], /) -> GetCallResponse:
         """
         GetCall describes a call. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_call_graph(self, request: GetCallGraphRequest, ctx: RequestContext[GetCallGraphRequest, GetCallGraphResponse], /) -> GetCallGraphResponse:
+        """
+        GetCallGraph lists the inputs of a call, of the calls that these made, and so on. Errors: not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -93,6 +99,17 @@ class CallServiceASGIApplication(ConnectASGIApplication[CallService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.get_call,
+                ),
+                "/skerry.v1.CallService/GetCallGraph": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetCallGraph",
+                        service_name="skerry.v1.CallService",
+                        input=GetCallGraphRequest,
+                        output=GetCallGraphResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_call_graph,
                 ),
                 "/skerry.v1.CallService/CancelCall": Endpoint.unary(
                     method=MethodInfo(
@@ -170,6 +187,29 @@ class CallServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def get_call_graph(
+        self,
+        request: GetCallGraphRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetCallGraphResponse:
+        """
+        GetCallGraph lists the inputs of a call, of the calls that these made, and so on. Errors: not_found.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetCallGraph",
+                service_name="skerry.v1.CallService",
+                input=GetCallGraphRequest,
+                output=GetCallGraphResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     async def cancel_call(
         self,
         request: CancelCallRequest,
@@ -209,6 +249,12 @@ class CallServiceSync(Protocol):
     def get_call(self, request: GetCallRequest, ctx: RequestContext[GetCallRequest, GetCallResponse], /) -> GetCallResponse:
         """
         GetCall describes a call. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def get_call_graph(self, request: GetCallGraphRequest, ctx: RequestContext[GetCallGraphRequest, GetCallGraphResponse], /) -> GetCallGraphResponse:
+        """
+        GetCallGraph lists the inputs of a call, of the calls that these made, and so on. Errors: not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -255,6 +301,17 @@ class CallServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.get_call,
+                ),
+                "/skerry.v1.CallService/GetCallGraph": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetCallGraph",
+                        service_name="skerry.v1.CallService",
+                        input=GetCallGraphRequest,
+                        output=GetCallGraphResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_call_graph,
                 ),
                 "/skerry.v1.CallService/CancelCall": EndpointSync.unary(
                     method=MethodInfo(
@@ -326,6 +383,29 @@ class CallServiceClientSync(ConnectClientSync):
                 service_name="skerry.v1.CallService",
                 input=GetCallRequest,
                 output=GetCallResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_call_graph(
+        self,
+        request: GetCallGraphRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetCallGraphResponse:
+        """
+        GetCallGraph lists the inputs of a call, of the calls that these made, and so on. Errors: not_found.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetCallGraph",
+                service_name="skerry.v1.CallService",
+                input=GetCallGraphRequest,
+                output=GetCallGraphResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from protobuf import DescFile
     from protobuf.wkt.google.protobuf.timestamp_pb import Timestamp
 
-    from .payload_pb import Payload, Result
+    from .payload_pb import Payload, Result, ResultStatus
 
 
-_SessionRequestFields: TypeAlias = Literal["submits", "watches", "released_call_ids"]
+_SessionRequestFields: TypeAlias = Literal["submits", "watches", "released_call_ids", "items_seen"]
 
 class SessionRequest(Message[_SessionRequestFields]):
     """
@@ -53,9 +53,16 @@ class SessionRequest(Message[_SessionRequestFields]):
             ```proto
             repeated string released_call_ids = 3;
             ```
+        items_seen:
+            How far the client has come with the items of generators. The gateway sends at most 1,000 items beyond. A client that sends an
+            input again says so as well, and gets the items that follow.
+
+            ```proto
+            repeated skerry.v1.ItemsSeen items_seen = 4;
+            ```
     """
 
-    __slots__ = ("submits", "watches", "released_call_ids")
+    __slots__ = ("submits", "watches", "released_call_ids", "items_seen")
 
     if TYPE_CHECKING:
 
@@ -65,12 +72,14 @@ class SessionRequest(Message[_SessionRequestFields]):
             submits: list[Submit] | None = None,
             watches: list[Watch] | None = None,
             released_call_ids: list[str] | None = None,
+            items_seen: list[ItemsSeen] | None = None,
         ) -> None:
             pass
 
         submits: list[Submit]
         watches: list[Watch]
         released_call_ids: list[str]
+        items_seen: list[ItemsSeen]
 
 _SubmitFields: TypeAlias = Literal["call_id", "function_id", "kind", "inputs", "resumed", "parent_input_id"]
 
@@ -144,7 +153,7 @@ class Submit(Message[_SubmitFields]):
         resumed: bool
         parent_input_id: str
 
-_InputFields: TypeAlias = Literal["index", "args"]
+_InputFields: TypeAlias = Literal["index", "args", "method"]
 
 class Input(Message[_InputFields]):
     """
@@ -167,9 +176,15 @@ class Input(Message[_InputFields]):
             ```proto
             optional skerry.v1.Payload args = 2;
             ```
+        method:
+            The method, where the function is a class; else empty.
+
+            ```proto
+            string method = 3;
+            ```
     """
 
-    __slots__ = ("index", "args")
+    __slots__ = ("index", "args", "method")
 
     if TYPE_CHECKING:
 
@@ -178,11 +193,117 @@ class Input(Message[_InputFields]):
             *,
             index: int = 0,
             args: Payload | None = None,
+            method: str = "",
         ) -> None:
             pass
 
         index: int
         args: Payload | None
+        method: str
+
+_ItemsSeenFields: TypeAlias = Literal["call_id", "index", "count"]
+
+class ItemsSeen(Message[_ItemsSeenFields]):
+    """
+    How far a client has come with the items of a generator.
+
+    ```proto
+    message skerry.v1.ItemsSeen
+    ```
+
+    Attributes:
+        call_id:
+            The call.
+
+            ```proto
+            string call_id = 1;
+            ```
+        index:
+            The input.
+
+            ```proto
+            uint32 index = 2;
+            ```
+        count:
+            Items that it has, from the first without a gap.
+
+            ```proto
+            uint64 count = 3;
+            ```
+    """
+
+    __slots__ = ("call_id", "index", "count")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            call_id: str = "",
+            index: int = 0,
+            count: int = 0,
+        ) -> None:
+            pass
+
+        call_id: str
+        index: int
+        count: int
+
+_ItemsFields: TypeAlias = Literal["call_id", "index", "first", "values"]
+
+class Items(Message[_ItemsFields]):
+    """
+    Items that a generator yielded.
+
+    ```proto
+    message skerry.v1.Items
+    ```
+
+    Attributes:
+        call_id:
+            The call.
+
+            ```proto
+            string call_id = 1;
+            ```
+        index:
+            The input.
+
+            ```proto
+            uint32 index = 2;
+            ```
+        first:
+            Number of the first of them; a generator's first item has number 1.
+
+            ```proto
+            uint64 first = 3;
+            ```
+        values:
+            In order.
+
+            ```proto
+            repeated skerry.v1.Payload values = 4;
+            ```
+    """
+
+    __slots__ = ("call_id", "index", "first", "values")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            call_id: str = "",
+            index: int = 0,
+            first: int = 0,
+            values: list[Payload] | None = None,
+        ) -> None:
+            pass
+
+        call_id: str
+        index: int
+        first: int
+        values: list[Payload]
 
 _WatchFields: TypeAlias = Literal["call_id", "from_index", "seen_indexes"]
 
@@ -232,7 +353,7 @@ class Watch(Message[_WatchFields]):
         from_index: int
         seen_indexes: list[int]
 
-_SessionResponseFields: TypeAlias = Literal["outputs", "accepted", "refused", "states"]
+_SessionResponseFields: TypeAlias = Literal["outputs", "accepted", "refused", "states", "items"]
 
 class SessionResponse(Message[_SessionResponseFields]):
     """
@@ -267,9 +388,15 @@ class SessionResponse(Message[_SessionResponseFields]):
             ```proto
             repeated skerry.v1.CallState states = 4;
             ```
+        items:
+            Items of generators, in order; all of an input before its Output.
+
+            ```proto
+            repeated skerry.v1.Items items = 5;
+            ```
     """
 
-    __slots__ = ("outputs", "accepted", "refused", "states")
+    __slots__ = ("outputs", "accepted", "refused", "states", "items")
 
     if TYPE_CHECKING:
 
@@ -280,6 +407,7 @@ class SessionResponse(Message[_SessionResponseFields]):
             accepted: list[Accepted] | None = None,
             refused: list[CallRefused] | None = None,
             states: list[CallState] | None = None,
+            items: list[Items] | None = None,
         ) -> None:
             pass
 
@@ -287,6 +415,7 @@ class SessionResponse(Message[_SessionResponseFields]):
         accepted: list[Accepted]
         refused: list[CallRefused]
         states: list[CallState]
+        items: list[Items]
 
 _OutputFields: TypeAlias = Literal["call_id", "index", "result"]
 
@@ -628,6 +757,166 @@ class CancelCallResponse(Message[_CancelCallResponseFields]):
         ) -> None:
             pass
 
+_GetCallGraphRequestFields: TypeAlias = Literal["call_id"]
+
+class GetCallGraphRequest(Message[_GetCallGraphRequestFields]):
+    """
+    Asks for a graph.
+
+    ```proto
+    message skerry.v1.GetCallGraphRequest
+    ```
+
+    Attributes:
+        call_id:
+            The call it begins with.
+
+            ```proto
+            string call_id = 1;
+            ```
+    """
+
+    __slots__ = ("call_id",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            call_id: str = "",
+        ) -> None:
+            pass
+
+        call_id: str
+
+_GetCallGraphResponseFields: TypeAlias = Literal["inputs"]
+
+class GetCallGraphResponse(Message[_GetCallGraphResponseFields]):
+    """
+    A graph, as a list.
+
+    ```proto
+    message skerry.v1.GetCallGraphResponse
+    ```
+
+    Attributes:
+        inputs:
+            Parents before children; at most 10,000.
+
+            ```proto
+            repeated skerry.v1.InputInfo inputs = 1;
+            ```
+    """
+
+    __slots__ = ("inputs",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            inputs: list[InputInfo] | None = None,
+        ) -> None:
+            pass
+
+        inputs: list[InputInfo]
+
+_InputInfoFields: TypeAlias = Literal["input_id", "call_id", "index", "parent_input_id", "function_id", "function_name", "container_id", "status", "result"]
+
+class InputInfo(Message[_InputInfoFields]):
+    """
+    An input of a graph.
+
+    ```proto
+    message skerry.v1.InputInfo
+    ```
+
+    Attributes:
+        input_id:
+            "in-...".
+
+            ```proto
+            string input_id = 1;
+            ```
+        call_id:
+            Its call.
+
+            ```proto
+            string call_id = 2;
+            ```
+        index:
+            Position in the call.
+
+            ```proto
+            uint32 index = 3;
+            ```
+        parent_input_id:
+            The input that made the call; empty: a client outside did.
+
+            ```proto
+            string parent_input_id = 4;
+            ```
+        function_id:
+            Its function.
+
+            ```proto
+            string function_id = 5;
+            ```
+        function_name:
+            The function's name, with the method's behind a dot where it is a class.
+
+            ```proto
+            string function_name = 6;
+            ```
+        container_id:
+            The container that it runs or ran in; empty: none yet, or not known any more.
+
+            ```proto
+            string container_id = 7;
+            ```
+        status:
+            Where it stands.
+
+            ```proto
+            skerry.v1.InputStatus status = 8;
+            ```
+        result:
+            How it ended; unspecified while it has not.
+
+            ```proto
+            skerry.v1.ResultStatus result = 9;
+            ```
+    """
+
+    __slots__ = ("input_id", "call_id", "index", "parent_input_id", "function_id", "function_name", "container_id", "status", "result")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            input_id: str = "",
+            call_id: str = "",
+            index: int = 0,
+            parent_input_id: str = "",
+            function_id: str = "",
+            function_name: str = "",
+            container_id: str = "",
+            status: InputStatus | None = None,
+            result: ResultStatus | None = None,
+        ) -> None:
+            pass
+
+        input_id: str
+        call_id: str
+        index: int
+        parent_input_id: str
+        function_id: str
+        function_name: str
+        container_id: str
+        status: InputStatus
+        result: ResultStatus
+
 class CallKind(Enum):
     """
     What the caller promises to do with a call, which decides how it is kept.
@@ -661,9 +950,42 @@ class CallKind(Enum):
     SYNC = 1
     SPAWN = 2
 
+class InputStatus(Enum):
+    """
+    Where an input stands.
+
+    ```proto
+    enum skerry.v1.InputStatus
+    ```
+
+    Attributes:
+        UNSPECIFIED:
+            Never sent.
+
+            ```proto
+            INPUT_STATUS_UNSPECIFIED = 0
+            ```
+        PENDING:
+            Waits or runs.
+
+            ```proto
+            INPUT_STATUS_PENDING = 1
+            ```
+        FINISHED:
+            Ended; its result says how.
+
+            ```proto
+            INPUT_STATUS_FINISHED = 2
+            ```
+    """
+
+    UNSPECIFIED = 0
+    PENDING = 1
+    FINISHED = 2
+
 
 _DESC = file_desc(
-    b'\n\x14skerry/v1/call.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17skerry/v1/payload.proto"\x95\x01\n\x0eSessionRequest\x12+\n\x07submits\x18\x01 \x03(\x0b2\x11.skerry.v1.SubmitR\x07submits\x12*\n\x07watches\x18\x02 \x03(\x0b2\x10.skerry.v1.WatchR\x07watches\x12*\n\x11released_call_ids\x18\x03 \x03(\tR\x0freleasedCallIds"\xd7\x01\n\x06Submit\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x1f\n\x0bfunction_id\x18\x02 \x01(\tR\nfunctionId\x12\'\n\x04kind\x18\x03 \x01(\x0e2\x13.skerry.v1.CallKindR\x04kind\x12(\n\x06inputs\x18\x04 \x03(\x0b2\x10.skerry.v1.InputR\x06inputs\x12\x18\n\x07resumed\x18\x05 \x01(\x08R\x07resumed\x12&\n\x0fparent_input_id\x18\x06 \x01(\tR\rparentInputId"E\n\x05Input\x12\x14\n\x05index\x18\x01 \x01(\rR\x05index\x12&\n\x04args\x18\x02 \x01(\x0b2\x12.skerry.v1.PayloadR\x04args"b\n\x05Watch\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x1d\n\nfrom_index\x18\x02 \x01(\rR\tfromIndex\x12!\n\x0cseen_indexes\x18\x03 \x03(\rR\x0bseenIndexes"\xcf\x01\n\x0fSessionResponse\x12+\n\x07outputs\x18\x01 \x03(\x0b2\x11.skerry.v1.OutputR\x07outputs\x12/\n\x08accepted\x18\x02 \x03(\x0b2\x13.skerry.v1.AcceptedR\x08accepted\x120\n\x07refused\x18\x03 \x03(\x0b2\x16.skerry.v1.CallRefusedR\x07refused\x12,\n\x06states\x18\x04 \x03(\x0b2\x14.skerry.v1.CallStateR\x06states"b\n\x06Output\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x14\n\x05index\x18\x02 \x01(\rR\x05index\x12)\n\x06result\x18\x03 \x01(\x0b2\x11.skerry.v1.ResultR\x06result"=\n\x08Accepted\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x18\n\x07indexes\x18\x02 \x03(\rR\x07indexes"T\n\x0bCallRefused\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x12\n\x04code\x18\x02 \x01(\rR\x04code\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message"\x80\x01\n\tCallState\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x1d\n\nnum_inputs\x18\x02 \x01(\rR\tnumInputs\x12!\n\x0cnum_finished\x18\x03 \x01(\rR\x0bnumFinished\x12\x18\n\x07expired\x18\x04 \x01(\x08R\x07expired")\n\x0eGetCallRequest\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId"\xb0\x01\n\x0fGetCallResponse\x12*\n\x05state\x18\x01 \x01(\x0b2\x14.skerry.v1.CallStateR\x05state\x12\x1f\n\x0bfunction_id\x18\x02 \x01(\tR\nfunctionId\x12\x15\n\x06app_id\x18\x03 \x01(\tR\x05appId\x129\n\ncreated_at\x18\x04 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt"_\n\x11CancelCallRequest\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x121\n\x14terminate_containers\x18\x02 \x01(\x08R\x13terminateContainers"\x14\n\x12CancelCallResponse*N\n\x08CallKind\x12\x19\n\x15CALL_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eCALL_KIND_SYNC\x10\x01\x12\x13\n\x0fCALL_KIND_SPAWN\x10\x022\xe0\x01\n\x0bCallService\x12D\n\x07Session\x12\x19.skerry.v1.SessionRequest\x1a\x1a.skerry.v1.SessionResponse(\x010\x01\x12@\n\x07GetCall\x12\x19.skerry.v1.GetCallRequest\x1a\x1a.skerry.v1.GetCallResponse\x12I\n\nCancelCall\x12\x1c.skerry.v1.CancelCallRequest\x1a\x1d.skerry.v1.CancelCallResponseb\x06proto3',
+    b'\n\x14skerry/v1/call.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17skerry/v1/payload.proto"\xca\x01\n\x0eSessionRequest\x12+\n\x07submits\x18\x01 \x03(\x0b2\x11.skerry.v1.SubmitR\x07submits\x12*\n\x07watches\x18\x02 \x03(\x0b2\x10.skerry.v1.WatchR\x07watches\x12*\n\x11released_call_ids\x18\x03 \x03(\tR\x0freleasedCallIds\x123\n\nitems_seen\x18\x04 \x03(\x0b2\x14.skerry.v1.ItemsSeenR\titemsSeen"\xd7\x01\n\x06Submit\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x1f\n\x0bfunction_id\x18\x02 \x01(\tR\nfunctionId\x12\'\n\x04kind\x18\x03 \x01(\x0e2\x13.skerry.v1.CallKindR\x04kind\x12(\n\x06inputs\x18\x04 \x03(\x0b2\x10.skerry.v1.InputR\x06inputs\x12\x18\n\x07resumed\x18\x05 \x01(\x08R\x07resumed\x12&\n\x0fparent_input_id\x18\x06 \x01(\tR\rparentInputId"]\n\x05Input\x12\x14\n\x05index\x18\x01 \x01(\rR\x05index\x12&\n\x04args\x18\x02 \x01(\x0b2\x12.skerry.v1.PayloadR\x04args\x12\x16\n\x06method\x18\x03 \x01(\tR\x06method"P\n\tItemsSeen\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x14\n\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n\x05count\x18\x03 \x01(\x04R\x05count"x\n\x05Items\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x14\n\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n\x05first\x18\x03 \x01(\x04R\x05first\x12*\n\x06values\x18\x04 \x03(\x0b2\x12.skerry.v1.PayloadR\x06values"b\n\x05Watch\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x1d\n\nfrom_index\x18\x02 \x01(\rR\tfromIndex\x12!\n\x0cseen_indexes\x18\x03 \x03(\rR\x0bseenIndexes"\xf7\x01\n\x0fSessionResponse\x12+\n\x07outputs\x18\x01 \x03(\x0b2\x11.skerry.v1.OutputR\x07outputs\x12/\n\x08accepted\x18\x02 \x03(\x0b2\x13.skerry.v1.AcceptedR\x08accepted\x120\n\x07refused\x18\x03 \x03(\x0b2\x16.skerry.v1.CallRefusedR\x07refused\x12,\n\x06states\x18\x04 \x03(\x0b2\x14.skerry.v1.CallStateR\x06states\x12&\n\x05items\x18\x05 \x03(\x0b2\x10.skerry.v1.ItemsR\x05items"b\n\x06Output\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x14\n\x05index\x18\x02 \x01(\rR\x05index\x12)\n\x06result\x18\x03 \x01(\x0b2\x11.skerry.v1.ResultR\x06result"=\n\x08Accepted\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x18\n\x07indexes\x18\x02 \x03(\rR\x07indexes"T\n\x0bCallRefused\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x12\n\x04code\x18\x02 \x01(\rR\x04code\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message"\x80\x01\n\tCallState\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x12\x1d\n\nnum_inputs\x18\x02 \x01(\rR\tnumInputs\x12!\n\x0cnum_finished\x18\x03 \x01(\rR\x0bnumFinished\x12\x18\n\x07expired\x18\x04 \x01(\x08R\x07expired")\n\x0eGetCallRequest\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId"\xb0\x01\n\x0fGetCallResponse\x12*\n\x05state\x18\x01 \x01(\x0b2\x14.skerry.v1.CallStateR\x05state\x12\x1f\n\x0bfunction_id\x18\x02 \x01(\tR\nfunctionId\x12\x15\n\x06app_id\x18\x03 \x01(\tR\x05appId\x129\n\ncreated_at\x18\x04 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt"_\n\x11CancelCallRequest\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId\x121\n\x14terminate_containers\x18\x02 \x01(\x08R\x13terminateContainers"\x14\n\x12CancelCallResponse".\n\x13GetCallGraphRequest\x12\x17\n\x07call_id\x18\x01 \x01(\tR\x06callId"D\n\x14GetCallGraphResponse\x12,\n\x06inputs\x18\x01 \x03(\x0b2\x14.skerry.v1.InputInfoR\x06inputs"\xc7\x02\n\tInputInfo\x12\x19\n\x08input_id\x18\x01 \x01(\tR\x07inputId\x12\x17\n\x07call_id\x18\x02 \x01(\tR\x06callId\x12\x14\n\x05index\x18\x03 \x01(\rR\x05index\x12&\n\x0fparent_input_id\x18\x04 \x01(\tR\rparentInputId\x12\x1f\n\x0bfunction_id\x18\x05 \x01(\tR\nfunctionId\x12#\n\rfunction_name\x18\x06 \x01(\tR\x0cfunctionName\x12!\n\x0ccontainer_id\x18\x07 \x01(\tR\x0bcontainerId\x12.\n\x06status\x18\x08 \x01(\x0e2\x16.skerry.v1.InputStatusR\x06status\x12/\n\x06result\x18\t \x01(\x0e2\x17.skerry.v1.ResultStatusR\x06result*N\n\x08CallKind\x12\x19\n\x15CALL_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eCALL_KIND_SYNC\x10\x01\x12\x13\n\x0fCALL_KIND_SPAWN\x10\x02*`\n\x0bInputStatus\x12\x1c\n\x18INPUT_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14INPUT_STATUS_PENDING\x10\x01\x12\x19\n\x15INPUT_STATUS_FINISHED\x10\x022\xb1\x02\n\x0bCallService\x12D\n\x07Session\x12\x19.skerry.v1.SessionRequest\x1a\x1a.skerry.v1.SessionResponse(\x010\x01\x12@\n\x07GetCall\x12\x19.skerry.v1.GetCallRequest\x1a\x1a.skerry.v1.GetCallResponse\x12O\n\x0cGetCallGraph\x12\x1e.skerry.v1.GetCallGraphRequest\x1a\x1f.skerry.v1.GetCallGraphResponse\x12I\n\nCancelCall\x12\x1c.skerry.v1.CancelCallRequest\x1a\x1d.skerry.v1.CancelCallResponseb\x06proto3',
     [
         timestamp_pb.desc(),
         payload_pb.desc(),
@@ -672,6 +994,8 @@ _DESC = file_desc(
         "SessionRequest": SessionRequest,
         "Submit": Submit,
         "Input": Input,
+        "ItemsSeen": ItemsSeen,
+        "Items": Items,
         "Watch": Watch,
         "SessionResponse": SessionResponse,
         "Output": Output,
@@ -682,7 +1006,11 @@ _DESC = file_desc(
         "GetCallResponse": GetCallResponse,
         "CancelCallRequest": CancelCallRequest,
         "CancelCallResponse": CancelCallResponse,
+        "GetCallGraphRequest": GetCallGraphRequest,
+        "GetCallGraphResponse": GetCallGraphResponse,
+        "InputInfo": InputInfo,
         "CallKind": CallKind,
+        "InputStatus": InputStatus,
     },
 )
 

@@ -19,7 +19,7 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from protobuf import DescService
 
 from . import function_pb
-from .function_pb import GetFunctionRequest, GetFunctionResponse, GetFunctionStatsRequest, GetFunctionStatsResponse
+from .function_pb import BindFunctionRequest, BindFunctionResponse, GetFunctionRequest, GetFunctionResponse, GetFunctionStatsRequest, GetFunctionStatsResponse, UpdateAutoscalerRequest, UpdateAutoscalerResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -43,6 +43,20 @@ class FunctionService(Protocol):
     async def get_function_stats(self, request: GetFunctionStatsRequest, ctx: RequestContext[GetFunctionStatsRequest, GetFunctionStatsResponse], /) -> GetFunctionStatsResponse:
         """
         GetFunctionStats counts a function's work at this moment. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def bind_function(self, request: BindFunctionRequest, ctx: RequestContext[BindFunctionRequest, BindFunctionResponse], /) -> BindFunctionResponse:
+        """
+        BindFunction gives the function that has parameters, options or a version of its own, and so a pool of containers of its own. The
+        same request always gives the same id. Errors: not_found, invalid_argument (a parameter is missing, unknown or of another type).
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def update_autoscaler(self, request: UpdateAutoscalerRequest, ctx: RequestContext[UpdateAutoscalerRequest, UpdateAutoscalerResponse], /) -> UpdateAutoscalerResponse:
+        """
+        UpdateAutoscaler overrides bounds of the number of containers until the app is deployed the next time. Errors: not_found,
+        invalid_argument.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -85,6 +99,28 @@ class FunctionServiceASGIApplication(ConnectASGIApplication[FunctionService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.get_function_stats,
+                ),
+                "/skerry.v1.FunctionService/BindFunction": Endpoint.unary(
+                    method=MethodInfo(
+                        name="BindFunction",
+                        service_name="skerry.v1.FunctionService",
+                        input=BindFunctionRequest,
+                        output=BindFunctionResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.bind_function,
+                ),
+                "/skerry.v1.FunctionService/UpdateAutoscaler": Endpoint.unary(
+                    method=MethodInfo(
+                        name="UpdateAutoscaler",
+                        service_name="skerry.v1.FunctionService",
+                        input=UpdateAutoscalerRequest,
+                        output=UpdateAutoscalerResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.update_autoscaler,
                 ),
             },
             interceptors=interceptors,
@@ -149,6 +185,54 @@ class FunctionServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def bind_function(
+        self,
+        request: BindFunctionRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> BindFunctionResponse:
+        """
+        BindFunction gives the function that has parameters, options or a version of its own, and so a pool of containers of its own. The
+        same request always gives the same id. Errors: not_found, invalid_argument (a parameter is missing, unknown or of another type).
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="BindFunction",
+                service_name="skerry.v1.FunctionService",
+                input=BindFunctionRequest,
+                output=BindFunctionResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def update_autoscaler(
+        self,
+        request: UpdateAutoscalerRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> UpdateAutoscalerResponse:
+        """
+        UpdateAutoscaler overrides bounds of the number of containers until the app is deployed the next time. Errors: not_found,
+        invalid_argument.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UpdateAutoscaler",
+                service_name="skerry.v1.FunctionService",
+                input=UpdateAutoscalerRequest,
+                output=UpdateAutoscalerResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
 
 class FunctionServiceSync(Protocol):
     """
@@ -163,6 +247,20 @@ class FunctionServiceSync(Protocol):
     def get_function_stats(self, request: GetFunctionStatsRequest, ctx: RequestContext[GetFunctionStatsRequest, GetFunctionStatsResponse], /) -> GetFunctionStatsResponse:
         """
         GetFunctionStats counts a function's work at this moment. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def bind_function(self, request: BindFunctionRequest, ctx: RequestContext[BindFunctionRequest, BindFunctionResponse], /) -> BindFunctionResponse:
+        """
+        BindFunction gives the function that has parameters, options or a version of its own, and so a pool of containers of its own. The
+        same request always gives the same id. Errors: not_found, invalid_argument (a parameter is missing, unknown or of another type).
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def update_autoscaler(self, request: UpdateAutoscalerRequest, ctx: RequestContext[UpdateAutoscalerRequest, UpdateAutoscalerResponse], /) -> UpdateAutoscalerResponse:
+        """
+        UpdateAutoscaler overrides bounds of the number of containers until the app is deployed the next time. Errors: not_found,
+        invalid_argument.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -203,6 +301,28 @@ class FunctionServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.get_function_stats,
+                ),
+                "/skerry.v1.FunctionService/BindFunction": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="BindFunction",
+                        service_name="skerry.v1.FunctionService",
+                        input=BindFunctionRequest,
+                        output=BindFunctionResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.bind_function,
+                ),
+                "/skerry.v1.FunctionService/UpdateAutoscaler": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="UpdateAutoscaler",
+                        service_name="skerry.v1.FunctionService",
+                        input=UpdateAutoscalerRequest,
+                        output=UpdateAutoscalerResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.update_autoscaler,
                 ),
             },
             interceptors=interceptors,
@@ -261,6 +381,54 @@ class FunctionServiceClientSync(ConnectClientSync):
                 service_name="skerry.v1.FunctionService",
                 input=GetFunctionStatsRequest,
                 output=GetFunctionStatsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def bind_function(
+        self,
+        request: BindFunctionRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> BindFunctionResponse:
+        """
+        BindFunction gives the function that has parameters, options or a version of its own, and so a pool of containers of its own. The
+        same request always gives the same id. Errors: not_found, invalid_argument (a parameter is missing, unknown or of another type).
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="BindFunction",
+                service_name="skerry.v1.FunctionService",
+                input=BindFunctionRequest,
+                output=BindFunctionResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def update_autoscaler(
+        self,
+        request: UpdateAutoscalerRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> UpdateAutoscalerResponse:
+        """
+        UpdateAutoscaler overrides bounds of the number of containers until the app is deployed the next time. Errors: not_found,
+        invalid_argument.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UpdateAutoscaler",
+                service_name="skerry.v1.FunctionService",
+                input=UpdateAutoscalerRequest,
+                output=UpdateAutoscalerResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -11,20 +11,22 @@ from __future__ import annotations
 
 from typing import Literal, TYPE_CHECKING, TypeAlias
 
-from protobuf import Message
+from protobuf import Enum, Message
 from protobuf._codegen import file_desc
 from protobuf.wkt.google.protobuf import duration_pb
 
-from . import payload_pb
+from . import options_pb, payload_pb, schedule_pb
 
 if TYPE_CHECKING:
-    from protobuf import DescFile
+    from protobuf import DescFile, Oneof
     from protobuf.wkt.google.protobuf.duration_pb import Duration
 
+    from .options_pb import Batching, Concurrency, FunctionOptions, Placement, RetryPolicy
     from .payload_pb import Payload
+    from .schedule_pb import Schedule
 
 
-_FunctionDefinitionFields: TypeAlias = Literal["name", "module", "qualname", "serialized", "image_id", "mounts", "secret_ids", "resources", "timeout", "startup_timeout", "autoscaler", "python_version", "block_network", "client_version"]
+_FunctionDefinitionFields: TypeAlias = Literal["name", "module", "qualname", "serialized", "image_id", "mounts", "secret_ids", "resources", "timeout", "startup_timeout", "autoscaler", "python_version", "block_network", "client_version", "is_generator", "class_spec", "retries", "concurrency", "batching", "single_use_containers", "schedule", "placement", "restrict_access", "modal_names", "interactive"]
 
 class FunctionDefinition(Message[_FunctionDefinitionFields]):
     """
@@ -119,9 +121,75 @@ class FunctionDefinition(Message[_FunctionDefinitionFields]):
             ```proto
             string client_version = 14;
             ```
+        is_generator:
+            True if it is a generator: its inputs yield items.
+
+            ```proto
+            bool is_generator = 15;
+            ```
+        class_spec:
+            Set if this is a class: all its methods run in the same containers, and each Input names one.
+
+            ```proto
+            optional skerry.v1.ClassSpec class_spec = 16;
+            ```
+        retries:
+            How often failed inputs are run again; unset: not at all. Not for generators.
+
+            ```proto
+            optional skerry.v1.RetryPolicy retries = 17;
+            ```
+        concurrency:
+            How many inputs run in one container at a time; unset: one.
+
+            ```proto
+            optional skerry.v1.Concurrency concurrency = 18;
+            ```
+        batching:
+            Set if inputs are run together.
+
+            ```proto
+            optional skerry.v1.Batching batching = 19;
+            ```
+        single_use_containers:
+            True if a container ends after one input.
+
+            ```proto
+            bool single_use_containers = 20;
+            ```
+        schedule:
+            When it is called by itself; only in deployed apps.
+
+            ```proto
+            optional skerry.v1.Schedule schedule = 21;
+            ```
+        placement:
+            Which workers may run it.
+
+            ```proto
+            optional skerry.v1.Placement placement = 22;
+            ```
+        restrict_access:
+            True if the containers may not call Skerry.
+
+            ```proto
+            bool restrict_access = 23;
+            ```
+        modal_names:
+            True if the code imports this SDK by the name "modal".
+
+            ```proto
+            bool modal_names = 24;
+            ```
+        interactive:
+            True if a client offers its terminal to the containers (skerry run -i).
+
+            ```proto
+            bool interactive = 25;
+            ```
     """
 
-    __slots__ = ("name", "module", "qualname", "serialized", "image_id", "mounts", "secret_ids", "resources", "timeout", "startup_timeout", "autoscaler", "python_version", "block_network", "client_version")
+    __slots__ = ("name", "module", "qualname", "serialized", "image_id", "mounts", "secret_ids", "resources", "timeout", "startup_timeout", "autoscaler", "python_version", "block_network", "client_version", "is_generator", "class_spec", "retries", "concurrency", "batching", "single_use_containers", "schedule", "placement", "restrict_access", "modal_names", "interactive")
 
     if TYPE_CHECKING:
 
@@ -142,6 +210,17 @@ class FunctionDefinition(Message[_FunctionDefinitionFields]):
             python_version: str = "",
             block_network: bool = False,
             client_version: str = "",
+            is_generator: bool = False,
+            class_spec: ClassSpec | None = None,
+            retries: RetryPolicy | None = None,
+            concurrency: Concurrency | None = None,
+            batching: Batching | None = None,
+            single_use_containers: bool = False,
+            schedule: Schedule | None = None,
+            placement: Placement | None = None,
+            restrict_access: bool = False,
+            modal_names: bool = False,
+            interactive: bool = False,
         ) -> None:
             pass
 
@@ -159,6 +238,191 @@ class FunctionDefinition(Message[_FunctionDefinitionFields]):
         python_version: str
         block_network: bool
         client_version: str
+        is_generator: bool
+        class_spec: ClassSpec | None
+        retries: RetryPolicy | None
+        concurrency: Concurrency | None
+        batching: Batching | None
+        single_use_containers: bool
+        schedule: Schedule | None
+        placement: Placement | None
+        restrict_access: bool
+        modal_names: bool
+        interactive: bool
+
+_ClassSpecFields: TypeAlias = Literal["methods", "parameters", "custom_constructor"]
+
+class ClassSpec(Message[_ClassSpecFields]):
+    """
+    A class whose methods are called remotely.
+
+    ```proto
+    message skerry.v1.ClassSpec
+    ```
+
+    Attributes:
+        methods:
+            Its remote methods, by name; at least one.
+
+            ```proto
+            repeated skerry.v1.Method methods = 1;
+            ```
+        parameters:
+            Its parameters, in order of declaration.
+
+            ```proto
+            repeated skerry.v1.ParameterSpec parameters = 2;
+            ```
+        custom_constructor:
+            True if it has a constructor of its own, whose arguments come pickled.
+
+            ```proto
+            bool custom_constructor = 3;
+            ```
+    """
+
+    __slots__ = ("methods", "parameters", "custom_constructor")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            methods: list[Method] | None = None,
+            parameters: list[ParameterSpec] | None = None,
+            custom_constructor: bool = False,
+        ) -> None:
+            pass
+
+        methods: list[Method]
+        parameters: list[ParameterSpec]
+        custom_constructor: bool
+
+_MethodFields: TypeAlias = Literal["name", "is_generator"]
+
+class Method(Message[_MethodFields]):
+    """
+    A remote method.
+
+    ```proto
+    message skerry.v1.Method
+    ```
+
+    Attributes:
+        name:
+            Its name.
+
+            ```proto
+            string name = 1;
+            ```
+        is_generator:
+            True if it is a generator.
+
+            ```proto
+            bool is_generator = 2;
+            ```
+    """
+
+    __slots__ = ("name", "is_generator")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+            is_generator: bool = False,
+        ) -> None:
+            pass
+
+        name: str
+        is_generator: bool
+
+_ParameterSpecFields: TypeAlias = Literal["name", "type", "default_value"]
+
+class ParameterSpec(Message[_ParameterSpecFields]):
+    """
+    A declared parameter of a class.
+
+    ```proto
+    message skerry.v1.ParameterSpec
+    ```
+
+    Attributes:
+        name:
+            Its name.
+
+            ```proto
+            string name = 1;
+            ```
+        type:
+            Its type.
+
+            ```proto
+            skerry.v1.ParameterType type = 2;
+            ```
+        default_value:
+            Its value where none is given; unset: it must be given.
+
+            ```proto
+            optional skerry.v1.Parameter default_value = 3;
+            ```
+    """
+
+    __slots__ = ("name", "type", "default_value")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+            type: ParameterType | None = None,
+            default_value: Parameter | None = None,
+        ) -> None:
+            pass
+
+        name: str
+        type: ParameterType
+        default_value: Parameter | None
+
+_ParameterFields: TypeAlias = Literal["name", "string_value", "int_value", "bytes_value", "bool_value"]
+
+class Parameter(Message[_ParameterFields]):
+    """
+    The value of a parameter.
+
+    ```proto
+    message skerry.v1.Parameter
+    ```
+
+    Attributes:
+        name:
+            Its name.
+
+            ```proto
+            string name = 1;
+            ```
+        value:
+            ```proto
+            oneof value
+            ```
+    """
+
+    __slots__ = ("name", "value")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+            value: Oneof[Literal["string_value"], str] | Oneof[Literal["int_value"], int] | Oneof[Literal["bytes_value"], bytes] | Oneof[Literal["bool_value"], bool] | None = None,
+        ) -> None:
+            pass
+
+        name: str
+        value: Oneof[Literal["string_value"], str] | Oneof[Literal["int_value"], int] | Oneof[Literal["bytes_value"], bytes] | Oneof[Literal["bool_value"], bool] | None
 
 _MountFields: TypeAlias = Literal["remote_path", "tree_digest"]
 
@@ -320,7 +584,191 @@ class Autoscaler(Message[_AutoscalerFields]):
         buffer_containers: int
         scaledown_window: Duration | None
 
-_GetFunctionRequestFields: TypeAlias = Literal["app_name", "function_name", "environment"]
+_BindFunctionRequestFields: TypeAlias = Literal["function_id", "parameters", "constructor_arguments", "options"]
+
+class BindFunctionRequest(Message[_BindFunctionRequestFields]):
+    """
+    Names parameters, options or a version of a function.
+
+    ```proto
+    message skerry.v1.BindFunctionRequest
+    ```
+
+    Attributes:
+        function_id:
+            The function, "fu-...", itself not bound.
+
+            ```proto
+            string function_id = 1;
+            ```
+        parameters:
+            Values of the class's parameters; those that are left out have their defaults.
+
+            ```proto
+            repeated skerry.v1.Parameter parameters = 2;
+            ```
+        constructor_arguments:
+            The pickled (args, kwargs) of a class with a constructor of its own; at most 64 KiB.
+
+            ```proto
+            bytes constructor_arguments = 3;
+            ```
+        options:
+            What is other than in the definition; unset: nothing.
+
+            ```proto
+            optional skerry.v1.FunctionOptions options = 4;
+            ```
+    """
+
+    __slots__ = ("function_id", "parameters", "constructor_arguments", "options")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            function_id: str = "",
+            parameters: list[Parameter] | None = None,
+            constructor_arguments: bytes = b"",
+            options: FunctionOptions | None = None,
+        ) -> None:
+            pass
+
+        function_id: str
+        parameters: list[Parameter]
+        constructor_arguments: bytes
+        options: FunctionOptions | None
+
+_BindFunctionResponseFields: TypeAlias = Literal["function_id"]
+
+class BindFunctionResponse(Message[_BindFunctionResponseFields]):
+    """
+    A function with a pool of its own.
+
+    ```proto
+    message skerry.v1.BindFunctionResponse
+    ```
+
+    Attributes:
+        function_id:
+            "fu-..."; the function's own id if nothing was bound.
+
+            ```proto
+            string function_id = 1;
+            ```
+    """
+
+    __slots__ = ("function_id",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            function_id: str = "",
+        ) -> None:
+            pass
+
+        function_id: str
+
+_UpdateAutoscalerRequestFields: TypeAlias = Literal["function_id", "min_containers", "max_containers", "buffer_containers", "scaledown_window"]
+
+class UpdateAutoscalerRequest(Message[_UpdateAutoscalerRequestFields]):
+    """
+    Bounds to set; those that are unset stay as they are.
+
+    ```proto
+    message skerry.v1.UpdateAutoscalerRequest
+    ```
+
+    Attributes:
+        function_id:
+            The function, bound or not.
+
+            ```proto
+            string function_id = 1;
+            ```
+        min_containers:
+            Containers kept even when idle.
+
+            ```proto
+            optional uint32 min_containers = 2;
+            ```
+        max_containers:
+            Most containers; 0: the workers' capacity decides.
+
+            ```proto
+            optional uint32 max_containers = 3;
+            ```
+        buffer_containers:
+            Idle containers kept ready while there is work.
+
+            ```proto
+            optional uint32 buffer_containers = 4;
+            ```
+        scaledown_window:
+            How long an idle container is kept.
+
+            ```proto
+            optional google.protobuf.Duration scaledown_window = 5;
+            ```
+    """
+
+    __slots__ = ("function_id", "min_containers", "max_containers", "buffer_containers", "scaledown_window")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            function_id: str = "",
+            min_containers: int | None = None,
+            max_containers: int | None = None,
+            buffer_containers: int | None = None,
+            scaledown_window: Duration | None = None,
+        ) -> None:
+            pass
+
+        function_id: str
+        min_containers: int
+        max_containers: int
+        buffer_containers: int
+        scaledown_window: Duration | None
+
+_UpdateAutoscalerResponseFields: TypeAlias = Literal["autoscaler"]
+
+class UpdateAutoscalerResponse(Message[_UpdateAutoscalerResponseFields]):
+    """
+    The bounds from now on.
+
+    ```proto
+    message skerry.v1.UpdateAutoscalerResponse
+    ```
+
+    Attributes:
+        autoscaler:
+            All of them.
+
+            ```proto
+            optional skerry.v1.Autoscaler autoscaler = 1;
+            ```
+    """
+
+    __slots__ = ("autoscaler",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            autoscaler: Autoscaler | None = None,
+        ) -> None:
+            pass
+
+        autoscaler: Autoscaler | None
+
+_GetFunctionRequestFields: TypeAlias = Literal["app_name", "function_name", "environment", "version"]
 
 class GetFunctionRequest(Message[_GetFunctionRequestFields]):
     """
@@ -349,9 +797,15 @@ class GetFunctionRequest(Message[_GetFunctionRequestFields]):
             ```proto
             string environment = 3;
             ```
+        version:
+            Which deployment of the app; 0: always the newest.
+
+            ```proto
+            uint32 version = 4;
+            ```
     """
 
-    __slots__ = ("app_name", "function_name", "environment")
+    __slots__ = ("app_name", "function_name", "environment", "version")
 
     if TYPE_CHECKING:
 
@@ -361,12 +815,14 @@ class GetFunctionRequest(Message[_GetFunctionRequestFields]):
             app_name: str = "",
             function_name: str = "",
             environment: str = "",
+            version: int = 0,
         ) -> None:
             pass
 
         app_name: str
         function_name: str
         environment: str
+        version: int
 
 _GetFunctionResponseFields: TypeAlias = Literal["function_id", "app_id", "definition"]
 
@@ -448,7 +904,7 @@ class GetFunctionStatsRequest(Message[_GetFunctionStatsRequestFields]):
 
         function_id: str
 
-_GetFunctionStatsResponseFields: TypeAlias = Literal["backlog", "num_containers", "num_running_inputs"]
+_GetFunctionStatsResponseFields: TypeAlias = Literal["backlog", "num_containers", "num_running_inputs", "input_headroom"]
 
 class GetFunctionStatsResponse(Message[_GetFunctionStatsResponseFields]):
     """
@@ -477,9 +933,15 @@ class GetFunctionStatsResponse(Message[_GetFunctionStatsResponseFields]):
             ```proto
             uint32 num_running_inputs = 3;
             ```
+        input_headroom:
+            Inputs that the containers that run could take besides.
+
+            ```proto
+            uint32 input_headroom = 4;
+            ```
     """
 
-    __slots__ = ("backlog", "num_containers", "num_running_inputs")
+    __slots__ = ("backlog", "num_containers", "num_running_inputs", "input_headroom")
 
     if TYPE_CHECKING:
 
@@ -489,29 +951,89 @@ class GetFunctionStatsResponse(Message[_GetFunctionStatsResponseFields]):
             backlog: int = 0,
             num_containers: int = 0,
             num_running_inputs: int = 0,
+            input_headroom: int = 0,
         ) -> None:
             pass
 
         backlog: int
         num_containers: int
         num_running_inputs: int
+        input_headroom: int
+
+class ParameterType(Enum):
+    """
+    The type of a parameter.
+
+    ```proto
+    enum skerry.v1.ParameterType
+    ```
+
+    Attributes:
+        UNSPECIFIED:
+            Never sent.
+
+            ```proto
+            PARAMETER_TYPE_UNSPECIFIED = 0
+            ```
+        STRING:
+            Text.
+
+            ```proto
+            PARAMETER_TYPE_STRING = 1
+            ```
+        INT:
+            A 64-bit integer.
+
+            ```proto
+            PARAMETER_TYPE_INT = 2
+            ```
+        BYTES:
+            Bytes.
+
+            ```proto
+            PARAMETER_TYPE_BYTES = 3
+            ```
+        BOOL:
+            True or false.
+
+            ```proto
+            PARAMETER_TYPE_BOOL = 4
+            ```
+    """
+
+    UNSPECIFIED = 0
+    STRING = 1
+    INT = 2
+    BYTES = 3
+    BOOL = 4
 
 
 _DESC = file_desc(
-    b'\n\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17skerry/v1/payload.proto"\xcb\x04\n\x12FunctionDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06module\x18\x02 \x01(\tR\x06module\x12\x1a\n\x08qualname\x18\x03 \x01(\tR\x08qualname\x122\n\nserialized\x18\x04 \x01(\x0b2\x12.skerry.v1.PayloadR\nserialized\x12\x19\n\x08image_id\x18\x05 \x01(\tR\x07imageId\x12(\n\x06mounts\x18\x06 \x03(\x0b2\x10.skerry.v1.MountR\x06mounts\x12\x1d\n\nsecret_ids\x18\x07 \x03(\tR\tsecretIds\x122\n\tresources\x18\x08 \x01(\x0b2\x14.skerry.v1.ResourcesR\tresources\x123\n\x07timeout\x18\t \x01(\x0b2\x19.google.protobuf.DurationR\x07timeout\x12B\n\x0fstartup_timeout\x18\n \x01(\x0b2\x19.google.protobuf.DurationR\x0estartupTimeout\x125\n\nautoscaler\x18\x0b \x01(\x0b2\x15.skerry.v1.AutoscalerR\nautoscaler\x12%\n\x0epython_version\x18\x0c \x01(\tR\rpythonVersion\x12#\n\rblock_network\x18\r \x01(\x08R\x0cblockNetwork\x12%\n\x0eclient_version\x18\x0e \x01(\tR\rclientVersion"I\n\x05Mount\x12\x1f\n\x0bremote_path\x18\x01 \x01(\tR\nremotePath\x12\x1f\n\x0btree_digest\x18\x02 \x01(\tR\ntreeDigest"\xc7\x01\n\tResources\x12\x1b\n\tcpu_milli\x18\x01 \x01(\rR\x08cpuMilli\x12&\n\x0fcpu_limit_milli\x18\x02 \x01(\rR\rcpuLimitMilli\x12\x1d\n\nmemory_mib\x18\x03 \x01(\rR\tmemoryMib\x12(\n\x10memory_limit_mib\x18\x04 \x01(\rR\x0ememoryLimitMib\x12,\n\x12ephemeral_disk_mib\x18\x05 \x01(\rR\x10ephemeralDiskMib"\xcd\x01\n\nAutoscaler\x12%\n\x0emin_containers\x18\x01 \x01(\rR\rminContainers\x12%\n\x0emax_containers\x18\x02 \x01(\rR\rmaxContainers\x12+\n\x11buffer_containers\x18\x03 \x01(\rR\x10bufferContainers\x12D\n\x10scaledown_window\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x0fscaledownWindow"v\n\x12GetFunctionRequest\x12\x19\n\x08app_name\x18\x01 \x01(\tR\x07appName\x12#\n\rfunction_name\x18\x02 \x01(\tR\x0cfunctionName\x12 \n\x0benvironment\x18\x03 \x01(\tR\x0benvironment"\x8c\x01\n\x13GetFunctionResponse\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x12\x15\n\x06app_id\x18\x02 \x01(\tR\x05appId\x12=\n\ndefinition\x18\x03 \x01(\x0b2\x1d.skerry.v1.FunctionDefinitionR\ndefinition":\n\x17GetFunctionStatsRequest\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId"\x89\x01\n\x18GetFunctionStatsResponse\x12\x18\n\x07backlog\x18\x01 \x01(\rR\x07backlog\x12%\n\x0enum_containers\x18\x02 \x01(\rR\rnumContainers\x12,\n\x12num_running_inputs\x18\x03 \x01(\rR\x10numRunningInputs2\xbc\x01\n\x0fFunctionService\x12L\n\x0bGetFunction\x12\x1d.skerry.v1.GetFunctionRequest\x1a\x1e.skerry.v1.GetFunctionResponse\x12[\n\x10GetFunctionStats\x12".skerry.v1.GetFunctionStatsRequest\x1a#.skerry.v1.GetFunctionStatsResponseb\x06proto3',
+    b'\n\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17skerry/v1/options.proto\x1a\x17skerry/v1/payload.proto\x1a\x18skerry/v1/schedule.proto"\xc5\x08\n\x12FunctionDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06module\x18\x02 \x01(\tR\x06module\x12\x1a\n\x08qualname\x18\x03 \x01(\tR\x08qualname\x122\n\nserialized\x18\x04 \x01(\x0b2\x12.skerry.v1.PayloadR\nserialized\x12\x19\n\x08image_id\x18\x05 \x01(\tR\x07imageId\x12(\n\x06mounts\x18\x06 \x03(\x0b2\x10.skerry.v1.MountR\x06mounts\x12\x1d\n\nsecret_ids\x18\x07 \x03(\tR\tsecretIds\x122\n\tresources\x18\x08 \x01(\x0b2\x14.skerry.v1.ResourcesR\tresources\x123\n\x07timeout\x18\t \x01(\x0b2\x19.google.protobuf.DurationR\x07timeout\x12B\n\x0fstartup_timeout\x18\n \x01(\x0b2\x19.google.protobuf.DurationR\x0estartupTimeout\x125\n\nautoscaler\x18\x0b \x01(\x0b2\x15.skerry.v1.AutoscalerR\nautoscaler\x12%\n\x0epython_version\x18\x0c \x01(\tR\rpythonVersion\x12#\n\rblock_network\x18\r \x01(\x08R\x0cblockNetwork\x12%\n\x0eclient_version\x18\x0e \x01(\tR\rclientVersion\x12!\n\x0cis_generator\x18\x0f \x01(\x08R\x0bisGenerator\x123\n\nclass_spec\x18\x10 \x01(\x0b2\x14.skerry.v1.ClassSpecR\tclassSpec\x120\n\x07retries\x18\x11 \x01(\x0b2\x16.skerry.v1.RetryPolicyR\x07retries\x128\n\x0bconcurrency\x18\x12 \x01(\x0b2\x16.skerry.v1.ConcurrencyR\x0bconcurrency\x12/\n\x08batching\x18\x13 \x01(\x0b2\x13.skerry.v1.BatchingR\x08batching\x122\n\x15single_use_containers\x18\x14 \x01(\x08R\x13singleUseContainers\x12/\n\x08schedule\x18\x15 \x01(\x0b2\x13.skerry.v1.ScheduleR\x08schedule\x122\n\tplacement\x18\x16 \x01(\x0b2\x14.skerry.v1.PlacementR\tplacement\x12\'\n\x0frestrict_access\x18\x17 \x01(\x08R\x0erestrictAccess\x12\x1f\n\x0bmodal_names\x18\x18 \x01(\x08R\nmodalNames\x12 \n\x0binteractive\x18\x19 \x01(\x08R\x0binteractive"\xa1\x01\n\tClassSpec\x12+\n\x07methods\x18\x01 \x03(\x0b2\x11.skerry.v1.MethodR\x07methods\x128\n\nparameters\x18\x02 \x03(\x0b2\x18.skerry.v1.ParameterSpecR\nparameters\x12-\n\x12custom_constructor\x18\x03 \x01(\x08R\x11customConstructor"?\n\x06Method\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0cis_generator\x18\x02 \x01(\x08R\x0bisGenerator"\x8c\x01\n\rParameterSpec\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12,\n\x04type\x18\x02 \x01(\x0e2\x18.skerry.v1.ParameterTypeR\x04type\x129\n\rdefault_value\x18\x03 \x01(\x0b2\x14.skerry.v1.ParameterR\x0cdefaultValue"\xb0\x01\n\tParameter\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12#\n\x0cstring_value\x18\x02 \x01(\tH\x00R\x0bstringValue\x12\x1d\n\tint_value\x18\x03 \x01(\x03H\x00R\x08intValue\x12!\n\x0bbytes_value\x18\x04 \x01(\x0cH\x00R\nbytesValue\x12\x1f\n\nbool_value\x18\x05 \x01(\x08H\x00R\tboolValueB\x07\n\x05value"I\n\x05Mount\x12\x1f\n\x0bremote_path\x18\x01 \x01(\tR\nremotePath\x12\x1f\n\x0btree_digest\x18\x02 \x01(\tR\ntreeDigest"\xc7\x01\n\tResources\x12\x1b\n\tcpu_milli\x18\x01 \x01(\rR\x08cpuMilli\x12&\n\x0fcpu_limit_milli\x18\x02 \x01(\rR\rcpuLimitMilli\x12\x1d\n\nmemory_mib\x18\x03 \x01(\rR\tmemoryMib\x12(\n\x10memory_limit_mib\x18\x04 \x01(\rR\x0ememoryLimitMib\x12,\n\x12ephemeral_disk_mib\x18\x05 \x01(\rR\x10ephemeralDiskMib"\xcd\x01\n\nAutoscaler\x12%\n\x0emin_containers\x18\x01 \x01(\rR\rminContainers\x12%\n\x0emax_containers\x18\x02 \x01(\rR\rmaxContainers\x12+\n\x11buffer_containers\x18\x03 \x01(\rR\x10bufferContainers\x12D\n\x10scaledown_window\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x0fscaledownWindow"\xd7\x01\n\x13BindFunctionRequest\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x124\n\nparameters\x18\x02 \x03(\x0b2\x14.skerry.v1.ParameterR\nparameters\x123\n\x15constructor_arguments\x18\x03 \x01(\x0cR\x14constructorArguments\x124\n\x07options\x18\x04 \x01(\x0b2\x1a.skerry.v1.FunctionOptionsR\x07options"7\n\x14BindFunctionResponse\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId"\xc6\x02\n\x17UpdateAutoscalerRequest\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x12*\n\x0emin_containers\x18\x02 \x01(\rH\x00R\rminContainers\x88\x01\x01\x12*\n\x0emax_containers\x18\x03 \x01(\rH\x01R\rmaxContainers\x88\x01\x01\x120\n\x11buffer_containers\x18\x04 \x01(\rH\x02R\x10bufferContainers\x88\x01\x01\x12D\n\x10scaledown_window\x18\x05 \x01(\x0b2\x19.google.protobuf.DurationR\x0fscaledownWindowB\x11\n\x0f_min_containersB\x11\n\x0f_max_containersB\x14\n\x12_buffer_containers"Q\n\x18UpdateAutoscalerResponse\x125\n\nautoscaler\x18\x01 \x01(\x0b2\x15.skerry.v1.AutoscalerR\nautoscaler"\x90\x01\n\x12GetFunctionRequest\x12\x19\n\x08app_name\x18\x01 \x01(\tR\x07appName\x12#\n\rfunction_name\x18\x02 \x01(\tR\x0cfunctionName\x12 \n\x0benvironment\x18\x03 \x01(\tR\x0benvironment\x12\x18\n\x07version\x18\x04 \x01(\rR\x07version"\x8c\x01\n\x13GetFunctionResponse\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x12\x15\n\x06app_id\x18\x02 \x01(\tR\x05appId\x12=\n\ndefinition\x18\x03 \x01(\x0b2\x1d.skerry.v1.FunctionDefinitionR\ndefinition":\n\x17GetFunctionStatsRequest\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId"\xb0\x01\n\x18GetFunctionStatsResponse\x12\x18\n\x07backlog\x18\x01 \x01(\rR\x07backlog\x12%\n\x0enum_containers\x18\x02 \x01(\rR\rnumContainers\x12,\n\x12num_running_inputs\x18\x03 \x01(\rR\x10numRunningInputs\x12%\n\x0einput_headroom\x18\x04 \x01(\rR\rinputHeadroom*\x95\x01\n\rParameterType\x12\x1e\n\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15PARAMETER_TYPE_STRING\x10\x01\x12\x16\n\x12PARAMETER_TYPE_INT\x10\x02\x12\x18\n\x14PARAMETER_TYPE_BYTES\x10\x03\x12\x17\n\x13PARAMETER_TYPE_BOOL\x10\x042\xea\x02\n\x0fFunctionService\x12L\n\x0bGetFunction\x12\x1d.skerry.v1.GetFunctionRequest\x1a\x1e.skerry.v1.GetFunctionResponse\x12[\n\x10GetFunctionStats\x12".skerry.v1.GetFunctionStatsRequest\x1a#.skerry.v1.GetFunctionStatsResponse\x12O\n\x0cBindFunction\x12\x1e.skerry.v1.BindFunctionRequest\x1a\x1f.skerry.v1.BindFunctionResponse\x12[\n\x10UpdateAutoscaler\x12".skerry.v1.UpdateAutoscalerRequest\x1a#.skerry.v1.UpdateAutoscalerResponseb\x06proto3',
     [
         duration_pb.desc(),
+        options_pb.desc(),
         payload_pb.desc(),
+        schedule_pb.desc(),
     ],
     {
         "FunctionDefinition": FunctionDefinition,
+        "ClassSpec": ClassSpec,
+        "Method": Method,
+        "ParameterSpec": ParameterSpec,
+        "Parameter": Parameter,
         "Mount": Mount,
         "Resources": Resources,
         "Autoscaler": Autoscaler,
+        "BindFunctionRequest": BindFunctionRequest,
+        "BindFunctionResponse": BindFunctionResponse,
+        "UpdateAutoscalerRequest": UpdateAutoscalerRequest,
+        "UpdateAutoscalerResponse": UpdateAutoscalerResponse,
         "GetFunctionRequest": GetFunctionRequest,
         "GetFunctionResponse": GetFunctionResponse,
         "GetFunctionStatsRequest": GetFunctionStatsRequest,
         "GetFunctionStatsResponse": GetFunctionStatsResponse,
+        "ParameterType": ParameterType,
     },
 )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from protobuf.wkt.google.protobuf.timestamp_pb import Timestamp
 
 
-_StreamLogsRequestFields: TypeAlias = Literal["app", "environment", "function_id", "container_id", "follow", "since", "until", "tail", "search", "source"]
+_StreamLogsRequestFields: TypeAlias = Literal["app", "environment", "function_id", "container_id", "follow", "since", "until", "tail", "search", "source", "call_id"]
 
 class StreamLogsRequest(Message[_StreamLogsRequestFields]):
     """
@@ -91,9 +91,15 @@ class StreamLogsRequest(Message[_StreamLogsRequestFields]):
             ```proto
             skerry.v1.LogSource source = 10;
             ```
+        call_id:
+            Only what inputs of this call wrote, "fc-...".
+
+            ```proto
+            string call_id = 11;
+            ```
     """
 
-    __slots__ = ("app", "environment", "function_id", "container_id", "follow", "since", "until", "tail", "search", "source")
+    __slots__ = ("app", "environment", "function_id", "container_id", "follow", "since", "until", "tail", "search", "source", "call_id")
 
     if TYPE_CHECKING:
 
@@ -110,6 +116,7 @@ class StreamLogsRequest(Message[_StreamLogsRequestFields]):
             tail: int = 0,
             search: str = "",
             source: LogSource | None = None,
+            call_id: str = "",
         ) -> None:
             pass
 
@@ -123,6 +130,7 @@ class StreamLogsRequest(Message[_StreamLogsRequestFields]):
         tail: int
         search: str
         source: LogSource
+        call_id: str
 
 _StreamLogsResponseFields: TypeAlias = Literal["entries"]
 
@@ -156,7 +164,7 @@ class StreamLogsResponse(Message[_StreamLogsResponseFields]):
 
         entries: list[LogEntry]
 
-_LogEntryFields: TypeAlias = Literal["time", "source", "text", "function_id", "function_name", "container_id"]
+_LogEntryFields: TypeAlias = Literal["time", "source", "text", "function_id", "function_name", "container_id", "call_id", "index", "wants_terminal"]
 
 class LogEntry(Message[_LogEntryFields]):
     """
@@ -203,9 +211,27 @@ class LogEntry(Message[_LogEntryFields]):
             ```proto
             string container_id = 6;
             ```
+        call_id:
+            The call whose input wrote it; empty where that is not known.
+
+            ```proto
+            string call_id = 7;
+            ```
+        index:
+            The input.
+
+            ```proto
+            uint32 index = 8;
+            ```
+        wants_terminal:
+            Where the container waits for a terminal (skerry run -i): the socket in it that takes one.
+
+            ```proto
+            string wants_terminal = 9;
+            ```
     """
 
-    __slots__ = ("time", "source", "text", "function_id", "function_name", "container_id")
+    __slots__ = ("time", "source", "text", "function_id", "function_name", "container_id", "call_id", "index", "wants_terminal")
 
     if TYPE_CHECKING:
 
@@ -218,6 +244,9 @@ class LogEntry(Message[_LogEntryFields]):
             function_id: str = "",
             function_name: str = "",
             container_id: str = "",
+            call_id: str = "",
+            index: int = 0,
+            wants_terminal: str = "",
         ) -> None:
             pass
 
@@ -227,6 +256,9 @@ class LogEntry(Message[_LogEntryFields]):
         function_id: str
         function_name: str
         container_id: str
+        call_id: str
+        index: int
+        wants_terminal: str
 
 class LogSource(Enum):
     """
@@ -270,7 +302,7 @@ class LogSource(Enum):
 
 
 _DESC = file_desc(
-    b'\n\x13skerry/v1/log.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto"\xe1\x02\n\x11StreamLogsRequest\x12\x10\n\x03app\x18\x01 \x01(\tR\x03app\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x12\x1f\n\x0bfunction_id\x18\x03 \x01(\tR\nfunctionId\x12!\n\x0ccontainer_id\x18\x04 \x01(\tR\x0bcontainerId\x12\x16\n\x06follow\x18\x05 \x01(\x08R\x06follow\x120\n\x05since\x18\x06 \x01(\x0b2\x1a.google.protobuf.TimestampR\x05since\x120\n\x05until\x18\x07 \x01(\x0b2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n\x04tail\x18\x08 \x01(\rR\x04tail\x12\x16\n\x06search\x18\t \x01(\tR\x06search\x12,\n\x06source\x18\n \x01(\x0e2\x14.skerry.v1.LogSourceR\x06source"C\n\x12StreamLogsResponse\x12-\n\x07entries\x18\x01 \x03(\x0b2\x13.skerry.v1.LogEntryR\x07entries"\xe5\x01\n\x08LogEntry\x12.\n\x04time\x18\x01 \x01(\x0b2\x1a.google.protobuf.TimestampR\x04time\x12,\n\x06source\x18\x02 \x01(\x0e2\x14.skerry.v1.LogSourceR\x06source\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12\x1f\n\x0bfunction_id\x18\x04 \x01(\tR\nfunctionId\x12#\n\rfunction_name\x18\x05 \x01(\tR\x0cfunctionName\x12!\n\x0ccontainer_id\x18\x06 \x01(\tR\x0bcontainerId*l\n\tLogSource\x12\x1a\n\x16LOG_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_SOURCE_STDOUT\x10\x01\x12\x15\n\x11LOG_SOURCE_STDERR\x10\x02\x12\x15\n\x11LOG_SOURCE_SYSTEM\x10\x032Y\n\nLogService\x12K\n\nStreamLogs\x12\x1c.skerry.v1.StreamLogsRequest\x1a\x1d.skerry.v1.StreamLogsResponse0\x01b\x06proto3',
+    b'\n\x13skerry/v1/log.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto"\xfa\x02\n\x11StreamLogsRequest\x12\x10\n\x03app\x18\x01 \x01(\tR\x03app\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x12\x1f\n\x0bfunction_id\x18\x03 \x01(\tR\nfunctionId\x12!\n\x0ccontainer_id\x18\x04 \x01(\tR\x0bcontainerId\x12\x16\n\x06follow\x18\x05 \x01(\x08R\x06follow\x120\n\x05since\x18\x06 \x01(\x0b2\x1a.google.protobuf.TimestampR\x05since\x120\n\x05until\x18\x07 \x01(\x0b2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n\x04tail\x18\x08 \x01(\rR\x04tail\x12\x16\n\x06search\x18\t \x01(\tR\x06search\x12,\n\x06source\x18\n \x01(\x0e2\x14.skerry.v1.LogSourceR\x06source\x12\x17\n\x07call_id\x18\x0b \x01(\tR\x06callId"C\n\x12StreamLogsResponse\x12-\n\x07entries\x18\x01 \x03(\x0b2\x13.skerry.v1.LogEntryR\x07entries"\xbb\x02\n\x08LogEntry\x12.\n\x04time\x18\x01 \x01(\x0b2\x1a.google.protobuf.TimestampR\x04time\x12,\n\x06source\x18\x02 \x01(\x0e2\x14.skerry.v1.LogSourceR\x06source\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12\x1f\n\x0bfunction_id\x18\x04 \x01(\tR\nfunctionId\x12#\n\rfunction_name\x18\x05 \x01(\tR\x0cfunctionName\x12!\n\x0ccontainer_id\x18\x06 \x01(\tR\x0bcontainerId\x12\x17\n\x07call_id\x18\x07 \x01(\tR\x06callId\x12\x14\n\x05index\x18\x08 \x01(\rR\x05index\x12%\n\x0ewants_terminal\x18\t \x01(\tR\rwantsTerminal*l\n\tLogSource\x12\x1a\n\x16LOG_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_SOURCE_STDOUT\x10\x01\x12\x15\n\x11LOG_SOURCE_STDERR\x10\x02\x12\x15\n\x11LOG_SOURCE_SYSTEM\x10\x032Y\n\nLogService\x12K\n\nStreamLogs\x12\x1c.skerry.v1.StreamLogsRequest\x1a\x1d.skerry.v1.StreamLogsResponse0\x01b\x06proto3',
     [
         timestamp_pb.desc(),
     ],

@@ -152,7 +152,7 @@ class RemoteError(Message[_RemoteErrorFields]):
         traceback: str
         exception: Payload | None
 
-_ResultFields: TypeAlias = Literal["status", "value", "error"]
+_ResultFields: TypeAlias = Literal["status", "value", "error", "items_total"]
 
 class Result(Message[_ResultFields]):
     """
@@ -181,9 +181,15 @@ class Result(Message[_ResultFields]):
             ```proto
             optional skerry.v1.RemoteError error = 3;
             ```
+        items_total:
+            Of a generator that ended: how many items it yielded. There is no value then.
+
+            ```proto
+            uint64 items_total = 4;
+            ```
     """
 
-    __slots__ = ("status", "value", "error")
+    __slots__ = ("status", "value", "error", "items_total")
 
     if TYPE_CHECKING:
 
@@ -193,12 +199,14 @@ class Result(Message[_ResultFields]):
             status: ResultStatus | None = None,
             value: Payload | None = None,
             error: RemoteError | None = None,
+            items_total: int = 0,
         ) -> None:
             pass
 
         status: ResultStatus
         value: Payload | None
         error: RemoteError | None
+        items_total: int
 
 class PayloadFormat(Enum):
     """
@@ -303,7 +311,7 @@ class ResultStatus(Enum):
 
 
 _DESC = file_desc(
-    b'\n\x17skerry/v1/payload.proto\x12\tskerry.v1"5\n\x07BlobRef\x12\x16\n\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n\x04size\x18\x02 \x01(\x04R\x04size"\x8a\x01\n\x07Payload\x120\n\x06format\x18\x01 \x01(\x0e2\x18.skerry.v1.PayloadFormatR\x06format\x12\x18\n\x06inline\x18\x02 \x01(\x0cH\x00R\x06inline\x12(\n\x04blob\x18\x03 \x01(\x0b2\x12.skerry.v1.BlobRefH\x00R\x04blobB\t\n\x07content"\x8b\x01\n\x0bRemoteError\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x1c\n\ttraceback\x18\x03 \x01(\tR\ttraceback\x120\n\texception\x18\x04 \x01(\x0b2\x12.skerry.v1.PayloadR\texception"\x91\x01\n\x06Result\x12/\n\x06status\x18\x01 \x01(\x0e2\x17.skerry.v1.ResultStatusR\x06status\x12(\n\x05value\x18\x02 \x01(\x0b2\x12.skerry.v1.PayloadR\x05value\x12,\n\x05error\x18\x03 \x01(\x0b2\x16.skerry.v1.RemoteErrorR\x05error*c\n\rPayloadFormat\x12\x1e\n\x1aPAYLOAD_FORMAT_UNSPECIFIED\x10\x00\x12\x19\n\x15PAYLOAD_FORMAT_PICKLE\x10\x01\x12\x17\n\x13PAYLOAD_FORMAT_CBOR\x10\x02*\x81\x02\n\x0cResultStatus\x12\x1d\n\x19RESULT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15RESULT_STATUS_SUCCESS\x10\x01\x12\x19\n\x15RESULT_STATUS_FAILURE\x10\x02\x12\x1b\n\x17RESULT_STATUS_CANCELLED\x10\x03\x12\x19\n\x15RESULT_STATUS_TIMEOUT\x10\x04\x12\x1f\n\x1bRESULT_STATUS_START_FAILURE\x10\x05\x12"\n\x1eRESULT_STATUS_INTERNAL_FAILURE\x10\x06\x12\x1f\n\x1bRESULT_STATUS_OUT_OF_MEMORY\x10\x07b\x06proto3',
+    b'\n\x17skerry/v1/payload.proto\x12\tskerry.v1"5\n\x07BlobRef\x12\x16\n\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n\x04size\x18\x02 \x01(\x04R\x04size"\x8a\x01\n\x07Payload\x120\n\x06format\x18\x01 \x01(\x0e2\x18.skerry.v1.PayloadFormatR\x06format\x12\x18\n\x06inline\x18\x02 \x01(\x0cH\x00R\x06inline\x12(\n\x04blob\x18\x03 \x01(\x0b2\x12.skerry.v1.BlobRefH\x00R\x04blobB\t\n\x07content"\x8b\x01\n\x0bRemoteError\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x1c\n\ttraceback\x18\x03 \x01(\tR\ttraceback\x120\n\texception\x18\x04 \x01(\x0b2\x12.skerry.v1.PayloadR\texception"\xb2\x01\n\x06Result\x12/\n\x06status\x18\x01 \x01(\x0e2\x17.skerry.v1.ResultStatusR\x06status\x12(\n\x05value\x18\x02 \x01(\x0b2\x12.skerry.v1.PayloadR\x05value\x12,\n\x05error\x18\x03 \x01(\x0b2\x16.skerry.v1.RemoteErrorR\x05error\x12\x1f\n\x0bitems_total\x18\x04 \x01(\x04R\nitemsTotal*c\n\rPayloadFormat\x12\x1e\n\x1aPAYLOAD_FORMAT_UNSPECIFIED\x10\x00\x12\x19\n\x15PAYLOAD_FORMAT_PICKLE\x10\x01\x12\x17\n\x13PAYLOAD_FORMAT_CBOR\x10\x02*\x81\x02\n\x0cResultStatus\x12\x1d\n\x19RESULT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15RESULT_STATUS_SUCCESS\x10\x01\x12\x19\n\x15RESULT_STATUS_FAILURE\x10\x02\x12\x1b\n\x17RESULT_STATUS_CANCELLED\x10\x03\x12\x19\n\x15RESULT_STATUS_TIMEOUT\x10\x04\x12\x1f\n\x1bRESULT_STATUS_START_FAILURE\x10\x05\x12"\n\x1eRESULT_STATUS_INTERNAL_FAILURE\x10\x06\x12\x1f\n\x1bRESULT_STATUS_OUT_OF_MEMORY\x10\x07b\x06proto3',
     [],
     {
         "BlobRef": BlobRef,
