@@ -156,59 +156,6 @@ func (StopReason) EnumDescriptor() ([]byte, []int) {
 	return file_skerry_v1_app_proto_rawDescGZIP(), []int{1}
 }
 
-// What becomes of the containers of the version before.
-type DeploymentStrategy int32
-
-const (
-	// Rolling.
-	DeploymentStrategy_DEPLOYMENT_STRATEGY_UNSPECIFIED DeploymentStrategy = 0
-	// They finish the inputs that they have.
-	DeploymentStrategy_DEPLOYMENT_STRATEGY_ROLLING DeploymentStrategy = 1
-	// They are stopped, and their inputs run again in new ones.
-	DeploymentStrategy_DEPLOYMENT_STRATEGY_RECREATE DeploymentStrategy = 2
-)
-
-// Enum value maps for DeploymentStrategy.
-var (
-	DeploymentStrategy_name = map[int32]string{
-		0: "DEPLOYMENT_STRATEGY_UNSPECIFIED",
-		1: "DEPLOYMENT_STRATEGY_ROLLING",
-		2: "DEPLOYMENT_STRATEGY_RECREATE",
-	}
-	DeploymentStrategy_value = map[string]int32{
-		"DEPLOYMENT_STRATEGY_UNSPECIFIED": 0,
-		"DEPLOYMENT_STRATEGY_ROLLING":     1,
-		"DEPLOYMENT_STRATEGY_RECREATE":    2,
-	}
-)
-
-func (x DeploymentStrategy) Enum() *DeploymentStrategy {
-	p := new(DeploymentStrategy)
-	*p = x
-	return p
-}
-
-func (x DeploymentStrategy) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (DeploymentStrategy) Descriptor() protoreflect.EnumDescriptor {
-	return file_skerry_v1_app_proto_enumTypes[2].Descriptor()
-}
-
-func (DeploymentStrategy) Type() protoreflect.EnumType {
-	return &file_skerry_v1_app_proto_enumTypes[2]
-}
-
-func (x DeploymentStrategy) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use DeploymentStrategy.Descriptor instead.
-func (DeploymentStrategy) EnumDescriptor() ([]byte, []int) {
-	return file_skerry_v1_app_proto_rawDescGZIP(), []int{2}
-}
-
 // Asks for an app.
 type CreateAppRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1306,271 +1253,6 @@ func (x *Deployment) GetCommit() *CommitInfo {
 	return nil
 }
 
-// Asks for ids.
-type ReserveFunctionsRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The app.
-	AppId string `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
-	// The name it is to be deployed under; empty: it is only run.
-	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The environment of the name; empty: the default one.
-	Environment string `protobuf:"bytes,3,opt,name=environment,proto3" json:"environment,omitempty"`
-	// Names of functions.
-	FunctionNames []string `protobuf:"bytes,4,rep,name=function_names,json=functionNames,proto3" json:"function_names,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReserveFunctionsRequest) Reset() {
-	*x = ReserveFunctionsRequest{}
-	mi := &file_skerry_v1_app_proto_msgTypes[17]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReserveFunctionsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReserveFunctionsRequest) ProtoMessage() {}
-
-func (x *ReserveFunctionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_app_proto_msgTypes[17]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReserveFunctionsRequest.ProtoReflect.Descriptor instead.
-func (*ReserveFunctionsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_app_proto_rawDescGZIP(), []int{17}
-}
-
-func (x *ReserveFunctionsRequest) GetAppId() string {
-	if x != nil {
-		return x.AppId
-	}
-	return ""
-}
-
-func (x *ReserveFunctionsRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *ReserveFunctionsRequest) GetEnvironment() string {
-	if x != nil {
-		return x.Environment
-	}
-	return ""
-}
-
-func (x *ReserveFunctionsRequest) GetFunctionNames() []string {
-	if x != nil {
-		return x.FunctionNames
-	}
-	return nil
-}
-
-// The ids.
-type ReserveFunctionsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// By function name; a function of the same name keeps its id over deployments.
-	FunctionIds   map[string]string `protobuf:"bytes,1,rep,name=function_ids,json=functionIds,proto3" json:"function_ids,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReserveFunctionsResponse) Reset() {
-	*x = ReserveFunctionsResponse{}
-	mi := &file_skerry_v1_app_proto_msgTypes[18]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReserveFunctionsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReserveFunctionsResponse) ProtoMessage() {}
-
-func (x *ReserveFunctionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_app_proto_msgTypes[18]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReserveFunctionsResponse.ProtoReflect.Descriptor instead.
-func (*ReserveFunctionsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_app_proto_rawDescGZIP(), []int{18}
-}
-
-func (x *ReserveFunctionsResponse) GetFunctionIds() map[string]string {
-	if x != nil {
-		return x.FunctionIds
-	}
-	return nil
-}
-
-// Asks to deploy what is there.
-type RedeployAppRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The app's id or deployment name.
-	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
-	// The environment of the name; empty: the default one.
-	Environment string `protobuf:"bytes,2,opt,name=environment,proto3" json:"environment,omitempty"`
-	// Which version; 0: the one before the newest.
-	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	// The newest version, with fresh containers; version is 0.
-	Rollover bool `protobuf:"varint,4,opt,name=rollover,proto3" json:"rollover,omitempty"`
-	// What becomes of the old containers.
-	Strategy      DeploymentStrategy `protobuf:"varint,5,opt,name=strategy,proto3,enum=skerry.v1.DeploymentStrategy" json:"strategy,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RedeployAppRequest) Reset() {
-	*x = RedeployAppRequest{}
-	mi := &file_skerry_v1_app_proto_msgTypes[19]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RedeployAppRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RedeployAppRequest) ProtoMessage() {}
-
-func (x *RedeployAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_app_proto_msgTypes[19]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RedeployAppRequest.ProtoReflect.Descriptor instead.
-func (*RedeployAppRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_app_proto_rawDescGZIP(), []int{19}
-}
-
-func (x *RedeployAppRequest) GetApp() string {
-	if x != nil {
-		return x.App
-	}
-	return ""
-}
-
-func (x *RedeployAppRequest) GetEnvironment() string {
-	if x != nil {
-		return x.Environment
-	}
-	return ""
-}
-
-func (x *RedeployAppRequest) GetVersion() uint32 {
-	if x != nil {
-		return x.Version
-	}
-	return 0
-}
-
-func (x *RedeployAppRequest) GetRollover() bool {
-	if x != nil {
-		return x.Rollover
-	}
-	return false
-}
-
-func (x *RedeployAppRequest) GetStrategy() DeploymentStrategy {
-	if x != nil {
-		return x.Strategy
-	}
-	return DeploymentStrategy_DEPLOYMENT_STRATEGY_UNSPECIFIED
-}
-
-// The new version.
-type RedeployAppResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The app.
-	AppId string `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
-	// Its number.
-	Version uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	// The version whose functions it has.
-	SourceVersion uint32 `protobuf:"varint,3,opt,name=source_version,json=sourceVersion,proto3" json:"source_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RedeployAppResponse) Reset() {
-	*x = RedeployAppResponse{}
-	mi := &file_skerry_v1_app_proto_msgTypes[20]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RedeployAppResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RedeployAppResponse) ProtoMessage() {}
-
-func (x *RedeployAppResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_app_proto_msgTypes[20]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RedeployAppResponse.ProtoReflect.Descriptor instead.
-func (*RedeployAppResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_app_proto_rawDescGZIP(), []int{20}
-}
-
-func (x *RedeployAppResponse) GetAppId() string {
-	if x != nil {
-		return x.AppId
-	}
-	return ""
-}
-
-func (x *RedeployAppResponse) GetVersion() uint32 {
-	if x != nil {
-		return x.Version
-	}
-	return 0
-}
-
-func (x *RedeployAppResponse) GetSourceVersion() uint32 {
-	if x != nil {
-		return x.SourceVersion
-	}
-	return 0
-}
-
 // Tags to set.
 type SetAppTagsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1584,7 +1266,7 @@ type SetAppTagsRequest struct {
 
 func (x *SetAppTagsRequest) Reset() {
 	*x = SetAppTagsRequest{}
-	mi := &file_skerry_v1_app_proto_msgTypes[21]
+	mi := &file_skerry_v1_app_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1278,7 @@ func (x *SetAppTagsRequest) String() string {
 func (*SetAppTagsRequest) ProtoMessage() {}
 
 func (x *SetAppTagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_app_proto_msgTypes[21]
+	mi := &file_skerry_v1_app_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1291,7 @@ func (x *SetAppTagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAppTagsRequest.ProtoReflect.Descriptor instead.
 func (*SetAppTagsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_app_proto_rawDescGZIP(), []int{21}
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetAppTagsRequest) GetAppId() string {
@@ -1635,7 +1317,7 @@ type SetAppTagsResponse struct {
 
 func (x *SetAppTagsResponse) Reset() {
 	*x = SetAppTagsResponse{}
-	mi := &file_skerry_v1_app_proto_msgTypes[22]
+	mi := &file_skerry_v1_app_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +1329,7 @@ func (x *SetAppTagsResponse) String() string {
 func (*SetAppTagsResponse) ProtoMessage() {}
 
 func (x *SetAppTagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_app_proto_msgTypes[22]
+	mi := &file_skerry_v1_app_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +1342,7 @@ func (x *SetAppTagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAppTagsResponse.ProtoReflect.Descriptor instead.
 func (*SetAppTagsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_app_proto_rawDescGZIP(), []int{22}
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{18}
 }
 
 // Names an app.
@@ -1676,7 +1358,7 @@ type GetAppRequest struct {
 
 func (x *GetAppRequest) Reset() {
 	*x = GetAppRequest{}
-	mi := &file_skerry_v1_app_proto_msgTypes[23]
+	mi := &file_skerry_v1_app_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +1370,7 @@ func (x *GetAppRequest) String() string {
 func (*GetAppRequest) ProtoMessage() {}
 
 func (x *GetAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_app_proto_msgTypes[23]
+	mi := &file_skerry_v1_app_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +1383,7 @@ func (x *GetAppRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAppRequest.ProtoReflect.Descriptor instead.
 func (*GetAppRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_app_proto_rawDescGZIP(), []int{23}
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetAppRequest) GetApp() string {
@@ -1735,7 +1417,7 @@ type GetAppResponse struct {
 
 func (x *GetAppResponse) Reset() {
 	*x = GetAppResponse{}
-	mi := &file_skerry_v1_app_proto_msgTypes[24]
+	mi := &file_skerry_v1_app_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +1429,7 @@ func (x *GetAppResponse) String() string {
 func (*GetAppResponse) ProtoMessage() {}
 
 func (x *GetAppResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_app_proto_msgTypes[24]
+	mi := &file_skerry_v1_app_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +1442,7 @@ func (x *GetAppResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAppResponse.ProtoReflect.Descriptor instead.
 func (*GetAppResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_app_proto_rawDescGZIP(), []int{24}
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetAppResponse) GetApp() *AppInfo {
@@ -1806,7 +1488,7 @@ type AppFunction struct {
 
 func (x *AppFunction) Reset() {
 	*x = AppFunction{}
-	mi := &file_skerry_v1_app_proto_msgTypes[25]
+	mi := &file_skerry_v1_app_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1500,7 @@ func (x *AppFunction) String() string {
 func (*AppFunction) ProtoMessage() {}
 
 func (x *AppFunction) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_app_proto_msgTypes[25]
+	mi := &file_skerry_v1_app_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1513,7 @@ func (x *AppFunction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppFunction.ProtoReflect.Descriptor instead.
 func (*AppFunction) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_app_proto_rawDescGZIP(), []int{25}
+	return file_skerry_v1_app_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AppFunction) GetFunctionId() string {
@@ -1859,7 +1541,7 @@ var File_skerry_v1_app_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_app_proto_rawDesc = "" +
 	"\n" +
-	"\x13skerry/v1/app.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skerry/v1/function.proto\"\xf5\x01\n" +
+	"\x13skerry/v1/app.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1askerry/v1/deployment.proto\x1a\x18skerry/v1/function.proto\"\xf5\x01\n" +
 	"\x10CreateAppRequest\x12 \n" +
 	"\vdescription\x18\x01 \x01(\tR\vdescription\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.skerry.v1.AppStateR\x05state\x12 \n" +
@@ -1944,27 +1626,7 @@ const file_skerry_v1_app_proto_rawDesc = "" +
 	"\vdeployed_by\x18\x04 \x01(\tR\n" +
 	"deployedBy\x12\x10\n" +
 	"\x03tag\x18\x05 \x01(\tR\x03tag\x12-\n" +
-	"\x06commit\x18\x06 \x01(\v2\x15.skerry.v1.CommitInfoR\x06commit\"\x8d\x01\n" +
-	"\x17ReserveFunctionsRequest\x12\x15\n" +
-	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
-	"\venvironment\x18\x03 \x01(\tR\venvironment\x12%\n" +
-	"\x0efunction_names\x18\x04 \x03(\tR\rfunctionNames\"\xb3\x01\n" +
-	"\x18ReserveFunctionsResponse\x12W\n" +
-	"\ffunction_ids\x18\x01 \x03(\v24.skerry.v1.ReserveFunctionsResponse.FunctionIdsEntryR\vfunctionIds\x1a>\n" +
-	"\x10FunctionIdsEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb9\x01\n" +
-	"\x12RedeployAppRequest\x12\x10\n" +
-	"\x03app\x18\x01 \x01(\tR\x03app\x12 \n" +
-	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\rR\aversion\x12\x1a\n" +
-	"\brollover\x18\x04 \x01(\bR\brollover\x129\n" +
-	"\bstrategy\x18\x05 \x01(\x0e2\x1d.skerry.v1.DeploymentStrategyR\bstrategy\"m\n" +
-	"\x13RedeployAppResponse\x12\x15\n" +
-	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\rR\aversion\x12%\n" +
-	"\x0esource_version\x18\x03 \x01(\rR\rsourceVersion\"\x9f\x01\n" +
+	"\x06commit\x18\x06 \x01(\v2\x15.skerry.v1.CommitInfoR\x06commit\"\x9f\x01\n" +
 	"\x11SetAppTagsRequest\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12:\n" +
 	"\x04tags\x18\x02 \x03(\v2&.skerry.v1.SetAppTagsRequest.TagsEntryR\x04tags\x1a7\n" +
@@ -2003,11 +1665,7 @@ const file_skerry_v1_app_proto_rawDesc = "" +
 	"\x17STOP_REASON_INTERRUPTED\x10\x02\x12\x1b\n" +
 	"\x17STOP_REASON_LOCAL_ERROR\x10\x03\x12\x19\n" +
 	"\x15STOP_REASON_REQUESTED\x10\x04\x12\x1b\n" +
-	"\x17STOP_REASON_CLIENT_LOST\x10\x05*|\n" +
-	"\x12DeploymentStrategy\x12#\n" +
-	"\x1fDEPLOYMENT_STRATEGY_UNSPECIFIED\x10\x00\x12\x1f\n" +
-	"\x1bDEPLOYMENT_STRATEGY_ROLLING\x10\x01\x12 \n" +
-	"\x1cDEPLOYMENT_STRATEGY_RECREATE\x10\x022\xbf\x06\n" +
+	"\x17STOP_REASON_CLIENT_LOST\x10\x052\xbf\x06\n" +
 	"\n" +
 	"AppService\x12F\n" +
 	"\tCreateApp\x12\x1b.skerry.v1.CreateAppRequest\x1a\x1c.skerry.v1.CreateAppResponse\x12F\n" +
@@ -2038,97 +1696,94 @@ func file_skerry_v1_app_proto_rawDescGZIP() []byte {
 	return file_skerry_v1_app_proto_rawDescData
 }
 
-var file_skerry_v1_app_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_skerry_v1_app_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_skerry_v1_app_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_skerry_v1_app_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_skerry_v1_app_proto_goTypes = []any{
 	(AppState)(0),                    // 0: skerry.v1.AppState
 	(StopReason)(0),                  // 1: skerry.v1.StopReason
-	(DeploymentStrategy)(0),          // 2: skerry.v1.DeploymentStrategy
-	(*CreateAppRequest)(nil),         // 3: skerry.v1.CreateAppRequest
-	(*CreateAppResponse)(nil),        // 4: skerry.v1.CreateAppResponse
-	(*LookupAppRequest)(nil),         // 5: skerry.v1.LookupAppRequest
-	(*LookupAppResponse)(nil),        // 6: skerry.v1.LookupAppResponse
-	(*PublishAppRequest)(nil),        // 7: skerry.v1.PublishAppRequest
-	(*CommitInfo)(nil),               // 8: skerry.v1.CommitInfo
-	(*PublishAppResponse)(nil),       // 9: skerry.v1.PublishAppResponse
-	(*HeartbeatRequest)(nil),         // 10: skerry.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),        // 11: skerry.v1.HeartbeatResponse
-	(*StopAppRequest)(nil),           // 12: skerry.v1.StopAppRequest
-	(*StopAppResponse)(nil),          // 13: skerry.v1.StopAppResponse
-	(*ListAppsRequest)(nil),          // 14: skerry.v1.ListAppsRequest
-	(*ListAppsResponse)(nil),         // 15: skerry.v1.ListAppsResponse
-	(*AppInfo)(nil),                  // 16: skerry.v1.AppInfo
-	(*GetAppHistoryRequest)(nil),     // 17: skerry.v1.GetAppHistoryRequest
-	(*GetAppHistoryResponse)(nil),    // 18: skerry.v1.GetAppHistoryResponse
-	(*Deployment)(nil),               // 19: skerry.v1.Deployment
-	(*ReserveFunctionsRequest)(nil),  // 20: skerry.v1.ReserveFunctionsRequest
-	(*ReserveFunctionsResponse)(nil), // 21: skerry.v1.ReserveFunctionsResponse
-	(*RedeployAppRequest)(nil),       // 22: skerry.v1.RedeployAppRequest
-	(*RedeployAppResponse)(nil),      // 23: skerry.v1.RedeployAppResponse
-	(*SetAppTagsRequest)(nil),        // 24: skerry.v1.SetAppTagsRequest
-	(*SetAppTagsResponse)(nil),       // 25: skerry.v1.SetAppTagsResponse
-	(*GetAppRequest)(nil),            // 26: skerry.v1.GetAppRequest
-	(*GetAppResponse)(nil),           // 27: skerry.v1.GetAppResponse
-	(*AppFunction)(nil),              // 28: skerry.v1.AppFunction
-	nil,                              // 29: skerry.v1.CreateAppRequest.TagsEntry
-	nil,                              // 30: skerry.v1.PublishAppRequest.TagsEntry
-	nil,                              // 31: skerry.v1.PublishAppResponse.FunctionIdsEntry
-	nil,                              // 32: skerry.v1.ReserveFunctionsResponse.FunctionIdsEntry
-	nil,                              // 33: skerry.v1.SetAppTagsRequest.TagsEntry
-	nil,                              // 34: skerry.v1.GetAppResponse.TagsEntry
-	(*FunctionDefinition)(nil),       // 35: skerry.v1.FunctionDefinition
-	(*timestamppb.Timestamp)(nil),    // 36: google.protobuf.Timestamp
+	(*CreateAppRequest)(nil),         // 2: skerry.v1.CreateAppRequest
+	(*CreateAppResponse)(nil),        // 3: skerry.v1.CreateAppResponse
+	(*LookupAppRequest)(nil),         // 4: skerry.v1.LookupAppRequest
+	(*LookupAppResponse)(nil),        // 5: skerry.v1.LookupAppResponse
+	(*PublishAppRequest)(nil),        // 6: skerry.v1.PublishAppRequest
+	(*CommitInfo)(nil),               // 7: skerry.v1.CommitInfo
+	(*PublishAppResponse)(nil),       // 8: skerry.v1.PublishAppResponse
+	(*HeartbeatRequest)(nil),         // 9: skerry.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),        // 10: skerry.v1.HeartbeatResponse
+	(*StopAppRequest)(nil),           // 11: skerry.v1.StopAppRequest
+	(*StopAppResponse)(nil),          // 12: skerry.v1.StopAppResponse
+	(*ListAppsRequest)(nil),          // 13: skerry.v1.ListAppsRequest
+	(*ListAppsResponse)(nil),         // 14: skerry.v1.ListAppsResponse
+	(*AppInfo)(nil),                  // 15: skerry.v1.AppInfo
+	(*GetAppHistoryRequest)(nil),     // 16: skerry.v1.GetAppHistoryRequest
+	(*GetAppHistoryResponse)(nil),    // 17: skerry.v1.GetAppHistoryResponse
+	(*Deployment)(nil),               // 18: skerry.v1.Deployment
+	(*SetAppTagsRequest)(nil),        // 19: skerry.v1.SetAppTagsRequest
+	(*SetAppTagsResponse)(nil),       // 20: skerry.v1.SetAppTagsResponse
+	(*GetAppRequest)(nil),            // 21: skerry.v1.GetAppRequest
+	(*GetAppResponse)(nil),           // 22: skerry.v1.GetAppResponse
+	(*AppFunction)(nil),              // 23: skerry.v1.AppFunction
+	nil,                              // 24: skerry.v1.CreateAppRequest.TagsEntry
+	nil,                              // 25: skerry.v1.PublishAppRequest.TagsEntry
+	nil,                              // 26: skerry.v1.PublishAppResponse.FunctionIdsEntry
+	nil,                              // 27: skerry.v1.SetAppTagsRequest.TagsEntry
+	nil,                              // 28: skerry.v1.GetAppResponse.TagsEntry
+	(*FunctionDefinition)(nil),       // 29: skerry.v1.FunctionDefinition
+	(DeploymentStrategy)(0),          // 30: skerry.v1.DeploymentStrategy
+	(*timestamppb.Timestamp)(nil),    // 31: google.protobuf.Timestamp
+	(*ReserveFunctionsRequest)(nil),  // 32: skerry.v1.ReserveFunctionsRequest
+	(*RedeployAppRequest)(nil),       // 33: skerry.v1.RedeployAppRequest
+	(*ReserveFunctionsResponse)(nil), // 34: skerry.v1.ReserveFunctionsResponse
+	(*RedeployAppResponse)(nil),      // 35: skerry.v1.RedeployAppResponse
 }
 var file_skerry_v1_app_proto_depIdxs = []int32{
 	0,  // 0: skerry.v1.CreateAppRequest.state:type_name -> skerry.v1.AppState
-	29, // 1: skerry.v1.CreateAppRequest.tags:type_name -> skerry.v1.CreateAppRequest.TagsEntry
-	35, // 2: skerry.v1.PublishAppRequest.functions:type_name -> skerry.v1.FunctionDefinition
-	8,  // 3: skerry.v1.PublishAppRequest.commit:type_name -> skerry.v1.CommitInfo
-	2,  // 4: skerry.v1.PublishAppRequest.strategy:type_name -> skerry.v1.DeploymentStrategy
-	30, // 5: skerry.v1.PublishAppRequest.tags:type_name -> skerry.v1.PublishAppRequest.TagsEntry
-	36, // 6: skerry.v1.CommitInfo.committed_at:type_name -> google.protobuf.Timestamp
-	31, // 7: skerry.v1.PublishAppResponse.function_ids:type_name -> skerry.v1.PublishAppResponse.FunctionIdsEntry
+	24, // 1: skerry.v1.CreateAppRequest.tags:type_name -> skerry.v1.CreateAppRequest.TagsEntry
+	29, // 2: skerry.v1.PublishAppRequest.functions:type_name -> skerry.v1.FunctionDefinition
+	7,  // 3: skerry.v1.PublishAppRequest.commit:type_name -> skerry.v1.CommitInfo
+	30, // 4: skerry.v1.PublishAppRequest.strategy:type_name -> skerry.v1.DeploymentStrategy
+	25, // 5: skerry.v1.PublishAppRequest.tags:type_name -> skerry.v1.PublishAppRequest.TagsEntry
+	31, // 6: skerry.v1.CommitInfo.committed_at:type_name -> google.protobuf.Timestamp
+	26, // 7: skerry.v1.PublishAppResponse.function_ids:type_name -> skerry.v1.PublishAppResponse.FunctionIdsEntry
 	1,  // 8: skerry.v1.StopAppRequest.reason:type_name -> skerry.v1.StopReason
-	16, // 9: skerry.v1.ListAppsResponse.apps:type_name -> skerry.v1.AppInfo
+	15, // 9: skerry.v1.ListAppsResponse.apps:type_name -> skerry.v1.AppInfo
 	0,  // 10: skerry.v1.AppInfo.state:type_name -> skerry.v1.AppState
-	36, // 11: skerry.v1.AppInfo.created_at:type_name -> google.protobuf.Timestamp
-	36, // 12: skerry.v1.AppInfo.stopped_at:type_name -> google.protobuf.Timestamp
-	19, // 13: skerry.v1.GetAppHistoryResponse.deployments:type_name -> skerry.v1.Deployment
-	36, // 14: skerry.v1.Deployment.deployed_at:type_name -> google.protobuf.Timestamp
-	8,  // 15: skerry.v1.Deployment.commit:type_name -> skerry.v1.CommitInfo
-	32, // 16: skerry.v1.ReserveFunctionsResponse.function_ids:type_name -> skerry.v1.ReserveFunctionsResponse.FunctionIdsEntry
-	2,  // 17: skerry.v1.RedeployAppRequest.strategy:type_name -> skerry.v1.DeploymentStrategy
-	33, // 18: skerry.v1.SetAppTagsRequest.tags:type_name -> skerry.v1.SetAppTagsRequest.TagsEntry
-	16, // 19: skerry.v1.GetAppResponse.app:type_name -> skerry.v1.AppInfo
-	34, // 20: skerry.v1.GetAppResponse.tags:type_name -> skerry.v1.GetAppResponse.TagsEntry
-	28, // 21: skerry.v1.GetAppResponse.functions:type_name -> skerry.v1.AppFunction
-	3,  // 22: skerry.v1.AppService.CreateApp:input_type -> skerry.v1.CreateAppRequest
-	5,  // 23: skerry.v1.AppService.LookupApp:input_type -> skerry.v1.LookupAppRequest
-	7,  // 24: skerry.v1.AppService.PublishApp:input_type -> skerry.v1.PublishAppRequest
-	10, // 25: skerry.v1.AppService.Heartbeat:input_type -> skerry.v1.HeartbeatRequest
-	12, // 26: skerry.v1.AppService.StopApp:input_type -> skerry.v1.StopAppRequest
-	14, // 27: skerry.v1.AppService.ListApps:input_type -> skerry.v1.ListAppsRequest
-	17, // 28: skerry.v1.AppService.GetAppHistory:input_type -> skerry.v1.GetAppHistoryRequest
-	20, // 29: skerry.v1.AppService.ReserveFunctions:input_type -> skerry.v1.ReserveFunctionsRequest
-	22, // 30: skerry.v1.AppService.RedeployApp:input_type -> skerry.v1.RedeployAppRequest
-	24, // 31: skerry.v1.AppService.SetAppTags:input_type -> skerry.v1.SetAppTagsRequest
-	26, // 32: skerry.v1.AppService.GetApp:input_type -> skerry.v1.GetAppRequest
-	4,  // 33: skerry.v1.AppService.CreateApp:output_type -> skerry.v1.CreateAppResponse
-	6,  // 34: skerry.v1.AppService.LookupApp:output_type -> skerry.v1.LookupAppResponse
-	9,  // 35: skerry.v1.AppService.PublishApp:output_type -> skerry.v1.PublishAppResponse
-	11, // 36: skerry.v1.AppService.Heartbeat:output_type -> skerry.v1.HeartbeatResponse
-	13, // 37: skerry.v1.AppService.StopApp:output_type -> skerry.v1.StopAppResponse
-	15, // 38: skerry.v1.AppService.ListApps:output_type -> skerry.v1.ListAppsResponse
-	18, // 39: skerry.v1.AppService.GetAppHistory:output_type -> skerry.v1.GetAppHistoryResponse
-	21, // 40: skerry.v1.AppService.ReserveFunctions:output_type -> skerry.v1.ReserveFunctionsResponse
-	23, // 41: skerry.v1.AppService.RedeployApp:output_type -> skerry.v1.RedeployAppResponse
-	25, // 42: skerry.v1.AppService.SetAppTags:output_type -> skerry.v1.SetAppTagsResponse
-	27, // 43: skerry.v1.AppService.GetApp:output_type -> skerry.v1.GetAppResponse
-	33, // [33:44] is the sub-list for method output_type
-	22, // [22:33] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	31, // 11: skerry.v1.AppInfo.created_at:type_name -> google.protobuf.Timestamp
+	31, // 12: skerry.v1.AppInfo.stopped_at:type_name -> google.protobuf.Timestamp
+	18, // 13: skerry.v1.GetAppHistoryResponse.deployments:type_name -> skerry.v1.Deployment
+	31, // 14: skerry.v1.Deployment.deployed_at:type_name -> google.protobuf.Timestamp
+	7,  // 15: skerry.v1.Deployment.commit:type_name -> skerry.v1.CommitInfo
+	27, // 16: skerry.v1.SetAppTagsRequest.tags:type_name -> skerry.v1.SetAppTagsRequest.TagsEntry
+	15, // 17: skerry.v1.GetAppResponse.app:type_name -> skerry.v1.AppInfo
+	28, // 18: skerry.v1.GetAppResponse.tags:type_name -> skerry.v1.GetAppResponse.TagsEntry
+	23, // 19: skerry.v1.GetAppResponse.functions:type_name -> skerry.v1.AppFunction
+	2,  // 20: skerry.v1.AppService.CreateApp:input_type -> skerry.v1.CreateAppRequest
+	4,  // 21: skerry.v1.AppService.LookupApp:input_type -> skerry.v1.LookupAppRequest
+	6,  // 22: skerry.v1.AppService.PublishApp:input_type -> skerry.v1.PublishAppRequest
+	9,  // 23: skerry.v1.AppService.Heartbeat:input_type -> skerry.v1.HeartbeatRequest
+	11, // 24: skerry.v1.AppService.StopApp:input_type -> skerry.v1.StopAppRequest
+	13, // 25: skerry.v1.AppService.ListApps:input_type -> skerry.v1.ListAppsRequest
+	16, // 26: skerry.v1.AppService.GetAppHistory:input_type -> skerry.v1.GetAppHistoryRequest
+	32, // 27: skerry.v1.AppService.ReserveFunctions:input_type -> skerry.v1.ReserveFunctionsRequest
+	33, // 28: skerry.v1.AppService.RedeployApp:input_type -> skerry.v1.RedeployAppRequest
+	19, // 29: skerry.v1.AppService.SetAppTags:input_type -> skerry.v1.SetAppTagsRequest
+	21, // 30: skerry.v1.AppService.GetApp:input_type -> skerry.v1.GetAppRequest
+	3,  // 31: skerry.v1.AppService.CreateApp:output_type -> skerry.v1.CreateAppResponse
+	5,  // 32: skerry.v1.AppService.LookupApp:output_type -> skerry.v1.LookupAppResponse
+	8,  // 33: skerry.v1.AppService.PublishApp:output_type -> skerry.v1.PublishAppResponse
+	10, // 34: skerry.v1.AppService.Heartbeat:output_type -> skerry.v1.HeartbeatResponse
+	12, // 35: skerry.v1.AppService.StopApp:output_type -> skerry.v1.StopAppResponse
+	14, // 36: skerry.v1.AppService.ListApps:output_type -> skerry.v1.ListAppsResponse
+	17, // 37: skerry.v1.AppService.GetAppHistory:output_type -> skerry.v1.GetAppHistoryResponse
+	34, // 38: skerry.v1.AppService.ReserveFunctions:output_type -> skerry.v1.ReserveFunctionsResponse
+	35, // 39: skerry.v1.AppService.RedeployApp:output_type -> skerry.v1.RedeployAppResponse
+	20, // 40: skerry.v1.AppService.SetAppTags:output_type -> skerry.v1.SetAppTagsResponse
+	22, // 41: skerry.v1.AppService.GetApp:output_type -> skerry.v1.GetAppResponse
+	31, // [31:42] is the sub-list for method output_type
+	20, // [20:31] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_app_proto_init() }
@@ -2136,14 +1791,15 @@ func file_skerry_v1_app_proto_init() {
 	if File_skerry_v1_app_proto != nil {
 		return
 	}
+	file_skerry_v1_deployment_proto_init()
 	file_skerry_v1_function_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_app_proto_rawDesc), len(file_skerry_v1_app_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   32,
+			NumEnums:      2,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

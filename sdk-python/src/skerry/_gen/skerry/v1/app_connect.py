@@ -19,7 +19,8 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from protobuf import DescService
 
 from . import app_pb
-from .app_pb import CreateAppRequest, CreateAppResponse, GetAppHistoryRequest, GetAppHistoryResponse, GetAppRequest, GetAppResponse, HeartbeatRequest, HeartbeatResponse, ListAppsRequest, ListAppsResponse, LookupAppRequest, LookupAppResponse, PublishAppRequest, PublishAppResponse, RedeployAppRequest, RedeployAppResponse, ReserveFunctionsRequest, ReserveFunctionsResponse, SetAppTagsRequest, SetAppTagsResponse, StopAppRequest, StopAppResponse
+from .app_pb import CreateAppRequest, CreateAppResponse, GetAppHistoryRequest, GetAppHistoryResponse, GetAppRequest, GetAppResponse, HeartbeatRequest, HeartbeatResponse, ListAppsRequest, ListAppsResponse, LookupAppRequest, LookupAppResponse, PublishAppRequest, PublishAppResponse, SetAppTagsRequest, SetAppTagsResponse, StopAppRequest, StopAppResponse
+from .deployment_pb import RedeployAppRequest, RedeployAppResponse, ReserveFunctionsRequest, ReserveFunctionsResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping

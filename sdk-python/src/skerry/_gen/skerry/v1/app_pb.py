@@ -15,12 +15,13 @@ from protobuf import Enum, Message
 from protobuf._codegen import file_desc
 from protobuf.wkt.google.protobuf import timestamp_pb
 
-from . import function_pb
+from . import deployment_pb, function_pb
 
 if TYPE_CHECKING:
     from protobuf import DescFile
     from protobuf.wkt.google.protobuf.timestamp_pb import Timestamp
 
+    from .deployment_pb import DeploymentStrategy
     from .function_pb import FunctionDefinition
 
 
@@ -844,206 +845,6 @@ class Deployment(Message[_DeploymentFields]):
         tag: str
         commit: CommitInfo | None
 
-_ReserveFunctionsRequestFields: TypeAlias = Literal["app_id", "name", "environment", "function_names"]
-
-class ReserveFunctionsRequest(Message[_ReserveFunctionsRequestFields]):
-    """
-    Asks for ids.
-
-    ```proto
-    message skerry.v1.ReserveFunctionsRequest
-    ```
-
-    Attributes:
-        app_id:
-            The app.
-
-            ```proto
-            string app_id = 1;
-            ```
-        name:
-            The name it is to be deployed under; empty: it is only run.
-
-            ```proto
-            string name = 2;
-            ```
-        environment:
-            The environment of the name; empty: the default one.
-
-            ```proto
-            string environment = 3;
-            ```
-        function_names:
-            Names of functions.
-
-            ```proto
-            repeated string function_names = 4;
-            ```
-    """
-
-    __slots__ = ("app_id", "name", "environment", "function_names")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            app_id: str = "",
-            name: str = "",
-            environment: str = "",
-            function_names: list[str] | None = None,
-        ) -> None:
-            pass
-
-        app_id: str
-        name: str
-        environment: str
-        function_names: list[str]
-
-_ReserveFunctionsResponseFields: TypeAlias = Literal["function_ids"]
-
-class ReserveFunctionsResponse(Message[_ReserveFunctionsResponseFields]):
-    """
-    The ids.
-
-    ```proto
-    message skerry.v1.ReserveFunctionsResponse
-    ```
-
-    Attributes:
-        function_ids:
-            By function name; a function of the same name keeps its id over deployments.
-
-            ```proto
-            map<string, string> function_ids = 1;
-            ```
-    """
-
-    __slots__ = ("function_ids",)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            function_ids: dict[str, str] | None = None,
-        ) -> None:
-            pass
-
-        function_ids: dict[str, str]
-
-_RedeployAppRequestFields: TypeAlias = Literal["app", "environment", "version", "rollover", "strategy"]
-
-class RedeployAppRequest(Message[_RedeployAppRequestFields]):
-    """
-    Asks to deploy what is there.
-
-    ```proto
-    message skerry.v1.RedeployAppRequest
-    ```
-
-    Attributes:
-        app:
-            The app's id or deployment name.
-
-            ```proto
-            string app = 1;
-            ```
-        environment:
-            The environment of the name; empty: the default one.
-
-            ```proto
-            string environment = 2;
-            ```
-        version:
-            Which version; 0: the one before the newest.
-
-            ```proto
-            uint32 version = 3;
-            ```
-        rollover:
-            The newest version, with fresh containers; version is 0.
-
-            ```proto
-            bool rollover = 4;
-            ```
-        strategy:
-            What becomes of the old containers.
-
-            ```proto
-            skerry.v1.DeploymentStrategy strategy = 5;
-            ```
-    """
-
-    __slots__ = ("app", "environment", "version", "rollover", "strategy")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            app: str = "",
-            environment: str = "",
-            version: int = 0,
-            rollover: bool = False,
-            strategy: DeploymentStrategy | None = None,
-        ) -> None:
-            pass
-
-        app: str
-        environment: str
-        version: int
-        rollover: bool
-        strategy: DeploymentStrategy
-
-_RedeployAppResponseFields: TypeAlias = Literal["app_id", "version", "source_version"]
-
-class RedeployAppResponse(Message[_RedeployAppResponseFields]):
-    """
-    The new version.
-
-    ```proto
-    message skerry.v1.RedeployAppResponse
-    ```
-
-    Attributes:
-        app_id:
-            The app.
-
-            ```proto
-            string app_id = 1;
-            ```
-        version:
-            Its number.
-
-            ```proto
-            uint32 version = 2;
-            ```
-        source_version:
-            The version whose functions it has.
-
-            ```proto
-            uint32 source_version = 3;
-            ```
-    """
-
-    __slots__ = ("app_id", "version", "source_version")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            app_id: str = "",
-            version: int = 0,
-            source_version: int = 0,
-        ) -> None:
-            pass
-
-        app_id: str
-        version: int
-        source_version: int
-
 _SetAppTagsRequestFields: TypeAlias = Literal["app_id", "tags"]
 
 class SetAppTagsRequest(Message[_SetAppTagsRequestFields]):
@@ -1363,44 +1164,12 @@ class StopReason(Enum):
     REQUESTED = 4
     CLIENT_LOST = 5
 
-class DeploymentStrategy(Enum):
-    """
-    What becomes of the containers of the version before.
-
-    ```proto
-    enum skerry.v1.DeploymentStrategy
-    ```
-
-    Attributes:
-        UNSPECIFIED:
-            Rolling.
-
-            ```proto
-            DEPLOYMENT_STRATEGY_UNSPECIFIED = 0
-            ```
-        ROLLING:
-            They finish the inputs that they have.
-
-            ```proto
-            DEPLOYMENT_STRATEGY_ROLLING = 1
-            ```
-        RECREATE:
-            They are stopped, and their inputs run again in new ones.
-
-            ```proto
-            DEPLOYMENT_STRATEGY_RECREATE = 2
-            ```
-    """
-
-    UNSPECIFIED = 0
-    ROLLING = 1
-    RECREATE = 2
-
 
 _DESC = file_desc(
-    b'\n\x13skerry/v1/app.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skerry/v1/function.proto"\xf5\x01\n\x10CreateAppRequest\x12 \n\x0bdescription\x18\x01 \x01(\tR\x0bdescription\x12)\n\x05state\x18\x02 \x01(\x0e2\x13.skerry.v1.AppStateR\x05state\x12 \n\x0benvironment\x18\x03 \x01(\tR\x0benvironment\x129\n\x04tags\x18\x04 \x03(\x0b2%.skerry.v1.CreateAppRequest.TagsEntryR\x04tags\x1a7\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"*\n\x11CreateAppResponse\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId"t\n\x10LookupAppRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x12*\n\x11create_if_missing\x18\x03 \x01(\x08R\x0fcreateIfMissing"*\n\x11LookupAppResponse\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId"\x8e\x03\n\x11PublishAppRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x03 \x01(\tR\x0benvironment\x12;\n\tfunctions\x18\x04 \x03(\x0b2\x1d.skerry.v1.FunctionDefinitionR\tfunctions\x12\x10\n\x03tag\x18\x05 \x01(\tR\x03tag\x12-\n\x06commit\x18\x06 \x01(\x0b2\x15.skerry.v1.CommitInfoR\x06commit\x129\n\x08strategy\x18\x07 \x01(\x0e2\x1d.skerry.v1.DeploymentStrategyR\x08strategy\x12:\n\x04tags\x18\x08 \x03(\x0b2&.skerry.v1.PublishAppRequest.TagsEntryR\x04tags\x1a7\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\xf0\x01\n\nCommitInfo\x12\x1f\n\x0bcommit_hash\x18\x01 \x01(\tR\ncommitHash\x12\x16\n\x06branch\x18\x02 \x01(\tR\x06branch\x12\x14\n\x05dirty\x18\x03 \x01(\x08R\x05dirty\x12\x16\n\x06author\x18\x04 \x01(\tR\x06author\x12!\n\x0cauthor_email\x18\x05 \x01(\tR\x0bauthorEmail\x12=\n\x0ccommitted_at\x18\x06 \x01(\x0b2\x1a.google.protobuf.TimestampR\x0bcommittedAt\x12\x19\n\x08repo_url\x18\x07 \x01(\tR\x07repoUrl"\xf6\x01\n\x12PublishAppResponse\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12Q\n\x0cfunction_ids\x18\x02 \x03(\x0b2..skerry.v1.PublishAppResponse.FunctionIdsEntryR\x0bfunctionIds\x12\x18\n\x07version\x18\x03 \x01(\rR\x07version\x12\x1c\n\tunchanged\x18\x04 \x01(\x08R\tunchanged\x1a>\n\x10FunctionIdsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01")\n\x10HeartbeatRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId"\x13\n\x11HeartbeatResponse"s\n\x0eStopAppRequest\x12\x10\n\x03app\x18\x01 \x01(\tR\x03app\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x12-\n\x06reason\x18\x03 \x01(\x0e2\x15.skerry.v1.StopReasonR\x06reason"x\n\x0fStopAppResponse\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12%\n\x0enum_containers\x18\x02 \x01(\rR\rnumContainers\x12\'\n\x0falready_stopped\x18\x03 \x01(\x08R\x0ealreadyStopped"3\n\x0fListAppsRequest\x12 \n\x0benvironment\x18\x01 \x01(\tR\x0benvironment":\n\x10ListAppsResponse\x12&\n\x04apps\x18\x01 \x03(\x0b2\x12.skerry.v1.AppInfoR\x04apps"\x8a\x02\n\x07AppInfo\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12)\n\x05state\x18\x03 \x01(\x0e2\x13.skerry.v1.AppStateR\x05state\x12%\n\x0enum_containers\x18\x04 \x01(\rR\rnumContainers\x129\n\ncreated_at\x18\x05 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n\nstopped_at\x18\x06 \x01(\x0b2\x1a.google.protobuf.TimestampR\tstoppedAt"J\n\x14GetAppHistoryRequest\x12\x10\n\x03app\x18\x01 \x01(\tR\x03app\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment"P\n\x15GetAppHistoryResponse\x127\n\x0bdeployments\x18\x01 \x03(\x0b2\x15.skerry.v1.DeploymentR\x0bdeployments"\xec\x01\n\nDeployment\x12\x18\n\x07version\x18\x01 \x01(\rR\x07version\x12;\n\x0bdeployed_at\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\ndeployedAt\x12%\n\x0eclient_version\x18\x03 \x01(\tR\rclientVersion\x12\x1f\n\x0bdeployed_by\x18\x04 \x01(\tR\ndeployedBy\x12\x10\n\x03tag\x18\x05 \x01(\tR\x03tag\x12-\n\x06commit\x18\x06 \x01(\x0b2\x15.skerry.v1.CommitInfoR\x06commit"\x8d\x01\n\x17ReserveFunctionsRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x03 \x01(\tR\x0benvironment\x12%\n\x0efunction_names\x18\x04 \x03(\tR\rfunctionNames"\xb3\x01\n\x18ReserveFunctionsResponse\x12W\n\x0cfunction_ids\x18\x01 \x03(\x0b24.skerry.v1.ReserveFunctionsResponse.FunctionIdsEntryR\x0bfunctionIds\x1a>\n\x10FunctionIdsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\xb9\x01\n\x12RedeployAppRequest\x12\x10\n\x03app\x18\x01 \x01(\tR\x03app\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x12\x18\n\x07version\x18\x03 \x01(\rR\x07version\x12\x1a\n\x08rollover\x18\x04 \x01(\x08R\x08rollover\x129\n\x08strategy\x18\x05 \x01(\x0e2\x1d.skerry.v1.DeploymentStrategyR\x08strategy"m\n\x13RedeployAppResponse\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x18\n\x07version\x18\x02 \x01(\rR\x07version\x12%\n\x0esource_version\x18\x03 \x01(\rR\rsourceVersion"\x9f\x01\n\x11SetAppTagsRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12:\n\x04tags\x18\x02 \x03(\x0b2&.skerry.v1.SetAppTagsRequest.TagsEntryR\x04tags\x1a7\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\x14\n\x12SetAppTagsResponse"C\n\rGetAppRequest\x12\x10\n\x03app\x18\x01 \x01(\tR\x03app\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment"\xf8\x01\n\x0eGetAppResponse\x12$\n\x03app\x18\x01 \x01(\x0b2\x12.skerry.v1.AppInfoR\x03app\x127\n\x04tags\x18\x02 \x03(\x0b2#.skerry.v1.GetAppResponse.TagsEntryR\x04tags\x124\n\tfunctions\x18\x03 \x03(\x0b2\x16.skerry.v1.AppFunctionR\tfunctions\x12\x18\n\x07version\x18\x04 \x01(\rR\x07version\x1a7\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"]\n\x0bAppFunction\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n\x08is_class\x18\x03 \x01(\x08R\x07isClass*\xb9\x01\n\x08AppState\x12\x19\n\x15APP_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16APP_STATE_INITIALIZING\x10\x01\x12\x17\n\x13APP_STATE_EPHEMERAL\x10\x02\x12\x16\n\x12APP_STATE_DETACHED\x10\x03\x12\x16\n\x12APP_STATE_DEPLOYED\x10\x04\x12\x16\n\x12APP_STATE_STOPPING\x10\x05\x12\x15\n\x11APP_STATE_STOPPED\x10\x06*\xb6\x01\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15STOP_REASON_COMPLETED\x10\x01\x12\x1b\n\x17STOP_REASON_INTERRUPTED\x10\x02\x12\x1b\n\x17STOP_REASON_LOCAL_ERROR\x10\x03\x12\x19\n\x15STOP_REASON_REQUESTED\x10\x04\x12\x1b\n\x17STOP_REASON_CLIENT_LOST\x10\x05*|\n\x12DeploymentStrategy\x12#\n\x1fDEPLOYMENT_STRATEGY_UNSPECIFIED\x10\x00\x12\x1f\n\x1bDEPLOYMENT_STRATEGY_ROLLING\x10\x01\x12 \n\x1cDEPLOYMENT_STRATEGY_RECREATE\x10\x022\xbf\x06\n\nAppService\x12F\n\tCreateApp\x12\x1b.skerry.v1.CreateAppRequest\x1a\x1c.skerry.v1.CreateAppResponse\x12F\n\tLookupApp\x12\x1b.skerry.v1.LookupAppRequest\x1a\x1c.skerry.v1.LookupAppResponse\x12I\n\nPublishApp\x12\x1c.skerry.v1.PublishAppRequest\x1a\x1d.skerry.v1.PublishAppResponse\x12F\n\tHeartbeat\x12\x1b.skerry.v1.HeartbeatRequest\x1a\x1c.skerry.v1.HeartbeatResponse\x12@\n\x07StopApp\x12\x19.skerry.v1.StopAppRequest\x1a\x1a.skerry.v1.StopAppResponse\x12C\n\x08ListApps\x12\x1a.skerry.v1.ListAppsRequest\x1a\x1b.skerry.v1.ListAppsResponse\x12R\n\rGetAppHistory\x12\x1f.skerry.v1.GetAppHistoryRequest\x1a .skerry.v1.GetAppHistoryResponse\x12[\n\x10ReserveFunctions\x12".skerry.v1.ReserveFunctionsRequest\x1a#.skerry.v1.ReserveFunctionsResponse\x12L\n\x0bRedeployApp\x12\x1d.skerry.v1.RedeployAppRequest\x1a\x1e.skerry.v1.RedeployAppResponse\x12I\n\nSetAppTags\x12\x1c.skerry.v1.SetAppTagsRequest\x1a\x1d.skerry.v1.SetAppTagsResponse\x12=\n\x06GetApp\x12\x18.skerry.v1.GetAppRequest\x1a\x19.skerry.v1.GetAppResponseb\x06proto3',
+    b'\n\x13skerry/v1/app.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1askerry/v1/deployment.proto\x1a\x18skerry/v1/function.proto"\xf5\x01\n\x10CreateAppRequest\x12 \n\x0bdescription\x18\x01 \x01(\tR\x0bdescription\x12)\n\x05state\x18\x02 \x01(\x0e2\x13.skerry.v1.AppStateR\x05state\x12 \n\x0benvironment\x18\x03 \x01(\tR\x0benvironment\x129\n\x04tags\x18\x04 \x03(\x0b2%.skerry.v1.CreateAppRequest.TagsEntryR\x04tags\x1a7\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"*\n\x11CreateAppResponse\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId"t\n\x10LookupAppRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x12*\n\x11create_if_missing\x18\x03 \x01(\x08R\x0fcreateIfMissing"*\n\x11LookupAppResponse\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId"\x8e\x03\n\x11PublishAppRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x03 \x01(\tR\x0benvironment\x12;\n\tfunctions\x18\x04 \x03(\x0b2\x1d.skerry.v1.FunctionDefinitionR\tfunctions\x12\x10\n\x03tag\x18\x05 \x01(\tR\x03tag\x12-\n\x06commit\x18\x06 \x01(\x0b2\x15.skerry.v1.CommitInfoR\x06commit\x129\n\x08strategy\x18\x07 \x01(\x0e2\x1d.skerry.v1.DeploymentStrategyR\x08strategy\x12:\n\x04tags\x18\x08 \x03(\x0b2&.skerry.v1.PublishAppRequest.TagsEntryR\x04tags\x1a7\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\xf0\x01\n\nCommitInfo\x12\x1f\n\x0bcommit_hash\x18\x01 \x01(\tR\ncommitHash\x12\x16\n\x06branch\x18\x02 \x01(\tR\x06branch\x12\x14\n\x05dirty\x18\x03 \x01(\x08R\x05dirty\x12\x16\n\x06author\x18\x04 \x01(\tR\x06author\x12!\n\x0cauthor_email\x18\x05 \x01(\tR\x0bauthorEmail\x12=\n\x0ccommitted_at\x18\x06 \x01(\x0b2\x1a.google.protobuf.TimestampR\x0bcommittedAt\x12\x19\n\x08repo_url\x18\x07 \x01(\tR\x07repoUrl"\xf6\x01\n\x12PublishAppResponse\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12Q\n\x0cfunction_ids\x18\x02 \x03(\x0b2..skerry.v1.PublishAppResponse.FunctionIdsEntryR\x0bfunctionIds\x12\x18\n\x07version\x18\x03 \x01(\rR\x07version\x12\x1c\n\tunchanged\x18\x04 \x01(\x08R\tunchanged\x1a>\n\x10FunctionIdsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01")\n\x10HeartbeatRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId"\x13\n\x11HeartbeatResponse"s\n\x0eStopAppRequest\x12\x10\n\x03app\x18\x01 \x01(\tR\x03app\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x12-\n\x06reason\x18\x03 \x01(\x0e2\x15.skerry.v1.StopReasonR\x06reason"x\n\x0fStopAppResponse\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12%\n\x0enum_containers\x18\x02 \x01(\rR\rnumContainers\x12\'\n\x0falready_stopped\x18\x03 \x01(\x08R\x0ealreadyStopped"3\n\x0fListAppsRequest\x12 \n\x0benvironment\x18\x01 \x01(\tR\x0benvironment":\n\x10ListAppsResponse\x12&\n\x04apps\x18\x01 \x03(\x0b2\x12.skerry.v1.AppInfoR\x04apps"\x8a\x02\n\x07AppInfo\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12 \n\x0bdescription\x18\x02 \x01(\tR\x0bdescription\x12)\n\x05state\x18\x03 \x01(\x0e2\x13.skerry.v1.AppStateR\x05state\x12%\n\x0enum_containers\x18\x04 \x01(\rR\rnumContainers\x129\n\ncreated_at\x18\x05 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n\nstopped_at\x18\x06 \x01(\x0b2\x1a.google.protobuf.TimestampR\tstoppedAt"J\n\x14GetAppHistoryRequest\x12\x10\n\x03app\x18\x01 \x01(\tR\x03app\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment"P\n\x15GetAppHistoryResponse\x127\n\x0bdeployments\x18\x01 \x03(\x0b2\x15.skerry.v1.DeploymentR\x0bdeployments"\xec\x01\n\nDeployment\x12\x18\n\x07version\x18\x01 \x01(\rR\x07version\x12;\n\x0bdeployed_at\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\ndeployedAt\x12%\n\x0eclient_version\x18\x03 \x01(\tR\rclientVersion\x12\x1f\n\x0bdeployed_by\x18\x04 \x01(\tR\ndeployedBy\x12\x10\n\x03tag\x18\x05 \x01(\tR\x03tag\x12-\n\x06commit\x18\x06 \x01(\x0b2\x15.skerry.v1.CommitInfoR\x06commit"\x9f\x01\n\x11SetAppTagsRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12:\n\x04tags\x18\x02 \x03(\x0b2&.skerry.v1.SetAppTagsRequest.TagsEntryR\x04tags\x1a7\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\x14\n\x12SetAppTagsResponse"C\n\rGetAppRequest\x12\x10\n\x03app\x18\x01 \x01(\tR\x03app\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment"\xf8\x01\n\x0eGetAppResponse\x12$\n\x03app\x18\x01 \x01(\x0b2\x12.skerry.v1.AppInfoR\x03app\x127\n\x04tags\x18\x02 \x03(\x0b2#.skerry.v1.GetAppResponse.TagsEntryR\x04tags\x124\n\tfunctions\x18\x03 \x03(\x0b2\x16.skerry.v1.AppFunctionR\tfunctions\x12\x18\n\x07version\x18\x04 \x01(\rR\x07version\x1a7\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"]\n\x0bAppFunction\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n\x08is_class\x18\x03 \x01(\x08R\x07isClass*\xb9\x01\n\x08AppState\x12\x19\n\x15APP_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16APP_STATE_INITIALIZING\x10\x01\x12\x17\n\x13APP_STATE_EPHEMERAL\x10\x02\x12\x16\n\x12APP_STATE_DETACHED\x10\x03\x12\x16\n\x12APP_STATE_DEPLOYED\x10\x04\x12\x16\n\x12APP_STATE_STOPPING\x10\x05\x12\x15\n\x11APP_STATE_STOPPED\x10\x06*\xb6\x01\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15STOP_REASON_COMPLETED\x10\x01\x12\x1b\n\x17STOP_REASON_INTERRUPTED\x10\x02\x12\x1b\n\x17STOP_REASON_LOCAL_ERROR\x10\x03\x12\x19\n\x15STOP_REASON_REQUESTED\x10\x04\x12\x1b\n\x17STOP_REASON_CLIENT_LOST\x10\x052\xbf\x06\n\nAppService\x12F\n\tCreateApp\x12\x1b.skerry.v1.CreateAppRequest\x1a\x1c.skerry.v1.CreateAppResponse\x12F\n\tLookupApp\x12\x1b.skerry.v1.LookupAppRequest\x1a\x1c.skerry.v1.LookupAppResponse\x12I\n\nPublishApp\x12\x1c.skerry.v1.PublishAppRequest\x1a\x1d.skerry.v1.PublishAppResponse\x12F\n\tHeartbeat\x12\x1b.skerry.v1.HeartbeatRequest\x1a\x1c.skerry.v1.HeartbeatResponse\x12@\n\x07StopApp\x12\x19.skerry.v1.StopAppRequest\x1a\x1a.skerry.v1.StopAppResponse\x12C\n\x08ListApps\x12\x1a.skerry.v1.ListAppsRequest\x1a\x1b.skerry.v1.ListAppsResponse\x12R\n\rGetAppHistory\x12\x1f.skerry.v1.GetAppHistoryRequest\x1a .skerry.v1.GetAppHistoryResponse\x12[\n\x10ReserveFunctions\x12".skerry.v1.ReserveFunctionsRequest\x1a#.skerry.v1.ReserveFunctionsResponse\x12L\n\x0bRedeployApp\x12\x1d.skerry.v1.RedeployAppRequest\x1a\x1e.skerry.v1.RedeployAppResponse\x12I\n\nSetAppTags\x12\x1c.skerry.v1.SetAppTagsRequest\x1a\x1d.skerry.v1.SetAppTagsResponse\x12=\n\x06GetApp\x12\x18.skerry.v1.GetAppRequest\x1a\x19.skerry.v1.GetAppResponseb\x06proto3',
     [
         timestamp_pb.desc(),
+        deployment_pb.desc(),
         function_pb.desc(),
     ],
     {
@@ -1421,10 +1190,6 @@ _DESC = file_desc(
         "GetAppHistoryRequest": GetAppHistoryRequest,
         "GetAppHistoryResponse": GetAppHistoryResponse,
         "Deployment": Deployment,
-        "ReserveFunctionsRequest": ReserveFunctionsRequest,
-        "ReserveFunctionsResponse": ReserveFunctionsResponse,
-        "RedeployAppRequest": RedeployAppRequest,
-        "RedeployAppResponse": RedeployAppResponse,
         "SetAppTagsRequest": SetAppTagsRequest,
         "SetAppTagsResponse": SetAppTagsResponse,
         "GetAppRequest": GetAppRequest,
@@ -1432,7 +1197,6 @@ _DESC = file_desc(
         "AppFunction": AppFunction,
         "AppState": AppState,
         "StopReason": StopReason,
-        "DeploymentStrategy": DeploymentStrategy,
     },
 )
 
