@@ -15,9 +15,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
-// CreateToken makes an admin token in the database of a gateway's folder, whether or not the gateway runs: it is for those who can write
+// CreateToken makes a token in the database of a gateway's folder, whether or not the gateway runs: it is for those who can write
 // there. Errors: fault.Precondition where no gateway has run yet.
-func CreateToken(ctx context.Context, dir, name string) (c identity.Credential, err error) {
+func CreateToken(ctx context.Context, dir, name string, role identity.Role) (c identity.Credential, err error) {
 	path := filepath.Join(dir, "skerry.db")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return c, fault.New(fault.Precondition, "database %q: there is none; start skerryd up first", path)
@@ -27,7 +27,7 @@ func CreateToken(ctx context.Context, dir, name string) (c identity.Credential, 
 		return c, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return identity.New(db).Create(ctx, name, identity.Admin)
+	return identity.New(db).Create(ctx, name, role)
 }
 
 // LocalTLS is how parts of the same process reach a gateway with TLS: by its very certificate, whatever names that is for. It is nil

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -62,6 +63,8 @@ type Config struct {
 	WriteProfile                       string
 	Sync                               string
 	LogFormat, LogLevel                string
+	Gateway, TokenFile, GatewayCA      string
+	Labels                             []string
 	CPU                                float64
 	Memory                             int
 	Disk                               int
@@ -177,6 +180,7 @@ func (c *Config) Check() error {
 		path *string
 	}{
 		{"data", &c.Data}, {"bases", &c.Bases}, {"run", &c.Run}, {"tls_cert", &c.TLSCert}, {"tls_key", &c.TLSKey}, {"guest", &c.Guest},
+		{"token_file", &c.TokenFile}, {"gateway_ca", &c.GatewayCA},
 	} {
 		if *p.path == "" {
 			continue
@@ -206,5 +210,22 @@ func (c *Config) Check() error {
 	if c.CPU < 0 || c.Memory < 0 || c.Disk < 0 || c.Builds < 0 {
 		return fault.New(fault.Invalid, "cpu, memory, disk and builds: want 0 (the default) or more")
 	}
-	return nil
+	_, err := c.LabelMap()
+	return err
+}
+
+// labelForm is a worker's label: name=value.
+var labelForm = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}=[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// LabelMap returns the worker's labels by name, or a fault.Invalid.
+func (c *Config) LabelMap() (map[string]string, error) {
+	labels := make(map[string]string, len(c.Labels))
+	for _, text := range c.Labels {
+		if !labelForm.MatchString(text) {
+			return nil, fault.New(fault.Invalid, "label %.80q: want name=value, such as region=eu-west", text)
+		}
+		name, value, _ := strings.Cut(text, "=")
+		labels[name] = value
+	}
+	return labels, nil
 }

@@ -57,7 +57,7 @@ allow_private = ["10.0.0.0/8", "192.168.0.0/16"]
 func TestStrictness(t *testing.T) {
 	for name, c := range map[string]struct{ file, variable, value, says string }{
 		"unknown key":     {file: `listn = "127.0.0.1:1"`, says: `unknown key "listn"`},
-		"unknown table":   {file: "[gateway]\nlisten = \"x\"", says: `unknown key "gateway"`},
+		"unknown table":   {file: "[nodes]\nlisten = \"x\"", says: `unknown key "nodes"`},
 		"type of string":  {file: `listen = 7070`, says: `key "listen"`},
 		"type of list":    {file: `allow_private = "10.0.0.0/8"`, says: "list of strings"},
 		"type of element": {file: `allow_private = [1]`, says: "list of strings"},

@@ -24,6 +24,7 @@ const (
 	GroupMain    = "Gateway"
 	GroupWorker  = "Containers"
 	GroupBuilder = "Image builds"
+	GroupJoin    = "Joining a gateway"
 )
 
 // Options lists all settings, bound to c.
@@ -41,6 +42,10 @@ func Options(c *Config) []Option {
 		{"log_format", "text, json, or auto: text on a terminal", GroupMain, &c.LogFormat},
 		{"log_level", "debug, info, warn or error", GroupMain, &c.LogLevel},
 
+		{"gateway", "URL of the gateway that a worker of its own belongs to", GroupJoin, &c.Gateway},
+		{"token_file", "file of that worker's token; none: SKERRY_WORKER_TOKEN", GroupJoin, &c.TokenFile},
+		{"gateway_ca", "file of certificates (PEM) to trust the gateway by; none: the system's", GroupJoin, &c.GatewayCA},
+		{"labels", "what placement goes by: region, cloud, preemptible and others (name=value, comma-separated)", GroupWorker, &c.Labels},
 		{"cpu", "cores offered to containers; 0: all of the host's", GroupWorker, &c.CPU},
 		{"memory", "memory offered to containers in MiB; 0: most of the host's", GroupWorker, &c.Memory},
 		{"disk", "size of a container's writable layer in MiB where the function gives none; 0: 10,240", GroupWorker, &c.Disk},

@@ -95,7 +95,7 @@ func (c *command) background(ctx context.Context, cfg config.Config) error {
 	line, err := bufio.NewReader(r).ReadString('\n')
 	stop()
 	if strings.TrimSpace(line) == readyLine {
-		_, err := fmt.Fprintf(c.out, "skerryd is ready at %s (process %d, log in %s)\n", localURL(cfg), cmd.Process.Pid, cfg.LogFile())
+		_, err := fmt.Fprintf(c.out, "skerryd %s (process %d, log in %s)\n", announce(cfg), cmd.Process.Pid, cfg.LogFile())
 		return errors.Join(err, cmd.Process.Release())
 	}
 	if err != nil && !errors.Is(err, io.EOF) {

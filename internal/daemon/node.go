@@ -28,48 +28,63 @@ import (
 	"github.com/skerry-dev/skerry/worker/network"
 )
 
-// node is all of Skerry on one machine.
+// roles are the processes of Skerry that run in this one.
+type roles struct{ gateway, worker, builder bool }
+
+// node is what runs on one machine: all of Skerry, or some of it. Parts that don't run here are nil.
 type node struct {
 	cfg     config.Config
 	log     *slog.Logger
 	blobs   *blob.Store
 	gateway *gateway.Server
 	worker  *agent.Agent
+	network *network.Network // of builds, where no worker brings one
 	builder *builder.Server
 	release func()
 }
 
 // newNode opens everything; nothing runs yet.
-func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
+func newNode(ctx context.Context, cfg config.Config, log *slog.Logger, r roles) (*node, error) {
 	n := &node{cfg: cfg, log: log}
 	undo := lifecycle.NewCleanup()
 	defer undo.Run()
+	if r.gateway {
+		if err := n.openGateway(ctx, undo); err != nil {
+			return nil, err
+		}
+	}
+	if r.worker {
+		if err := n.openWorker(); err != nil {
+			return nil, err
+		}
+	}
+	if r.builder {
+		if err := n.openBuilder(); err != nil {
+			return nil, err
+		}
+		undo.Add(func() { n.warn("image builder", n.builder.Close()) })
+	}
+	n.release = undo.Release()
+	return n, nil
+}
+
+func (n *node) openGateway(ctx context.Context, undo *lifecycle.Cleanup) error {
+	cfg := n.cfg
 	var err error
 	if n.blobs, err = blob.Open(ctx, filepath.Join(cfg.Data, "blobs")); err != nil {
-		return nil, err
+		return err
 	}
 	undo.Add(func() { n.warn("blob store", n.blobs.Close()) })
 	n.gateway, err = gateway.New(ctx, gateway.Config{
 		Dir: gatewayDir(cfg), Listen: cfg.Listen, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey, Insecure: cfg.Insecure,
 		SyncAlways: cfg.Sync == config.SyncAlways, Version: Version,
 		HeartbeatWindow: time.Duration(cfg.HeartbeatWindow) * time.Second,
-	}, n.blobs, log.With("part", "gateway"))
+	}, n.blobs, n.log.With("part", "gateway"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	undo.Add(n.gateway.Close)
-	if err := n.firstToken(ctx); err != nil {
-		return nil, err
-	}
-	if err := n.openWorker(); err != nil {
-		return nil, err
-	}
-	if err := n.openBuilder(); err != nil {
-		return nil, err
-	}
-	undo.Add(func() { n.warn("image builder", n.builder.Close()) })
-	n.release = undo.Release()
-	return n, nil
+	return n.firstToken(ctx)
 }
 
 func (n *node) warn(part string, err error) {
@@ -100,6 +115,10 @@ func (n *node) firstToken(ctx context.Context) error {
 }
 
 func (n *node) openWorker() error {
+	address, err := n.gatewayAddress()
+	if err != nil {
+		return err
+	}
 	runsc, err := program("runsc", n.cfg.Runsc)
 	if err != nil {
 		return err
@@ -108,39 +127,48 @@ func (n *node) openWorker() error {
 	if err != nil {
 		return err
 	}
+	net, err := n.networkConfig()
+	if err != nil {
+		return err
+	}
+	labels, err := n.cfg.LabelMap()
+	if err != nil {
+		return err
+	}
+	n.worker, err = agent.New(agent.Config{
+		DataDir: filepath.Join(n.cfg.Data, "worker"), RunDir: n.cfg.RunDir(), Instance: n.cfg.Instance(),
+		RuntimeDir: guest, Runsc: runsc, Version: Version, Gateway: address, Labels: labels,
+		CPUMilli: uint32(n.cfg.CPU * 1000), MemoryMiB: uint32(n.cfg.Memory), DiskMiB: uint32(n.cfg.Disk),
+		Blobs: n.blobs, Network: net, Log: n.log.With("part", "worker"),
+	})
+	return err
+}
+
+// gatewayAddress is that of the gateway in this process, or of the one that the settings name.
+func (n *node) gatewayAddress() (gatewaylink.Address, error) {
+	if n.gateway == nil {
+		return remoteGateway(n.cfg, os.Getenv(workerTokenVariable))
+	}
 	tlsConfig, err := n.gateway.LocalTLS()
-	if err != nil {
-		return err
+	token := n.gateway.Tokens().Ephemeral("worker of this process", identity.Worker)
+	return gatewaylink.Address{URL: n.gateway.URL(), Token: token.Encode(), TLS: tlsConfig}, err
+}
+
+// networkConfig is the network of containers and builds.
+func (n *node) networkConfig() (c network.Config, err error) {
+	if c.CIDR, err = prefix("subnet", n.cfg.Subnet); err != nil {
+		return c, err
 	}
-	subnet, err := prefix("subnet", n.cfg.Subnet)
-	if err != nil {
-		return err
-	}
-	var open []netip.Prefix
 	for _, text := range n.cfg.AllowPrivate {
 		p, err := prefix("allow_private", text)
 		if err != nil {
-			return err
+			return c, err
 		}
-		open = append(open, p)
+		c.AllowPrivate = append(c.AllowPrivate, p)
 	}
-	build, err := n.buildSubnet()
-	if err != nil {
-		return err
-	}
-	token := n.gateway.Tokens().Ephemeral("worker of this process", identity.Worker)
-	n.worker, err = agent.New(agent.Config{
-		DataDir: filepath.Join(n.cfg.Data, "worker"), RunDir: n.cfg.RunDir(), Instance: n.cfg.Instance(),
-		RuntimeDir: guest, Runsc: runsc, Version: Version,
-		Gateway:  gatewaylink.Address{URL: n.gateway.URL(), Token: token.Encode(), TLS: tlsConfig},
-		CPUMilli: uint32(n.cfg.CPU * 1000), MemoryMiB: uint32(n.cfg.Memory), DiskMiB: uint32(n.cfg.Disk),
-		Blobs: n.blobs,
-		Network: network.Config{
-			CIDR: subnet, AllowPrivate: open, Upstreams: n.cfg.Nameservers, BuildBridge: n.bridge(), BuildSubnet: build,
-		},
-		Log: n.log.With("part", "worker"),
-	})
-	return err
+	c.Upstreams, c.BuildBridge = n.cfg.Nameservers, n.bridge()
+	c.BuildSubnet, err = n.buildSubnet()
+	return c, err
 }
 
 // bridge is the interface of build steps, whose name the worker's rules and the builder must agree on.
@@ -177,9 +205,28 @@ func (n *node) openBuilder() error {
 	}
 	c.Gateway, c.Bridge = n.gateway.URL(), n.bridge()
 	c.Token = n.gateway.Tokens().Ephemeral("builder of this process", identity.Builder).Encode()
-	c.Nameservers = []string{n.worker.Network().Nameserver().String()}
+	host, err := n.buildNetwork()
+	if err != nil {
+		return err
+	}
+	c.Nameservers = []string{host.Nameserver().String()}
 	n.builder, err = builder.New(c, builderBlobs{n.blobs}, n.log.With("part", "builder"))
 	return err
+}
+
+// buildNetwork is the network whose rules hold for builds: the worker's or, without one here, one of the node's own.
+func (n *node) buildNetwork() (*network.Network, error) {
+	if n.worker != nil {
+		return n.worker.Network(), nil
+	}
+	c, err := n.networkConfig()
+	if err != nil {
+		return nil, err
+	}
+	c.Instance, c.RunDir, c.Log = n.cfg.Instance(), filepath.Join(n.cfg.RunDir(), "netns"), n.log.With("part", "network")
+	c.PoolSize = 1 // builds take none
+	n.network, err = network.New(c)
+	return n.network, err
 }
 
 // builderConfig is the part of a builder's configuration that the settings say.
@@ -225,22 +272,37 @@ func hostProxy() llb.Proxy {
 	}
 }
 
-// run serves until ctx ends or a part fails, then stops in order: the gateway, which stops containers over its link to the worker, then
+// run serves until ctx ends or a part fails, then stops in order: the gateway, which stops containers over its links to workers, then
 // worker and builder. Ready is called once, when calls can be made and images built.
 func (n *node) run(ctx context.Context, ready func()) error {
 	front, back := lifecycle.NewGroup(ctx), lifecycle.NewGroup(context.WithoutCancel(ctx))
-	front.Go("gateway", n.gateway.Run)
-	back.Go("worker", n.worker.Run)
-	back.Go("image builder", n.builder.Run)
+	var awaited []<-chan struct{}
+	if n.gateway != nil {
+		front.Go("gateway", n.gateway.Run)
+	}
+	if n.worker != nil {
+		back.Go("worker", n.worker.Run)
+		awaited = append(awaited, n.worker.Linked())
+	}
+	if n.gateway != nil && n.worker != nil {
+		awaited = append(awaited, n.gateway.WorkerJoined())
+	}
+	if n.network != nil {
+		back.Go("network", n.network.Run)
+	}
+	if n.builder != nil {
+		back.Go("image builder", n.builder.Run)
+		awaited = append(awaited, n.builder.Ready())
+	}
 	front.Go("ready", func(ctx context.Context) error {
-		for _, c := range []<-chan struct{}{n.gateway.WorkerJoined(), n.builder.Ready()} {
+		for _, c := range awaited {
 			select {
 			case <-c:
 			case <-ctx.Done():
 				return nil
 			}
 		}
-		n.log.Info("ready", "url", n.gateway.URL(), "data", n.cfg.Data)
+		n.log.Info("ready", "url", n.url(), "data", n.cfg.Data)
 		ready()
 		return nil
 	})
@@ -249,9 +311,21 @@ func (n *node) run(ctx context.Context, ready func()) error {
 	case <-back.Context().Done():
 	}
 	n.log.Info("stopping")
-	err := errors.Join(front.Stop(), back.Stop(), n.sweep())
+	err := errors.Join(front.Stop(), back.Stop())
+	if n.network != nil {
+		err = errors.Join(err, n.network.Close())
+	}
+	err = errors.Join(err, n.sweep())
 	n.log.Info("stopped")
 	return err
+}
+
+// url is where clients reach the gateway, here or elsewhere.
+func (n *node) url() string {
+	if n.gateway != nil {
+		return n.gateway.URL()
+	}
+	return n.cfg.Gateway
 }
 
 // sweep removes what worker and builder share and so neither removes: the instance's control group and run folder.

@@ -5,7 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/server"
+	"github.com/skerry-dev/skerry/internal/fault"
 )
 
 func (c *command) token() *cobra.Command {
@@ -15,14 +17,16 @@ func (c *command) token() *cobra.Command {
 }
 
 func (c *command) tokenNew() *cobra.Command {
-	var name, save, url string
+	var name, save, url, role string
 	cmd := &cobra.Command{
 		Use:   "new",
 		Short: "Make a token and print it",
-		Long: `Make an admin token in the database of a data folder, whether or not skerryd runs, and
-print its id and secret, which is kept nowhere else. With --save it goes to a profile of
-~/.skerry.toml instead.`,
+		Long: `Make a token in the database of a data folder, whether or not skerryd runs, and print
+its id and secret, which is kept nowhere else. With --save it goes to a profile of
+~/.skerry.toml instead. A token of the role worker lets a "skerryd worker" join; it is
+printed in one line, as --token-file takes it.`,
 		Example: `  skerryd token new --name alice
+  skerryd token new --role worker --name host-7 > worker.token
   skerryd token new --save local                        # this machine's profile is lost
   skerry token set --token-id tk-... --token-secret -   # on the client's machine`,
 		Args: cobra.NoArgs,
@@ -31,8 +35,19 @@ print its id and secret, which is kept nowhere else. With --save it goes to a pr
 			if err != nil {
 				return err
 			}
-			t, err := server.CreateToken(cmd.Context(), gatewayDir(cfg), name)
+			r := identity.Role(role)
+			if r != identity.Admin && r != identity.Worker {
+				return fault.New(fault.Invalid, "role %q: want %s or %s", role, identity.Admin, identity.Worker)
+			}
+			if r == identity.Worker && save != "" {
+				return fault.New(fault.Invalid, "--save: a worker reads its token from --token-file, not from a profile")
+			}
+			t, err := server.CreateToken(cmd.Context(), gatewayDir(cfg), name, r)
 			if err != nil {
+				return err
+			}
+			if r == identity.Worker {
+				_, err = fmt.Fprintln(c.out, t.Encode())
 				return err
 			}
 			if save == "" {
@@ -54,6 +69,7 @@ print its id and secret, which is kept nowhere else. With --save it goes to a pr
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "admin", "what people call it")
+	cmd.Flags().StringVar(&role, "role", string(identity.Admin), "what it opens: admin (all of the API) or worker")
 	cmd.Flags().StringVar(&save, "save", "", "profile of ~/.skerry.toml to write it to")
 	cmd.Flags().StringVar(&url, "url", "", "the gateway's URL for that profile (default that of --listen)")
 	c.bind(cmd, "data", "listen", "tls_cert")

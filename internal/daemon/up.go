@@ -43,22 +43,34 @@ doctor" says what else.`,
 			if err != nil {
 				return err
 			}
-			if os.Geteuid() != 0 {
-				return fault.New(fault.Precondition, "skerryd up: needs root for namespaces, mounts and control groups; run it with sudo")
-			}
-			if detach {
-				return c.background(cmd.Context(), cfg)
-			}
-			return c.foreground(cmd.Context(), cfg)
+			return c.start(cmd, cfg, detach, roles{gateway: true, worker: true, builder: true})
 		},
 	}
-	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "run in the background and return when ready")
-	c.bind(cmd)
+	c.bindDetach(cmd, &detach)
+	c.bindGroups(cmd, config.GroupMain, config.GroupWorker, config.GroupBuilder)
 	return cmd
 }
 
-// foreground runs everything in this process until ctx ends.
-func (c *command) foreground(ctx context.Context, cfg config.Config) (err error) {
+func (c *command) bindDetach(cmd *cobra.Command, detach *bool) {
+	cmd.Flags().BoolVarP(detach, "detach", "d", false, "run in the background and return when ready")
+}
+
+// start runs some of the processes, in the background or until the command's context ends.
+func (c *command) start(cmd *cobra.Command, cfg config.Config, detach bool, r roles) error {
+	if os.Geteuid() != 0 {
+		return fault.New(fault.Precondition, "%s: needs root for namespaces, mounts and control groups; run it with sudo", cmd.CommandPath())
+	}
+	if r.gateway {
+		cfg.Gateway = "" // its own
+	}
+	if detach {
+		return c.background(cmd.Context(), cfg)
+	}
+	return c.foreground(cmd.Context(), cfg, r)
+}
+
+// foreground runs some of the processes in this one until ctx ends.
+func (c *command) foreground(ctx context.Context, cfg config.Config, r roles) (err error) {
 	tell, err := openReport()
 	if err != nil {
 		return err
@@ -70,7 +82,7 @@ func (c *command) foreground(ctx context.Context, cfg config.Config) (err error)
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
 	log := newLogger(cfg)
-	all, err := newNode(ctx, cfg, log)
+	all, err := newNode(ctx, cfg, log, r)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/blob"
@@ -63,6 +64,8 @@ type Agent struct {
 	logs    *gatewaylink.Logs
 	bulk    *gatewaylink.Bulk
 	rootfs  *rootfs.Store
+	joined  sync.Once
+	up      chan struct{} // closed at the first link
 }
 
 // New checks the configuration and opens the worker's folder. It changes nothing outside of it.
@@ -70,7 +73,7 @@ func New(cfg Config) (*Agent, error) {
 	if err := complete(&cfg); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	a := &Agent{cfg: cfg}
+	a := &Agent{cfg: cfg, up: make(chan struct{})}
 	if err := a.open(); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
@@ -115,6 +118,9 @@ func (a *Agent) open() error {
 
 // ID is the worker's name, kept in its folder.
 func (a *Agent) ID() string { return a.id }
+
+// Linked is closed once the worker has reached its gateway.
+func (a *Agent) Linked() <-chan struct{} { return a.up }
 
 // Network is the worker's network: its range, and the name server that image builds are given.
 func (a *Agent) Network() *network.Network { return a.network }
@@ -191,6 +197,7 @@ func (a *Agent) linked(err error) {
 		a.cfg.Log.Warn("gateway not reached", "worker", a.id, "gateway", a.cfg.Gateway.URL, "error", err)
 		return
 	}
+	a.joined.Do(func() { close(a.up) })
 	a.cfg.Log.Info("linked to the gateway", "worker", a.id, "gateway", a.cfg.Gateway.URL)
 }
 

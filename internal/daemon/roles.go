@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skerry-dev/skerry/internal/config"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/gatewaylink"
+)
+
+// workerTokenVariable is where a worker's token may be: a flag would show it to everybody on the host.
+const workerTokenVariable = "SKERRY_WORKER_TOKEN"
+
+func (c *command) gateway() *cobra.Command {
+	var detach bool
+	cmd := &cobra.Command{
+		Use:   "gateway",
+		Short: "Run gateway and image builder, for workers elsewhere",
+		Long: `Run the gateway with the image builder, and no containers: those run on the hosts whose
+"skerryd worker" joins. Each worker needs a token of its role and reaches the gateway at
+--listen; any address but loopback needs TLS or --insecure.`,
+		Example: `  skerryd gateway --listen 0.0.0.0:7070 --tls-cert cert.pem --tls-key key.pem
+  skerryd token new --role worker --name host-7 > worker.token`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := c.load(cmd)
+			if err != nil {
+				return err
+			}
+			return c.start(cmd, cfg, detach, roles{gateway: true, builder: true})
+		},
+	}
+	c.bindDetach(cmd, &detach)
+	c.bindGroups(cmd, config.GroupMain, config.GroupBuilder)
+	c.bind(cmd, "runsc", "platform", "allow_private", "nameservers", "subnet")
+	return cmd
+}
+
+func (c *command) worker() *cobra.Command {
+	var detach bool
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Run containers for a gateway elsewhere",
+		Long: `Run containers for the gateway at --gateway. The worker dials it and needs no open port.
+Its token comes from "skerryd token new --role worker" on the gateway's host, in the file
+of --token-file or in ` + workerTokenVariable + `. While the gateway is away, it dials again.`,
+		Example: `  skerryd worker --gateway https://skerry.example:7070 --token-file worker.token
+  skerryd worker --gateway https://skerry.example:7070 --token-file worker.token \
+    --labels region=eu-west,cloud=aws,preemptible=true`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := c.load(cmd)
+			if err != nil {
+				return err
+			}
+			return c.start(cmd, cfg, detach, roles{worker: true})
+		},
+	}
+	c.bindDetach(cmd, &detach)
+	c.bindGroups(cmd, config.GroupJoin, config.GroupWorker)
+	c.bind(cmd, "data", "run", "log_format", "log_level")
+	return cmd
+}
+
+// bindGroups gives a command the flags of groups of settings.
+func (c *command) bindGroups(cmd *cobra.Command, groups ...string) {
+	var keys []string
+	for _, o := range c.options {
+		for _, g := range groups {
+			if o.Group == g {
+				keys = append(keys, o.Key)
+			}
+		}
+	}
+	c.bind(cmd, keys...)
+}
+
+// remoteGateway is where a worker by itself finds its gateway, and its token: from the file of the settings or, without one, as given.
+func remoteGateway(cfg config.Config, token string) (a gatewaylink.Address, err error) {
+	if cfg.Gateway == "" {
+		return a, fault.New(fault.Invalid, "gateway: missing; give its URL with --gateway")
+	}
+	if cfg.TokenFile != "" {
+		text, err := os.ReadFile(cfg.TokenFile)
+		if err != nil {
+			return a, fault.New(fault.Invalid, "token file: %w", err)
+		}
+		token = strings.TrimSpace(string(text))
+	}
+	if token == "" {
+		return a, fault.New(fault.Invalid, "worker token: missing; make one with skerryd token new --role worker, and give its file with --token-file")
+	}
+	a = gatewaylink.Address{URL: cfg.Gateway, Token: token}
+	if cfg.GatewayCA == "" {
+		return a, nil
+	}
+	pem, err := os.ReadFile(cfg.GatewayCA)
+	if err != nil {
+		return a, fault.New(fault.Invalid, "gateway_ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return a, fault.New(fault.Invalid, "gateway_ca %q: has no certificate in PEM form", cfg.GatewayCA)
+	}
+	a.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	return a, nil
+}
+
+// announce says where the gateway is that a started process belongs to.
+func announce(cfg config.Config) string {
+	if cfg.Gateway != "" {
+		return fmt.Sprintf("works for %s", cfg.Gateway)
+	}
+	return "is ready at " + localURL(cfg)
+}
