@@ -70,7 +70,7 @@ class Client:
 def client(daemon: Daemon, argv: Sequence[str], env: dict[str, str] | None = None, cwd: Path = ROOT) -> Generator[Client]:
     """A program with the daemon's HOME, standard error joined to its output; at the end it is interrupted, as by Ctrl-C."""
     full = {**daemon.env, **(env or {})}
-    process = subprocess.Popen(argv, env=full, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen([*daemon.prefix, *argv], env=full, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         yield Client(process, daemon)
     finally:

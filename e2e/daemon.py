@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from e2e.processes import watch
@@ -19,13 +19,18 @@ SKERRY = ROOT / ".venv/bin/skerry"
 
 
 class Daemon:
-    """Starts, kills and stops one skerryd. Everything it leaves is under `folder`, and on the host under the name of `instance`."""
+    """Starts, kills and stops one skerryd. Everything it leaves is under `folder`, and on the host under the name of `instance`.
 
-    def __init__(self, folder: Path) -> None:
+    `role` is its command with flags; `prefix` is put in front of every command that belongs to it, for one in another network namespace.
+    """
+
+    def __init__(self, folder: Path, role: Sequence[str] = (), prefix: Sequence[str] = ()) -> None:
         self.data = folder / "data"
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
         self.address = f"127.0.0.1:{_free_port()}"
+        self.role = tuple(role) or ("up", "--listen", self.address)
+        self.prefix = tuple(prefix)
         self.instance = hashlib.sha256(str(self.data).encode()).hexdigest()[:6]
         self.env = {
             "HOME": str(self.home),
@@ -59,7 +64,7 @@ class Daemon:
     def start(self, *flags: str) -> None:
         """Start it; it is ready when this returns. A running one stays as it is."""
         if self.pid is None:
-            self._command("up", "--detach", "--listen", self.address, *flags)
+            self.command(*self.role, "--detach", *flags)
 
     def kill(self) -> None:
         """End it as a power cut would end its process."""
@@ -72,11 +77,11 @@ class Daemon:
     def stop(self) -> None:
         """End it as an operator does; returns when it has given everything back."""
         if self.pid is not None:
-            self._command("down")
+            self.command("down")
 
     def skerry(self, *args: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run the installed command line tool to its end."""
-        argv = [str(SKERRY), *args]
+        argv = [*self.prefix, str(SKERRY), *args]
         done = subprocess.run(argv, env=self.env, cwd=ROOT, text=True, capture_output=True, timeout=timeout, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"skerry {' '.join(args)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}")
@@ -87,11 +92,13 @@ class Daemon:
         path = self.data / "skerryd.log"
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
-    def _command(self, *args: str) -> None:
-        argv = [str(SKERRYD), *args, "--data", str(self.data)]
+    def command(self, *args: str) -> str:
+        """What a skerryd command on its data folder prints. Raises AssertionError if it fails."""
+        argv = [*self.prefix, str(SKERRYD), *args, "--data", str(self.data)]
         done = subprocess.run(argv, env={**os.environ, **self.env}, text=True, capture_output=True, timeout=300, check=False)
         if done.returncode != 0:
             raise AssertionError(f"{' '.join(argv)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}")
+        return done.stdout
 
 
 def _free_port() -> int:
