@@ -1,0 +1,1 @@
+"""Functions of the conformance tests. Imported in containers: they need the SDK alone."""

@@ -1,0 +1,75 @@
+"""Retries and time limits."""
+
+import os
+import time
+
+import skerry
+
+app = skerry.App("conformance-policies")
+counts = "/tmp/attempts"
+
+
+def _attempt() -> int:
+    with open(counts, "a") as file:
+        file.write("x")
+    return os.path.getsize(counts)
+
+
+@app.function(retries=2, max_containers=1)
+def third_time(_: int = 0) -> int:
+    n = _attempt()
+    if n % 3:
+        raise ValueError(f"attempt {n}")
+    return n
+
+
+@app.function(retries=1, max_containers=1)
+def never_works() -> None:
+    raise ValueError(f"attempt {_attempt()}")
+
+
+@app.function(retries=skerry.Retries(max_retries=2, initial_delay=0.2, backoff_coefficient=2.0), max_containers=1)
+def backoff() -> list[float]:
+    with open("/tmp/times", "a") as file:
+        file.write(f"{time.monotonic()}\n")
+    with open("/tmp/times") as file:
+        times = [float(line) for line in file]
+    if len(times) < 3:
+        raise ValueError("not yet")
+    return times
+
+
+@app.function(timeout=2)
+def too_long() -> None:
+    time.sleep(600)
+
+
+@app.function(timeout=2, retries=1)
+def too_long_twice() -> str:
+    # A container that timed out is gone: the attempt is told by the shared call, not by its disk.
+    time.sleep(600)
+    return "never"
+
+
+@app.function(retries=3, max_containers=1)
+def interrupted() -> None:
+    _attempt()
+    time.sleep(600)
+
+
+@app.function(retries=skerry.Retries(max_retries=3, initial_delay=0.0), max_containers=1, single_use_containers=True)
+def dies(code: int) -> None:
+    os._exit(code)
+
+
+broken = skerry.App("conformance-broken")
+
+
+@broken.function(startup_timeout=60)
+def broken_import() -> None:
+    import no_such_module_anywhere  # noqa: F401 # pyright: ignore
+
+
+@app.function(single_use_containers=True)
+def once() -> str:
+    return os.environ["SKERRY_TASK_ID"]
