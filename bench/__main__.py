@@ -55,6 +55,9 @@ def _figures(raw: dict[str, Any]) -> list[Figure]:
         Figure("warm .remote(), p50", ours["p50_ms"], "ms", 1, floor("p50") | beside("p50_ms")),
         Figure("warm .remote(), p99", ours["p99_ms"], "ms", None, floor("p99") | beside("p99_ms")),
         Figure(".map, two containers", ours["map_per_s"], "calls/s", 10_000, beside("map_per_s"), least=True),
+        Figure("generator", ours["items_per_s"], "items/s", None, {}, least=True),
+        Figure("warm .remote(), concurrent threads", ours["concurrent_p50_ms"], "ms", None, {"not concurrent": ours["p50_ms"]}),
+        Figure("warm .remote(), concurrent tasks", ours["concurrent_async_p50_ms"], "ms", None, {"not concurrent": ours["p50_ms"]}),
         Figure("cold start, 0 to first result, p50", ours["cold_p50_ms"], "ms", 400, sandbox),
         Figure("import skerry and its names", raw["import"]["skerry names"]["p50"] - bare, "ms", 150, modal),
     ]

@@ -1,6 +1,7 @@
 """Skerry's own figures: run by .venv against the skerryd of HOME's profile; prints one JSON object."""
 
 import json
+from collections.abc import Iterator
 
 import skerry
 
@@ -19,6 +20,24 @@ def many(_: int = 0) -> None:
     """Nothing, in two containers."""
 
 
+@app.function(min_containers=1, max_containers=1)
+@skerry.concurrent(max_inputs=10)
+def concurrent(_: int = 0) -> None:
+    """Nothing, in a container that takes ten inputs at a time, in threads."""
+
+
+@app.function(min_containers=1, max_containers=1)
+@skerry.concurrent(max_inputs=10)
+async def concurrent_async(_: int = 0) -> None:
+    """Nothing, in a container that takes ten inputs at a time, as tasks."""
+
+
+@app.function(min_containers=1, max_containers=1)
+def items(count: int) -> Iterator[int]:
+    """Numbers, one item each."""
+    yield from range(count)
+
+
 cold_app = skerry.App("bench-cold")
 
 
@@ -31,6 +50,12 @@ def _map(count: int) -> None:
     results = list(many.map(range(count)))
     if results != [None] * count:
         raise RuntimeError(f"map of {count} inputs gave {len(results)} results")
+
+
+def _generate(count: int) -> None:
+    got = sum(1 for _ in items.remote_gen(count))
+    if got != count:
+        raise RuntimeError(f"generator of {count} items gave {got}")
 
 
 def _cold_starts(count: int) -> list[float]:
@@ -55,6 +80,10 @@ def main() -> None:
         _map(2000)
         throughput = max(rate(_map, 20_000) for _ in range(3))
         figures |= {"p50_ms": calls.p50, "p99_ms": calls.p99, "map_per_s": throughput}
+        for name, function in (("concurrent", concurrent), ("concurrent_async", concurrent_async)):
+            figures[f"{name}_p50_ms"] = repeat(function.remote, times=1000, warmup=100).p50
+        _generate(1000)
+        figures["items_per_s"] = max(rate(_generate, 50_000) for _ in range(3))
     print(json.dumps(figures))
 
 
