@@ -51,6 +51,9 @@ func (d Definition) Checked() (Definition, error) {
 		}
 	}
 	d.fillDefaults()
+	if err := d.checkPolicies(); err != nil {
+		return d, fault.New(fault.Invalid, "function %q: %w", d.Name, err)
+	}
 	return d, nil
 }
 

@@ -27,9 +27,31 @@ func DefinitionToProto(d *function.Definition) *skerryv1.FunctionDefinition {
 			ScaledownWindow:  durationpb.New(d.Autoscaler.ScaledownWindow),
 		},
 		PythonVersion: d.PythonVersion, BlockNetwork: d.BlockNetwork, ClientVersion: d.ClientVersion,
+		IsGenerator: d.Generator, ClassSpec: classToProto(d.Class), Retries: RetriesToProto(d.Retries),
+		Concurrency: ConcurrencyToProto(d.Concurrency), Batching: BatchingToProto(d.Batching), SingleUseContainers: d.SingleUse,
+		Schedule: ScheduleToProto(d.Schedule), Placement: PlacementToProto(d.Placement), RestrictAccess: d.RestrictAccess,
+		ModalNames: d.ModalNames, Interactive: d.Interactive,
 	}
 	for _, mount := range d.Mounts {
 		m.Mounts = append(m.Mounts, &skerryv1.Mount{RemotePath: mount.RemotePath, TreeDigest: mount.TreeDigest})
+	}
+	return m
+}
+
+func classToProto(c *function.Class) *skerryv1.ClassSpec {
+	if c == nil {
+		return nil
+	}
+	m := &skerryv1.ClassSpec{CustomConstructor: c.CustomConstructor}
+	for _, method := range c.Methods {
+		m.Methods = append(m.Methods, &skerryv1.Method{Name: method.Name, IsGenerator: method.Generator})
+	}
+	for _, p := range c.Parameters {
+		spec := &skerryv1.ParameterSpec{Name: p.Name, Type: skerryv1.ParameterType(p.Type)}
+		if p.Default != nil {
+			spec.DefaultValue = ParameterToProto(*p.Default)
+		}
+		m.Parameters = append(m.Parameters, spec)
 	}
 	return m
 }
