@@ -1,8 +1,8 @@
-// Package jetstream keeps the gateway's flow in NATS JetStream: inputs, outputs of SYNC calls, and logs. It is the only package that
-// imports NATS.
+// Package jetstream keeps the gateway's flow in NATS JetStream: inputs, outputs of SYNC calls, items of generators, and logs. It is the only
+// package that imports NATS.
 //
-// The server is embedded: it listens on nothing, has one connection in memory, and syncs its files every 100 ms, so a crash of the
-// process loses nothing and a power failure at most the last moments. Nothing that must never be lost has the flow as its only copy.
+// The server is embedded: it listens on nothing, is connected to in memory, and syncs its files every 100 ms, so a crash of the process
+// loses nothing and a power failure at most the last moments. Nothing that must never be lost has the flow as its only copy.
 package jetstream
 
 import (
@@ -57,7 +57,7 @@ type Config struct {
 	SyncAlways bool
 }
 
-// Engine is an open flow: an embedded server and a connection to it. It implements call.Flow; Logs returns the logs. Safe for concurrent
+// Engine is an open flow: an embedded server and a connection to it. It implements call.Flow and item.Log; Logs returns the logs. Safe for concurrent
 // use.
 type Engine struct {
 	log       *slog.Logger
@@ -69,6 +69,7 @@ type Engine struct {
 	in        jetstream.Stream
 	outs      jetstream.Stream
 	logs      jetstream.Stream
+	items     items
 	recovered uint64 // the last sequence of IN at the start
 
 	subs   sync.Mutex
@@ -148,6 +149,9 @@ func (e *Engine) connect(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if err := e.openItems(ctx); err != nil {
+		return err
+	}
 	return e.recover(ctx)
 }
 
@@ -186,7 +190,7 @@ func (e *Engine) Close() error {
 		// What was published or acknowledged without waiting reaches the server before the connection ends.
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		defer cancel()
-		err := e.nc.FlushWithContext(ctx)
+		err := errors.Join(e.closeItems(ctx), e.nc.FlushWithContext(ctx))
 		e.nc.Close()
 		<-e.closed
 		if e.pub != nil {
