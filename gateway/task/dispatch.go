@@ -22,7 +22,7 @@ func (p *pool) dispatch() {
 		if len(c.inputs) == 0 {
 			c.busySince = p.s.d.Clock.Now()
 		}
-		in.container = c
+		in.container, in.ContainerID = c, c.id
 		c.inputs = append(c.inputs, in)
 		if len(c.batch) == 0 {
 			given = append(given, c)
@@ -107,4 +107,19 @@ func (s *Scheduler) Terminate(callID string) {
 			}
 		}
 	}
+}
+
+// Holders returns the containers that run inputs of a call, by index.
+func (s *Scheduler) Holders(callID string) map[uint32]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	holders := map[uint32]string{}
+	for _, c := range s.containers {
+		for _, in := range c.inputs {
+			if in.Key.CallID == callID {
+				holders[in.Key.Index] = c.id
+			}
+		}
+	}
+	return holders
 }

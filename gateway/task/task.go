@@ -24,7 +24,9 @@ type Input struct {
 	Behind   int       // how many inputs wait with the caller after it
 	Attempt  uint32    // how often infrastructure has lost it
 	Handle   any       // the caller's own, untouched
-	Batch    uint32    // inputs of a container with the same number other than 0 are run together; set when it is sent
+	// ContainerID is the container that the input was given to last; set by the Scheduler, and not to be read before the outcome.
+	ContainerID string
+	Batch       uint32 // inputs of a container with the same number other than 0 are run together; set when it is sent
 
 	container *Container
 	cancelled bool
