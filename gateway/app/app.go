@@ -71,6 +71,10 @@ type Commit struct {
 	Branch string `json:"branch"`
 	Dirty  bool   `json:"dirty"`
 	Author string `json:"author"`
+	Email  string `json:"email,omitempty"`
+	// At is zero where it is not known; Repository is the remote's URL, without credentials.
+	At         time.Time `json:"at,omitzero"`
+	Repository string    `json:"repository,omitempty"`
 }
 
 // Deployment is one publication under a name. Commit may be nil.
@@ -86,6 +90,9 @@ type Publication struct {
 	AppID, Name, Environment string
 	Functions                []function.Definition
 	Deployment               Deployment
+	Tags                     map[string]string // of the app from now on; nil: as they are
+	Recreate                 bool              // old containers are stopped at once; else they finish their inputs
+	Again                    bool              // a new version even if nothing differs
 }
 
 // Published is the outcome of a publication: the app, its current functions with their ids, and those it no longer has.
@@ -93,6 +100,7 @@ type Published struct {
 	App       App
 	Functions []*function.Function
 	Removed   []*function.Function
+	Unchanged bool // nothing differed from the version before, and so none was made
 }
 
 // Store keeps apps.
@@ -114,12 +122,19 @@ type Store interface {
 	Apps(ctx context.Context, environment string, stoppedSince time.Time) ([]App, error)
 	// Deployments lists an app's deployments, newest first.
 	Deployments(ctx context.Context, appID string) ([]Deployment, error)
+	// Definitions returns the functions of a deployment, or a fault.NotFound.
+	Definitions(ctx context.Context, appID string, version uint32) ([]function.Definition, error)
+	// Reserve returns ids for functions of an app by name, which the app keeps when it is published.
+	Reserve(ctx context.Context, appID string, names []string) (map[string]string, error)
+	// SetTags replaces an app's tags. Errors: fault.NotFound.
+	SetTags(ctx context.Context, id string, tags map[string]string) error
 }
 
 // Runtime is what runs the functions of apps: calls and containers.
 type Runtime interface {
-	// Published says that functions are new or changed. Containers of older versions finish the inputs they have and stop.
-	Published(ctx context.Context, functions, removed []*function.Function) error
+	// Published says that functions are new or changed. Containers of older versions finish the inputs they have and stop or, with
+	// recreate, stop at once, and their inputs run again in new ones.
+	Published(ctx context.Context, functions, removed []*function.Function, recreate bool) error
 	// StopApp cancels the app's inputs and begins to stop its containers. The channel is closed when all have ended.
 	StopApp(ctx context.Context, appID string) (done <-chan struct{}, err error)
 	// Work counts the app's containers that start or run, and its inputs that wait or run.

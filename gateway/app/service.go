@@ -86,7 +86,7 @@ func (s *Service) revive(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("app %q: %w", id, err)
 	}
-	return s.d.Runtime.Published(ctx, functions, nil)
+	return s.d.Runtime.Published(ctx, functions, nil, false)
 }
 
 // Create makes an app without functions. State is Initializing, Ephemeral or Detached. Errors: fault.Invalid.
@@ -96,6 +96,9 @@ func (s *Service) Create(ctx context.Context, a App) (*App, error) {
 	}
 	if a.State < Initializing || a.State > Detached {
 		return nil, fault.New(fault.Invalid, "app state %d: a new app is ephemeral, detached or initializing", a.State)
+	}
+	if err := CheckTags(a.Tags); err != nil {
+		return nil, err
 	}
 	var err error
 	if a.Environment, err = Environment(a.Environment); err != nil {
@@ -180,7 +183,10 @@ func (s *Service) Publish(ctx context.Context, p Publication) (*Published, error
 	if p.AppID != done.App.ID {
 		s.bury(p.AppID)
 	}
-	if err := s.d.Runtime.Published(ctx, done.Functions, done.Removed); err != nil {
+	if done.Unchanged {
+		return done, nil
+	}
+	if err := s.d.Runtime.Published(ctx, done.Functions, done.Removed, p.Recreate); err != nil {
 		return nil, fmt.Errorf("app %q: published, but its containers are not up to date: %w", done.App.ID, err)
 	}
 	return done, nil
@@ -189,6 +195,9 @@ func (s *Service) Publish(ctx context.Context, p Publication) (*Published, error
 // prepare checks a publication, fills in defaults, and finds the app that it is for.
 func (s *Service) prepare(ctx context.Context, p *Publication) (err error) {
 	if p.Environment, err = Environment(p.Environment); err != nil {
+		return err
+	}
+	if err := CheckTags(p.Tags); err != nil {
 		return err
 	}
 	if p.Name == "" && p.AppID == "" {

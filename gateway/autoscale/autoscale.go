@@ -23,6 +23,8 @@ type Load struct {
 	Ready   int           // containers that take inputs
 	Elapsed time.Duration // how long an input takes; 0: not known
 	Oldest  time.Duration // how long the input that has run longest has run; 0: none runs
+	Per     int           // inputs that one container is to have at a time; 0: 1
+	Single  bool          // a container ends after the inputs it is given; those that have some are not counted in Running
 }
 
 // Limits are the user's. Max 0 is none.
@@ -34,8 +36,14 @@ type Limits struct{ Min, Max, Buffer int }
 // time that another takes to start. So as many are wanted as work off all inputs within DrainTarget. How long an input takes is what the
 // past says. Where there is no past, or it is contradicted by an input that does not end, the number grows step by step.
 func Wanted(l Load, m Limits) (n int, recheck time.Duration) {
-	work := l.Backlog + l.Running
-	if work > 0 {
+	work := shares(l.Backlog+l.Running, l.Per)
+	switch {
+	case l.Single:
+		n = shares(l.Backlog, l.Per)
+		if l.Backlog+l.Running > 0 {
+			n += m.Buffer
+		}
+	case work > 0:
 		n = enough(work, l.Elapsed)
 		if l.Backlog > 0 && l.Running > 0 && n < work {
 			n = max(n, grown(&l, work))
@@ -50,6 +58,14 @@ func Wanted(l Load, m Limits) (n int, recheck time.Duration) {
 		return m.Max, 0 // to look again would be of no use
 	}
 	return n, recheck
+}
+
+// shares returns how many containers the inputs are shared among.
+func shares(inputs, per int) int {
+	if per <= 1 {
+		return inputs
+	}
+	return (inputs + per - 1) / per
 }
 
 // grown returns how many containers the input that has run longest is evidence for.

@@ -67,17 +67,17 @@ type Reservation struct {
 }
 
 // Reserve chooses a worker and takes a share of it, or returns a fault.Exhausted that says why there is no room.
-func (f *Fleet) Reserve(n placement.Needs) (*Reservation, error) {
+func (f *Fleet) Reserve(d placement.Demand) (*Reservation, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i, err := placement.Choose(n, f.snapshot())
+	i, err := placement.Choose(&d, f.snapshot())
 	if err != nil {
 		return nil, err
 	}
 	m := f.members[i]
-	m.reserved.CPUMilli += n.CPUMilli
-	m.reserved.MemoryMiB += n.MemoryMiB
-	return &Reservation{WorkerID: m.ID, fleet: f, member: m, needs: n}, nil
+	m.reserved.CPUMilli += d.CPUMilli
+	m.reserved.MemoryMiB += d.MemoryMiB
+	return &Reservation{WorkerID: m.ID, fleet: f, member: m, needs: d.Needs}, nil
 }
 
 // Release gives the share back, once.
@@ -111,7 +111,7 @@ func (f *Fleet) Snapshot() []placement.Worker {
 func (f *Fleet) snapshot() []placement.Worker {
 	out := make([]placement.Worker, len(f.members))
 	for i, m := range f.members {
-		out[i] = placement.Worker{ID: m.ID, Capacity: m.Capacity, Reserved: m.reserved}
+		out[i] = placement.Worker{ID: m.ID, Capacity: m.Capacity, Reserved: m.reserved, Labels: m.Labels}
 	}
 	return out
 }

@@ -12,7 +12,7 @@ import (
 func TestReserve(t *testing.T) {
 	f := fleet.New()
 	half := placement.Needs{CPUMilli: 500, MemoryMiB: 10}
-	if _, err := f.Reserve(half); !errors.Is(err, fault.Exhausted) {
+	if _, err := f.Reserve(placement.Demand{Needs: half}); !errors.Is(err, fault.Exhausted) {
 		t.Fatalf("an empty fleet: %v", err)
 	}
 	w := fleet.Worker{ID: "wk-1", Capacity: placement.Needs{CPUMilli: 1000, MemoryMiB: 100}}
@@ -22,14 +22,14 @@ func TestReserve(t *testing.T) {
 	if err := f.Join(w); !errors.Is(err, fault.Exists) {
 		t.Errorf("joined twice: %v", err)
 	}
-	first, err := f.Reserve(half)
+	first, err := f.Reserve(placement.Demand{Needs: half})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Reserve(half); err != nil {
+	if _, err := f.Reserve(placement.Demand{Needs: half}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Reserve(half); !errors.Is(err, fault.Exhausted) {
+	if _, err := f.Reserve(placement.Demand{Needs: half}); !errors.Is(err, fault.Exhausted) {
 		t.Errorf("a full fleet: %v", err)
 	}
 	first.Release()

@@ -174,10 +174,14 @@ type Autoscaler struct {
 
 // Store keeps functions.
 type Store interface {
-	// Function returns the current version of a function, or a fault.NotFound.
+	// Function returns the current version of a function, bound ones included, or a fault.NotFound.
 	Function(ctx context.Context, id string) (*Function, error)
 	// FunctionByName returns a function of a deployed app, or a fault.NotFound that names what is missing.
 	FunctionByName(ctx context.Context, environment, app, name string) (*Function, error)
 	// AppFunctions returns the current functions of an app, by name.
 	AppFunctions(ctx context.Context, appID string) ([]*Function, error)
+	// Bind returns the id of a bound function: the same for the same binding. The binding has been checked.
+	Bind(ctx context.Context, b Binding) (id string, err error)
+	// SetAutoscaler keeps bounds for a function while it is of the version.
+	SetAutoscaler(ctx context.Context, functionID string, version uint32, a Autoscaler) error
 }

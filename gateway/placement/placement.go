@@ -3,6 +3,7 @@ package placement
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -14,16 +15,45 @@ type Needs struct {
 	MemoryMiB uint32
 }
 
+// Where says which workers may have a container, by their labels; empty lists are all.
+type Where struct {
+	Regions        []string // label region; "us" is also that of "us-east"
+	Clouds         []string // label cloud
+	NonPreemptible bool     // none with the label preemptible=true
+}
+
+// Demand is what one container needs, and where it may be.
+type Demand struct {
+	Needs
+	Where
+}
+
 // Worker is one host as placement sees it.
 type Worker struct {
 	ID       string
 	Capacity Needs // what it offers
 	Reserved Needs // what containers have of it
+	Labels   map[string]string
 }
 
-// fits says whether n fits into what is free, and what is short if not.
-func (w *Worker) fits(n Needs) (ok bool, short string) {
+// allows says whether the place admits a worker of the labels.
+func (p *Where) allows(labels map[string]string) bool {
+	if p.NonPreemptible && labels["preemptible"] == "true" {
+		return false
+	}
+	region := labels["region"]
+	inRegion := len(p.Regions) == 0 || slices.ContainsFunc(p.Regions, func(r string) bool {
+		return region == r || strings.HasPrefix(region, r+"-")
+	})
+	return inRegion && (len(p.Clouds) == 0 || slices.Contains(p.Clouds, labels["cloud"]))
+}
+
+// fits says whether d fits into what is free, and what is short if not.
+func (w *Worker) fits(d *Demand) (ok bool, short string) {
+	n := d.Needs
 	switch {
+	case !d.allows(w.Labels):
+		return false, "place"
 	case w.Reserved.CPUMilli+n.CPUMilli > w.Capacity.CPUMilli:
 		return false, "cpu"
 	case w.Reserved.MemoryMiB+n.MemoryMiB > w.Capacity.MemoryMiB:
@@ -41,32 +71,34 @@ func (w *Worker) load(n Needs) float64 {
 
 // Choose returns the position in workers of the one that is least full once the container is on it; ties go to the earlier one. It
 // returns a fault.Exhausted that says why where none has room.
-func Choose(n Needs, workers []Worker) (int, error) {
+func Choose(d *Demand, workers []Worker) (int, error) {
 	best, bestLoad := -1, 0.0
 	short := map[string]int{}
 	for i := range workers {
-		ok, why := workers[i].fits(n)
+		ok, why := workers[i].fits(d)
 		if !ok {
 			short[why]++
 			continue
 		}
-		if load := workers[i].load(n); best < 0 || load < bestLoad {
+		if load := workers[i].load(d.Needs); best < 0 || load < bestLoad {
 			best, bestLoad = i, load
 		}
 	}
 	if best >= 0 {
 		return best, nil
 	}
-	return -1, noRoom(n, workers, short)
+	return -1, noRoom(d, workers, short)
 }
 
 // noRoom explains why nothing fits: what is short where, and whether waiting can help.
-func noRoom(n Needs, workers []Worker, short map[string]int) error {
-	want := fmt.Sprintf("%.3g cpu and %d MiB", float64(n.CPUMilli)/1000, n.MemoryMiB)
-	if len(workers) == 0 {
+func noRoom(d *Demand, workers []Worker, short map[string]int) error {
+	want := fmt.Sprintf("%.3g cpu and %d MiB", float64(d.CPUMilli)/1000, d.MemoryMiB)
+	switch {
+	case len(workers) == 0:
 		return fault.New(fault.Exhausted, "no room for %s: no worker is connected; start one with skerryd worker", want)
-	}
-	if Hopeless(n, workers) {
+	case short["place"] == len(workers):
+		return fault.New(fault.Exhausted, "no worker is %s; there are: %s", d.Where.text(), labels(workers))
+	case Hopeless(d, workers):
 		return fault.New(fault.Exhausted, "no room for %s: no worker is that large; ask for less or add a larger worker", want)
 	}
 	var parts []string
@@ -75,14 +107,57 @@ func noRoom(n Needs, workers []Worker, short map[string]int) error {
 			parts = append(parts, fmt.Sprintf("%d of %d workers short of %s", short[what], len(workers), what))
 		}
 	}
+	if short["place"] > 0 {
+		parts = append(parts, fmt.Sprintf("%d elsewhere", short["place"]))
+	}
 	return fault.New(fault.Exhausted, "no room for %s: %s; it starts when a container ends", want, strings.Join(parts, ", "))
 }
 
-// Hopeless says whether the container would fit on none of the workers even if they were empty.
-func Hopeless(n Needs, workers []Worker) bool {
+// text says the place in words.
+func (p *Where) text() string {
+	var parts []string
+	if len(p.Regions) > 0 {
+		parts = append(parts, "in region "+strings.Join(p.Regions, " or "))
+	}
+	if len(p.Clouds) > 0 {
+		parts = append(parts, "in cloud "+strings.Join(p.Clouds, " or "))
+	}
+	if p.NonPreemptible {
+		parts = append(parts, "not preemptible")
+	}
+	return strings.Join(parts, " and ")
+}
+
+// shownWorkers is how many workers a message names.
+const shownWorkers = 5
+
+// labels names the workers by what placement goes by.
+func labels(workers []Worker) string {
+	var parts []string
 	for i := range workers {
-		empty := Worker{Capacity: workers[i].Capacity}
-		if ok, _ := empty.fits(n); ok {
+		if i == shownWorkers {
+			parts = append(parts, fmt.Sprintf("and %d more", len(workers)-i))
+			break
+		}
+		var own []string
+		for _, key := range []string{"region", "cloud", "preemptible"} {
+			if v := workers[i].Labels[key]; v != "" {
+				own = append(own, key+"="+v)
+			}
+		}
+		if own == nil {
+			own = []string{"no labels"}
+		}
+		parts = append(parts, fmt.Sprintf("%s (%s)", workers[i].ID, strings.Join(own, " ")))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Hopeless says whether the container would fit on none of the workers even if they were empty.
+func Hopeless(d *Demand, workers []Worker) bool {
+	for i := range workers {
+		empty := Worker{Capacity: workers[i].Capacity, Labels: workers[i].Labels}
+		if ok, _ := empty.fits(d); ok {
 			return false
 		}
 	}

@@ -36,7 +36,7 @@ func TestChoose(t *testing.T) {
 		"too large": {needs{5000, 128}, []placement.Worker{worker(1000, 1000, 0, 0)}, -1, "no worker is that large"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			i, err := placement.Choose(c.needs, c.workers)
+			i, err := placement.Choose(&placement.Demand{Needs: c.needs}, c.workers)
 			if i != c.want {
 				t.Errorf("chose %d, want %d", i, c.want)
 			}
@@ -45,6 +45,35 @@ func TestChoose(t *testing.T) {
 			}
 			if !errors.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), c.why) {
 				t.Errorf("error %v, want %q", err, c.why)
+			}
+		})
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	workers := []placement.Worker{
+		{ID: "wk-a", Capacity: placement.Needs{CPUMilli: 1000, MemoryMiB: 1000}, Labels: map[string]string{"region": "us-east", "cloud": "aws", "preemptible": "true"}},
+		{ID: "wk-b", Capacity: placement.Needs{CPUMilli: 1000, MemoryMiB: 1000}, Labels: map[string]string{"region": "eu-west", "cloud": "gcp"}},
+		{ID: "wk-c", Capacity: placement.Needs{CPUMilli: 1000, MemoryMiB: 1000}},
+	}
+	for name, c := range map[string]struct {
+		where placement.Where
+		want  int
+		why   string
+	}{
+		"anywhere":             {placement.Where{}, 0, ""},
+		"region":               {placement.Where{Regions: []string{"eu-west"}}, 1, ""},
+		"wider region":         {placement.Where{Regions: []string{"us"}}, 0, ""},
+		"no part of a word":    {placement.Where{Regions: []string{"e", "us-e"}}, -1, "in region e or us-e; there are: wk-a (region=us-east"},
+		"one of several":       {placement.Where{Regions: []string{"ap", "eu"}}, 1, ""},
+		"cloud":                {placement.Where{Clouds: []string{"gcp"}}, 1, ""},
+		"not preemptible":      {placement.Where{NonPreemptible: true}, 1, ""},
+		"nothing fits at once": {placement.Where{Regions: []string{"us"}, NonPreemptible: true}, -1, "not preemptible"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i, err := placement.Choose(&placement.Demand{Needs: placement.Needs{CPUMilli: 1, MemoryMiB: 1}, Where: c.where}, workers)
+			if i != c.want || (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
+				t.Errorf("chose %d, %v; want %d, %q", i, err, c.want, c.why)
 			}
 		})
 	}

@@ -14,19 +14,12 @@ import (
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 )
 
-// maxTags bounds an app's labels.
-const maxTags = 50
-
 type appService struct {
-	skerryv1connect.UnimplementedAppServiceHandler
 	d Deps
 }
 
 func (s *appService) CreateApp(ctx context.Context, req *connect.Request[skerryv1.CreateAppRequest]) (*connect.Response[skerryv1.CreateAppResponse], error) {
 	m := req.Msg
-	if len(m.GetTags()) > maxTags {
-		return nil, fault.New(fault.Invalid, "app tags: %d, at most %d", len(m.GetTags()), maxTags)
-	}
 	a, err := s.d.Apps.Create(ctx, app.App{
 		Description: m.GetDescription(), State: app.State(clip(m.GetState())), Environment: m.GetEnvironment(), Tags: m.GetTags(),
 	})
@@ -60,7 +53,10 @@ func deployment(ctx context.Context) app.Deployment {
 func (s *appService) PublishApp(ctx context.Context, req *connect.Request[skerryv1.PublishAppRequest]) (*connect.Response[skerryv1.PublishAppResponse], error) {
 	m := req.Msg
 	p := app.Publication{AppID: m.GetAppId(), Name: m.GetName(), Environment: m.GetEnvironment(), Deployment: deployment(ctx)}
-	p.Deployment.Tag = m.GetTag()
+	p.Deployment.Tag, p.Recreate = m.GetTag(), recreate(m.GetStrategy())
+	if m.GetName() != "" && m.GetTags() != nil {
+		p.Tags = m.GetTags()
+	}
 	commit, err := commitFromProto(m.GetCommit())
 	if err != nil {
 		return nil, err
@@ -82,7 +78,7 @@ func (s *appService) PublishApp(ctx context.Context, req *connect.Request[skerry
 	}
 	res := &skerryv1.PublishAppResponse{AppId: done.App.ID, FunctionIds: functionIDs(done.Functions)}
 	if m.GetName() != "" {
-		res.Version = done.App.Version
+		res.Version, res.Unchanged = done.App.Version, done.Unchanged
 	}
 	return connect.NewResponse(res), nil
 }
@@ -93,16 +89,6 @@ func functionIDs(list []*function.Function) map[string]string {
 		ids[f.Definition.Name] = f.ID
 	}
 	return ids
-}
-
-func commitFromProto(m *skerryv1.CommitInfo) (*app.Commit, error) {
-	if m == nil {
-		return nil, nil //nolint:nilnil // a deployment from outside a repository has no commit
-	}
-	if len(m.GetCommitHash()) > 64 || len(m.GetBranch()) > 255 || len(m.GetAuthor()) > 200*4 {
-		return nil, fault.New(fault.Invalid, "commit: hash, branch or author is too long")
-	}
-	return &app.Commit{Hash: m.GetCommitHash(), Branch: m.GetBranch(), Dirty: m.GetDirty(), Author: m.GetAuthor()}, nil
 }
 
 func (s *appService) Heartbeat(ctx context.Context, req *connect.Request[skerryv1.HeartbeatRequest]) (*connect.Response[skerryv1.HeartbeatResponse], error) {
@@ -130,14 +116,7 @@ func (s *appService) ListApps(ctx context.Context, req *connect.Request[skerryv1
 	}
 	res := &skerryv1.ListAppsResponse{}
 	for _, a := range apps {
-		info := &skerryv1.AppInfo{
-			AppId: a.ID, Description: a.Title(), State: skerryv1.AppState(a.State),
-			NumContainers: uint32(s.d.Work.CountByApp(a.ID).Containers), CreatedAt: timestamppb.New(a.CreatedAt),
-		}
-		if !a.StoppedAt.IsZero() {
-			info.StoppedAt = timestamppb.New(a.StoppedAt)
-		}
-		res.Apps = append(res.Apps, info)
+		res.Apps = append(res.Apps, s.info(&a))
 	}
 	return connect.NewResponse(res), nil
 }
@@ -153,7 +132,7 @@ func (s *appService) GetAppHistory(ctx context.Context, req *connect.Request[ske
 			Version: p.Version, DeployedAt: timestamppb.New(p.DeployedAt), ClientVersion: p.ClientVersion, DeployedBy: p.DeployedBy, Tag: p.Tag,
 		}
 		if c := p.Commit; c != nil {
-			m.Commit = &skerryv1.CommitInfo{CommitHash: c.Hash, Branch: c.Branch, Dirty: c.Dirty, Author: c.Author}
+			m.Commit = commitToProto(c)
 		}
 		res.Deployments = append(res.Deployments, m)
 	}

@@ -6,14 +6,13 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/function"
 	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
-	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 	"github.com/skerry-dev/skerry/internal/ident"
 )
 
 type functionService struct {
-	skerryv1connect.UnimplementedFunctionServiceHandler
 	d Deps
 }
 
@@ -29,7 +28,12 @@ func (s *functionService) GetFunction(ctx context.Context, req *connect.Request[
 	if err := ident.CheckName("function", m.GetFunctionName()); err != nil {
 		return nil, err
 	}
-	f, err := s.d.Functions.FunctionByName(ctx, env, m.GetAppName(), m.GetFunctionName())
+	var f *function.Function
+	if m.GetVersion() != 0 {
+		f, err = s.d.Apps.Pin(ctx, env, m.GetAppName(), m.GetFunctionName(), m.GetVersion())
+	} else {
+		f, err = s.d.Functions.FunctionByName(ctx, env, m.GetAppName(), m.GetFunctionName())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +52,49 @@ func (s *functionService) GetFunctionStats(ctx context.Context, req *connect.Req
 	}
 	c := s.d.Work.CountByFunction(id)
 	return connect.NewResponse(&skerryv1.GetFunctionStatsResponse{
-		Backlog: uint32(c.Backlog), NumContainers: uint32(c.Containers), NumRunningInputs: uint32(c.Running),
+		Backlog: uint32(c.Backlog), NumContainers: uint32(c.Containers), NumRunningInputs: uint32(c.Running), InputHeadroom: uint32(c.Headroom),
 	}), nil
+}
+
+func (s *functionService) BindFunction(ctx context.Context, req *connect.Request[skerryv1.BindFunctionRequest]) (*connect.Response[skerryv1.BindFunctionResponse], error) {
+	m := req.Msg
+	b := function.Binding{
+		BaseID: m.GetFunctionId(), Constructor: m.GetConstructorArguments(), Options: gatewire.OptionsFromProto(m.GetOptions()),
+	}
+	for _, p := range m.GetParameters() {
+		b.Parameters = append(b.Parameters, gatewire.ParameterFromProto(p))
+	}
+	id, err := s.d.Apps.Bind(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&skerryv1.BindFunctionResponse{FunctionId: id}), nil
+}
+
+func (s *functionService) UpdateAutoscaler(ctx context.Context, req *connect.Request[skerryv1.UpdateAutoscalerRequest]) (*connect.Response[skerryv1.UpdateAutoscalerResponse], error) {
+	m := req.Msg
+	change := function.AutoscalerChange{
+		MinContainers: number(m.MinContainers), MaxContainers: number(m.MaxContainers), BufferContainers: number(m.BufferContainers),
+	}
+	window, err := duration(m.GetFunctionId(), "scaledown_window", m.GetScaledownWindow())
+	if err != nil {
+		return nil, err
+	}
+	if window != 0 {
+		change.ScaledownWindow = &window
+	}
+	a, err := s.d.Apps.UpdateAutoscaler(ctx, m.GetFunctionId(), change)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&skerryv1.UpdateAutoscalerResponse{Autoscaler: gatewire.AutoscalerToProto(a)}), nil
+}
+
+// number widens an optional count.
+func number(n *uint32) *int {
+	if n == nil {
+		return nil
+	}
+	wide := int(*n)
+	return &wide
 }

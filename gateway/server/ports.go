@@ -76,7 +76,7 @@ func (p payloads) HasBlob(ctx context.Context, digest string) (bool, error) {
 
 type runtime struct{ s *Server }
 
-func (r runtime) Published(ctx context.Context, functions, removed []*function.Function) error {
+func (r runtime) Published(ctx context.Context, functions, removed []*function.Function, recreate bool) error {
 	list := append([]*function.Function(nil), functions...)
 	for _, f := range removed {
 		// A version that wants no containers: those there are finish their inputs and stop.
@@ -85,7 +85,7 @@ func (r runtime) Published(ctx context.Context, functions, removed []*function.F
 		gone.Definition.Autoscaler.MinContainers, gone.Definition.Autoscaler.BufferContainers = 0, 0
 		list = append(list, &gone)
 	}
-	return r.s.scheduler.Published(ctx, list)
+	return r.s.scheduler.Published(ctx, list, recreate)
 }
 
 func (r runtime) StopApp(ctx context.Context, appID string) (<-chan struct{}, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -101,6 +102,22 @@ func missingOrNil(err error, noun, key string) error {
 		return nil
 	}
 	return missing(err, noun, key)
+}
+
+// SetTags implements app.Store.
+func (d *DB) SetTags(ctx context.Context, id string, tags map[string]string) error {
+	text, err := json.Marshal(tags)
+	if err != nil {
+		return fmt.Errorf("app %q: %w", id, err)
+	}
+	res, err := d.writer.ExecContext(ctx, `UPDATE apps SET tags = $1 WHERE id = $2`, string(text), id)
+	if err != nil {
+		return fmt.Errorf("app %q: %w", id, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return missing(errors.Join(err, sql.ErrNoRows), "app", id)
+	}
+	return nil
 }
 
 // Apps implements app.Store.

@@ -45,9 +45,12 @@ type Container struct {
 	slow        bool      // inputs have waited too long here; until the next output it gets one at a time
 	spec        *Spec
 	reservation *fleet.Reservation
-	handle      Handle   // nil until it is on a worker
-	inputs      []*Input // given and without outcome, in order
-	batch       []*Input // being given
+	handle      Handle         // nil until it is on a worker
+	inputs      []*Input       // given and without outcome, in order
+	batch       []*Input       // being given
+	units       int            // shares of the container that inputs have: an input or a batch each
+	batches     map[uint32]int // inputs of each batch that have no outcome
+	slots       int            // as the container wants it; 0: as the function says
 }
 
 var _ Events = (*Container)(nil)
@@ -153,9 +156,12 @@ func prepareFailed(err error) Exit {
 	return Exit{Reason: NotStarted, Message: err.Error()}
 }
 
-func (c *Container) needs() placement.Needs {
-	r := c.fn.Definition.Resources
-	return placement.Needs{CPUMilli: r.CPUMilli, MemoryMiB: r.MemoryMiB}
+func (c *Container) demand() placement.Demand {
+	r, p := c.fn.Definition.Resources, c.fn.Definition.Placement
+	return placement.Demand{
+		Needs: placement.Needs{CPUMilli: r.CPUMilli, MemoryMiB: r.MemoryMiB},
+		Where: placement.Where{Regions: p.Regions, Clouds: p.Clouds, NonPreemptible: p.NonPreemptible},
+	}
 }
 
 // place puts containers that wait on workers with room, in order; one that does not fit does not hold up those that do.
@@ -175,7 +181,7 @@ func (s *Scheduler) place() {
 
 // launch starts the container on a worker, if one has room.
 func (c *Container) launch() bool {
-	r, err := c.s.d.Fleet.Reserve(c.needs())
+	r, err := c.s.d.Fleet.Reserve(c.demand())
 	if err != nil {
 		return false
 	}
@@ -197,7 +203,8 @@ func (c *Container) explain(fx *effects) {
 			return
 		}
 	}
-	_, err := placement.Choose(c.needs(), c.s.d.Fleet.Snapshot())
+	demand := c.demand()
+	_, err := placement.Choose(&demand, c.s.d.Fleet.Snapshot())
 	if err == nil || c.s.d.Notices == nil {
 		return
 	}
@@ -246,10 +253,24 @@ func (c *Container) take(k payload.Key) *Input {
 		} else {
 			c.inputs = append(c.inputs[:i], c.inputs[i+1:]...)
 		}
-		in.container = nil
+		c.release(in)
 		return in
 	}
 	return nil
+}
+
+// release ends an input's share of the container.
+func (c *Container) release(in *Input) {
+	in.container = nil
+	if in.Batch == 0 {
+		c.units--
+		return
+	}
+	if c.batches[in.Batch]--; c.batches[in.Batch] <= 0 {
+		delete(c.batches, in.Batch)
+		c.units--
+	}
+	in.Batch = 0
 }
 
 // Outputs implements Events.
@@ -293,7 +314,19 @@ func (c *Container) Items(key payload.Key, first uint64, values []*payload.Paylo
 }
 
 // Slots implements Events.
-func (c *Container) Slots(int) {}
+func (c *Container) Slots(n int) {
+	var fx effects
+	c.s.mu.Lock()
+	switch {
+	case n <= 0 && (c.state == ready || c.state == starting):
+		c.s.halt(c, true)
+	case n > 0:
+		c.slots = min(n, c.maxUnits())
+	}
+	c.pool.balance(&fx)
+	c.s.mu.Unlock()
+	c.s.perform(&fx)
+}
 
 // Returned implements Events.
 func (c *Container) Returned(keys []payload.Key) {

@@ -34,6 +34,7 @@ func (c *Container) Exited(exit Exit) {
 // settle has the inputs that the container still had run again, and counts for those that may have brought it down.
 func (c *Container) settle(left []*Input, exit Exit, fx *effects) {
 	for _, in := range left {
+		in.Batch = 0
 		if exit.Reason != Stopped && (exit.Everything || slices.Contains(exit.Lost, in.Key)) {
 			in.Attempt++
 		}

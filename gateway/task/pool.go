@@ -31,6 +31,8 @@ type pool struct {
 	recheck      Timer
 	idle         Timer
 	retry        Timer // after which containers for no input at all are tried again
+	linger       Timer // after which a batch goes that is not full
+	lastBatch    uint32
 }
 
 // failure is why inputs accepted up to a time fail: the start of a container failed, and would fail again.
@@ -74,7 +76,7 @@ func (p *pool) offer(in *Input) (wait <-chan struct{}, err error) {
 		fx.finish(p.fn.ID, Outcome{in, f.result})
 		return nil, nil
 	}
-	if p.backlog() >= QueueLimit {
+	if p.backlog() >= p.queueLimit() {
 		if p.space == nil {
 			p.space = make(chan struct{})
 		}
@@ -84,6 +86,14 @@ func (p *pool) offer(in *Input) (wait <-chan struct{}, err error) {
 	p.behind = in.Behind
 	p.balance(&fx)
 	return nil, nil
+}
+
+// queueLimit is how many inputs wait in memory: two batches at least, or the largest would never be full.
+func (p *pool) queueLimit() int {
+	if b := p.fn.Definition.Batching; b != nil {
+		return max(QueueLimit, 2*b.Size)
+	}
+	return QueueLimit
 }
 
 // backlog is how many inputs wait here.
@@ -108,7 +118,7 @@ func (p *pool) next() *Input {
 		p.queue = append(p.queue[:0], p.queue[p.head:]...)
 		p.head = 0
 	}
-	if p.space != nil && p.backlog() <= QueueLimit/2 {
+	if p.space != nil && p.backlog() <= p.queueLimit()/2 {
 		close(p.space)
 		p.space = nil
 	}
@@ -138,12 +148,15 @@ func (p *pool) counts() Counts {
 	n := Counts{Backlog: p.backlog() + p.behind, Containers: len(p.containers)}
 	for _, c := range p.containers {
 		n.Running += len(c.inputs)
+		if c.state == ready {
+			n.Headroom += max(0, c.room()-c.units) * p.batchSize()
+		}
 	}
 	return n
 }
 
 // publish makes fn the current version.
-func (p *pool) publish(fn *function.Function) {
+func (p *pool) publish(fn *function.Function, recreate bool) {
 	changed := fn.Version != p.fn.Version
 	p.fn, p.prep = fn, nil
 	if !changed {
@@ -152,7 +165,7 @@ func (p *pool) publish(fn *function.Function) {
 	p.failure, p.failedStarts, p.crashes, p.elapsed = nil, 0, 0, 0
 	p.stopRetry()
 	for _, c := range append([]*Container(nil), p.containers...) {
-		p.s.halt(c, true)
+		p.s.halt(c, !recreate)
 	}
 }
 
@@ -185,7 +198,7 @@ func cancelledByStop(fn *function.Function) payload.Result {
 }
 
 func (p *pool) stopTimers() {
-	for _, t := range []*Timer{&p.recheck, &p.idle} {
+	for _, t := range []*Timer{&p.recheck, &p.idle, &p.linger} {
 		if *t != nil {
 			(*t).Stop()
 			*t = nil
@@ -225,9 +238,15 @@ func (p *pool) limits() autoscale.Limits {
 }
 
 func (p *pool) load() autoscale.Load {
-	l := autoscale.Load{Backlog: p.backlog(), Elapsed: p.elapsed}
+	d := &p.fn.Definition
+	l := autoscale.Load{
+		Backlog: p.backlog(), Elapsed: p.elapsed, Per: max(1, d.Concurrency.Target) * p.batchSize(), Single: d.SingleUse,
+	}
 	now := p.s.d.Clock.Now()
 	for _, c := range p.containers {
+		if c.state == draining {
+			continue // what it has needs no other container
+		}
 		l.Running += len(c.inputs)
 		if c.state == ready {
 			l.Ready++

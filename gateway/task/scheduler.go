@@ -2,7 +2,9 @@ package task
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -173,18 +175,50 @@ func (s *Scheduler) adopt(fn *function.Function) *pool {
 
 // Published says that functions have a new current version, and at the gateway's start which deployed ones there are: min_containers are
 // started at once, containers of older versions take no more inputs and end when they have none.
-func (s *Scheduler) Published(_ context.Context, fns []*function.Function) error {
+//
+// With recreate they are stopped at once, and their inputs run again in new ones. Bound functions in use follow their base. A function of
+// the version that is there, with other bounds of the number of containers, keeps its containers.
+func (s *Scheduler) Published(ctx context.Context, fns []*function.Function, recreate bool) error {
+	followers, err := s.followers(ctx, fns)
 	var fx effects
 	s.mu.Lock()
-	for _, fn := range fns {
+	for _, fn := range append(followers, fns...) {
 		p := s.adopt(fn)
 		p.stopped = false
-		p.publish(fn)
+		p.publish(fn, recreate)
 		p.balance(&fx)
 	}
 	s.mu.Unlock()
 	s.perform(&fx)
-	return nil
+	return err
+}
+
+// followers returns the bound functions in use whose bases are given, as they are now. Those that are no more drain.
+func (s *Scheduler) followers(ctx context.Context, fns []*function.Function) ([]*function.Function, error) {
+	var bound []*function.Function
+	s.mu.Lock()
+	for _, p := range s.pools {
+		b := p.fn.Binding
+		if b != nil && b.Version == 0 && slices.ContainsFunc(fns, func(fn *function.Function) bool { return fn.ID == b.BaseID }) {
+			bound = append(bound, p.fn)
+		}
+	}
+	s.mu.Unlock()
+	var errs []error
+	for i, old := range bound {
+		fn, err := s.d.Functions.Function(ctx, old.ID)
+		if err != nil {
+			gone := *old
+			gone.Version++
+			gone.Definition.Autoscaler.MinContainers, gone.Definition.Autoscaler.BufferContainers = 0, 0
+			fn = &gone
+			if !errors.Is(err, fault.NotFound) {
+				errs = append(errs, err)
+			}
+		}
+		bound[i] = fn
+	}
+	return bound, errors.Join(errs...)
 }
 
 // StopApp stops an app's containers and refuses its functions from here on, until they are published again. Inputs in hand get the outcome

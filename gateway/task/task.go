@@ -179,6 +179,7 @@ type Counts struct {
 	Backlog    int // inputs that wait for a container
 	Containers int // that start or run
 	Running    int // inputs in containers
+	Headroom   int // inputs that the containers which run could take besides
 }
 
 // Info describes a container that starts or runs.

@@ -74,7 +74,7 @@ func TestMinContainers(t *testing.T) {
 
 func publish(t *testing.T, r *rig, fns ...*function.Function) {
 	t.Helper()
-	if err := r.s.Published(t.Context(), fns); err != nil {
+	if err := r.s.Published(t.Context(), fns, false); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -20,12 +20,7 @@ func DefinitionToProto(d *function.Definition) *skerryv1.FunctionDefinition {
 			EphemeralDiskMib: d.Resources.EphemeralDiskMiB,
 		},
 		Timeout: durationpb.New(d.Timeout), StartupTimeout: durationpb.New(d.StartupTimeout),
-		Autoscaler: &skerryv1.Autoscaler{
-			MinContainers:    uint32(d.Autoscaler.MinContainers),    //nolint:gosec // checked when published: small and not negative
-			MaxContainers:    uint32(d.Autoscaler.MaxContainers),    //nolint:gosec // as above
-			BufferContainers: uint32(d.Autoscaler.BufferContainers), //nolint:gosec // as above
-			ScaledownWindow:  durationpb.New(d.Autoscaler.ScaledownWindow),
-		},
+		Autoscaler:    AutoscalerToProto(d.Autoscaler),
 		PythonVersion: d.PythonVersion, BlockNetwork: d.BlockNetwork, ClientVersion: d.ClientVersion,
 		IsGenerator: d.Generator, ClassSpec: classToProto(d.Class), Retries: RetriesToProto(d.Retries),
 		Concurrency: ConcurrencyToProto(d.Concurrency), Batching: BatchingToProto(d.Batching), SingleUseContainers: d.SingleUse,
@@ -54,4 +49,14 @@ func classToProto(c *function.Class) *skerryv1.ClassSpec {
 		m.Parameters = append(m.Parameters, spec)
 	}
 	return m
+}
+
+// AutoscalerToProto returns the message of the bounds of the number of containers.
+func AutoscalerToProto(a function.Autoscaler) *skerryv1.Autoscaler {
+	return &skerryv1.Autoscaler{
+		MinContainers:    uint32(a.MinContainers),    //nolint:gosec // checked: small and not negative
+		MaxContainers:    uint32(a.MaxContainers),    //nolint:gosec // as above
+		BufferContainers: uint32(a.BufferContainers), //nolint:gosec // as above
+		ScaledownWindow:  durationpb.New(a.ScaledownWindow),
+	}
 }

@@ -73,7 +73,7 @@ func session(b *testing.B, containers int) (*connect.BidiStreamForClient[skerryv
 	})
 	w := newWorker()
 	w.dial(b, server.URL)
-	if err := r.scheduler.Published(b.Context(), []*function.Function{r.fn}); err != nil {
+	if err := r.scheduler.Published(b.Context(), []*function.Function{r.fn}, false); err != nil {
 		b.Fatal(err)
 	}
 	transport := &http.Transport{Protocols: new(http.Protocols)}

@@ -11,7 +11,7 @@ import (
 )
 
 func startToProto(s *task.Spec) *workerv1.StartContainer {
-	return &workerv1.StartContainer{
+	m := &workerv1.StartContainer{
 		ContainerId:    s.ContainerID,
 		AppId:          s.Function.AppID,
 		AppName:        s.Function.AppName,
@@ -24,10 +24,26 @@ func startToProto(s *task.Spec) *workerv1.StartContainer {
 		Environment:    s.Function.Environment,
 		AppFunctionIds: s.AppFunctionIDs,
 	}
+	if b := s.Function.Binding; b != nil {
+		m.Parameters, m.ConstructorArguments = gatewire.ParametersToProto(b.Parameters), b.Constructor
+	}
+	if c := s.Function.Definition.Class; c != nil && m.Parameters == nil {
+		// Not bound: all parameters have their defaults, or there are none.
+		for i := range c.Parameters {
+			if p := c.Parameters[i].Default; p != nil {
+				p := *p
+				p.Name = c.Parameters[i].Name
+				m.Parameters = append(m.Parameters, gatewire.ParameterToProto(p))
+			}
+		}
+	}
+	return m
 }
 
 func inputToProto(in *task.Input) *workerv1.ContainerInput {
-	return &workerv1.ContainerInput{Key: wire.KeyToProto(in.Key), Args: wire.PayloadToProto(&in.Args), Attempt: in.Attempt}
+	return &workerv1.ContainerInput{
+		Key: wire.KeyToProto(in.Key), Args: wire.PayloadToProto(&in.Args), Attempt: in.Attempt, Method: in.Method, Batch: in.Batch,
+	}
 }
 
 func phasesFromProto(messages []*workerv1.StartPhase) []task.Phase {

@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/skerry-dev/skerry/gateway/task"
+	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -161,12 +162,35 @@ func (r *run) receive(stream *runStream) (task.Exit, error) {
 				return task.Exit{}, err
 			}
 			r.events.Returned(keys)
+		case *workerv1.RunContainerResponse_Items:
+			if err := r.items(e.Items.GetItems()); err != nil {
+				return task.Exit{}, err
+			}
+		case *workerv1.RunContainerResponse_Slots:
+			r.events.Slots(int(e.Slots.GetSlots()))
 		case *workerv1.RunContainerResponse_Exited:
 			return exitFromProto(e.Exited)
 		default:
 			return task.Exit{}, fmt.Errorf("container %q: the worker sent an event of an unknown kind", r.spec.ContainerID)
 		}
 	}
+}
+
+// items hands items of generators on.
+func (r *run) items(messages []*skerryv1.Items) error {
+	for _, m := range messages {
+		key := payload.Key{CallID: m.GetCallId(), Index: m.GetIndex()}
+		values := make([]*payload.Payload, len(m.GetValues()))
+		for i, v := range m.GetValues() {
+			p, err := wire.PayloadFromProto(v)
+			if err != nil {
+				return fmt.Errorf("item %d of call %q: %w", m.GetFirst()+uint64(i), key.CallID, err) //nolint:gosec // a position
+			}
+			values[i] = p
+		}
+		r.events.Items(key, m.GetFirst(), values)
+	}
+	return nil
 }
 
 // lost is the exit of a container whose stream ended without one.
