@@ -6,6 +6,10 @@
 // Dispatcher; its outcome is stored (in the flow for SYNC, in SQL for SPAWN; the first one wins); then the input is acknowledged to the
 // flow; then the output goes to the sessions that wait. A crash between any two of these steps repeats the rest: executions happen at
 // least once, results exactly once.
+//
+// An outcome that is user code's failure is not stored while the function's policy has retries left: the input is offered again after the
+// policy's delay, and stays in hand meanwhile. What a generator yields is kept by gateway/item and reaches each session before the output.
+// A SYNC call whose client has vanished is cancelled after VanishedAfter.
 package call
 
 import (
@@ -43,13 +47,15 @@ type Input struct {
 	Key        payload.Key
 	FunctionID string
 	Kind       Kind
+	Method     string // where the function is a class
 	Args       payload.Payload
 }
 
 // Output is the outcome of one input.
 type Output struct {
-	Key    payload.Key
-	Result payload.Result
+	Key         payload.Key
+	Result      payload.Result
+	ContainerID string // that it ran in; empty: in none, or not known. Records keep it, the flow does not
 }
 
 // Submit is a batch of inputs of one call, from a session.
@@ -57,14 +63,16 @@ type Submit struct {
 	CallID, FunctionID string
 	Kind               Kind
 	Inputs             []Item
-	Resumed            bool   // may have been sent before
-	ParentInputID      string // empty: none
+	Resumed            bool              // may have been sent before
+	ParentInputID      string            // empty: none
+	Seen               map[uint32]uint64 // by index, how many items of a generator the client has
 }
 
 // Item is one input of a Submit.
 type Item struct {
-	Index uint32
-	Args  payload.Payload
+	Index  uint32
+	Method string
+	Args   payload.Payload
 }
 
 // Watch asks for the outputs of a call from an index on, but for those seen.
@@ -132,6 +140,7 @@ type Flow interface {
 // Record is what SQL keeps of a SPAWN call.
 type Record struct {
 	CallID, FunctionID, AppID string
+	FunctionName              string
 	ParentInputID             string
 	CreatedAt                 time.Time
 }
@@ -140,8 +149,8 @@ type Record struct {
 type Records interface {
 	// Accept records inputs of calls, making the calls that are new. Inputs that are there already stay as they are.
 	Accept(ctx context.Context, batch []Accept) error
-	// Finish stores outputs of inputs that have none; outputs of others, or of inputs that are not there, are dropped.
-	Finish(ctx context.Context, outputs []Output) error
+	// Finish stores outputs, of a time, of inputs that have none; outputs of others, or of inputs that are not there, are dropped.
+	Finish(ctx context.Context, at time.Time, outputs []Output) error
 	// Get describes a call, or returns a fault.NotFound.
 	Get(ctx context.Context, callID string) (State, error)
 	// Outputs returns up to limit outputs of a call from an index on, in order of the index.
@@ -153,6 +162,14 @@ type Records interface {
 	PendingOfApp(ctx context.Context, appID string) ([]string, error)
 	// Expire deletes the outputs of calls that ended before a time, and remembers that they are expired.
 	Expire(ctx context.Context, before time.Time) error
+}
+
+// Lineage finds what SPAWN calls are made of. Implemented by gateway/sqlstore.
+type Lineage interface {
+	// CallNodes returns up to limit inputs of a SPAWN call, by index; none if there is no such call.
+	CallNodes(ctx context.Context, callID string, limit int) ([]Node, error)
+	// ChildNodes returns up to limit inputs of the SPAWN calls that inputs of a call have made, call by call.
+	ChildNodes(ctx context.Context, callID string, limit int) ([]Node, error)
 }
 
 // Accept is what Records.Accept takes: a call and inputs of it.
@@ -179,6 +196,8 @@ type Dispatcher interface {
 	Cancel(functionID string, keys []payload.Key)
 	// Terminate stops the containers that run inputs of a call.
 	Terminate(callID string)
+	// Holders returns the containers that run inputs of a call, by index.
+	Holders(callID string) map[uint32]string
 	// StopApp stops an app's containers and returns its functions that were in use; they take no more inputs.
 	StopApp(appID string) (functionIDs []string)
 }

@@ -41,6 +41,7 @@ func (s *Service) cancel(ctx context.Context, callID, functionID string, termina
 	} else {
 		err = s.cancelRecorded(ctx, callID)
 	}
+	s.settle(s.cancelWaiting(callID))
 	s.d.Dispatcher.Cancel(functionID, s.held(callID))
 	if terminate {
 		s.d.Dispatcher.Terminate(callID)
@@ -89,7 +90,7 @@ func (s *Service) unheldSync(callID string) []ending {
 	var ends []ending
 	for i := range c.unfinished {
 		if k := (payload.Key{CallID: callID, Index: i}); s.hand[k] == nil {
-			ends = append(ends, ending{output: Output{k, cancelledByUser}})
+			ends = append(ends, ending{output: Output{Key: k, Result: cancelledByUser}})
 		}
 	}
 	return ends
@@ -105,7 +106,7 @@ func (s *Service) cancelRecorded(ctx context.Context, callID string) error {
 	s.mu.Lock()
 	for i := range inputs {
 		if s.hand[inputs[i].Key] == nil {
-			ends = append(ends, ending{output: Output{inputs[i].Key, cancelledByUser}})
+			ends = append(ends, ending{output: Output{Key: inputs[i].Key, Result: cancelledByUser}})
 		}
 	}
 	s.mu.Unlock()

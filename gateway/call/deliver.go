@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -78,11 +77,11 @@ func (s *Service) closeSubscriptions() error {
 
 // deliver takes an input from the flow. It blocks while the function's queue is full, which holds back the flow.
 func (s *Service) deliver(ctx context.Context, d Delivery) {
-	h, doubtful, cancelled := s.take(&d)
-	if h == nil {
+	h, doubtful, cancelled, err := s.admit(ctx, &d)
+	if h == nil || err != nil {
 		return
 	}
-	in := &task.Input{Key: d.Key, Args: d.Args, QueuedAt: d.StoredAt, Behind: d.Behind, Handle: h}
+	in := &task.Input{Key: d.Key, Args: d.Args, Method: d.Method, QueuedAt: d.StoredAt, Behind: d.Behind, Handle: h}
 	if cancelled {
 		s.Finished(d.FunctionID, []task.Outcome{{Input: in, Result: cancelledByUser}})
 		return
@@ -126,18 +125,34 @@ func (s *Service) offer(ctx context.Context, functionID string, in *task.Input) 
 // catchUp cancels an input whose call was cancelled while it was on its way to the dispatcher.
 func (s *Service) catchUp(functionID string, in *task.Input) {
 	s.mu.Lock()
-	c, ok := s.calls[in.Key.CallID]
-	cancelled := s.cancelled[in.Key.CallID] || ok && c.cancelled
+	cancelled := s.isCancelled(in.Key.CallID)
 	s.mu.Unlock()
 	if cancelled {
 		s.d.Dispatcher.Cancel(functionID, []payload.Key{in.Key})
 	}
 }
 
-// take notes a delivery as in hand. It returns nil for one that is in hand already, and whether the input may have an output.
+// admit takes a delivery, once not too many of the function's inputs wait for their retries.
+func (s *Service) admit(ctx context.Context, d *Delivery) (h *held, doubtful, cancelled bool, err error) {
+	for {
+		s.mu.Lock()
+		room := s.crowded(d.FunctionID)
+		if room == nil {
+			h, doubtful, cancelled = s.take(d)
+			s.mu.Unlock()
+			return h, doubtful, cancelled, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return nil, false, false, ctx.Err()
+		}
+	}
+}
+
+// take notes a delivery as in hand. The mutex is held. It returns nil for one that is in hand already, and whether the input may have an output.
 func (s *Service) take(d *Delivery) (h *held, doubtful, cancelled bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if h, ok := s.hand[d.Key]; ok {
 		h.ticket = d.Ticket
 		return nil, false, false
@@ -157,6 +172,7 @@ func (s *Service) take(d *Delivery) (h *held, doubtful, cancelled bool) {
 		c = s.newSyncCall(d.Key.CallID, d.FunctionID, "")
 		c.inputs++
 		c.unfinished[d.Key.Index] = false
+		s.miss(c)
 		return h, true, false
 	}
 	if _, open := c.unfinished[d.Key.Index]; !open {
@@ -180,7 +196,7 @@ func (s *Service) ended(ctx context.Context, d *Delivery, h *held) (bool, error)
 			return false, err
 		}
 		s.letGo(d.Key, h)
-		s.finishSync(Output{d.Key, result})
+		s.finishSync(Output{Key: d.Key, Result: result})
 		return true, nil
 	}
 	outputs, err := s.d.Records.Outputs(ctx, d.Key.CallID, d.Key.Index, 1)
@@ -285,24 +301,6 @@ func (s *Service) subscribeLater(functionID string) {
 	if !ok {
 		s.detach("subscribe", func(ctx context.Context) error { return s.subscribe(ctx, functionID) })
 	}
-}
-
-// detachTimeout bounds work that nobody waits for.
-const detachTimeout = time.Minute
-
-// detach does something in the background, for as long as the service runs. A failure is logged.
-func (s *Service) detach(name string, f func(context.Context) error) {
-	s.mu.Lock()
-	g := s.group
-	s.mu.Unlock()
-	g.Go(name, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, detachTimeout)
-		defer cancel()
-		if err := f(ctx); err != nil && ctx.Err() == nil {
-			s.d.Log.Error("background work failed", "work", name, "error", err)
-		}
-		return nil
-	})
 }
 
 // pending returns all unfinished inputs of a SPAWN call.

@@ -10,23 +10,40 @@ import (
 
 var _ task.Sink = (*Service)(nil)
 
-// Finished implements task.Sink: outcomes are stored, then the inputs are acknowledged to the flow, then the outputs go to those who wait.
-func (s *Service) Finished(_ string, outcomes []task.Outcome) {
-	sync := make([]ending, 0, len(outcomes))
+// Finished implements task.Sink: outcomes that are not followed by a retry are stored, then the inputs are acknowledged to the flow, then
+// the outputs go to those who wait.
+func (s *Service) Finished(functionID string, outcomes []task.Outcome) {
+	ends := make([]ending, 0, len(outcomes))
 	for i := range outcomes {
 		o := &outcomes[i]
-		e := ending{Output{o.Input.Key, o.Result}, o.Input.Handle.(*held)} //nolint:forcetypeassert // every Input here was made by deliver
+		e := ending{Output{o.Input.Key, o.Result, o.Input.ContainerID}, o.Input.Handle.(*held)} //nolint:forcetypeassert // every Input here was made by deliver
+		if retryable(o.Result.Status) {
+			s.failures.add(failed{functionID, o.Input, e})
+		} else {
+			ends = append(ends, e)
+		}
+	}
+	s.settle(ends)
+}
+
+// settle stores the outcomes of inputs in hand: of generators after their items.
+func (s *Service) settle(ends []ending) {
+	sync := make([]ending, 0, len(ends))
+	for _, e := range ends {
 		if e.held.kind == Spawn {
 			s.ends.add(e)
-		} else {
-			sync = append(sync, e)
+			continue
 		}
+		if r := &e.output.Result; r.Generated || r.Status != payload.Success {
+			if stream := s.yielding(e.output.Key, r.Generated); stream != nil {
+				stream.End(func(last uint64) { s.storeSync([]ending{finished(e, last)}) })
+				continue
+			}
+		}
+		sync = append(sync, e)
 	}
 	s.storeSync(sync)
 }
-
-// Items implements task.Sink.
-func (s *Service) Items(string, *task.Input, uint64, []*payload.Payload) {}
 
 // storeSync puts outputs of SYNC calls into the flow.
 func (s *Service) storeSync(ends []ending) {
@@ -101,7 +118,7 @@ func (s *Service) handOutStored(k payload.Key) {
 	s.detach("look up an output", func(ctx context.Context) error {
 		result, err := s.d.Flow.Output(ctx, k)
 		if err == nil {
-			s.finishSync(Output{k, result})
+			s.finishSync(Output{Key: k, Result: result})
 		}
 		return err
 	})
@@ -126,6 +143,7 @@ func (s *Service) closeSync(o Output) {
 	}
 	delete(c.unfinished, o.Key.Index)
 	c.finished++
+	s.traces.finish(o)
 	if wanted {
 		c.wanted--
 		c.handOut(o)
@@ -182,5 +200,5 @@ func (s *Service) recordEnds(ctx context.Context, batch []ending) error {
 			r.Error = &e
 		}
 	}
-	return s.d.Records.Finish(ctx, outputs)
+	return s.d.Records.Finish(ctx, s.d.Clock.Now(), outputs)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skerry-dev/skerry/gateway/item"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
@@ -15,8 +16,14 @@ import (
 
 // Deps are the parts a Service works with. All are required.
 type Deps struct {
-	Flow       Flow
-	Records    Records
+	Flow interface {
+		Flow
+		item.Log
+	}
+	Records interface {
+		Records
+		Lineage
+	}
 	Blobs      Blobs
 	Dispatcher Dispatcher
 	Clock      task.Clock
@@ -35,19 +42,25 @@ const (
 
 // Service runs calls. It is the Scheduler's Sink. Safe for concurrent use.
 type Service struct {
-	d       Deps
-	running chan struct{} // closed once Run has recovered what was there
-	accepts queue[accept]
-	ends    queue[ending] // of SPAWN inputs
+	d        Deps
+	running  chan struct{} // closed once Run has recovered what was there
+	items    *item.Keeper
+	accepts  queue[accept]
+	ends     queue[ending] // of SPAWN inputs
+	failures queue[failed]
+	purges   queue[string] // calls whose items nobody wants any more
+	work     queue[work]
 
 	mu        sync.Mutex
 	group     *lifecycle.Group
 	calls     map[string]*callState
 	hand      map[payload.Key]*held
 	subs      map[string]*subscribing // by function
+	retrying  map[string]*retrying    // by function
 	cancelled map[string]bool         // SPAWN calls that have just been cancelled
 	doubtful  map[payload.Key]bool    // put into the flow again, though they may have ended meanwhile
 	recorded  map[payload.Key]bool    // pending at the start and not delivered since, so certainly without output
+	traces    traces
 }
 
 // callState is a SYNC call with unfinished inputs or somebody watching, or a SPAWN call with somebody watching.
@@ -60,20 +73,21 @@ type callState struct {
 	inputs, finished      uint32          // of a SYNC call
 	cancelled             bool
 	watchers              []*watcher
+	vanished              task.Timer              // cancels a SYNC call that nobody watches
+	released              bool                    // the last client that watched has all it wants
+	generators            map[uint32]*item.Stream // of inputs that yield items
+	yields                bool                    // generators has had some
 }
 
-// watcher is a session's wish for the outputs of a call.
-type watcher struct {
-	session *Session
-	from    uint32
-	seen    map[uint32]bool // known to the client or sent; nil for SYNC calls, whose outputs come by once
-}
-
-// held is an input that the flow has delivered and that has no stored output. All but ticket is constant.
+// held is an input that the flow has delivered and that has no stored output. FunctionID and kind are constant, the rest is guarded by the
+// Service's mutex.
 type held struct {
 	functionID string
 	kind       Kind
-	ticket     Ticket // guarded by the Service's mutex
+	ticket     Ticket
+	failures   int         // that were not stored, for it is run again
+	waiting    *task.Input // for its retry
+	timer      task.Timer  // that ends waiting
 }
 
 // ending is the outcome of an input on its way to the store; held is nil where the flow has not delivered it.
@@ -84,11 +98,14 @@ type ending struct {
 
 // New returns a Service that takes nothing until Run.
 func New(d Deps) *Service {
-	return &Service{
-		d: d, running: make(chan struct{}), accepts: newQueue[accept](), ends: newQueue[ending](),
-		calls: map[string]*callState{}, hand: map[payload.Key]*held{}, subs: map[string]*subscribing{},
-		cancelled: map[string]bool{}, doubtful: map[payload.Key]bool{}, recorded: map[payload.Key]bool{},
+	s := &Service{
+		d: d, running: make(chan struct{}), accepts: newQueue[accept](), ends: newQueue[ending](), failures: newQueue[failed](),
+		purges: newQueue[string](), work: newQueue[work](),
+		calls: map[string]*callState{}, hand: map[payload.Key]*held{}, subs: map[string]*subscribing{}, retrying: map[string]*retrying{},
+		cancelled: map[string]bool{}, doubtful: map[payload.Key]bool{}, recorded: map[payload.Key]bool{}, traces: newTraces(),
 	}
+	s.items = item.NewKeeper(item.Deps{Log: d.Flow, Clock: d.Clock, Failed: s.itemsFailed})
+	return s
 }
 
 // Run puts what SQL calls pending into the flow again, takes up what the flow holds, and keeps calls going until ctx ends or a part fails
@@ -107,7 +124,12 @@ func (s *Service) Run(ctx context.Context) error {
 	})
 	g.Go("acceptor", s.runAccepts)
 	g.Go("recorder", s.runEnds)
+	g.Go("retries", s.runFailures)
+	g.Go("items", s.items.Run)
+	g.Go("items purger", s.runPurges)
+	g.Go("background", func(ctx context.Context) error { return s.runWork(ctx, g) })
 	err := g.Wait()
+	s.stopTimers()
 	if cerr := s.closeSubscriptions(); cerr != nil {
 		s.d.Log.Warn("subscriptions not closed", "error", cerr)
 	}
@@ -115,6 +137,56 @@ func (s *Service) Run(ctx context.Context) error {
 		err = context.Cause(ctx)
 	}
 	return err
+}
+
+// stopTimers ends what is planned, once nobody is there to do it.
+func (s *Service) stopTimers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.hand {
+		if h.timer != nil {
+			h.timer.Stop()
+		}
+	}
+	for _, c := range s.calls {
+		c.expect()
+	}
+}
+
+// work is something to be done in the background.
+type work struct {
+	name string
+	do   func(context.Context) error
+}
+
+// runWork starts each piece of work in a goroutine of its own. A failure is logged.
+func (s *Service) runWork(ctx context.Context, g *lifecycle.Group) error {
+	for {
+		batch, err := s.work.take(ctx, maxCommit)
+		if err != nil {
+			return err
+		}
+		for _, w := range batch {
+			g.Go(w.name, func(ctx context.Context) error {
+				if err := w.do(ctx); err != nil && ctx.Err() == nil {
+					s.d.Log.Error("background work failed", "work", w.name, "error", err)
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// detachTimeout bounds work that nobody waits for.
+const detachTimeout = time.Minute
+
+// detach does something in the background, for as long as the service runs and for a limited time.
+func (s *Service) detach(name string, f func(context.Context) error) {
+	s.work.add(work{name, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, detachTimeout)
+		defer cancel()
+		return f(ctx)
+	}})
 }
 
 // ready waits until Run has recovered.
@@ -199,57 +271,6 @@ func (s *Service) Get(ctx context.Context, callID string) (State, error) {
 func (c *callState) state() State {
 	return State{
 		CallID: c.id, NumInputs: c.inputs, NumFinished: c.finished, FunctionID: c.functionID, AppID: c.appID, CreatedAt: c.createdAt,
-	}
-}
-
-// unwatch ends a session's interest in a call. The mutex is held.
-func (s *Service) unwatch(x *Session, callID string) {
-	delete(x.watched, callID)
-	c, ok := s.calls[callID]
-	if !ok {
-		return
-	}
-	for i, w := range c.watchers {
-		if w.session == x {
-			c.watchers = append(c.watchers[:i], c.watchers[i+1:]...)
-			break
-		}
-	}
-	s.drop(c)
-}
-
-// drop forgets a call that nobody watches and that has no unfinished inputs. The mutex is held.
-func (s *Service) drop(c *callState) {
-	if len(c.watchers) == 0 && len(c.unfinished) == 0 {
-		delete(s.calls, c.id)
-	}
-}
-
-// watch adds a session to a call's watchers, or returns the watcher it has. The mutex is held.
-func (c *callState) watch(x *Session) *watcher {
-	for _, w := range c.watchers {
-		if w.session == x {
-			return w
-		}
-	}
-	w := &watcher{session: x}
-	if !x.gone {
-		c.watchers = append(c.watchers, w)
-		x.watched[c.id] = true
-	}
-	return w
-}
-
-// hand out gives an output to those who watch. The mutex is held.
-func (c *callState) handOut(o Output) {
-	for _, w := range c.watchers {
-		if o.Key.Index < w.from || w.seen[o.Key.Index] {
-			continue
-		}
-		if w.seen != nil {
-			w.seen[o.Key.Index] = true
-		}
-		w.session.push(o)
 	}
 }
 

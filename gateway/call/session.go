@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/skerry-dev/skerry/gateway/item"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
@@ -15,6 +16,7 @@ type Frame struct {
 	Accepted []Acceptance
 	Refused  []Refusal
 	States   []State
+	Items    []item.Batch // all of an input are in this or an earlier frame than its output
 }
 
 // Acceptance says that inputs of a SPAWN call are recorded.
@@ -35,7 +37,7 @@ const (
 	frameBytes   = 4 << 20
 )
 
-// Session is one client's stream of inputs and outputs. Submit, Watch and Release are for one goroutine, Next for another; Close ends both.
+// Session is one client's stream of inputs and outputs. Submit, Watch, Seen and Release are for one goroutine, Next for another; Close ends both.
 //
 // What is wrong with a call refuses the call. What is wrong with the gateway (a store is away, it is stopping) breaks the session: Next
 // returns it, and the client comes again over another session.
@@ -47,15 +49,17 @@ type Session struct {
 
 	mu     sync.Mutex
 	out    Frame
-	broken error         // why there is nothing more to come
-	wake   chan struct{} // holds a token while there is something for Next
+	feeds  map[string]map[uint32]*feed // of generators, by call and index
+	ready  []*feed                     // that may have something
+	broken error                       // why there is nothing more to come
+	wake   chan struct{}               // holds a token while there is something for Next
 }
 
 var errClosed = fault.New(fault.Unavailable, "session: closed")
 
 // NewSession begins a session. The caller closes it.
 func (s *Service) NewSession() *Session {
-	return &Session{s: s, watched: map[string]bool{}, wake: make(chan struct{}, 1)}
+	return &Session{s: s, watched: map[string]bool{}, feeds: map[string]map[uint32]*feed{}, wake: make(chan struct{}, 1)}
 }
 
 // Next returns what there is for the client, waiting until there is something. Errors: ctx's own; fault.Unavailable once the session is
@@ -67,23 +71,30 @@ func (x *Session) Next(ctx context.Context) (Frame, error) {
 		case <-ctx.Done():
 			return Frame{}, ctx.Err()
 		}
-		f, err := x.take()
+		f, feeds, room, err := x.take()
 		if err != nil {
 			return Frame{}, err
 		}
-		if len(f.Outputs)+len(f.Accepted)+len(f.Refused)+len(f.States) > 0 {
+		if err := x.fill(ctx, &f, feeds, room); err != nil {
+			if ctx.Err() != nil {
+				return Frame{}, ctx.Err()
+			}
+			x.end(fault.Wrap(fault.Unavailable, err)) // its client comes again for what this frame had
+			return Frame{}, err
+		}
+		if len(f.Outputs)+len(f.Accepted)+len(f.Refused)+len(f.States)+len(f.Items) > 0 {
 			return f, nil
 		}
 	}
 }
 
-// take removes a frame's worth.
-func (x *Session) take() (f Frame, err error) {
+// take removes a frame's worth, and says which feeds to look at for how many bytes more.
+func (x *Session) take() (f Frame, feeds []*feed, room int, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.broken != nil {
 		x.signal() // for the next Next
-		return Frame{}, x.broken
+		return Frame{}, nil, 0, x.broken
 	}
 	n, size := 0, 0
 	for n < len(x.out.Outputs) && n < frameOutputs && size < frameBytes {
@@ -98,7 +109,8 @@ func (x *Session) take() (f Frame, err error) {
 	} else {
 		x.signal()
 	}
-	return f, nil
+	feeds, x.ready = x.ready, nil
+	return f, feeds, frameBytes - size, nil
 }
 
 func inlineSize(r *payload.Result) int {
@@ -130,13 +142,20 @@ func (x *Session) add(change func(*Frame)) {
 	}
 }
 
+// push gives the client an output, behind the items of its input.
 func (x *Session) push(o Output) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.broken == nil {
-		x.out.Outputs = append(x.out.Outputs, o)
-		x.signal()
+	if x.broken != nil {
+		return
 	}
+	if fd := x.feeds[o.Key.CallID][o.Key.Index]; fd != nil {
+		fd.output = &o
+		x.enqueue(fd)
+		return
+	}
+	x.out.Outputs = append(x.out.Outputs, o)
+	x.signal()
 }
 
 // fail tells the client what became of its request: a call is refused for what is wrong with it, the session is broken for what is wrong
@@ -153,17 +172,18 @@ func (x *Session) fail(callID string, err error) {
 // Refuse tells the client that a call is refused; what comes for it later is not sent.
 func (x *Session) Refuse(callID string, err error) {
 	x.s.mu.Lock()
-	x.s.unwatch(x, callID)
+	x.s.unwatch(x, callID, false)
 	x.s.mu.Unlock()
 	x.add(func(f *Frame) { f.Refused = append(f.Refused, Refusal{callID, err}) })
 }
 
-// Release says that the client has all it wants from calls: nothing more is sent for them.
+// Release says that the client has all it wants from calls: nothing more is sent for them, and their items are forgotten. Inputs that have
+// not ended go on.
 func (x *Session) Release(callIDs []string) {
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
 	for _, id := range callIDs {
-		x.s.unwatch(x, id)
+		x.s.unwatch(x, id, true)
 	}
 }
 
@@ -177,13 +197,13 @@ func (x *Session) end(reason error) {
 	x.s.mu.Lock()
 	x.gone = true
 	for id := range x.watched {
-		x.s.unwatch(x, id)
+		x.s.unwatch(x, id, false)
 	}
 	x.s.mu.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.broken == nil {
-		x.broken, x.out = reason, Frame{}
+		x.broken, x.out, x.ready = reason, Frame{}, nil
 	}
 	x.signal()
 }

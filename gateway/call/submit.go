@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -30,17 +32,22 @@ func (x *Session) submit(ctx context.Context, m *Submit) error {
 	if err != nil {
 		return err
 	}
+	generates, err := checkMethods(m, &fn.Definition)
+	if err != nil {
+		return err
+	}
 	if err := x.s.subscribe(ctx, m.FunctionID); err != nil {
 		return err
 	}
 	inputs := make([]Input, len(m.Inputs))
 	for i, in := range m.Inputs {
-		inputs[i] = Input{Key: payload.Key{CallID: m.CallID, Index: in.Index}, FunctionID: m.FunctionID, Kind: m.Kind, Args: in.Args}
+		inputs[i] = Input{Key: payload.Key{CallID: m.CallID, Index: in.Index}, FunctionID: m.FunctionID, Kind: m.Kind, Method: in.Method, Args: in.Args}
 	}
 	if m.Kind == Spawn {
-		return x.submitSpawn(ctx, m, fn, inputs)
+		x.submitSpawn(m, fn, inputs)
+		return nil
 	}
-	return x.submitSync(ctx, m, fn, inputs)
+	return x.submitSync(ctx, m, registration{session: x, submit: m, fn: fn, inputs: inputs, generates: generates})
 }
 
 // check refuses what makes no sense.
@@ -57,8 +64,14 @@ func (s *Service) check(ctx context.Context, m *Submit) error {
 	if len(m.Inputs) == 0 || len(m.Inputs) > MaxSubmit {
 		return fault.New(fault.Invalid, "call %q: %d inputs in one submit; want 1 to %d", m.CallID, len(m.Inputs), MaxSubmit)
 	}
-	if len(m.ParentInputID) > maxParentID {
-		return fault.New(fault.Invalid, "call %q: parent input id of %d characters; want at most %d", m.CallID, len(m.ParentInputID), maxParentID)
+	if m.ParentInputID != "" {
+		parent, err := parseInputID(m.ParentInputID)
+		if err == nil && parent.CallID == m.CallID {
+			err = fault.New(fault.Invalid, "input %q: is of the same call", m.ParentInputID)
+		}
+		if err != nil {
+			return fmt.Errorf("call %q: parent: %w", m.CallID, err)
+		}
 	}
 	for i := range m.Inputs {
 		if err := s.checkArgs(ctx, &m.Inputs[i].Args); err != nil {
@@ -68,7 +81,64 @@ func (s *Service) check(ctx context.Context, m *Submit) error {
 	return nil
 }
 
-const maxParentID = 64
+// checkMethods refuses methods that the function does not have, and says which of the inputs yield items; nil: none.
+func checkMethods(m *Submit, d *function.Definition) (generates []bool, err error) {
+	for i := range m.Inputs {
+		method := m.Inputs[i].Method
+		if i == 0 || method != m.Inputs[i-1].Method {
+			if err := checkMethod(d, method); err != nil {
+				return nil, fmt.Errorf("call %q, input %d: %w", m.CallID, m.Inputs[i].Index, err)
+			}
+		}
+		if !yields(d, method) {
+			continue
+		}
+		if m.Kind == Spawn {
+			return nil, fault.New(fault.Invalid, "call %q: %q is a generator and can't be spawned; call it with remote_gen", m.CallID, fullName(d, method))
+		}
+		if generates == nil {
+			generates = make([]bool, len(m.Inputs))
+		}
+		generates[i] = true
+	}
+	return generates, nil
+}
+
+func checkMethod(d *function.Definition, method string) error {
+	if d.Class == nil {
+		if method != "" {
+			return fault.New(fault.Invalid, "function %q: is no class, and so has no method %q", d.Name, method)
+		}
+		return nil
+	}
+	var names []string
+	for _, m := range d.Class.Methods {
+		if m.Name == method {
+			return nil
+		}
+		names = append(names, m.Name)
+	}
+	if method == "" {
+		return fault.New(fault.Invalid, "class %q: no method named; it has %s", d.Name, strings.Join(names, ", "))
+	}
+	return fault.New(fault.NotFound, "class %q: has no method %q; it has %s", d.Name, method, strings.Join(names, ", "))
+}
+
+// yields says whether a function, or the method of a class, is a generator.
+func yields(d *function.Definition, method string) bool {
+	if d.Class == nil {
+		return d.Generator
+	}
+	return slices.Contains(d.Class.Methods, function.Method{Name: method, Generator: true})
+}
+
+// fullName is the function's name as users write it.
+func fullName(d *function.Definition, method string) string {
+	if method == "" {
+		return d.Name
+	}
+	return d.Name + "." + method
+}
 
 func (s *Service) checkArgs(ctx context.Context, p *payload.Payload) error {
 	if p.Format != payload.Pickle && p.Format != payload.CBOR {
@@ -93,23 +163,32 @@ func (s *Service) checkArgs(ctx context.Context, p *payload.Payload) error {
 	return err
 }
 
+// registration is inputs of a SYNC call that a session has sent.
+type registration struct {
+	session   *Session
+	submit    *Submit
+	fn        *function.Function
+	inputs    []Input
+	generates []bool // by place in inputs; nil: none
+}
+
 // submitSync registers the inputs, so that their outputs find the session, and puts them into the flow.
-func (x *Session) submitSync(ctx context.Context, m *Submit, fn *function.Function, inputs []Input) error {
+func (x *Session) submitSync(ctx context.Context, m *Submit, r registration) error {
 	s := x.s
-	fresh, cancelled, err := s.register(x, m, fn, inputs)
+	fresh, cancelled, err := s.register(&r)
 	if err != nil {
 		return err
 	}
 	if cancelled {
 		ends := make([]ending, len(fresh))
 		for i := range fresh {
-			ends[i].output = Output{fresh[i].Key, cancelledByUser}
+			ends[i].output = Output{Key: fresh[i].Key, Result: cancelledByUser}
 		}
 		s.storeSync(ends)
 		return nil
 	}
 	if m.Resumed {
-		if fresh, err = s.answerStored(ctx, inputs); err != nil {
+		if fresh, err = s.answerStored(ctx, r.inputs); err != nil {
 			return err
 		}
 	}
@@ -128,7 +207,8 @@ func (x *Session) submitSync(ctx context.Context, m *Submit, fn *function.Functi
 }
 
 // register notes inputs of a SYNC call as unfinished and returns those that are new, and whether the call has been cancelled.
-func (s *Service) register(x *Session, m *Submit, fn *function.Function, inputs []Input) (fresh []Input, cancelled bool, err error) {
+func (s *Service) register(r *registration) (fresh []Input, cancelled bool, err error) {
+	m, fn, x := r.submit, r.fn, r.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, ok := s.calls[m.CallID]
@@ -138,16 +218,21 @@ func (s *Service) register(x *Session, m *Submit, fn *function.Function, inputs 
 	if c.kind != Sync || c.functionID != fn.ID {
 		return nil, false, fault.New(fault.Invalid, "call %q: has another kind or function; choose a new id for a new call", m.CallID)
 	}
+	c.appID = fn.AppID
 	c.watch(x)
-	for i := range inputs {
-		wanted, known := c.unfinished[inputs[i].Key.Index]
+	for i := range r.inputs {
+		k := r.inputs[i].Key
+		wanted, known := c.unfinished[k.Index]
 		switch {
 		case !known: // an index that is in the batch twice is known the second time
-			c.unfinished[inputs[i].Key.Index] = true
-			fresh = append(fresh, inputs[i])
+			c.unfinished[k.Index] = true
+			fresh = append(fresh, r.inputs[i])
 		case !wanted:
-			c.unfinished[inputs[i].Key.Index] = true
+			c.unfinished[k.Index] = true
 			c.wanted++
+		}
+		if r.generates != nil && r.generates[i] {
+			s.feed(x, c, k, !known && !m.Resumed, m.Seen[k.Index])
 		}
 	}
 	if n := c.wanted + len(fresh); n > MaxUnfinished {
@@ -158,6 +243,9 @@ func (s *Service) register(x *Session, m *Submit, fn *function.Function, inputs 
 	}
 	c.wanted += len(fresh)
 	c.inputs += uint32(len(fresh))
+	if m.ParentInputID != "" {
+		s.traces.begin(m, fn, fresh)
+	}
 	return fresh, c.cancelled, nil
 }
 
@@ -177,7 +265,7 @@ func (s *Service) answerStored(ctx context.Context, inputs []Input) ([]Input, er
 		result, err := s.d.Flow.Output(ctx, inputs[i].Key)
 		switch {
 		case err == nil:
-			s.finishSync(Output{inputs[i].Key, result})
+			s.finishSync(Output{Key: inputs[i].Key, Result: result})
 		case isKind(err, fault.NotFound):
 			rest = append(rest, inputs[i])
 		default:
@@ -196,12 +284,14 @@ type accept struct {
 }
 
 // submitSpawn has the inputs recorded; the rest follows in runAccepts.
-func (x *Session) submitSpawn(_ context.Context, m *Submit, fn *function.Function, inputs []Input) error {
+func (x *Session) submitSpawn(m *Submit, fn *function.Function, inputs []Input) {
 	x.s.accepts.add(accept{
 		session: x, resumed: m.Resumed, inputs: inputs,
-		record: Record{CallID: m.CallID, FunctionID: fn.ID, AppID: fn.AppID, ParentInputID: m.ParentInputID, CreatedAt: x.s.d.Clock.Now()},
+		record: Record{
+			CallID: m.CallID, FunctionID: fn.ID, AppID: fn.AppID, FunctionName: fn.Definition.Name, ParentInputID: m.ParentInputID,
+			CreatedAt: x.s.d.Clock.Now(),
+		},
 	})
-	return nil
 }
 
 // maxCommit bounds the submits in one transaction.
@@ -273,85 +363,4 @@ func (s *Service) accepted(ctx context.Context, a *accept) {
 		}
 	}
 	s.republish(inputs)
-}
-
-// Watch answers with the call's state and has its outputs sent, those there are and those to come.
-func (x *Session) Watch(ctx context.Context, m Watch) {
-	if err := x.watch(ctx, m); err != nil {
-		x.fail(m.CallID, err)
-	}
-}
-
-func (x *Session) watch(ctx context.Context, m Watch) error {
-	if err := ident.Check(ident.Call, m.CallID); err != nil {
-		return fmt.Errorf("call: %w", err)
-	}
-	s := x.s
-	state, err := s.d.Records.Get(ctx, m.CallID)
-	if isKind(err, fault.NotFound) && s.watchSync(x, m) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	x.add(func(f *Frame) { f.States = append(f.States, state) })
-	if state.Expired {
-		return nil
-	}
-	s.watchSpawn(x, m, state)
-	return s.sendRecorded(ctx, m)
-}
-
-// watchSync is Watch of a SYNC call that is known here.
-func (s *Service) watchSync(x *Session, m Watch) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, ok := s.calls[m.CallID]
-	if !ok || c.kind != Sync {
-		return false
-	}
-	c.watch(x).from = m.FromIndex
-	state := c.state()
-	x.add(func(f *Frame) { f.States = append(f.States, state) })
-	return true
-}
-
-func (s *Service) watchSpawn(x *Session, m Watch, state State) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, ok := s.calls[m.CallID]
-	if !ok {
-		c = &callState{id: m.CallID, functionID: state.FunctionID, appID: state.AppID, kind: Spawn, createdAt: state.CreatedAt}
-		s.calls[m.CallID] = c
-	}
-	w := c.watch(x)
-	w.from, w.seen = m.FromIndex, make(map[uint32]bool, len(m.Seen))
-	for _, i := range m.Seen {
-		w.seen[i] = true
-	}
-}
-
-// recordPage is how many records are read at a time.
-const recordPage = 256
-
-// sendRecorded hands out the outputs that are in SQL. The watcher was there before they were read, so none is missed; seen keeps them from
-// being sent twice.
-func (s *Service) sendRecorded(ctx context.Context, m Watch) error {
-	for from := m.FromIndex; ; {
-		outputs, err := s.d.Records.Outputs(ctx, m.CallID, from, recordPage)
-		if err != nil {
-			return err
-		}
-		s.mu.Lock()
-		if c, ok := s.calls[m.CallID]; ok {
-			for _, o := range outputs {
-				c.handOut(o)
-			}
-		}
-		s.mu.Unlock()
-		if len(outputs) < recordPage {
-			return nil
-		}
-		from = outputs[len(outputs)-1].Key.Index + 1
-	}
 }

@@ -8,6 +8,7 @@ package item
 
 import (
 	"context"
+	"time"
 
 	"github.com/skerry-dev/skerry/internal/payload"
 )
@@ -20,6 +21,8 @@ const (
 	MaxWaiting = 256 << 10
 	// MaxTail is how many bytes of stored items a stream with readers keeps for them.
 	MaxTail = 256 << 10
+	// Retention is how long a log keeps items at most.
+	Retention = 24 * time.Hour
 	// overhead is what an item counts beside its bytes, so that empty ones are bounded too.
 	overhead = 64
 )
@@ -54,3 +57,12 @@ type Log interface {
 }
 
 func size(p *payload.Payload) int { return len(p.Inline) + overhead }
+
+// Size is about how much of memory and messages the batch takes, in bytes.
+func (b *Batch) Size() int {
+	n := 0
+	for _, v := range b.Values {
+		n += size(v)
+	}
+	return n
+}

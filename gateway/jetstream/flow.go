@@ -17,8 +17,9 @@ import (
 
 var _ call.Flow = (*Engine)(nil)
 
-// inputVersion begins the data of every input: version, kind, payload. The key and the function are in the subject.
-const inputVersion = 1
+// inputVersion begins the data of every input: version, kind, method with its length before it, payload. The key and the function are in
+// the subject.
+const inputVersion = 2
 
 func inputSubject(in *call.Input) string {
 	return "in." + in.FunctionID + "." + in.Key.CallID + "." + strconv.FormatUint(uint64(in.Key.Index), 10)
@@ -48,7 +49,7 @@ func (e *Engine) PutInputs(inputs []call.Input, done func(errs []error)) {
 		data := make([]byte, 0, len(in.Args.Inline)+96)
 		messages[i] = message{
 			subject: inputSubject(in),
-			data:    in.Args.Append(append(data, inputVersion, byte(in.Kind))),
+			data:    in.Args.Append(appendString(append(data, inputVersion, byte(in.Kind)), in.Method)),
 		}
 	}
 	e.pub.publish(messages, done)
@@ -59,11 +60,18 @@ func parseInput(subject string, data []byte) (in call.Input, err error) {
 	if in.FunctionID, in.Key, err = parseInputSubject(subject); err != nil {
 		return in, err
 	}
-	if len(data) < 2 || data[0] != inputVersion {
+	if len(data) < 2 || data[0] == 0 || data[0] > inputVersion {
 		return in, fmt.Errorf("input %q: unknown version", subject)
 	}
 	in.Kind = call.Kind(data[1])
-	args, rest, err := payload.Parse(data[2:])
+	rest := data[2:]
+	if data[0] > 1 { // an earlier release knew no methods
+		var ok bool
+		if in.Method, rest, ok = cutString(rest); !ok {
+			return in, fmt.Errorf("input %q: damaged", subject)
+		}
+	}
+	args, rest, err := payload.Parse(rest)
 	if err != nil || len(rest) != 0 {
 		return in, fmt.Errorf("input %q: damaged: %w", subject, errors.Join(err))
 	}

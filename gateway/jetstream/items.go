@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,7 +21,7 @@ var _ item.Log = (*Engine)(nil)
 // Limits of the items' stream: they are there for clients that are slow or away while their generators go on.
 const (
 	itemsStream   = "ITEMS"
-	itemsMaxAge   = 24 * time.Hour
+	itemsMaxAge   = item.Retention
 	itemsMaxBytes = 8 << 30
 )
 

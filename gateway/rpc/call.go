@@ -13,6 +13,7 @@ import (
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/wire"
 )
 
@@ -22,7 +23,6 @@ func NewCallService(calls *call.Service) skerryv1connect.CallServiceHandler {
 }
 
 type callService struct {
-	skerryv1connect.UnimplementedCallServiceHandler
 	calls *call.Service
 }
 
@@ -61,8 +61,9 @@ func readFrames(ctx context.Context, stream *sessionStream, session *call.Sessio
 		if err != nil {
 			return err
 		}
+		seen := seenFromProto(frame.GetItemsSeen())
 		for _, m := range frame.GetSubmits() {
-			submit, err := submitFromProto(m)
+			submit, err := submitFromProto(m, seen)
 			if err != nil {
 				session.Refuse(m.GetCallId(), err)
 				continue
@@ -71,6 +72,9 @@ func readFrames(ctx context.Context, stream *sessionStream, session *call.Sessio
 		}
 		for _, m := range frame.GetWatches() {
 			session.Watch(ctx, call.Watch{CallID: m.GetCallId(), FromIndex: m.GetFromIndex(), Seen: m.GetSeenIndexes()})
+		}
+		for k, n := range seen {
+			session.Seen(k, n)
 		}
 		if released := frame.GetReleasedCallIds(); len(released) > 0 {
 			session.Release(released)
@@ -91,7 +95,15 @@ func writeFrames(ctx context.Context, stream *sessionStream, session *call.Sessi
 	}
 }
 
-func submitFromProto(m *skerryv1.Submit) (call.Submit, error) {
+func seenFromProto(list []*skerryv1.ItemsSeen) map[payload.Key]uint64 {
+	seen := make(map[payload.Key]uint64, len(list))
+	for _, m := range list {
+		seen[payload.Key{CallID: m.GetCallId(), Index: m.GetIndex()}] = m.GetCount()
+	}
+	return seen
+}
+
+func submitFromProto(m *skerryv1.Submit, seen map[payload.Key]uint64) (call.Submit, error) {
 	s := call.Submit{
 		CallID: m.GetCallId(), FunctionID: m.GetFunctionId(), Kind: call.Kind(m.GetKind()), //nolint:gosec // checked by the noun
 		Resumed: m.GetResumed(), ParentInputID: m.GetParentInputId(), Inputs: make([]call.Item, len(m.GetInputs())),
@@ -101,7 +113,13 @@ func submitFromProto(m *skerryv1.Submit) (call.Submit, error) {
 		if err != nil {
 			return call.Submit{}, err
 		}
-		s.Inputs[i] = call.Item{Index: in.GetIndex(), Args: *args}
+		s.Inputs[i] = call.Item{Index: in.GetIndex(), Method: in.GetMethod(), Args: *args}
+		if n := seen[payload.Key{CallID: s.CallID, Index: in.GetIndex()}]; n > 0 {
+			if s.Seen == nil {
+				s.Seen = map[uint32]uint64{}
+			}
+			s.Seen[in.GetIndex()] = n
+		}
 	}
 	return s, nil
 }
@@ -124,6 +142,14 @@ func frameToProto(f *call.Frame) *skerryv1.SessionResponse {
 		errors.As(fault.ToConnect(r.Err), &ce)
 		m.Refused = append(m.Refused, &skerryv1.CallRefused{CallId: r.CallID, Code: uint32(ce.Code()), Message: ce.Message()})
 	}
+	for i := range f.Items {
+		b := &f.Items[i]
+		list := &skerryv1.Items{CallId: b.Key.CallID, Index: b.Key.Index, First: b.First, Values: make([]*skerryv1.Payload, len(b.Values))}
+		for j, v := range b.Values {
+			list.Values[j] = wire.PayloadToProto(v)
+		}
+		m.Items = append(m.Items, list)
+	}
 	for i := range f.States {
 		m.States = append(m.States, stateToProto(&f.States[i]))
 	}
@@ -145,6 +171,28 @@ func (s *callService) GetCall(ctx context.Context, req *connect.Request[skerryv1
 	return connect.NewResponse(&skerryv1.GetCallResponse{
 		State: stateToProto(&state), FunctionId: state.FunctionID, AppId: state.AppID, CreatedAt: timestamppb.New(state.CreatedAt),
 	}), nil
+}
+
+func (s *callService) GetCallGraph(
+	ctx context.Context, req *connect.Request[skerryv1.GetCallGraphRequest],
+) (*connect.Response[skerryv1.GetCallGraphResponse], error) {
+	nodes, err := s.calls.Graph(ctx, req.Msg.GetCallId())
+	if err != nil {
+		return nil, err
+	}
+	m := &skerryv1.GetCallGraphResponse{Inputs: make([]*skerryv1.InputInfo, len(nodes))}
+	for i := range nodes {
+		n := &nodes[i]
+		info := &skerryv1.InputInfo{
+			InputId: call.InputID(n.Key), CallId: n.Key.CallID, Index: n.Key.Index, ParentInputId: n.ParentInputID, FunctionId: n.FunctionID,
+			FunctionName: n.FunctionName, ContainerId: n.ContainerID, Status: skerryv1.InputStatus_INPUT_STATUS_PENDING,
+		}
+		if n.Finished {
+			info.Status, info.Result = skerryv1.InputStatus_INPUT_STATUS_FINISHED, skerryv1.ResultStatus(n.Status)
+		}
+		m.Inputs[i] = info
+	}
+	return connect.NewResponse(m), nil
 }
 
 func (s *callService) CancelCall(ctx context.Context, req *connect.Request[skerryv1.CancelCallRequest]) (*connect.Response[skerryv1.CancelCallResponse], error) {

@@ -13,60 +13,75 @@ import (
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
-var _ call.Records = (*DB)(nil)
+var (
+	_ call.Records = (*DB)(nil)
+	_ call.Lineage = (*DB)(nil)
+)
 
 // Accept implements call.Records.
 func (d *DB) Accept(ctx context.Context, batch []call.Accept) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
+		newCall, err := tx.PrepareContext(ctx, `
+			INSERT INTO calls (id, function_id, app_id, function_name, parent_input_id, parent_call_id, created_at, num_inputs, num_finished, expired)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0) ON CONFLICT (id) DO NOTHING`)
+		if err != nil {
+			return fmt.Errorf("calls: %w", err)
+		}
+		defer newCall.Close() //nolint:errcheck // the transaction's end closes it as well
+		newInput, err := tx.PrepareContext(ctx, `
+			INSERT INTO call_inputs (call_id, position, method, args) VALUES ($1, $2, $3, $4) ON CONFLICT (call_id, position) DO NOTHING`)
+		if err != nil {
+			return fmt.Errorf("inputs: %w", err)
+		}
+		defer newInput.Close() //nolint:errcheck // the transaction's end closes it as well
+		// A call that had ended goes on with its new inputs.
+		grow, err := tx.PrepareContext(ctx, `UPDATE calls SET num_inputs = num_inputs + $1, ended_at = NULL WHERE id = $2`)
+		if err != nil {
+			return fmt.Errorf("calls: %w", err)
+		}
+		defer grow.Close() //nolint:errcheck // the transaction's end closes it as well
 		for i := range batch {
-			if err := acceptInputs(ctx, tx, &batch[i]); err != nil {
-				return fmt.Errorf("call %q: %w", batch[i].CallID, err)
+			a := &batch[i]
+			_, err := newCall.ExecContext(ctx, a.CallID, a.FunctionID, a.AppID, a.FunctionName, a.ParentInputID, call.ParentCall(a.ParentInputID),
+				millis(a.CreatedAt))
+			if err != nil {
+				return fmt.Errorf("call %q: %w", a.CallID, err)
+			}
+			added, err := insertInputs(ctx, newInput, a.Inputs)
+			if err == nil && added > 0 {
+				_, err = grow.ExecContext(ctx, added, a.CallID)
+			}
+			if err != nil {
+				return fmt.Errorf("call %q: %w", a.CallID, err)
 			}
 		}
 		return nil
 	})
 }
 
-func acceptInputs(ctx context.Context, tx *sql.Tx, a *call.Accept) error {
-	_, err := tx.ExecContext(ctx, `
-		INSERT INTO calls (id, function_id, app_id, parent_input_id, created_at, num_inputs, num_finished, expired)
-		VALUES ($1, $2, $3, $4, $5, 0, 0, 0) ON CONFLICT (id) DO NOTHING`,
-		a.CallID, a.FunctionID, a.AppID, a.ParentInputID, millis(a.CreatedAt))
-	if err != nil {
-		return err
-	}
-	insert, err := tx.PrepareContext(ctx, `
-		INSERT INTO call_inputs (call_id, position, args) VALUES ($1, $2, $3) ON CONFLICT (call_id, position) DO NOTHING`)
-	if err != nil {
-		return err
-	}
-	defer insert.Close() //nolint:errcheck // the transaction's end closes it as well
-	var added int64
-	for i := range a.Inputs {
-		in := &a.Inputs[i]
-		res, err := insert.ExecContext(ctx, a.CallID, in.Key.Index, base64.StdEncoding.EncodeToString(in.Args.Append(nil)))
+// insertInputs returns how many were not there yet.
+func insertInputs(ctx context.Context, insert *sql.Stmt, inputs []call.Input) (added int64, err error) {
+	for i := range inputs {
+		in := &inputs[i]
+		res, err := insert.ExecContext(ctx, in.Key.CallID, in.Key.Index, in.Method, base64.StdEncoding.EncodeToString(in.Args.Append(nil)))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		n, err := res.RowsAffected()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		added += n
 	}
-	if added == 0 {
-		return nil
-	}
-	// A call that had ended goes on with its new inputs.
-	_, err = tx.ExecContext(ctx, `UPDATE calls SET num_inputs = num_inputs + $1, ended_at = NULL WHERE id = $2`, added, a.CallID)
-	return err
+	return added, nil
 }
 
 // Finish implements call.Records.
-func (d *DB) Finish(ctx context.Context, outputs []call.Output) error {
+func (d *DB) Finish(ctx context.Context, at time.Time, outputs []call.Output) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		update, err := tx.PrepareContext(ctx, `
-			UPDATE call_inputs SET output = $1, args = '' WHERE call_id = $2 AND position = $3 AND output IS NULL`)
+			UPDATE call_inputs SET output = $1, status = $2, container_id = $3, args = ''
+			WHERE call_id = $4 AND position = $5 AND output IS NULL`)
 		if err != nil {
 			return fmt.Errorf("outputs: %w", err)
 		}
@@ -74,7 +89,8 @@ func (d *DB) Finish(ctx context.Context, outputs []call.Output) error {
 		finished := map[string]int64{}
 		for i := range outputs {
 			o := &outputs[i]
-			res, err := update.ExecContext(ctx, base64.StdEncoding.EncodeToString(o.Result.Append(nil)), o.Key.CallID, o.Key.Index)
+			encoded := base64.StdEncoding.EncodeToString(o.Result.Append(nil))
+			res, err := update.ExecContext(ctx, encoded, o.Result.Status, o.ContainerID, o.Key.CallID, o.Key.Index)
 			if err != nil {
 				return fmt.Errorf("output %d of call %q: %w", o.Key.Index, o.Key.CallID, err)
 			}
@@ -86,7 +102,7 @@ func (d *DB) Finish(ctx context.Context, outputs []call.Output) error {
 				finished[o.Key.CallID] += n
 			}
 		}
-		return countFinished(ctx, tx, finished, time.Now())
+		return countFinished(ctx, tx, finished, at)
 	})
 }
 
@@ -123,7 +139,7 @@ func (d *DB) Get(ctx context.Context, callID string) (call.State, error) {
 // Outputs implements call.Records.
 func (d *DB) Outputs(ctx context.Context, callID string, from uint32, limit int) ([]call.Output, error) {
 	rows, err := d.reader.QueryContext(ctx, `
-		SELECT position, output FROM call_inputs
+		SELECT position, container_id, output FROM call_inputs
 		WHERE call_id = $1 AND position >= $2 AND output IS NOT NULL ORDER BY position LIMIT $3`, callID, from, limit)
 	if err != nil {
 		return nil, fmt.Errorf("outputs of call %q: %w", callID, err)
@@ -133,7 +149,7 @@ func (d *DB) Outputs(ctx context.Context, callID string, from uint32, limit int)
 	for rows.Next() {
 		o := call.Output{Key: payload.Key{CallID: callID}}
 		var encoded string
-		if err := rows.Scan(&o.Key.Index, &encoded); err != nil {
+		if err := rows.Scan(&o.Key.Index, &o.ContainerID, &encoded); err != nil {
 			return nil, fmt.Errorf("outputs of call %q: %w", callID, err)
 		}
 		data, err := base64.StdEncoding.DecodeString(encoded)
@@ -151,7 +167,7 @@ func (d *DB) Outputs(ctx context.Context, callID string, from uint32, limit int)
 // Pending implements call.Records.
 func (d *DB) Pending(ctx context.Context, callID string, after payload.Key, limit int) ([]call.Input, error) {
 	rows, err := d.reader.QueryContext(ctx, `
-		SELECT i.call_id, i.position, i.args, c.function_id
+		SELECT i.call_id, i.position, i.method, i.args, c.function_id
 		FROM call_inputs i JOIN calls c ON c.id = i.call_id
 		WHERE i.output IS NULL AND ($1 = '' OR i.call_id = $1) AND (i.call_id > $2 OR (i.call_id = $2 AND i.position > $3))
 		ORDER BY i.call_id, i.position LIMIT $4`, callID, after.CallID, afterIndex(after), limit)
@@ -163,7 +179,7 @@ func (d *DB) Pending(ctx context.Context, callID string, after payload.Key, limi
 	for rows.Next() {
 		in := call.Input{Kind: call.Spawn}
 		var encoded string
-		if err := rows.Scan(&in.Key.CallID, &in.Key.Index, &encoded, &in.FunctionID); err != nil {
+		if err := rows.Scan(&in.Key.CallID, &in.Key.Index, &in.Method, &encoded, &in.FunctionID); err != nil {
 			return nil, fmt.Errorf("pending inputs: %w", err)
 		}
 		args, err := parseArgs(encoded)
@@ -230,4 +246,39 @@ func (d *DB) Expire(ctx context.Context, before time.Time) error {
 		}
 		return nil
 	})
+}
+
+// CallNodes implements call.Lineage.
+func (d *DB) CallNodes(ctx context.Context, callID string, limit int) ([]call.Node, error) {
+	return d.nodes(ctx, `c.id = $1 ORDER BY i.position LIMIT $2`, callID, limit)
+}
+
+// ChildNodes implements call.Lineage.
+func (d *DB) ChildNodes(ctx context.Context, callID string, limit int) ([]call.Node, error) {
+	return d.nodes(ctx, `c.parent_call_id = $1 AND c.parent_call_id <> '' ORDER BY c.created_at, c.id, i.position LIMIT $2`, callID, limit)
+}
+
+func (d *DB) nodes(ctx context.Context, which, callID string, limit int) ([]call.Node, error) {
+	rows, err := d.reader.QueryContext(ctx, `
+		SELECT i.call_id, i.position, c.parent_input_id, c.function_id, c.function_name, i.method, i.container_id, i.status
+		FROM calls c JOIN call_inputs i ON i.call_id = c.id WHERE `+which, callID, limit)
+	if err != nil {
+		return nil, fmt.Errorf("graph of call %q: %w", callID, err)
+	}
+	defer rows.Close() // rows.Err tells what went wrong
+	var list []call.Node
+	for rows.Next() {
+		var n call.Node
+		var method string
+		err := rows.Scan(&n.Key.CallID, &n.Key.Index, &n.ParentInputID, &n.FunctionID, &n.FunctionName, &method, &n.ContainerID, &n.Status)
+		if err != nil {
+			return nil, fmt.Errorf("graph of call %q: %w", callID, err)
+		}
+		if method != "" {
+			n.FunctionName += "." + method
+		}
+		n.Finished = n.Status != 0
+		list = append(list, n)
+	}
+	return list, rows.Err()
 }

@@ -64,11 +64,11 @@ func TestASpawnedCallFromAcceptToExpiry(t *testing.T) {
 		t.Errorf("second page: %v, %v", pending, err)
 	}
 
-	if err := db.Finish(ctx, []call.Output{returned("fc-a", 1, "one"), returned("fc-nobody", 0, "x")}); err != nil {
+	if err := db.Finish(ctx, time.Now(), []call.Output{returned("fc-a", 1, "one"), returned("fc-nobody", 0, "x")}); err != nil {
 		t.Fatal(err)
 	}
 	// The first output wins.
-	if err := db.Finish(ctx, []call.Output{returned("fc-a", 1, "late"), returned("fc-a", 0, "zero")}); err != nil {
+	if err := db.Finish(ctx, time.Now(), []call.Output{returned("fc-a", 1, "late"), returned("fc-a", 0, "zero")}); err != nil {
 		t.Fatal(err)
 	}
 	outputs, err := db.Outputs(ctx, "fc-a", 0, 10)

@@ -1,0 +1,230 @@
+package call
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/item"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+)
+
+// VanishedAfter is how long a SYNC call goes on without a session that watches it, before it is cancelled: its client has not come back.
+// A call that its last client has released goes on.
+const VanishedAfter = 2 * time.Minute
+
+// watcher is a session's wish for the outputs of a call.
+type watcher struct {
+	session *Session
+	from    uint32
+	seen    *indexes // known to the client or sent; nil for SYNC calls, whose outputs come by once
+}
+
+// indexes is a set of numbers that comes to have no gaps: those below next, and some beyond.
+type indexes struct {
+	next   uint32
+	beyond map[uint32]bool
+}
+
+func newIndexes(from uint32, seen []uint32) *indexes {
+	s := &indexes{next: from, beyond: map[uint32]bool{}}
+	for _, i := range seen {
+		s.add(i)
+	}
+	return s
+}
+
+// add says whether i is new.
+func (s *indexes) add(i uint32) bool {
+	if i < s.next || s.beyond[i] {
+		return false
+	}
+	s.beyond[i] = true
+	for s.beyond[s.next] {
+		delete(s.beyond, s.next)
+		s.next++
+	}
+	return true
+}
+
+// watch adds a session to a call's watchers, or returns the watcher it has. The Service's mutex is held.
+func (c *callState) watch(x *Session) *watcher {
+	for _, w := range c.watchers {
+		if w.session == x {
+			return w
+		}
+	}
+	w := &watcher{session: x}
+	if !x.gone {
+		c.watchers = append(c.watchers, w)
+		c.released = false
+		c.expect()
+		x.watched[c.id] = true
+	}
+	return w
+}
+
+// expect takes back the plan to cancel the call. The Service's mutex is held.
+func (c *callState) expect() {
+	if c.vanished != nil {
+		c.vanished.Stop()
+		c.vanished = nil
+	}
+}
+
+// handOut gives an output to those who watch. The Service's mutex is held.
+func (c *callState) handOut(o Output) {
+	for _, w := range c.watchers {
+		if o.Key.Index >= w.from && (w.seen == nil || w.seen.add(o.Key.Index)) {
+			w.session.push(o)
+		}
+	}
+}
+
+// unwatch ends a session's interest in a call; released says that the client has all it wants. The mutex is held.
+func (s *Service) unwatch(x *Session, callID string, released bool) {
+	delete(x.watched, callID)
+	x.closeFeeds(callID)
+	c, ok := s.calls[callID]
+	if !ok {
+		return
+	}
+	for i, w := range c.watchers {
+		if w.session == x {
+			c.watchers = append(c.watchers[:i], c.watchers[i+1:]...)
+			break
+		}
+	}
+	c.released = released && len(c.watchers) == 0
+	s.drop(c)
+}
+
+// drop forgets a call that nobody watches and that has no unfinished inputs; one that has is cancelled if its client stays away. The mutex
+// is held.
+func (s *Service) drop(c *callState) {
+	if len(c.watchers) > 0 {
+		return
+	}
+	if len(c.unfinished) > 0 {
+		s.miss(c)
+		return
+	}
+	c.expect()
+	delete(s.calls, c.id)
+	if c.yields && c.released {
+		s.purges.add(c.id)
+	}
+}
+
+// miss plans to cancel a call whose client has gone without a word. The mutex is held.
+func (s *Service) miss(c *callState) {
+	if c.released || c.cancelled || c.vanished != nil {
+		return
+	}
+	var timer any // the plan that this is, while it stands
+	c.vanished = s.d.Clock.AfterFunc(VanishedAfter, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if c.vanished == nil || c.vanished != timer {
+			return
+		}
+		c.vanished, c.released = nil, true
+		s.d.Log.Info("call cancelled: its client is away", "call", c.id, "for", VanishedAfter)
+		s.detach("cancel a call without a client", func(ctx context.Context) error { return s.cancel(ctx, c.id, c.functionID, false) })
+	})
+	timer = c.vanished
+}
+
+// runPurges removes the items of calls.
+func (s *Service) runPurges(ctx context.Context) error {
+	for {
+		calls, err := s.purges.take(ctx, maxCommit)
+		if err != nil {
+			return err
+		}
+		for _, id := range calls {
+			if err := s.d.Flow.PurgeItems(ctx, id); err != nil && ctx.Err() == nil {
+				s.d.Log.Warn("items are left to their age", "call", id, "limit", item.Retention, "error", err)
+			}
+		}
+	}
+}
+
+// Watch answers with the call's state and has its outputs sent, those there are and those to come. It may be repeated, with other indexes.
+func (x *Session) Watch(ctx context.Context, m Watch) {
+	if err := x.watch(ctx, m); err != nil {
+		x.fail(m.CallID, err)
+	}
+}
+
+func (x *Session) watch(ctx context.Context, m Watch) error {
+	if err := ident.Check(ident.Call, m.CallID); err != nil {
+		return fmt.Errorf("call: %w", err)
+	}
+	s := x.s
+	state, err := s.d.Records.Get(ctx, m.CallID)
+	if isKind(err, fault.NotFound) && s.watchSync(x, m) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	x.add(func(f *Frame) { f.States = append(f.States, state) })
+	if state.Expired {
+		return nil
+	}
+	s.watchSpawn(x, m, state)
+	return s.sendRecorded(ctx, m)
+}
+
+// watchSync is Watch of a SYNC call that is known here.
+func (s *Service) watchSync(x *Session, m Watch) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.calls[m.CallID]
+	if !ok || c.kind != Sync {
+		return false
+	}
+	c.watch(x).from = m.FromIndex
+	state := c.state()
+	x.add(func(f *Frame) { f.States = append(f.States, state) })
+	return true
+}
+
+func (s *Service) watchSpawn(x *Session, m Watch, state State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.calls[m.CallID]
+	if !ok {
+		c = &callState{id: m.CallID, functionID: state.FunctionID, appID: state.AppID, kind: Spawn, createdAt: state.CreatedAt}
+		s.calls[m.CallID] = c
+	}
+	w := c.watch(x)
+	w.from, w.seen = m.FromIndex, newIndexes(m.FromIndex, m.Seen)
+}
+
+// recordPage is how many records are read at a time.
+const recordPage = 256
+
+// sendRecorded hands out the outputs that are in SQL. The watcher was there before they were read, so none is missed; seen keeps them from
+// being sent twice.
+func (s *Service) sendRecorded(ctx context.Context, m Watch) error {
+	for from := m.FromIndex; ; {
+		outputs, err := s.d.Records.Outputs(ctx, m.CallID, from, recordPage)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		if c, ok := s.calls[m.CallID]; ok {
+			for _, o := range outputs {
+				c.handOut(o)
+			}
+		}
+		s.mu.Unlock()
+		if len(outputs) < recordPage {
+			return nil
+		}
+		from = outputs[len(outputs)-1].Key.Index + 1
+	}
+}
