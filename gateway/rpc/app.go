@@ -9,9 +9,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/function"
-	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
-	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 )
 
 type appService struct {
