@@ -20,7 +20,7 @@ import (
 )
 
 // StopTimeout is how long a worker may take to end a container that it was told to stop at once; past it the container counts as lost.
-const StopTimeout = 30 * time.Second
+const StopTimeout = 45 * time.Second
 
 type runStream = connect.BidiStreamForClient[workerv1.RunContainerRequest, workerv1.RunContainerResponse]
 

@@ -20,11 +20,14 @@ const (
 	Cancel      Kind = 4
 	Stop        Kind = 5
 	Withdraw    Kind = 6
+	Batch       Kind = 7
 	Ready       Kind = 16
 	StartFailed Kind = 17
 	Output      Kind = 18
 	OutputData  Kind = 19
 	Withdrawn   Kind = 20
+	Item        Kind = 21
+	Slots       Kind = 22
 )
 
 // Limits of frames, in bytes. A reader refuses more before it allocates anything.
@@ -117,7 +120,33 @@ type StartMeta struct {
 	Environment   string            `json:"environment"`
 	ContainerID   string            `json:"container_id"`
 	HasSerialized bool              `json:"has_serialized"`
+	Class         *ClassMeta        `json:"class"`
+	Generator     bool              `json:"generator"`
+	MaxInputs     int               `json:"max_inputs"`
+	Batched       bool              `json:"batched"`
+	ModalNames    bool              `json:"modal_names"`
+	Interactive   bool              `json:"interactive"`
 	BlobSize      uint64            `json:"blob_size,omitempty"`
+}
+
+// ClassMeta says what to make an instance of the class with: parameters or, pickled, the arguments of its own constructor.
+type ClassMeta struct {
+	Methods     []MethodMeta    `json:"methods"`
+	Parameters  []ParameterMeta `json:"parameters"`
+	Constructor []byte          `json:"constructor"`
+}
+
+// MethodMeta is a remote method.
+type MethodMeta struct {
+	Name      string `json:"name"`
+	Generator bool   `json:"generator"`
+}
+
+// ParameterMeta is a parameter; Type is a number of skerry.v1.ParameterType, and bytes are in base64.
+type ParameterMeta struct {
+	Name  string `json:"name"`
+	Type  int    `json:"type"`
+	Value any    `json:"value"`
 }
 
 // InputMeta is the meta of Input. The arguments come as data or, with BlobSize, in InputData frames.
@@ -125,13 +154,40 @@ type InputMeta struct {
 	Call     string         `json:"call"`
 	Index    uint32         `json:"index"`
 	Format   payload.Format `json:"format"`
+	Method   string         `json:"method,omitempty"`
 	BlobSize uint64         `json:"blob_size,omitempty"`
 }
 
-// CancelMeta is the meta of Cancel, and names an input in WithdrawnMeta.
+// CancelMeta is the meta of Cancel, and names an input in WithdrawnMeta. Reason is "timeout" where the input has run too long.
 type CancelMeta struct {
-	Call  string `json:"call"`
-	Index uint32 `json:"index"`
+	Call   string `json:"call"`
+	Index  uint32 `json:"index"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// BatchMeta is the meta of Batch: how many Inputs follow that are run together.
+type BatchMeta struct {
+	Count int `json:"count"`
+}
+
+// StopMeta is the meta of Stop. With Interrupt, what runs is interrupted.
+type StopMeta struct {
+	Interrupt bool `json:"interrupt"`
+}
+
+// ItemMeta is the meta of Item. Number counts the items of an input from 1. The item comes as data or, with BlobSize, in OutputData
+// frames.
+type ItemMeta struct {
+	Call     string         `json:"call"`
+	Index    uint32         `json:"index"`
+	Number   uint64         `json:"number"`
+	Format   payload.Format `json:"format"`
+	BlobSize uint64         `json:"blob_size,omitempty"`
+}
+
+// SlotsMeta is the meta of Slots: how many inputs the runner takes at a time; 0: no more.
+type SlotsMeta struct {
+	Slots int `json:"slots"`
 }
 
 // OutputMeta is the meta of Output. The value, or the exception that an Error has, comes as data or, with BlobSize, in OutputData frames.
@@ -143,6 +199,7 @@ type OutputMeta struct {
 	ElapsedUS uint64         `json:"elapsed_us,omitempty"`
 	Format    payload.Format `json:"format,omitempty"`
 	BlobSize  uint64         `json:"blob_size,omitempty"`
+	Items     *uint64        `json:"items,omitempty"` // of a generator that ended
 	Error     *ErrorMeta     `json:"error,omitempty"`
 }
 

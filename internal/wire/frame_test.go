@@ -83,6 +83,8 @@ func TestMetaVectors(t *testing.T) {
 		wire.Start: func() any { return &wire.StartMeta{} }, wire.Input: func() any { return &wire.InputMeta{} },
 		wire.Cancel: func() any { return &wire.CancelMeta{} }, wire.Output: func() any { return &wire.OutputMeta{} },
 		wire.StartFailed: func() any { return &wire.StartFailedMeta{} }, wire.Withdrawn: func() any { return &wire.WithdrawnMeta{} },
+		wire.Batch: func() any { return &wire.BatchMeta{} }, wire.Stop: func() any { return &wire.StopMeta{} },
+		wire.Item: func() any { return &wire.ItemMeta{} }, wire.Slots: func() any { return &wire.SlotsMeta{} },
 	}
 	for _, x := range readVectors(t).Frames {
 		newMeta, ok := metas[x.Kind]

@@ -43,7 +43,6 @@ func TestResultRefused(t *testing.T) {
 		"missing":         nil,
 		"no status":       {Value: good},
 		"unknown status":  {Status: 8, Error: &skerryv1.RemoteError{}},
-		"no value":        {Status: 1},
 		"both":            {Status: 1, Value: good, Error: &skerryv1.RemoteError{}},
 		"failed, value":   {Status: 2, Value: good, Error: &skerryv1.RemoteError{}},
 		"failed, nothing": {Status: 2},

@@ -63,6 +63,7 @@ type Agent struct {
 	sandbox *gvisor.Runtime
 	logs    *gatewaylink.Logs
 	bulk    *gatewaylink.Bulk
+	access  *gatewaylink.Access
 	rootfs  *rootfs.Store
 	joined  sync.Once
 	up      chan struct{} // closed at the first link
@@ -97,6 +98,10 @@ func (a *Agent) open() error {
 	}
 	a.bulk = gatewaylink.NewBulk(a.dialer.BulkClient())
 	a.logs = gatewaylink.NewLogs(a.bulk)
+	client, url := a.dialer.AccessClient()
+	if a.access, err = gatewaylink.NewAccess(client, url, cfg.Log); err != nil {
+		return err
+	}
 	if a.groups, err = cgroup.Open("skerry_" + cfg.Instance); err != nil {
 		return err
 	}
@@ -139,7 +144,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		RunDir:     filepath.Join(a.cfg.RunDir, "c"),
 		DiskDir:    filepath.Join(a.cfg.DataDir, "disks"),
 		RuntimeDir: a.cfg.RuntimeDir,
-		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.sandbox, Logs: a.logs,
+		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.sandbox, Logs: a.logs, Access: a.access,
 		Dialects: dialects{blobs: a.blobs()},
 		DiskMiB:  a.cfg.DiskMiB, MemoryMiB: a.cfg.MemoryMiB,
 	})

@@ -33,6 +33,7 @@ func (d dialects) Runner(conn net.Conn, p container.RunnerParams) container.Runn
 		AppID: s.AppID, AppName: s.AppName,
 		FunctionID: s.FunctionID, FunctionName: s.FunctionName, FunctionIDs: s.AppFunctionIDs,
 		Module: s.Module, Qualname: s.Qualname, Serialized: s.Serialized,
+		Class: s.Class, Generator: s.Generator, Slots: s.Slots, Batched: s.Batched, ModalNames: s.ModalNames, Interactive: s.Interactive,
 		Timeout: s.Timeout, Signal: p.Signal,
 	}, d.blobs, p.Events)
 }

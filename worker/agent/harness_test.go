@@ -131,6 +131,10 @@ func (l *testLife) Outputs(outputs []container.Output) {
 	}
 }
 
+func (l *testLife) Items(payload.Key, uint64, []*payload.Payload) {}
+
+func (l *testLife) Slots(int) {}
+
 func (l *testLife) Returned(keys []payload.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,12 +197,12 @@ type logBook struct {
 	news  chan struct{} // holds a token after a line has come
 }
 
-func (b *logBook) Write(id string, _ time.Time, stderr bool, text []byte) {
+func (b *logBook) Write(id string, e container.LogEntry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	line := "out:" + string(text)
-	if stderr {
-		line = "err:" + string(text)
+	line := "out:" + string(e.Text)
+	if e.Stderr {
+		line = "err:" + string(e.Text)
 	}
 	b.lines[id] = append(b.lines[id], line)
 	select {

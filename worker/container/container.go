@@ -32,6 +32,35 @@ type Spec struct {
 	BlockNetwork              bool
 	Timeout, StartupTimeout   time.Duration
 	PythonVersion             string // series of the caller, such as "3.11"
+
+	Class          *Class // nil: a function
+	Generator      bool
+	Slots          int  // inputs, or batches, at a time; 0: 1
+	Batched        bool // inputs are run together
+	RestrictAccess bool // no socket to the gateway
+	ModalNames     bool
+	Interactive    bool
+	Labels         map[string]string // of the worker
+}
+
+// Class says what to make an instance of the class with.
+type Class struct {
+	Methods     []Method
+	Parameters  []Parameter
+	Constructor []byte // pickled (args, kwargs) of a constructor of its own
+}
+
+// Method is a remote method.
+type Method struct {
+	Name      string
+	Generator bool
+}
+
+// Parameter is the value of a parameter; Type is a number of skerry.v1.ParameterType, and Value a string, an int64, bytes or a bool.
+type Parameter struct {
+	Name  string
+	Type  int
+	Value any
 }
 
 // Mount is a tree of local code at a path.
@@ -42,6 +71,8 @@ type Input struct {
 	Key     payload.Key
 	Args    payload.Payload
 	Attempt uint32
+	Method  string
+	Batch   uint32 // inputs with the same number other than 0, one behind the other, are run together
 }
 
 // Output is the outcome of one input.
@@ -87,13 +118,28 @@ type Events interface {
 	Outputs(outputs []Output)
 	// Returned gives back inputs that never began.
 	Returned(keys []payload.Key)
+	// Items hands over items of a generator, the first of which has a number.
+	Items(key payload.Key, first uint64, values []*payload.Payload)
+	// Slots says how many inputs the container takes at a time from now on; 0: no more.
+	Slots(n int)
 }
 
-// LogSink takes what containers write. Write copies text; it blocks while the sink is full, which slows the container's reader down, not
-// the container.
+// LogEntry is one line with its end, or a piece of one.
+type LogEntry struct {
+	At     time.Time
+	Stderr bool
+	Text   []byte
+	// Input is the one that wrote it, as far as that is known.
+	Input payload.Key
+	// WantsTerminal is a socket in the container that waits for a terminal; there is no text then.
+	WantsTerminal string
+}
+
+// LogSink takes what containers write. Write copies the text; it blocks while the sink is full, which slows the container's reader down,
+// and in the end the container.
 type LogSink interface {
-	// Write takes one line (with its end) or a last piece of one.
-	Write(containerID string, at time.Time, stderr bool, text []byte)
+	// Write takes an entry.
+	Write(containerID string, e LogEntry)
 	// EOF says that nothing more comes from the container.
 	EOF(containerID string)
 }
@@ -121,6 +167,8 @@ type Runner interface {
 	Submit(inputs []Input)
 	// Cancel cancels inputs, queued or with the runner; each gets a Cancelled output.
 	Cancel(keys []payload.Key)
+	// Interrupt has the runner end: what runs is interrupted and gets no output.
+	Interrupt()
 	// TakeQueued removes and returns inputs that the runner does not have.
 	TakeQueued() []payload.Key
 	// Running returns the inputs that the runner has and that have no output. One has begun; of several, each may have.
@@ -139,6 +187,10 @@ type RunnerEvents interface {
 	Outputs(outputs []Output)
 	// Returned gives back inputs that waited too long behind a slow one.
 	Returned(keys []payload.Key)
+	// Items hands over items of a generator.
+	Items(key payload.Key, first uint64, values []*payload.Payload)
+	// Slots says how many inputs the runner takes at a time from now on; 0: no more.
+	Slots(n int)
 	// Overran says that an input ran past its timeout: its TimedOut output has been handed over, unless it is not known which of those
 	// that the runner has it is. The container is to be killed.
 	Overran(key payload.Key)

@@ -52,7 +52,7 @@ func (l *life) live(ctx context.Context) Exit {
 		case <-slow:
 			return l.tooSlow()
 		case <-l.stop:
-			return l.kill(Exit{Reason: Stopped, Message: "it was told to stop"})
+			return l.interrupt(ctx)
 		case <-l.drained:
 			return l.retire()
 		case <-ctx.Done():
@@ -309,6 +309,40 @@ func (l *life) brokeProtocol(err error) Exit {
 		err.Error()
 	result := payload.Failed(payload.Failure, message)
 	return l.killWith(Exit{Reason: RunnerExited, Message: message}, &result)
+}
+
+// interrupt ends a container at once, as far as user code lets it: what runs is interrupted, exit hooks run, and what takes too long is
+// killed.
+func (l *life) interrupt(ctx context.Context) Exit {
+	l.mu.Lock()
+	runner := l.runner
+	l.mu.Unlock()
+	if l.ready && runner != nil {
+		runner.Interrupt()
+		c, cancel := context.WithTimeout(ctx, l.host.cfg.StopGrace)
+		defer cancel()
+		l.await(c, l.processOver)
+	}
+	return l.kill(Exit{Reason: Stopped, Message: "it was told to stop"})
+}
+
+// await drops notes until a part has ended or ctx has.
+func (l *life) await(ctx context.Context, part <-chan struct{}) {
+	var gone <-chan struct{}
+	if l.sandbox != nil {
+		gone = l.sandbox.Done()
+	}
+	for {
+		select {
+		case <-l.notes:
+		case <-part:
+			return
+		case <-gone:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // retire ends a container that has nothing more to do: the runner is told so by the end of its connection, and may clean up.

@@ -14,8 +14,9 @@ import (
 const (
 	// DefaultDiskMiB is the size of a writable layer where the function says none.
 	DefaultDiskMiB = 10 << 10
-	// DefaultStopGrace is how long a runner may take to end when it has nothing more to do.
-	DefaultStopGrace = 2 * time.Second
+	// DefaultStopGrace is how long a runner may take to end when it has nothing more to do or was interrupted: user code's exit hooks
+	// run then.
+	DefaultStopGrace = 30 * time.Second
 	// DefaultStartupTimeout bounds a start where the function says nothing.
 	DefaultStartupTimeout = 300 * time.Second
 )
@@ -31,6 +32,7 @@ type HostConfig struct {
 	Sandboxes Sandboxes
 	Dialects  Dialects
 	Logs      LogSink
+	Access    Access // nil: containers can't call the gateway
 
 	DiskMiB   uint32        // default DefaultDiskMiB
 	MemoryMiB uint32        // what all containers together may use, for messages

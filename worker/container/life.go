@@ -197,7 +197,20 @@ func (h heard) Ready()                              { h.note(note{kind: noteRead
 func (h heard) StartFailed(err payload.RemoteError) { h.note(note{kind: noteStartFailed, remote: err}) }
 func (h heard) Outputs(outputs []Output)            { h.outputs(outputs) }
 func (h heard) Returned(keys []payload.Key)         { h.returned(keys) }
-func (h heard) Overran(key payload.Key)             { h.note(note{kind: noteOverran, key: key}) }
+
+func (h heard) Items(key payload.Key, first uint64, values []*payload.Payload) {
+	h.emit.Lock()
+	defer h.emit.Unlock()
+	h.events.Items(key, first, values)
+}
+
+func (h heard) Slots(n int) {
+	h.emit.Lock()
+	defer h.emit.Unlock()
+	h.events.Slots(n)
+}
+
+func (h heard) Overran(key payload.Key) { h.note(note{kind: noteOverran, key: key}) }
 
 // outputs hands outputs on, and ends a graceful stop with the last one.
 func (c *Container) outputs(outputs []Output) {

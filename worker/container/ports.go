@@ -111,6 +111,12 @@ type RunnerParams struct {
 	Events RunnerEvents
 }
 
+// Access lets code in containers call the gateway. Implemented by worker/gatewaylink.
+type Access interface {
+	// Serve takes connections of a container until ctx ends, and closes the listener.
+	Serve(ctx context.Context, containerID string, ln net.Listener) error
+}
+
 // Dialects turns the connections that a container dials into the ends that speak on them.
 type Dialects interface {
 	// Guest begins to speak with init; it owns conn.

@@ -91,9 +91,13 @@ func (l *life) finish(exit Exit, running *payload.Result) Exit {
 	if runner != nil {
 		lost := runner.Running()
 		returned = append(returned, runner.TakeQueued()...)
-		if running != nil && len(lost) == 1 {
+		switch {
+		case running != nil && len(lost) == 1:
 			l.outputs([]Output{{Key: lost[0], Result: *running}})
-		} else {
+		case exit.Reason == TimedOut && l.spec.Slots > 1:
+			// Another input's time was over: these are not to blame.
+			returned = append(returned, lost...)
+		default:
 			exit.Lost = lost
 		}
 	}

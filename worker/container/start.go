@@ -29,7 +29,9 @@ const (
 	guestSocket = "guest.sock"
 	// runnerSocket is where the runner dials.
 	runnerSocket = "runner.sock"
-	defaultPath  = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	// gatewaySocket is where code in the container calls the gateway.
+	gatewaySocket = "gateway.sock"
+	defaultPath   = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	// cleanupTimeout bounds each step that gives something back.
 	cleanupTimeout = 30 * time.Second
 )
@@ -50,6 +52,7 @@ type life struct {
 	group         *lifecycle.Group // the goroutines below
 	guestL        *net.UnixListener
 	runnerL       *net.UnixListener
+	gatewayL      *net.UnixListener // nil: no access
 	sandbox       Sandbox
 	late          Sandbox // one that came up after the end; for the sandbox goroutine, and for tearDown after it
 	processUp     bool
@@ -160,6 +163,11 @@ func (l *life) listen() error {
 	if l.runnerL, err = l.listenAt(runnerSocket); err != nil {
 		return err
 	}
+	if l.host.cfg.Access != nil && !l.spec.RestrictAccess {
+		if l.gatewayL, err = l.listenAt(gatewaySocket); err != nil {
+			return err
+		}
+	}
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 	if l.endpoint.Address != "" {
 		hosts += l.endpoint.Address + "\t" + hostname(l.spec.ID) + "\n"
@@ -224,6 +232,11 @@ func (l *life) boot(ctx context.Context) {
 		l.startProcess(ctx)
 		return nil
 	})
+	if l.gatewayL != nil {
+		l.group.Go("gateway access", func(ctx context.Context) error {
+			return l.host.cfg.Access.Serve(ctx, l.spec.ID, l.gatewayL)
+		})
+	}
 	session, cancel := context.WithCancel(l.group.Context())
 	l.cancelSession = cancel
 	l.group.Go("runner", func(context.Context) error {
@@ -332,5 +345,17 @@ func environment(s *Spec) map[string]string {
 		"SKERRY_APP_ID":      s.AppID,
 		"SKERRY_FUNCTION_ID": s.FunctionID,
 	})
+	for label, name := range map[string]string{"cloud": "SKERRY_CLOUD_PROVIDER", "region": "SKERRY_REGION"} {
+		if v := s.Labels[label]; v != "" {
+			env[name] = v
+		}
+	}
+	if s.ModalNames {
+		for name, value := range maps.Clone(env) {
+			if rest, ok := strings.CutPrefix(name, "SKERRY_"); ok {
+				env["MODAL_"+rest] = value
+			}
+		}
+	}
 	return env
 }

@@ -39,6 +39,9 @@ func (s *Service) spec(m *workerv1.StartContainer) (*container.Spec, error) {
 		BlockNetwork: d.GetBlockNetwork(),
 		Timeout:      d.GetTimeout().AsDuration(), StartupTimeout: d.GetStartupTimeout().AsDuration(),
 		PythonVersion: d.GetPythonVersion(),
+		Generator:     d.GetIsGenerator(), Slots: int(max(1, d.GetConcurrency().GetMaxInputs())), Batched: d.GetBatching() != nil,
+		RestrictAccess: d.GetRestrictAccess(), ModalNames: d.GetModalNames(), Interactive: d.GetInteractive(),
+		Labels: s.desc.Labels, Class: classFromProto(m),
 	}
 	if d.GetSerialized() != nil {
 		if spec.Serialized, err = wire.PayloadFromProto(d.GetSerialized()); err != nil {
@@ -50,6 +53,32 @@ func (s *Service) spec(m *workerv1.StartContainer) (*container.Spec, error) {
 	}
 	limits(spec, d.GetResources())
 	return spec, nil
+}
+
+func classFromProto(m *workerv1.StartContainer) *container.Class {
+	spec := m.GetDefinition().GetClassSpec()
+	if spec == nil {
+		return nil
+	}
+	c := &container.Class{Constructor: m.GetConstructorArguments()}
+	for _, method := range spec.GetMethods() {
+		c.Methods = append(c.Methods, container.Method{Name: method.GetName(), Generator: method.GetIsGenerator()})
+	}
+	for _, p := range m.GetParameters() {
+		value := container.Parameter{Name: p.GetName()}
+		switch v := p.GetValue().(type) {
+		case *skerryv1.Parameter_StringValue:
+			value.Type, value.Value = int(skerryv1.ParameterType_PARAMETER_TYPE_STRING), v.StringValue
+		case *skerryv1.Parameter_IntValue:
+			value.Type, value.Value = int(skerryv1.ParameterType_PARAMETER_TYPE_INT), v.IntValue
+		case *skerryv1.Parameter_BytesValue:
+			value.Type, value.Value = int(skerryv1.ParameterType_PARAMETER_TYPE_BYTES), v.BytesValue
+		case *skerryv1.Parameter_BoolValue:
+			value.Type, value.Value = int(skerryv1.ParameterType_PARAMETER_TYPE_BOOL), v.BoolValue
+		}
+		c.Parameters = append(c.Parameters, value)
+	}
+	return c
 }
 
 // limits sets what the container may use. A CPU limit that the host can't reach is none, which saves the kernel's accounting.
@@ -79,7 +108,7 @@ func inputsFromProto(messages []*workerv1.ContainerInput) ([]container.Input, er
 		if args == nil {
 			return nil, fault.New(fault.Invalid, "input %d of call %q: has no arguments", key.Index, key.CallID)
 		}
-		inputs[i] = container.Input{Key: key, Args: *args, Attempt: m.GetAttempt()}
+		inputs[i] = container.Input{Key: key, Args: *args, Attempt: m.GetAttempt(), Method: m.GetMethod(), Batch: m.GetBatch()}
 	}
 	return inputs, nil
 }

@@ -37,18 +37,26 @@ type Dialer struct {
 
 // NewDialer checks an address.
 func NewDialer(a Address) (*Dialer, error) {
-	u, err := url.Parse(a.URL)
+	u, err := parseURL(a.URL)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "gateway address %q: %w", a.URL, err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fault.New(fault.Invalid, "gateway address %q: want http://host:port or https://host:port", a.URL)
+		return nil, err
 	}
 	cfg := a.TLS
 	if cfg == nil {
 		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	return &Dialer{url: u, token: a.Token, tls: cfg}, nil
+}
+
+func parseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "gateway address %q: %w", text, err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fault.New(fault.Invalid, "gateway address %q: want http://host:port or https://host:port", text)
+	}
+	return u, nil
 }
 
 // BulkClient returns an HTTP/2 client for the bulk service, with connections of its own.

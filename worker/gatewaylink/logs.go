@@ -54,14 +54,21 @@ func NewLogs(bulk *Bulk) *Logs {
 	return l
 }
 
-// Write takes one line.
-func (l *Logs) Write(containerID string, at time.Time, stderr bool, text []byte) {
-	source := skerryv1.LogSource_LOG_SOURCE_STDOUT
-	if stderr {
-		source = skerryv1.LogSource_LOG_SOURCE_STDERR
+// Write takes one entry.
+func (l *Logs) Write(containerID string, e container.LogEntry) {
+	entry := &skerryv1.LogEntry{
+		Time: timestamppb.New(e.At), Source: skerryv1.LogSource_LOG_SOURCE_STDOUT,
+		// Containers write bytes; log entries are text.
+		Text:   strings.ToValidUTF8(string(e.Text), "\uFFFD"),
+		CallId: strings.ToValidUTF8(e.Input.CallID, "\uFFFD"), Index: e.Input.Index,
 	}
-	// Containers write bytes; log entries are text.
-	entry := &skerryv1.LogEntry{Time: timestamppb.New(at), Source: source, Text: strings.ToValidUTF8(string(text), "\uFFFD")}
+	if e.Stderr {
+		entry.Source = skerryv1.LogSource_LOG_SOURCE_STDERR
+	}
+	if e.WantsTerminal != "" {
+		entry.Source, entry.Text = skerryv1.LogSource_LOG_SOURCE_SYSTEM, "the container waits for a terminal: skerry run -i gives it yours\n"
+		entry.WantsTerminal = strings.ToValidUTF8(e.WantsTerminal, "\uFFFD")
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.bytes >= maxLogBytes && !l.closed {

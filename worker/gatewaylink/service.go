@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -202,6 +203,22 @@ func (s *sender) Outputs(outputs []container.Output) {
 func (s *sender) Returned(keys []payload.Key) {
 	s.send(&workerv1.RunContainerResponse{Event: &workerv1.RunContainerResponse_Returned{
 		Returned: &workerv1.InputsReturned{Keys: wire.KeysToProto(keys)},
+	}})
+}
+
+func (s *sender) Items(key payload.Key, first uint64, values []*payload.Payload) {
+	m := &skerryv1.Items{CallId: key.CallID, Index: key.Index, First: first}
+	for _, v := range values {
+		m.Values = append(m.Values, wire.PayloadToProto(v))
+	}
+	s.send(&workerv1.RunContainerResponse{Event: &workerv1.RunContainerResponse_Items{
+		Items: &workerv1.ContainerItems{Items: []*skerryv1.Items{m}},
+	}})
+}
+
+func (s *sender) Slots(n int) {
+	s.send(&workerv1.RunContainerResponse{Event: &workerv1.RunContainerResponse_Slots{
+		Slots: &workerv1.ContainerSlots{Slots: uint32(max(0, n))}, //nolint:gosec // not negative
 	}})
 }
 

@@ -116,6 +116,12 @@ func (h *heard) Outputs(outputs []container.Output) {
 	}
 }
 
+func (h *heard) Items(k payload.Key, first uint64, values []*payload.Payload) {
+	h.add("items %s from %d: %d", name(k), first, len(values))
+}
+
+func (h *heard) Slots(n int) { h.add("slots %d", n) }
+
 func (h *heard) Returned(keys []payload.Key) {
 	for _, k := range keys {
 		if h.returned != nil {

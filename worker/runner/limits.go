@@ -28,6 +28,10 @@ func (s *Session) checkLimits() {
 		return
 	}
 	now := time.Now()
+	if s.wide() {
+		s.checkWide(now)
+		return
+	}
 	outputs := s.endCancelled(now)
 	if len(outputs) == 0 {
 		if s.cfg.Timeout <= 0 || now.Before(s.since.Add(s.cfg.Timeout)) {
@@ -73,7 +77,7 @@ func (s *Session) end(h *handed, r payload.Result, now time.Time) container.Outp
 
 // armReturns sets the timer for what waits: the first queued input, and the second that the runner has. The caller holds mu.
 func (s *Session) armReturns() {
-	if len(s.handed) == 0 {
+	if len(s.handed) == 0 || s.wide() {
 		return
 	}
 	if len(s.queue) > 0 {

@@ -33,6 +33,10 @@ func (s *Session) Submit(inputs []container.Input) {
 			s.queue = append(s.queue, queued{Input: in, at: now})
 		}
 	}
+	if s.wide() {
+		s.kick(s.feed)
+		return
+	}
 	if s.ready && (len(s.handed) == 0 || len(s.handed) <= fewHanded && s.fits(now)) {
 		s.kick(s.feed)
 	}
@@ -107,7 +111,7 @@ func (s *Session) Running() []payload.Key {
 // fits says whether the first input of the queue may be handed over now.
 func (s *Session) fits(now time.Time) bool {
 	switch {
-	case !s.ready || s.over || s.withdrawal != noWithdrawal || len(s.queue) == 0:
+	case s.wide() || !s.ready || s.over || s.withdrawal != noWithdrawal || len(s.queue) == 0:
 		return false
 	case len(s.handed) == 0:
 		return true
@@ -156,6 +160,7 @@ func (s *Session) take(k payload.Key) *handed {
 		if h.key == k {
 			s.handed = slices.Delete(s.handed, i, i+1)
 			s.handedBytes -= h.size
+			s.freeUnit(h)
 			return h
 		}
 	}
@@ -174,7 +179,10 @@ func (s *Session) progress(outputs []container.Output) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pending = append(s.pending, func() { s.events.Outputs(outputs) })
+	s.pending, s.lastItems = append(s.pending, func() { s.events.Outputs(outputs) }), nil
+	if s.wide() {
+		return // each says how long it took
+	}
 	total := now.Sub(s.since)
 	part := total / time.Duration(len(outputs))
 	var sum time.Duration

@@ -54,6 +54,14 @@ func (s *Session) readBatch(ctx context.Context, frames *wire.FrameReader) error
 			if given {
 				outputs = append(outputs, o)
 			}
+		case wire.Item:
+			if err := s.readItem(ctx, frames, f); err != nil {
+				return err
+			}
+		case wire.Slots:
+			if err := s.readSlots(f); err != nil {
+				return err
+			}
 		case wire.Withdrawn:
 			if err := s.readWithdrawn(f); err != nil {
 				return err
@@ -143,7 +151,18 @@ func (s *Session) readOutput(ctx context.Context, frames *wire.FrameReader, f wi
 		s.moved, s.slow = true, false
 	}
 	h := s.take(o.Key)
+	if o.Result.Generated && o.Result.Items != h.items {
+		return o, false, invalid("output of input %.80q, %d: counts %d items, but there were %d", m.Call, m.Index, o.Result.Items, h.items)
+	}
+	if o.Result.Status == payload.Cancelled && h.timedOut {
+		o.Result = s.ended(h)
+	}
 	o.Elapsed = time.Duration(min(m.ElapsedUS, uint64(maxElapsed/time.Microsecond))) * time.Microsecond //nolint:gosec // bounded
+	if s.wide() {
+		if ran := time.Since(h.began); o.Elapsed == 0 || o.Elapsed > ran {
+			o.Elapsed = ran
+		}
+	}
 	return o, !h.dead, nil
 }
 
@@ -193,11 +212,15 @@ func (s *Session) readWithdrawn(f wire.Frame) error {
 	return unknown
 }
 
+func invalid(format string, args ...any) error { return fault.New(fault.Invalid, format, args...) }
+
 // result makes a result of what an output says.
 func result(m wire.OutputMeta, p *payload.Payload) (payload.Result, error) {
 	switch {
-	case m.Status == payload.Success && m.Error == nil && p != nil:
+	case m.Status == payload.Success && m.Error == nil && p != nil && m.Items == nil:
 		return payload.Result{Status: m.Status, Value: p}, nil
+	case m.Status == payload.Success && m.Error == nil && p == nil && m.Items != nil:
+		return payload.Result{Status: m.Status, Generated: true, Items: *m.Items}, nil
 	case (m.Status == payload.Failure || m.Status == payload.Cancelled) && m.Error != nil:
 		e := remoteError(m.Error)
 		e.Exception = p

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -20,6 +19,8 @@ func (s *Session) sendStart(ctx context.Context) error {
 	meta := wire.StartMeta{
 		Module: c.Module, Qualname: c.Qualname, AppID: c.AppID, AppName: c.AppName, FunctionID: c.FunctionID, FunctionName: c.FunctionName,
 		FunctionIDs: c.FunctionIDs, Environment: c.Environment, ContainerID: c.ContainerID, HasSerialized: c.Serialized != nil,
+		Class: classMeta(c.Class), Generator: c.Generator, MaxInputs: c.Slots, Batched: c.Batched, ModalNames: c.ModalNames,
+		Interactive: c.Interactive,
 	}
 	if meta.FunctionIDs == nil {
 		meta.FunctionIDs = map[string]string{}
@@ -36,6 +37,23 @@ func (s *Session) sendStart(ctx context.Context) error {
 	})
 }
 
+func classMeta(c *container.Class) *wire.ClassMeta {
+	if c == nil {
+		return nil
+	}
+	m := &wire.ClassMeta{Methods: []wire.MethodMeta{}, Parameters: []wire.ParameterMeta{}, Constructor: c.Constructor}
+	if m.Constructor == nil {
+		m.Constructor = []byte{} // "" in JSON, not null
+	}
+	for _, method := range c.Methods {
+		m.Methods = append(m.Methods, wire.MethodMeta(method))
+	}
+	for _, p := range c.Parameters {
+		m.Parameters = append(m.Parameters, wire.ParameterMeta(p))
+	}
+	return m
+}
+
 // handOver writes what is due: what the runner is to know of inputs that it has, and the next inputs.
 func (s *Session) handOver(ctx context.Context) error {
 	s.writeMu.Lock()
@@ -43,11 +61,17 @@ func (s *Session) handOver(ctx context.Context) error {
 	if err := s.sendControl(); err != nil {
 		return err
 	}
+	if s.wide() {
+		return s.sendGroups(ctx)
+	}
 	return s.sendInputs(ctx, s.next(false))
 }
 
 // handOverSmall is handOver for the goroutine that reads: it never waits. What it can't do it leaves to feedLoop.
 func (s *Session) handOverSmall(ctx context.Context) error {
+	if s.wide() {
+		return nil // what frees a slot kicks feedLoop
+	}
 	if !s.writeMu.TryLock() {
 		s.kick(s.feed)
 		return nil
@@ -85,7 +109,7 @@ func (s *Session) sendInputs(ctx context.Context, batch []container.Input) error
 }
 
 func inputMeta(in *container.Input, blobSize uint64) ([]byte, error) {
-	return json.Marshal(wire.InputMeta{Call: in.Key.CallID, Index: in.Key.Index, Format: in.Args.Format, BlobSize: blobSize})
+	return json.Marshal(wire.InputMeta{Call: in.Key.CallID, Index: in.Key.Index, Format: in.Args.Format, Method: in.Method, BlobSize: blobSize})
 }
 
 // sendControl writes Cancel and Withdraw frames that are due, each once, and has the runner look. What they are about has been written
@@ -95,7 +119,11 @@ func (s *Session) sendControl() error {
 	var cancels []wire.CancelMeta
 	for _, h := range s.handed {
 		if !h.cancelled.IsZero() && !h.told && !h.dead {
-			cancels = append(cancels, wire.CancelMeta{Call: h.key.CallID, Index: h.key.Index})
+			m := wire.CancelMeta{Call: h.key.CallID, Index: h.key.Index}
+			if h.timedOut {
+				m.Reason = reasonTimeout
+			}
+			cancels = append(cancels, m)
 			h.told = true
 		}
 	}
@@ -103,8 +131,10 @@ func (s *Session) sendControl() error {
 	if withdraw {
 		s.withdrawal = withdrawalAsked
 	}
+	interrupts := s.interrupt
+	s.interrupt = false
 	s.mu.Unlock()
-	if len(cancels) == 0 && !withdraw {
+	if len(cancels) == 0 && !withdraw && !interrupts {
 		return nil
 	}
 	s.out = s.out[:0]
@@ -117,6 +147,9 @@ func (s *Session) sendControl() error {
 	}
 	if withdraw {
 		s.out = wire.AppendFrame(s.out, wire.Frame{Kind: wire.Withdraw, Meta: []byte("{}")})
+	}
+	if interrupts {
+		s.out = wire.AppendFrame(s.out, wire.Frame{Kind: wire.Stop, Meta: []byte(`{"interrupt":true}`)})
 	}
 	if err := s.write(s.out); err != nil {
 		return err
@@ -142,12 +175,8 @@ func (s *Session) sendPayload(ctx context.Context, k wire.Kind, p payload.Payloa
 		s.out = wire.AppendFrame(s.out[:0], wire.Frame{Kind: k, Meta: m, Data: p.Inline})
 		return s.write(s.out)
 	}
-	r, err := s.blobs.Open(ctx, *p.Blob)
+	r, err := s.openBlob(ctx, *p.Blob)
 	if err != nil {
-		err = fmt.Errorf("open blob %s: %w", p.Blob.Digest, err)
-		if errors.Is(err, fault.NotFound) || errors.Is(err, fault.DataLoss) {
-			return &refusedBlobError{err}
-		}
 		return err
 	}
 	defer func() { _ = r.Close() }() // read only
@@ -156,6 +185,18 @@ func (s *Session) sendPayload(ctx context.Context, k wire.Kind, p payload.Payloa
 		return err
 	}
 	return s.sendBlob(r, size)
+}
+
+// openBlob opens a blob; the error is a refusedBlobError where the store does not have it.
+func (s *Session) openBlob(ctx context.Context, ref payload.Ref) (io.ReadCloser, error) {
+	r, err := s.blobs.Open(ctx, ref)
+	if err != nil {
+		err = fmt.Errorf("open blob %s: %w", ref.Digest, err)
+		if errors.Is(err, fault.NotFound) || errors.Is(err, fault.DataLoss) {
+			return nil, &refusedBlobError{err}
+		}
+	}
+	return r, err
 }
 
 // sendBlob writes size bytes of r as InputData frames.
@@ -197,7 +238,7 @@ func (s *Session) refuse(k payload.Key, err error) error {
 	if h := s.take(k); h == nil || h.dead {
 		return nil
 	}
-	output := container.Output{Key: k, Result: result, Elapsed: time.Since(s.since)}
+	output := container.Output{Key: k, Result: result}
 	s.post(func() { s.events.Outputs([]container.Output{output}) })
 	s.kick(s.feed)
 	return nil

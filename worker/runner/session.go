@@ -21,8 +21,8 @@ const (
 	DefaultCancelGrace = time.Second
 	// DefaultReturnAfter is how long an input waits behind a running one before it is given back.
 	DefaultReturnAfter = 20 * time.Millisecond
-	// DefaultStopGrace is how long an idle runner may take to end in good order.
-	DefaultStopGrace = time.Second
+	// DefaultStopGrace is how long an idle runner may take to end in good order, with the exit hooks of user code.
+	DefaultStopGrace = 30 * time.Second
 )
 
 // Config says what the runner is to load and how inputs are run.
@@ -33,6 +33,12 @@ type Config struct {
 	FunctionIDs              map[string]string // the app's functions by name
 	Module, Qualname         string
 	Serialized               *payload.Payload // the pickled function, or nil to import Module
+	Class                    *container.Class // nil: a function
+	Generator                bool
+	ModalNames, Interactive  bool
+	// Slots is how many inputs, or batches, the runner has at a time (default 1); Batched says that it has batches.
+	Slots   int
+	Batched bool
 
 	// Timeout bounds how long one input runs, from the moment it is handed to a runner that has no other, or the outputs of those before
 	// it came; 0 means no limit.
@@ -70,7 +76,11 @@ type Session struct {
 	average     time.Duration // how long inputs take, estimated; 0: not known
 	withdrawal  withdrawal
 	slow        bool      // inputs have been withdrawn from behind the one that runs: it gets no others
-	over        bool      // Overran was called: nothing more is handed over
+	over        bool      // Overran was called, or Interrupt: nothing more is handed over
+	interrupt   bool      // the runner is to be told to end at once
+	slots       int       // of a wide session: units that the runner takes at a time
+	units       int       // that it has
+	lastItems   *itemRun  // the last of pending, if it is items
 	pending     []func()  // events to deliver, in order
 	returns     timerOnce // gives back what waits too long
 	limits      timerOnce // ends what runs too long
@@ -96,6 +106,10 @@ type handed struct {
 	cancelled time.Time // zero unless it was
 	told      bool      // the runner has been told that it was cancelled
 	dead      bool      // its output has been given; the runner's own is ignored
+	items     uint64    // that it has yielded
+	began     time.Time // of a wide session
+	unit      *unit     // of a wide session
+	timedOut  bool      // it was cancelled because it has run too long
 }
 
 // withdrawal is how far the runner has been asked to give inputs back that it has not begun. Until it has answered, it gets none.
@@ -118,8 +132,9 @@ func New(conn net.Conn, cfg Config, blobs container.Blobs, events container.Runn
 			*d = def
 		}
 	}
+	cfg.Slots = max(1, cfg.Slots)
 	return &Session{
-		cfg: cfg, conn: conn, blobs: blobs, events: events,
+		cfg: cfg, conn: conn, blobs: blobs, events: events, slots: cfg.Slots,
 		feed: make(chan struct{}, 1), notify: make(chan struct{}, 1),
 	}
 }
@@ -166,6 +181,9 @@ func (s *Session) Run(ctx context.Context) error {
 // errClosed ends Run's goroutines when the runner has closed the connection in good order.
 var errClosed = errors.New("closed by the runner")
 
+// wide says whether the runner has several inputs at a time, or batches.
+func (s *Session) wide() bool { return s.cfg.Slots > 1 || s.cfg.Batched }
+
 // stop ends the connection when Run's context has ended.
 func (s *Session) stop() {
 	s.mu.Lock()
@@ -177,7 +195,7 @@ func (s *Session) stop() {
 	}
 	defer s.writeMu.Unlock()
 	deadline := time.Now().Add(s.cfg.StopGrace)
-	s.out = wire.AppendFrame(s.out[:0], wire.Frame{Kind: wire.Stop, Meta: []byte("{}")})
+	s.out = wire.AppendFrame(s.out[:0], wire.Frame{Kind: wire.Stop, Meta: []byte(`{"interrupt":false}`)})
 	if s.conn.SetDeadline(deadline) != nil {
 		return
 	}
@@ -221,7 +239,7 @@ func (s *Session) deliver() {
 	defer s.eventMu.Unlock()
 	s.mu.Lock()
 	pending := s.pending
-	s.pending = nil
+	s.pending, s.lastItems = nil, nil
 	s.mu.Unlock()
 	for _, event := range pending {
 		event()
@@ -230,7 +248,7 @@ func (s *Session) deliver() {
 
 // post leaves an event for notifyLoop. The caller holds mu.
 func (s *Session) post(event func()) {
-	s.pending = append(s.pending, event)
+	s.pending, s.lastItems = append(s.pending, event), nil
 	s.kick(s.notify)
 }
 

@@ -30,7 +30,7 @@ func TestInputsInOrder(t *testing.T) {
 		if err := json.Unmarshal(p.expect(wire.Start).Meta, &m); err != nil {
 			t.Fatal(err)
 		}
-		want := wire.StartMeta{Module: "m", Qualname: "f", AppID: "ap-1", FunctionIDs: map[string]string{"g": "fu-2"}, ContainerID: "ta-1"}
+		want := wire.StartMeta{Module: "m", Qualname: "f", AppID: "ap-1", FunctionIDs: map[string]string{"g": "fu-2"}, ContainerID: "ta-1", MaxInputs: 1}
 		if d := cmp.Diff(want, m); d != "" {
 			t.Error(d)
 		}
