@@ -17,7 +17,7 @@ func BenchmarkSingle(b *testing.B) {
 	defer x.Close()
 	for b.Loop() {
 		id := ident.New(ident.Call)
-		x.Submit(b.Context(), call.Submit{CallID: id, FunctionID: fn.ID, Kind: call.Sync, Inputs: []call.Item{item(0)}})
+		x.Submit(b.Context(), call.Submit{CallID: id, FunctionID: fn.ID, Kind: call.Sync, Inputs: []call.Item{input(0)}})
 		for n := 0; n == 0; {
 			f, err := x.Next(b.Context())
 			if err != nil {
@@ -43,7 +43,7 @@ func BenchmarkMap(b *testing.B) {
 		if sent%frame == 0 {
 			m := call.Submit{CallID: id, FunctionID: fn.ID, Kind: call.Sync}
 			for i := range uint32(frame) {
-				m.Inputs = append(m.Inputs, item(uint32(sent)+i))
+				m.Inputs = append(m.Inputs, input(uint32(sent)+i))
 			}
 			x.Submit(b.Context(), m)
 		}

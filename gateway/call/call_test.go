@@ -242,7 +242,7 @@ func TestStopApp(t *testing.T) {
 func TestRefused(t *testing.T) {
 	r := newRig(t)
 	fn := r.function(function.Autoscaler{})
-	good := call.Submit{CallID: ident.New(ident.Call), FunctionID: fn.ID, Kind: call.Sync, Inputs: []call.Item{item(0)}}
+	good := call.Submit{CallID: ident.New(ident.Call), FunctionID: fn.ID, Kind: call.Sync, Inputs: []call.Item{input(0)}}
 	for name, c := range map[string]struct {
 		change func(*call.Submit)
 		kind   *fault.Kind
@@ -294,7 +294,7 @@ func TestTwiceInOneSubmit(t *testing.T) {
 	w := newWorker(echo)
 	r.join(t, w, 1)
 	c := r.client(t, r.function(function.Autoscaler{}), call.Sync)
-	m := call.Submit{CallID: c.id, FunctionID: c.fn.ID, Kind: call.Sync, Inputs: []call.Item{item(1), item(1)}}
+	m := call.Submit{CallID: c.id, FunctionID: c.fn.ID, Kind: call.Sync, Inputs: []call.Item{input(1), input(1)}}
 	c.session.Submit(t.Context(), m)
 	c.collect(1)
 	c.submit(0, 1)
@@ -367,7 +367,7 @@ func TestOutputsArriveWhereTheClientIs(t *testing.T) {
 // reconnectAll is a client that has lost all its results.
 func (c *client) reconnectAll() {
 	for i := range c.results {
-		c.pending[i] = item(i)
+		c.pending[i] = input(i)
 	}
 	clear(c.results)
 	c.reconnect()

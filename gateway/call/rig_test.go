@@ -30,6 +30,10 @@ type rig struct {
 	dir       string
 	functions *functions
 	blobs     *blobs
+	clock     task.Clock
+	purged    chan string // hears of calls whose items are purged
+	expired   chan struct{}
+	accepting func() // called before inputs are recorded
 
 	engine *jetstream.Engine
 	db     *sqlstore.DB
@@ -44,7 +48,16 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{dir: t.TempDir(), functions: &functions{known: map[string]*function.Function{}}, blobs: &blobs{kept: map[string][]byte{}}}
+	return newRigAt(t, task.SystemClock)
+}
+
+// newRigAt is a rig with a clock.
+func newRigAt(t testing.TB, clock task.Clock) *rig {
+	t.Helper()
+	r := &rig{
+		dir: t.TempDir(), functions: &functions{known: map[string]*function.Function{}}, blobs: &blobs{kept: map[string][]byte{}}, clock: clock,
+		purged: make(chan string, 1000), expired: make(chan struct{}, 1000), accepting: func() {},
+	}
 	r.start(t)
 	t.Cleanup(func() { r.stop(t) })
 	return r
@@ -62,10 +75,10 @@ func (r *rig) start(t testing.TB) {
 		t.Fatal(err)
 	}
 	r.tasks = task.New(task.Deps{
-		Functions: r.functions, Images: r.functions, Secrets: r.functions, Fleet: fleet.New(), Clock: task.SystemClock, Log: log,
+		Functions: r.functions, Images: r.functions, Secrets: r.functions, Fleet: fleet.New(), Clock: r.clock, Log: log,
 	})
 	r.calls = call.New(call.Deps{
-		Flow: r.engine, Records: r.db, Blobs: r.blobs, Dispatcher: r.tasks, Clock: task.SystemClock, Log: log,
+		Flow: flow{r.engine, r}, Records: records{r.db, r}, Blobs: r.blobs, Dispatcher: r.tasks, Clock: r.clock, Log: log,
 	})
 	r.tasks.SetSink(r.calls)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -79,6 +92,35 @@ func (r *rig) start(t testing.TB) {
 			}
 		})
 	}
+}
+
+// flow is the real one, overheard.
+type flow struct {
+	*jetstream.Engine
+	r *rig
+}
+
+func (f flow) PurgeItems(ctx context.Context, callID string) error {
+	err := f.Engine.PurgeItems(ctx, callID)
+	f.r.purged <- callID
+	return err
+}
+
+// records are the real ones, overheard.
+type records struct {
+	*sqlstore.DB
+	r *rig
+}
+
+func (d records) Accept(ctx context.Context, batch []call.Accept) error {
+	d.r.accepting()
+	return d.DB.Accept(ctx, batch)
+}
+
+func (d records) Expire(ctx context.Context, before time.Time) error {
+	err := d.DB.Expire(ctx, before)
+	d.r.expired <- struct{}{}
+	return err
 }
 
 func (r *rig) stop(t testing.TB) {
@@ -135,6 +177,13 @@ func (r *rig) function(a function.Autoscaler) *function.Function {
 		},
 	}
 	r.functions.add(fn)
+	return fn
+}
+
+// define is function with a definition that is changed before it is used.
+func (r *rig) define(change func(*function.Definition)) *function.Function {
+	fn := r.function(function.Autoscaler{})
+	change(&fn.Definition)
 	return fn
 }
 
@@ -201,13 +250,16 @@ type worker struct {
 	// work returns the outcome of an input; nil: none, until the container is told to cancel it or ends. It may block.
 	work func(c *box, in *task.Input) *payload.Result
 
-	mu    sync.Mutex
-	boxes []*box
-	runs  map[payload.Key]int
+	mu      sync.Mutex
+	boxes   []*box
+	runs    map[payload.Key]int
+	cancels chan payload.Key // hears of inputs to cancel
+
+	startFailures int // containers that user code keeps from starting
 }
 
 func newWorker(work func(*box, *task.Input) *payload.Result) *worker {
-	return &worker{work: work, runs: map[payload.Key]int{}}
+	return &worker{work: work, runs: map[payload.Key]int{}, cancels: make(chan payload.Key, 10_000)}
 }
 
 // echo answers with the arguments.
@@ -277,6 +329,14 @@ func (b *box) Stop(graceful bool)        { b.change(func() { b.stop, b.grace = t
 func (b *box) end(e task.Exit)           { b.change(func() { b.exit = &e }) }
 
 func (b *box) run() {
+	b.w.mu.Lock()
+	b.w.startFailures--
+	broken := b.w.startFailures >= 0
+	b.w.mu.Unlock()
+	if broken {
+		b.events.Exited(task.Exit{Reason: task.StartFailed, Message: "no module named x"})
+		return
+	}
 	b.events.Ready(nil)
 	for range b.wake {
 		b.mu.Lock()
@@ -301,6 +361,7 @@ func (b *box) run() {
 			}
 		}
 		for _, k := range cancels {
+			b.w.cancels <- k
 			outputs = append(outputs, task.Output{Key: k, Result: payload.Failed(payload.Cancelled, "cancelled")})
 		}
 		if len(outputs) > 0 {
@@ -323,6 +384,7 @@ type client struct {
 	session *call.Session
 	pending map[uint32]call.Item
 	results map[uint32]payload.Result
+	method  string
 }
 
 func (r *rig) client(t testing.TB, fn *function.Function, kind call.Kind) *client {
@@ -334,15 +396,17 @@ func (r *rig) client(t testing.TB, fn *function.Function, kind call.Kind) *clien
 	return c
 }
 
-func item(i uint32) call.Item {
+func input(i uint32) call.Item {
 	return call.Item{Index: i, Args: payload.Payload{Format: payload.Pickle, Inline: []byte{byte(i), byte(i >> 8)}}}
 }
 
 func (c *client) submit(from, to uint32) {
 	m := call.Submit{CallID: c.id, FunctionID: c.fn.ID, Kind: c.kind}
 	for i := from; i < to; i++ {
-		m.Inputs = append(m.Inputs, item(i))
-		c.pending[i] = item(i)
+		in := input(i)
+		in.Method = c.method
+		m.Inputs = append(m.Inputs, in)
+		c.pending[i] = in
 	}
 	c.session.Submit(c.t.Context(), m)
 }
@@ -428,7 +492,7 @@ func (c *client) refused() error {
 func (c *client) echoed() {
 	c.t.Helper()
 	for i, r := range c.results {
-		if r.Status != payload.Success || string(r.Value.Inline) != string(item(i).Args.Inline) {
+		if r.Status != payload.Success || string(r.Value.Inline) != string(input(i).Args.Inline) {
 			c.t.Errorf("input %d: %+v", i, r)
 		}
 	}
