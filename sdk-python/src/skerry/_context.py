@@ -7,7 +7,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class _Context(Protocol):
         input_id: str
@@ -29,6 +29,28 @@ def current_function_call_id() -> str | None:
     """Return the id of the call ("fc-...") whose input is being run, or None outside a container."""
     context = _current()
     return context.call_id if context is not None else None
+
+
+def interact() -> None:
+    """Attach the terminal of ``skerry run -i`` to this code, until its input ends.
+
+    Raises InvalidError where the code does not run in a container, or not interactively.
+    """
+    if not started().get("interactive"):
+        from skerry.exception import InvalidError
+
+        raise InvalidError(
+            "cannot use skerry.interact() without running Skerry in interactive mode: it needs `skerry run -i` and a container"
+        )
+    from skerry._runner.interaction import attach
+
+    attach()
+
+
+def started() -> dict[str, Any]:
+    """Return what the host said when it started this container; empty outside of one."""
+    context = sys.modules.get("skerry._runner.context")
+    return context.started if context is not None else {}
 
 
 def _current() -> _Context | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -18,8 +19,8 @@ import pytest
 SRC = Path(__file__).resolve().parents[2] / "src"
 # The interpreter of the runner, where it is not to be that of the tests: containers bring their own.
 PYTHON = os.environ.get("SKERRY_TEST_RUNNER_PYTHON", sys.executable)
-START, INPUT, INPUT_DATA, CANCEL, STOP, WITHDRAW = 1, 2, 3, 4, 5, 6
-READY, START_FAILED, OUTPUT, OUTPUT_DATA, WITHDRAWN = 16, 17, 18, 19, 20
+START, INPUT, INPUT_DATA, CANCEL, STOP, WITHDRAW, BATCH = 1, 2, 3, 4, 5, 6, 7
+READY, START_FAILED, OUTPUT, OUTPUT_DATA, WITHDRAWN, ITEM, SLOTS = 16, 17, 18, 19, 20, 21, 22
 HEAD = struct.Struct("<IBI")
 CONTAINER = "ta-0123456789abcdefghijkl"
 
@@ -69,6 +70,12 @@ class Host:
             "environment": "main",
             "container_id": CONTAINER,
             "has_serialized": serialized is not None,
+            "class": None,
+            "generator": False,
+            "max_inputs": 1,
+            "batched": False,
+            "modal_names": False,
+            "interactive": False,
             **meta,
         }
         data = b"" if serialized is None else cloudpickle.dumps(serialized, 4)
@@ -162,7 +169,11 @@ class Host:
         return self.process.wait(30), *self.written()
 
     def written(self) -> list[str]:
-        """Return what the runner has written to its standard output and error."""
+        """Return what the runner has written to its standard output and error, without marks."""
+        return [re.sub("\x1b\\]7770;[^\a]*\a", "", text) for text in self.marked()]
+
+    def marked(self) -> list[str]:
+        """Return the same with the marks that say which input wrote."""
         return [Path(stream.name).read_text() for stream in self.streams]
 
     def close(self) -> None:

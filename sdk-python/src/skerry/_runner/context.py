@@ -7,16 +7,18 @@ from contextvars import ContextVar, Token
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 
 class InputContext:
     """An input: its id as users see it ("in-...-0") and its call's ("fc-..."). Unpacks to the two."""
 
-    __slots__ = ("call_id", "input_id")
+    __slots__ = ("call_id", "index", "input_id")
 
-    def __init__(self, input_id: str, call_id: str) -> None:
-        self.input_id = input_id
+    def __init__(self, call_id: str, index: int) -> None:
+        self.input_id = f"in-{call_id.removeprefix('fc-')}-{index}"
         self.call_id = call_id
+        self.index = index
 
     def __iter__(self) -> Iterator[str]:
         yield self.input_id
@@ -24,10 +26,14 @@ class InputContext:
 
 
 _current: ContextVar[InputContext | None] = ContextVar("skerry_input", default=None)
+_alone: InputContext | None = None
 
-started: dict[str, object] = {}
+inputs: Any = None
+"""Who runs inputs here, for ``control``; None outside a container."""
+
+started: dict[str, Any] = {}
 """What the host said at the start: module, qualname, app_id, app_name, function_id, function_name, function_ids,
-environment, container_id. Empty outside a container."""
+environment, container_id, class and the rest. Empty outside a container."""
 
 
 def current() -> InputContext | None:
@@ -35,11 +41,22 @@ def current() -> InputContext | None:
     return _current.get()
 
 
-def enter(call: str, index: int) -> Token[InputContext | None]:
-    """Begin an input; the token ends it."""
-    return _current.set(InputContext(f"in-{call.removeprefix('fc-')}-{index}", call))
+def writer() -> InputContext | None:
+    """Return the input whose output it is that the calling code writes: its own or, in a thread that it started, the one that runs."""
+    return _current.get() or _alone
+
+
+def enter(call: str, index: int, alone: bool = True) -> Token[InputContext | None]:
+    """Begin an input, of which there is no other if it is alone; the token ends it."""
+    global _alone  # noqa: PLW0603 - one per process
+    context = InputContext(call, index)
+    if alone:
+        _alone = context
+    return _current.set(context)
 
 
 def leave(token: Token[InputContext | None]) -> None:
     """End an input."""
+    global _alone  # noqa: PLW0603 - one per process
+    _alone = None
     _current.reset(token)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock
 from time import monotonic
 
 from . import context, wire
+from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, failed, head, item_head
+from .streams import flush as flush_streams
+from .target import check_value
 from .values import dump_result, load_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
-    from .aio import Loop
+    from .linger import Linger
+    from .outcome import Key
+    from .target import Target
 
     _Frame = tuple[int, dict[str, Any], bytes | bytearray]
-
-_SUCCESS, _FAILURE, _CANCELLED = 1, 2, 3
 
 # Outputs wait for those of the inputs that have arrived behind them: at most so long (in seconds), behind inputs that are short, and
 # until they have so many bytes together. To send each for itself would cost more than to run a short input.
@@ -36,40 +39,52 @@ class Inputs:
     comes late finds no frame.
     """
 
-    def __init__(self, channel: wire.Channel, function: Callable[..., Any], container_id: str) -> None:
+    def __init__(self, channel: wire.Channel, target: Target, container_id: str) -> None:
         from skerry.exception import InputCancellation
 
+        self.slots = self.most = 1
         self._channel = channel
-        self._function = function
+        self._target = target
         self._container_id = container_id
         self._cancellation = InputCancellation
         self._ahead: list[_Frame] = []  # read by the signal's handler, in order
-        self._current: tuple[str, int] | None = None  # while user code runs
+        self._current: Key | None = None  # while user code runs
+        self._batch: set[Key] = set()  # those that run together with it and are not cancelled
         self._poked = False  # a signal came that nobody has acted on
         self._acting = False
         self._held_since = 0.0
-        self._loop: Loop | None = None
+        self._lock = RLock()  # of what is held and sent: items go out from a thread of their own
+        self._linger: Linger | None = None
         self._in_loop = False
-        self._cancelled = False  # the running input
+        self._cancelled = False  # the running input, or batch
+        self._stopping = False  # the host wants the end, and no output of what runs
         self._forked = False
         os.register_at_fork(after_in_child=self._after_fork)
 
+    def active(self) -> int:
+        """Return how many inputs run."""
+        return 1 if self._current is not None else 0
+
+    def tell_slots(self, n: int) -> None:
+        """Tell the host how many inputs are taken at a time. For user code, while an input runs: it goes out with that one's output."""
+        self._channel.hold(wire.SLOTS, f'{{"slots":{n}}}')
+
     def serve(self) -> None:
         """Run inputs until the host stops the runner or closes the connection."""
-        while True:
+        while not self._stopping:
             frame = self._next()
             if frame is None or frame[0] == wire.STOP:
                 break
             kind, meta, data = frame
             if kind == wire.INPUT:
                 self._serve_input(meta, data)
+            elif kind == wire.BATCH:
+                self._serve_batch(meta["count"])
             elif kind == wire.WITHDRAW:
                 self._withdraw()
             elif kind != wire.CANCEL:  # one that is too late names an input that has ended
                 raise wire.ProtocolError(f"a frame of kind {kind} where an input belongs")
         self._flush()
-        if self._loop is not None:
-            self._loop.close()
 
     def on_signal(self, _signal: int, _frame: FrameType | None) -> None:
         """Do what the host wants of the inputs it has sent. The handler of SIGUSR1."""
@@ -77,35 +92,56 @@ class Inputs:
         current = self._current
         if current is None or self._acting:
             return  # whoever is at work looks again
-        cancelled = False
+        interrupted = False
         while self._poked:
             self._poked = False
             self._acting = True
             try:
-                cancelled = self._act(current) or cancelled
+                interrupted = self._act(current) or interrupted
             finally:
                 self._acting = False
-        if cancelled:
-            self._cancelled = True
-            if self._in_loop and self._loop is not None:
-                self._loop.cancel()
-            else:
-                raise self._cancellation("Input was cancelled by user")
+        if not interrupted:
+            return
+        self._cancelled = True
+        if self._in_loop:
+            self._target.loop().cancel()
+        elif self._stopping:
+            raise KeyboardInterrupt
+        else:
+            raise self._cancellation("Input was cancelled by user")
 
-    def _act(self, current: tuple[str, int]) -> bool:
-        """Read what has arrived. Return whether the running input is cancelled."""
-        cancelled = False
+    def _act(self, current: Key) -> bool:
+        """Read what has arrived. Return whether what runs is to be interrupted."""
+        interrupted = False
         for frame in self._channel.arrived():
             kind, meta, _ = frame
             if kind == wire.WITHDRAW:
                 self._withdraw()
+            elif kind == wire.STOP and meta.get("interrupt"):
+                self._stopping = interrupted = True
             elif kind != wire.CANCEL:
                 self._ahead.append(frame)
-            elif (meta["call"], meta["index"]) == current:
-                cancelled = True
             else:
-                self._cancel_ahead(meta)
-        return cancelled
+                key = meta["call"], meta["index"]
+                if key in self._batch:
+                    interrupted = self._cancel_in_batch(key, meta) or interrupted
+                elif key == current:
+                    interrupted = True
+                else:
+                    self._cancel_ahead(meta)
+        return interrupted
+
+    def _cancel_in_batch(self, key: Key, meta: dict[str, Any]) -> bool:
+        """Leave one input out of the running batch. Return whether nothing is left of it."""
+        if meta.get("reason") == "timeout" or len(self._batch) == 1:
+            return True
+        self._batch.discard(key)
+        self._answer_cancelled(key)
+        return False
+
+    def _answer_cancelled(self, key: Key) -> None:
+        self._channel.hold(wire.OUTPUT, head(key, CANCELLED, 0, ERROR_CANCELLED))
+        self._flush()
 
     def _next(self) -> _Frame | None:
         """Return the next frame; before waiting for one, send the outputs."""
@@ -126,8 +162,7 @@ class Inputs:
         for i, (_, meta, _) in enumerate(self._ahead):
             if (meta["call"], meta["index"]) == (wanted["call"], wanted["index"]):
                 del self._ahead[i]
-                self._channel.hold(wire.OUTPUT, _head((meta["call"], meta["index"]), _CANCELLED, 0, _ERROR_CANCELLED))
-                self._flush()
+                self._answer_cancelled((meta["call"], meta["index"]))
                 return
 
     def _serve_input(self, meta: dict[str, Any], data: bytes | bytearray) -> None:
@@ -138,92 +173,183 @@ class Inputs:
         try:
             try:
                 self._current = key
-                result = self._run(meta["format"], data)
-                status, members = _SUCCESS, wire.payload_meta(result)
+                result, members = self._run(key, meta, data)
+                status = SUCCESS
             finally:
                 self._current = None
         except BaseException as err:
             self._current = None
             status, members, result = self._failed(err)
-        context.leave(token)
-        if self._forked:
-            _flush_streams()
-            os._exit(0 if status == _SUCCESS else 1)
-        now = monotonic()
-        head = _head(key, status, now - began, members)
-        if len(result) > wire.MAX_INLINE:
-            _flush_streams()
-            self._channel.flush()
-            self._channel.send(wire.OUTPUT, head, result)
+        self._left(token, status)
+        if self._stopping:
             return
-        if not self._channel.held_bytes:
-            self._held_since = now
-        self._channel.hold(wire.OUTPUT, head, result)
+        now = monotonic()
+        self._put(key, status, now - began, members, result)
         if now - began > _SHORT or now - self._held_since > _HOLD or self._channel.held_bytes > _HOLD_BYTES:
             self._flush()
+
+    def _left(self, token: Any, status: int) -> None:
+        """End an input's context, and what was lent to it."""
+        context.leave(token)
+        if self._forked:
+            flush_streams()
+            os._exit(0 if status == SUCCESS else 1)
+        interaction = sys.modules.get("skerry._runner.interaction")
+        if interaction is not None:
+            interaction.detach()
+
+    def _put(self, key: Key, status: int, seconds: float, members: str, result: bytes) -> None:
+        """Hold an output, or send it where it is large."""
+        meta = head(key, status, seconds, members)
+        with self._lock:
+            if len(result) > wire.MAX_INLINE:
+                flush_streams()
+                self._channel.flush()
+                self._channel.send(wire.OUTPUT, meta, result)
+                return
+            if not self._channel.held_bytes:
+                self._held_since = monotonic()
+            self._channel.hold(wire.OUTPUT, meta, result)
 
     def _flush(self) -> None:
         """Send the outputs that are held, after what the inputs have printed."""
         if self._channel.held_bytes:
-            _flush_streams()
-            self._channel.flush()
+            flush_streams()
+            with self._lock:
+                self._channel.flush()
 
-    def _run(self, format_: int, data: bytes | bytearray) -> bytes:
-        """Return the pickled result."""
+    def _run(self, key: Key, meta: dict[str, Any], data: bytes | bytearray) -> tuple[bytes, str]:
+        """Return the pickled result and the meta members that say what it is."""
         if self._poked:
             self.on_signal(0, None)
-        args, kwargs = load_arguments(data, format_)
-        value = self._function(*args, **kwargs)
+        args, kwargs = load_arguments(data, meta["format"])
+        function, generator = self._target.find(meta.get("method", ""))
+        value = function(*args, **kwargs)
+        if generator:
+            return b"", f'"items":{self._generate(key, value)}'
         if hasattr(value, "__await__"):
             value = self._await(value)
-        return dump_result(value)
+        check_value(value, False)
+        result = dump_result(value)
+        return result, wire.payload_meta(result)
 
     def _await(self, value: Any) -> Any:
-        if self._loop is None:
-            from .aio import Loop
-
-            self._loop = Loop()
-        self._loop.arm()
+        loop = self._target.loop()
+        loop.arm()
         self._in_loop = True
         try:
-            return self._loop.run(value)
+            return loop.run(value)
         finally:
             self._in_loop = False
+
+    def _generate(self, key: Key, value: Any) -> int:
+        """Send the items of a generator; return how many there were."""
+        if hasattr(value, "__await__"):
+            value = self._await(value)
+        check_value(value, True)
+        if hasattr(value, "__anext__"):
+            return self._await(self._generate_async(key, value))
+        number = 0
+        try:
+            while True:
+                self._current = key  # from here on it may be interrupted
+                if self._poked:
+                    self.on_signal(0, None)
+                try:
+                    item = next(value)
+                except StopIteration:
+                    return number
+                self._current = None
+                number += 1
+                self._send_item(key, number, item)
+        finally:
+            close = getattr(value, "close", None)
+            if close is not None:
+                close()
+
+    async def _generate_async(self, key: Key, value: Any) -> int:
+        number = 0
+        try:
+            async for item in value:
+                number += 1
+                self._send_item(key, number, item)
+        finally:
+            close = getattr(value, "aclose", None)
+            if close is not None:
+                await close()
+        return number
+
+    def _send_item(self, key: Key, number: int, item: Any) -> None:
+        """Hold an item, but not for long: the next may take its time."""
+        data = dump_result(item)
+        meta = item_head(key, number, wire.payload_meta(data))
+        if len(data) > wire.MAX_INLINE:
+            with self._lock:
+                self._flush()
+                self._channel.send(wire.ITEM, meta, data)
+            return
+        with self._lock:
+            self._channel.hold(wire.ITEM, meta, data)
+        now = monotonic()
+        if now - self._held_since > _HOLD or self._channel.held_bytes > _HOLD_BYTES:
+            self._held_since = now
+            self._flush()
+        else:
+            if self._linger is None:
+                from .linger import Linger
+
+                self._linger = Linger(_HOLD, self._flush)
+            self._linger.touch()
+
+    def _serve_batch(self, count: int) -> None:
+        frames = [self._next() for _ in range(count)]
+        metas = [frame[1] for frame in frames if frame is not None]
+        keys = [(meta["call"], meta["index"]) for meta in metas]
+        token = context.enter(*keys[0])
+        self._cancelled, self._batch = False, set(keys)
+        began = monotonic()
+        outputs: list[tuple[int, str, bytes]] = []
+        try:
+            try:
+                self._current = keys[0]
+                results = self._run_batch(metas, [frame[2] for frame in frames if frame is not None])
+                outputs = [(SUCCESS, wire.payload_meta(result), result) for result in results]
+            finally:
+                self._current = None
+        except BaseException as err:
+            self._current = None
+            outputs = [self._failed(err)] * len(keys)
+        wanted, self._batch = self._batch, set()
+        self._left(token, outputs[0][0])
+        if self._stopping:
+            return
+        elapsed = monotonic() - began
+        for key, (status, members, result) in zip(keys, outputs, strict=True):
+            if key in wanted:
+                self._put(key, status, elapsed, members, result)
+        self._flush()
+
+    def _run_batch(self, metas: list[dict[str, Any]], datas: list[bytes | bytearray]) -> list[bytes]:
+        from .batch import merge, split
+
+        if self._poked:
+            self.on_signal(0, None)
+        function, _ = self._target.find(metas[0].get("method", ""))
+        arguments = merge(function, [load_arguments(data, meta["format"]) for meta, data in zip(metas, datas, strict=True)])
+        value = function(**arguments)
+        if hasattr(value, "__await__"):
+            value = self._await(value)
+        return [dump_result(result) for result in split(function, value, len(metas))]
 
     def _failed(self, err: BaseException) -> tuple[int, str, bytes]:
         """Return the status, meta members and data of an input that raised."""
         if self._cancelled:  # whatever user code made of it
-            return _CANCELLED, _ERROR_CANCELLED, b""
-        from .failure import Failure
-
-        failure = Failure(err, self._container_id)
-        _carefully("stderr", "write", failure.text)
-        return _FAILURE, f'"error":{failure.error}' + (',"format":1' if failure.data else ""), failure.data
+            return CANCELLED, ERROR_CANCELLED, b""
+        members, data = failed(err, self._container_id)
+        return FAILURE, members, data
 
     def _after_fork(self) -> None:
         # A child that user code forks must neither answer for its parent nor hold the connection open.
         self._forked = True
         self._current = None
         self._channel.close()
-
-
-_ERROR_CANCELLED = (
-    '"error":{"type":"skerry.exception.InputCancellation","message":"the input was cancelled","traceback":""}'
-)
-
-
-def _head(key: tuple[str, int], status: int, seconds: float, members: str) -> str:
-    elapsed = f'"elapsed_us":{int(seconds * 1e6) or 1},'
-    return f'{{"call":{wire.quote(key[0])},"index":{key[1]},"status":{status},{elapsed}{members}}}'
-
-
-def _flush_streams() -> None:
-    _carefully("stdout", "flush")
-    _carefully("stderr", "flush")
-
-
-def _carefully(stream: str, method: str, *args: object) -> None:
-    try:  # noqa: SIM105 - contextlib is not imported before user code
-        getattr(getattr(sys, stream), method)(*args)
-    except Exception:  # noqa: S110 - user code may have closed a stream, or put anything in its place
-        pass

@@ -7,12 +7,13 @@ import sys
 from _signal import SIG_IGN, SIGUSR1, signal  # pyright: ignore - the C module, without enum around it
 from _socket import AF_UNIX, SOCK_STREAM, socket
 
-from . import context, wire
+from . import context, streams, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
+
+    from .target import Target
 
 SOCKET = "/__skerry/run/runner.sock"
 CODE = "/root"
@@ -45,21 +46,41 @@ def serve(channel: wire.Channel) -> None:
     if kind != wire.START:
         raise wire.ProtocolError(f"a frame of kind {kind} where the start belongs")
     context.started.update(start)
-    _buffer_lines()
-    function = _load(channel, start, serialized)
-    from .inputs import Inputs
+    streams.install()
+    target = _load(channel, start, serialized)
+    if start.get("interactive"):
+        _hook_breakpoints()
+    inputs: Any
+    if start.get("max_inputs", 1) > 1:
+        from .wide import Inputs as Wide
 
-    inputs = Inputs(channel, function, start["container_id"])
-    signal(SIGUSR1, inputs.on_signal)
+        inputs = Wide(channel, target, start)
+    else:
+        from .inputs import Inputs
+
+        inputs = Inputs(channel, target, start["container_id"])
+        signal(SIGUSR1, inputs.on_signal)
+    context.inputs = inputs
     channel.send(wire.READY, "{}")
     inputs.serve()
+    signal(SIGUSR1, SIG_IGN)
+    target.leave()
+    streams.flush()
+    channel.close()
+    _name_threads()
 
 
-def _load(channel: wire.Channel, start: dict[str, Any], serialized: bytes | bytearray) -> Callable[..., Any]:
+def _load(channel: wire.Channel, start: dict[str, Any], serialized: bytes | bytearray) -> Target:
     from .loader import load
 
     try:
-        return load(start, serialized)
+        if start.get("modal_names"):
+            from skerry._modal import install
+
+            install()
+        target = load(start, serialized)
+        target.enter()
+        return target
     except BaseException as err:
         from .failure import Failure
 
@@ -71,10 +92,23 @@ def _load(channel: wire.Channel, start: dict[str, Any], serialized: bytes | byte
         channel.send(wire.START_FAILED, f'{{{members}"error":{failure.error}}}', failure.data)
         channel.close()
         sys.exit(1)
+    return target
 
 
-def _buffer_lines() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(line_buffering=True)
+def _hook_breakpoints() -> None:
+    from .interaction import breakpoint_hook
+
+    sys.breakpointhook = breakpoint_hook
+
+
+def _name_threads() -> None:
+    """Say which threads keep the process alive: Python waits for them, the host for half a minute."""
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return
+    names = [t.name for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    if names:
+        sys.stderr.write(
+            f"the container waits for threads that have not ended: {', '.join(names)}; it is killed after 30 s\n"
+        )
+        sys.stderr.flush()

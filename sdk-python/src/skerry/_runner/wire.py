@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 # The kinds of frames; docs/runner-protocol.md says what they carry.
-START, INPUT, INPUT_DATA, CANCEL, STOP, WITHDRAW = 1, 2, 3, 4, 5, 6
-READY, START_FAILED, OUTPUT, OUTPUT_DATA, WITHDRAWN = 16, 17, 18, 19, 20
+START, INPUT, INPUT_DATA, CANCEL, STOP, WITHDRAW, BATCH = 1, 2, 3, 4, 5, 6, 7
+READY, START_FAILED, OUTPUT, OUTPUT_DATA, WITHDRAWN, ITEM, SLOTS = 16, 17, 18, 19, 20, 21, 22
 
 MAX_META = 1 << 20
 MAX_DATA = 1 << 20

@@ -1,0 +1,67 @@
+"""A user's class as containers see it: how an instance is made, its hooks and its remote methods."""
+
+from __future__ import annotations
+
+from skerry.exception import ExecutionError
+
+from .partial import ENTER, ENTER_SNAP, EXIT, METHOD, PartialFunction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def user_class(handle: Any) -> type:
+    """Return the class that a handle stands for; a class stands for itself."""
+    cls = getattr(handle, "_user_cls", handle)
+    if not isinstance(cls, type):
+        raise ExecutionError(f"{type(handle).__name__} {handle!r} is no class")
+    return cls
+
+
+def construct(cls: type, parameters: dict[str, Any], constructor: bytes | None) -> Any:
+    """Return an instance: made by its own constructor with pickled (args, kwargs), or with parameters as attributes."""
+    if constructor:
+        from pickle import loads
+
+        args, kwargs = loads(constructor)
+        return cls(*args, **kwargs)
+    if "__init__" in vars(cls) and not parameters:
+        return cls()
+    instance = cls.__new__(cls)
+    for name, value in parameters.items():
+        instance.__dict__[name] = value
+    return instance
+
+
+def enter_hooks(cls: type, snap: bool) -> list[Callable[..., Any]]:
+    """Return the enter hooks, base classes first, in the order of definition; those before a snapshot, or those after."""
+    return list(marked(cls, ENTER_SNAP if snap else ENTER).values())
+
+
+def exit_hooks(cls: type) -> list[Callable[..., Any]]:
+    """Return the exit hooks in the same order."""
+    return list(marked(cls, EXIT).values())
+
+
+def methods(cls: type) -> dict[str, Callable[..., Any]]:
+    """Return the remote methods by name."""
+    return marked(cls, METHOD)
+
+
+def marked(cls: type, what: int) -> dict[str, Callable[..., Any]]:
+    """Return the functions with a mark by name. An override takes the place of what it overrides."""
+    return {name: found.raw for name, found in partials(cls, what).items()}
+
+
+def partials(cls: type, what: int) -> dict[str, PartialFunction]:
+    """Return the marked functions of a class and its bases."""
+    found: dict[str, PartialFunction] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, PartialFunction) and value.marks & what:
+                found[name] = value
+            else:
+                found.pop(name, None)  # overridden by what has no such mark
+    return found

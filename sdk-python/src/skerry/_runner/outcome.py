@@ -1,0 +1,36 @@
+"""What the runner says of an input that has ended."""
+
+from __future__ import annotations
+
+from . import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Key = tuple[str, int]
+
+SUCCESS, FAILURE, CANCELLED = 1, 2, 3
+
+ERROR_CANCELLED = (
+    '"error":{"type":"skerry.exception.InputCancellation","message":"the input was cancelled","traceback":""}'
+)
+
+
+def head(key: Key, status: int, seconds: float, members: str) -> str:
+    """Return the meta of an Output."""
+    elapsed = f'"elapsed_us":{int(seconds * 1e6) or 1},'
+    return f'{{"call":{wire.quote(key[0])},"index":{key[1]},"status":{status},{elapsed}{members}}}'
+
+
+def item_head(key: Key, number: int, members: str) -> str:
+    """Return the meta of an Item."""
+    return f'{{"call":{wire.quote(key[0])},"index":{key[1]},"number":{number},{members}}}'
+
+
+def failed(err: BaseException, container_id: str) -> tuple[str, bytes]:
+    """Print what an input raised. Return the meta members and the data that say it."""
+    from . import streams
+    from .failure import Failure
+
+    failure = Failure(err, container_id)
+    streams.carefully("stderr", "write", failure.text)
+    return f'"error":{failure.error}' + (',"format":1' if failure.data else ""), failure.data

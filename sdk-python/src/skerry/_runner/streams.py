@@ -1,0 +1,98 @@
+"""Standard output and error that say which input writes: docs/runner-protocol.md, Logs."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from _thread import RLock
+
+from . import context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_MOST = 64 << 10  # bytes of an unfinished line that are kept
+
+
+class MarkedBuffer(io.BufferedIOBase):
+    """Writes lines to a descriptor, with a mark in front whenever another input writes than before."""
+
+    mode = "wb"
+
+    def __init__(self, fd: int, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self._fd = fd
+        self._lock = RLock()  # a signal's handler may print in the middle of a print
+        self._pending = bytearray()
+        self._writer: context.InputContext | None = None  # of what is pending
+        self._marked: context.InputContext | None = None  # the last one that was written
+
+    def write(self, data: Any) -> int:
+        """Take bytes. Lines go out when they are complete."""
+        size = len(data)
+        with self._lock:
+            writer = context.writer()
+            if writer is not self._writer:
+                self._send()
+                self._writer = writer
+            self._pending += data
+            if b"\n" in data or len(self._pending) > _MOST:
+                self._send()
+        return size
+
+    def flush(self) -> None:
+        """Send an unfinished line as well."""
+        with self._lock:
+            self._send()
+
+    def _send(self) -> None:
+        if not self._pending:
+            return
+        data = bytes(self._pending)
+        self._pending.clear()
+        if self._writer is not self._marked:
+            self._marked = writer = self._writer
+            names = f"{writer.call_id};{writer.index}" if writer is not None else ";"
+            data = f"\x1b]7770;{names}\a".encode() + data
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def isatty(self) -> bool:
+        """Tell whether the descriptor is a terminal."""
+        return os.isatty(self._fd)
+
+    def writable(self) -> bool:
+        """Tell that it can be written."""
+        return True
+
+
+def flush() -> None:
+    """Send what has been printed, as far as user code has left streams to flush."""
+    for name in ("stdout", "stderr"):
+        carefully(name, "flush")
+
+
+def carefully(stream: str, method: str, *args: object) -> None:
+    """Call a method of a standard stream, whatever is in its place."""
+    try:  # noqa: SIM105 - contextlib is not imported before user code
+        getattr(getattr(sys, stream), method)(*args)
+    except Exception:  # noqa: S110 - user code may have closed a stream, or put anything in its place
+        pass
+
+
+def install() -> None:
+    """Have print and whatever else writes to sys.stdout and sys.stderr say for which input."""
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        old = getattr(sys, name)
+        errors = "backslashreplace" if name == "stderr" else "surrogateescape"
+        stream = io.TextIOWrapper(MarkedBuffer(fd, f"<{name}>"), encoding="utf-8", errors=errors, write_through=True)
+        old.flush()
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
