@@ -90,11 +90,12 @@ def test_fork_after_the_first_call_is_a_clear_error_in_the_child(server):
     assert "spawn" in error
 
 
-def test_no_calls_from_containers_yet(server, monkeypatch):
-    for key, value in server.env.items():
-        monkeypatch.setenv(key, value)
+def test_container_without_access_says_so(server, monkeypatch):
+    for key in server.env:
+        monkeypatch.delenv(key, raising=False)
     monkeypatch.setenv("SKERRY_IS_REMOTE", "1")
-    with pytest.raises(exc.UnimplementedError, match="inside a container"):
+    monkeypatch.setenv("SKERRY_CONNECT_TIMEOUT", "0.1")
+    with pytest.raises(exc.ConnectionError, match="no access"):
         skerry.Function.from_name("demo", "echo").remote(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet, WeakValueDictionary
@@ -12,23 +13,12 @@ from connectrpc.errors import ConnectError
 
 from skerry import exception as exc
 from skerry._context import is_local
-from skerry._gen.skerry.v1.app_connect import AppServiceClientSync
-from skerry._gen.skerry.v1.blob_connect import BlobServiceClientSync
-from skerry._gen.skerry.v1.call_connect import CallServiceClientSync
-from skerry._gen.skerry.v1.container_connect import ContainerServiceClientSync
-from skerry._gen.skerry.v1.function_connect import FunctionServiceClientSync
-from skerry._gen.skerry.v1.image_connect import ImageServiceClientSync
-from skerry._gen.skerry.v1.log_connect import LogServiceClientSync
-from skerry._gen.skerry.v1.mount_connect import MountServiceClientSync
-from skerry._gen.skerry.v1.secret_connect import SecretServiceClientSync
-from skerry._gen.skerry.v1.token_connect import TokenServiceClientSync
 from skerry._gen.skerry.v1.token_pb import GetTokenInfoRequest, GetTokenInfoResponse
 from skerry._twin import static_twin, twin
 from skerry.config import config
 
 from . import faults
 from .session import Patience, Session
-from .transport import HeaderInterceptor, open_http, request_headers
 from .watched import WatchedCall
 
 if TYPE_CHECKING:
@@ -37,7 +27,20 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from skerry._gen.skerry.v1.app_connect import AppServiceClientSync
+    from skerry._gen.skerry.v1.blob_connect import BlobServiceClientSync
+    from skerry._gen.skerry.v1.call_connect import CallServiceClientSync
     from skerry._gen.skerry.v1.call_pb import SessionRequest, SessionResponse
+    from skerry._gen.skerry.v1.container_connect import ContainerServiceClientSync
+    from skerry._gen.skerry.v1.function_connect import FunctionServiceClientSync
+    from skerry._gen.skerry.v1.image_connect import ImageServiceClientSync
+    from skerry._gen.skerry.v1.log_connect import LogServiceClientSync
+    from skerry._gen.skerry.v1.mount_connect import MountServiceClientSync
+    from skerry._gen.skerry.v1.schedule_connect import ScheduleServiceClientSync
+    from skerry._gen.skerry.v1.secret_connect import SecretServiceClientSync
+    from skerry._gen.skerry.v1.token_connect import TokenServiceClientSync
+
+    from .transport import Services
 
 T = TypeVar("T")
 
@@ -64,25 +67,33 @@ class Client:
         self._pid = os.getpid()
         self._closing = threading.Event()
         self._patience = Patience(config.seconds("connect_timeout"), config.seconds("reconnect_timeout"), self._give_up)
-        http = open_http(server_url)
-        headers = HeaderInterceptor(request_headers(token_id, token_secret))
-
-        def options() -> dict[str, Any]:
-            return {"http_client": http, "interceptors": [headers], "accept_compression": (), "send_compression": None}
-
-        self.apps = AppServiceClientSync(server_url, **options())
-        self.blobs = BlobServiceClientSync(server_url, **options())
-        self.calls = CallServiceClientSync(server_url, **options())
-        self.containers = ContainerServiceClientSync(server_url, **options())
-        self.functions = FunctionServiceClientSync(server_url, **options())
-        self.images = ImageServiceClientSync(server_url, **options())
-        self.logs = LogServiceClientSync(server_url, **options())
-        self.mounts = MountServiceClientSync(server_url, **options())
-        self.secrets = SecretServiceClientSync(server_url, **options())
-        self.tokens = TokenServiceClientSync(server_url, **options())
+        services = _outside(server_url, token_id, token_secret) if is_local() else _inside()
+        self._services = services
         self.session = Session(self._open_session, self._patience)
         _clients.add(self)
         self._watched: WeakValueDictionary[str, WatchedCall] = WeakValueDictionary()
+
+    if TYPE_CHECKING:
+        _services: Services
+        apps: AppServiceClientSync
+        blobs: BlobServiceClientSync
+        calls: CallServiceClientSync
+        containers: ContainerServiceClientSync
+        functions: FunctionServiceClientSync
+        images: ImageServiceClientSync
+        logs: LogServiceClientSync
+        mounts: MountServiceClientSync
+        schedules: ScheduleServiceClientSync
+        secrets: SecretServiceClientSync
+        tokens: TokenServiceClientSync
+    else:
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            service = getattr(self._services, name)
+            setattr(self, name, service)
+            return service
 
     def __repr__(self) -> str:
         return f"skerry.Client({self.server_url!r})"
@@ -197,16 +208,16 @@ class Client:
 def shared_client() -> Client:
     """Return the process's own client; a forked child gets its own.
 
-    Raises AuthError where there is no token, UnimplementedError in a container.
+    In a container it has the container's own rights. Raises AuthError where there is no token, UnimplementedError in a container with a
+    Python older than 3.11.
     """
     with Client._shared_lock:
         client = Client._shared
         if client is not None and client._pid == os.getpid() and not client.is_closed():
             return client
         if not is_local():
-            raise exc.UnimplementedError(
-                "calling Skerry from inside a container is not available yet; return a value to the caller instead"
-            )
+            Client._shared = client = Client("the container's socket", "", "")
+            return client
         token_id, token_secret = str(config.get("token_id")), str(config.get("token_secret"))
         if not token_id or not token_secret:
             raise exc.AuthError(
@@ -215,6 +226,32 @@ def shared_client() -> Client:
             )
         Client._shared = client = Client(config.server_url, token_id, token_secret)
         return client
+
+
+def _outside(server_url: str, token_id: str, token_secret: str) -> Services:
+    from .transport import Services
+
+    return Services(server_url, token_id, token_secret)
+
+
+def _inside() -> Services:
+    """Return the services as code in a container reaches them."""
+    if sys.version_info < (3, 11):
+        raise exc.UnimplementedError(
+            f"calls from inside a container need Python 3.11 or later, and this is {sys.version.split()[0]}: "
+            "use another Image.debian_slim(python_version=...), or return a value to the caller instead"
+        )
+    if any(os.environ.get(f"SKERRY_{name}") for name in ("TOKEN_ID", "TOKEN_SECRET")):
+        import warnings
+
+        warnings.warn(
+            "SKERRY_TOKEN_ID and SKERRY_TOKEN_SECRET are ignored in containers, which have a right of their own",
+            stacklevel=3,
+        )
+    from .container_services import Services
+
+    services: Any = Services()
+    return services
 
 
 def _check_not_forked() -> None:

@@ -12,6 +12,17 @@ from urllib.parse import urlsplit
 from pyqwest import HTTPVersion, Proxy, SyncClient, SyncHTTPTransport
 
 import skerry
+from skerry._gen.skerry.v1.app_connect import AppServiceClientSync
+from skerry._gen.skerry.v1.blob_connect import BlobServiceClientSync
+from skerry._gen.skerry.v1.call_connect import CallServiceClientSync
+from skerry._gen.skerry.v1.container_connect import ContainerServiceClientSync
+from skerry._gen.skerry.v1.function_connect import FunctionServiceClientSync
+from skerry._gen.skerry.v1.image_connect import ImageServiceClientSync
+from skerry._gen.skerry.v1.log_connect import LogServiceClientSync
+from skerry._gen.skerry.v1.mount_connect import MountServiceClientSync
+from skerry._gen.skerry.v1.schedule_connect import ScheduleServiceClientSync
+from skerry._gen.skerry.v1.secret_connect import SecretServiceClientSync
+from skerry._gen.skerry.v1.token_connect import TokenServiceClientSync
 from skerry.config import config
 from skerry.exception import InvalidError
 
@@ -92,3 +103,32 @@ class HeaderInterceptor:
 
     def on_end_sync(self, token: None, ctx: RequestContext[Any, Any], error: Exception | None) -> None:
         """Called by connectrpc after a request has ended."""
+
+
+class Services:
+    """The server's services, over one HTTP/2 connection.
+
+    Args:
+        url: the server's.
+        token_id: of the caller.
+        token_secret: of the caller.
+    """
+
+    def __init__(self, url: str, token_id: str, token_secret: str) -> None:
+        http = open_http(url)
+        headers = HeaderInterceptor(request_headers(token_id, token_secret))
+
+        def options() -> dict[str, Any]:
+            return {"http_client": http, "interceptors": [headers], "accept_compression": (), "send_compression": None}
+
+        self.apps = AppServiceClientSync(url, **options())
+        self.blobs = BlobServiceClientSync(url, **options())
+        self.calls = CallServiceClientSync(url, **options())
+        self.containers = ContainerServiceClientSync(url, **options())
+        self.functions = FunctionServiceClientSync(url, **options())
+        self.images = ImageServiceClientSync(url, **options())
+        self.logs = LogServiceClientSync(url, **options())
+        self.mounts = MountServiceClientSync(url, **options())
+        self.schedules = ScheduleServiceClientSync(url, **options())
+        self.secrets = SecretServiceClientSync(url, **options())
+        self.tokens = TokenServiceClientSync(url, **options())
