@@ -18,3 +18,10 @@ func (s *Service) Retained() Retained {
 	}
 	return n
 }
+
+// Queued counts the outputs that wait for Next.
+func (x *Session) Queued() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.out.Outputs)
+}

@@ -361,18 +361,16 @@ func TestItemsMissing(t *testing.T) {
 // TestItemsDropped has the flow drop items that a client still wants.
 func TestItemsDropped(t *testing.T) {
 	r := newRig(t)
-	half := make(chan struct{})
 	r.join(t, newWorker(func(b *box, in *task.Input) *payload.Result {
 		yield(b, in, 1, 2000, 100)
-		close(half)
 		return nil
 	}), 1)
 	u := r.reader(t, r.define(generator))
-	<-half
-	u.session.Close()
+	u.until(2000)
 	if err := r.engine.PurgeItems(t.Context(), u.id); err != nil {
 		t.Fatal(err)
 	}
+	u.seen = 500
 	u.resume()
 	if err := u.refused(); !errors.Is(err, fault.DataLoss) {
 		t.Errorf("refused with %v", err)

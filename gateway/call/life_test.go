@@ -308,3 +308,37 @@ func TestMethods(t *testing.T) {
 		}
 	}
 }
+
+// TestWatchOfManyOutputs has a client that reads late get all outputs of a large spawned call, of which few wait in memory.
+func TestWatchOfManyOutputs(t *testing.T) {
+	const inputs, chunk = 20_000, 1000
+	r := newRig(t)
+	r.join(t, newWorker(echo), 2)
+	u := r.client(t, r.function(function.Autoscaler{}), call.Spawn)
+	u.submit(0, chunk)
+	u.accepted(chunk)
+	u.session.Watch(t.Context(), call.Watch{CallID: u.id})
+	for i := uint32(chunk); i < inputs; i += chunk {
+		u.submit(i, i+chunk)
+	}
+	// Another client sees the last output; this one has not read since.
+	v := r.client(t, u.fn, call.Spawn)
+	v.id = u.id
+	v.session.Watch(t.Context(), call.Watch{CallID: u.id})
+	for len(v.results) < inputs {
+		f := v.next()
+		v.note(f)
+		if n := u.session.Queued(); n > 4000 {
+			t.Fatalf("%d outputs wait in memory", n)
+		}
+	}
+	u.session.Watch(t.Context(), call.Watch{CallID: u.id, FromIndex: 10})
+	clear(u.results)
+	for len(u.results) < inputs-10 {
+		f := u.next()
+		for _, o := range f.Outputs {
+			u.results[o.Key.Index] = o.Result // those of before the second watch may come twice
+		}
+	}
+	u.echoed()
+}

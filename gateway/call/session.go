@@ -31,10 +31,12 @@ type Refusal struct {
 	Err    error
 }
 
-// Bounds of one Frame.
+// Bounds of one Frame, and of the outputs of SPAWN calls that wait for Next.
 const (
-	frameOutputs = 1000
-	frameBytes   = 4 << 20
+	frameOutputs  = 1000
+	frameBytes    = 4 << 20
+	queuedOutputs = 4 * frameOutputs
+	queuedBytes   = 4 * frameBytes
 )
 
 // Session is one client's stream of inputs and outputs. Submit, Watch, Seen and Release are for one goroutine, Next for another; Close ends both.
@@ -51,6 +53,8 @@ type Session struct {
 	out    Frame
 	feeds  map[string]map[uint32]*feed // of generators, by call and index
 	ready  []*feed                     // that may have something
+	bytes  int                         // of out.Outputs
+	behind map[string]bool             // SPAWN calls of which there is more than out could take; the records have it
 	broken error                       // why there is nothing more to come
 	wake   chan struct{}               // holds a token while there is something for Next
 }
@@ -59,7 +63,8 @@ var errClosed = fault.New(fault.Unavailable, "session: closed")
 
 // NewSession begins a session. The caller closes it.
 func (s *Service) NewSession() *Session {
-	return &Session{s: s, watched: map[string]bool{}, feeds: map[string]map[uint32]*feed{}, wake: make(chan struct{}, 1)}
+	return &Session{s: s, watched: map[string]bool{}, feeds: map[string]map[uint32]*feed{}, behind: map[string]bool{},
+		wake: make(chan struct{}, 1)}
 }
 
 // Next returns what there is for the client, waiting until there is something. Errors: ctx's own; fault.Unavailable once the session is
@@ -80,6 +85,13 @@ func (x *Session) Next(ctx context.Context) (Frame, error) {
 				return Frame{}, ctx.Err()
 			}
 			x.end(fault.Wrap(fault.Unavailable, err)) // its client comes again for what this frame had
+			return Frame{}, err
+		}
+		if err := x.catchUp(ctx); err != nil {
+			if ctx.Err() != nil {
+				return Frame{}, ctx.Err()
+			}
+			x.end(fault.Wrap(fault.Unavailable, err))
 			return Frame{}, err
 		}
 		if len(f.Outputs)+len(f.Accepted)+len(f.Refused)+len(f.States)+len(f.Items) > 0 {
@@ -103,6 +115,7 @@ func (x *Session) take() (f Frame, feeds []*feed, room int, err error) {
 	}
 	f = x.out
 	f.Outputs = x.out.Outputs[:n:n]
+	x.bytes -= size
 	x.out = Frame{Outputs: x.out.Outputs[n:]}
 	if len(x.out.Outputs) == 0 {
 		x.out.Outputs = nil
@@ -142,20 +155,44 @@ func (x *Session) add(change func(*Frame)) {
 	}
 }
 
-// push gives the client an output, behind the items of its input.
-func (x *Session) push(o Output) {
+// push gives the client an output, behind the items of its input. One that is recorded is refused, and looked up later, where too many wait.
+func (x *Session) push(o Output, recorded bool) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.broken != nil {
-		return
+		return false
 	}
 	if fd := x.feeds[o.Key.CallID][o.Key.Index]; fd != nil {
 		fd.output = &o
 		x.enqueue(fd)
-		return
+		return true
+	}
+	if recorded && (len(x.out.Outputs) >= queuedOutputs || x.bytes >= queuedBytes) {
+		x.behind[o.Key.CallID] = true
+		return false
 	}
 	x.out.Outputs = append(x.out.Outputs, o)
+	x.bytes += inlineSize(&o.Result)
 	x.signal()
+	return true
+}
+
+// catchUp looks up outputs of SPAWN calls that were too many, once those before are sent.
+func (x *Session) catchUp(ctx context.Context) error {
+	x.mu.Lock()
+	if len(x.behind) == 0 || len(x.out.Outputs) > 0 {
+		x.mu.Unlock()
+		return nil
+	}
+	late := x.behind
+	x.behind = map[string]bool{}
+	x.mu.Unlock()
+	for id := range late {
+		if err := x.s.sendRecorded(ctx, x, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fail tells the client what became of its request: a call is refused for what is wrong with it, the session is broken for what is wrong

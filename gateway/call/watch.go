@@ -35,17 +35,17 @@ func newIndexes(from uint32, seen []uint32) *indexes {
 	return s
 }
 
-// add says whether i is new.
-func (s *indexes) add(i uint32) bool {
-	if i < s.next || s.beyond[i] {
-		return false
+func (s *indexes) has(i uint32) bool { return i < s.next || s.beyond[i] }
+
+func (s *indexes) add(i uint32) {
+	if s.has(i) {
+		return
 	}
 	s.beyond[i] = true
 	for s.beyond[s.next] {
 		delete(s.beyond, s.next)
 		s.next++
 	}
-	return true
 }
 
 // watch adds a session to a call's watchers, or returns the watcher it has. The Service's mutex is held.
@@ -76,10 +76,26 @@ func (c *callState) expect() {
 // handOut gives an output to those who watch. The Service's mutex is held.
 func (c *callState) handOut(o Output) {
 	for _, w := range c.watchers {
-		if o.Key.Index >= w.from && (w.seen == nil || w.seen.add(o.Key.Index)) {
-			w.session.push(o)
-		}
+		w.give(o)
 	}
+}
+
+// give gives the output to the session, if it wants it, and says whether there may be room for more.
+func (w *watcher) give(o Output) bool {
+	switch {
+	case o.Key.Index < w.from:
+		return true
+	case w.seen == nil:
+		w.session.push(o, false)
+		return true
+	case w.seen.has(o.Key.Index):
+		return true
+	}
+	if !w.session.push(o, true) {
+		return false
+	}
+	w.seen.add(o.Key.Index)
+	return true
 }
 
 // unwatch ends a session's interest in a call; released says that the client has all it wants. The mutex is held.
@@ -175,7 +191,7 @@ func (x *Session) watch(ctx context.Context, m Watch) error {
 		return nil
 	}
 	s.watchSpawn(x, m, state)
-	return s.sendRecorded(ctx, m)
+	return s.sendRecorded(ctx, x, m.CallID)
 }
 
 // watchSync is Watch of a SYNC call that is known here.
@@ -207,24 +223,54 @@ func (s *Service) watchSpawn(x *Session, m Watch, state State) {
 // recordPage is how many records are read at a time.
 const recordPage = 256
 
-// sendRecorded hands out the outputs that are in SQL. The watcher was there before they were read, so none is missed; seen keeps them from
-// being sent twice.
-func (s *Service) sendRecorded(ctx context.Context, m Watch) error {
-	for from := m.FromIndex; ; {
-		outputs, err := s.d.Records.Outputs(ctx, m.CallID, from, recordPage)
+// sendRecorded gives a session the outputs that are in SQL, as far as there is room. The watcher was there before they were read, so none is
+// missed; seen keeps them from being sent twice.
+func (s *Service) sendRecorded(ctx context.Context, x *Session, callID string) error {
+	var from uint32
+	for first := true; ; first = false {
+		s.mu.Lock()
+		w := s.watcher(x, callID)
+		if w == nil {
+			s.mu.Unlock()
+			return nil
+		}
+		if first {
+			from = w.seen.next
+		}
+		s.mu.Unlock()
+		outputs, err := s.d.Records.Outputs(ctx, callID, from, recordPage)
 		if err != nil {
 			return err
 		}
 		s.mu.Lock()
-		if c, ok := s.calls[m.CallID]; ok {
-			for _, o := range outputs {
-				c.handOut(o)
-			}
-		}
-		s.mu.Unlock()
-		if len(outputs) < recordPage {
+		if w = s.watcher(x, callID); w == nil || !w.giveAll(outputs) || len(outputs) < recordPage {
+			s.mu.Unlock()
 			return nil
 		}
+		s.mu.Unlock()
 		from = outputs[len(outputs)-1].Key.Index + 1
 	}
+}
+
+// watcher returns a session's watcher of a SPAWN call, or nil. The mutex is held.
+func (s *Service) watcher(x *Session, callID string) *watcher {
+	c, ok := s.calls[callID]
+	if !ok || c.kind != Spawn {
+		return nil
+	}
+	for _, w := range c.watchers {
+		if w.session == x {
+			return w
+		}
+	}
+	return nil
+}
+
+func (w *watcher) giveAll(outputs []Output) bool {
+	for _, o := range outputs {
+		if !w.give(o) {
+			return false
+		}
+	}
+	return true
 }
