@@ -128,6 +128,7 @@ func TestNounsKnowNoHTTP(t *testing.T) {
 
 var nouns = []string{
 	"gateway/app", "gateway/autoscale", "gateway/call", "gateway/fleet", "gateway/function", "gateway/identity", "gateway/image",
+	"gateway/item",
 	"gateway/logs", "gateway/mount", "gateway/placement", "gateway/secret", "gateway/task", "imagebuilder/llb", "imagebuilder/recipe",
 	"worker/container",
 }
