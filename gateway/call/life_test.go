@@ -342,3 +342,31 @@ func TestWatchOfManyOutputs(t *testing.T) {
 	}
 	u.echoed()
 }
+
+// TestSpawnWithoutSession makes the same call twice, before it has ended and after.
+func TestSpawnWithoutSession(t *testing.T) {
+	r := newRig(t)
+	w := newWorker(echo)
+	r.join(t, w, 1)
+	u := r.client(t, r.function(function.Autoscaler{}), call.Spawn)
+	m := call.Submit{CallID: u.id, FunctionID: u.fn.ID, Inputs: []call.Item{input(0)}}
+	for range 3 {
+		if err := r.calls.Spawn(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		clear(u.results)
+		u.session.Watch(t.Context(), call.Watch{CallID: u.id})
+		u.collect(1)
+	}
+	if n := w.total(); n != 1 {
+		t.Errorf("%d runs", n)
+	}
+	r.functions.remove(u.fn.ID)
+	if err := r.calls.StopApp(t.Context(), u.fn.AppID); err != nil {
+		t.Fatal(err)
+	}
+	m.CallID = ident.New(ident.Call)
+	if err := r.calls.Spawn(t.Context(), m); !errors.Is(err, fault.NotFound) {
+		t.Errorf("of a stopped app: %v", err)
+	}
+}

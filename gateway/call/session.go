@@ -244,3 +244,24 @@ func (x *Session) end(reason error) {
 	}
 	x.signal()
 }
+
+// Spawn makes a SPAWN call without a session, for the gateway's own parts, and returns once it is recorded. The same call made again, whole
+// or in part, is the same call: inputs that have ended are not run again. Errors: what refuses the call; fault.Unavailable; ctx's own.
+func (s *Service) Spawn(ctx context.Context, m Submit) error {
+	x := s.NewSession()
+	defer x.Close()
+	m.Kind, m.Resumed = Spawn, true
+	x.Submit(ctx, m)
+	for {
+		f, err := x.Next(ctx)
+		if err != nil {
+			return err
+		}
+		for _, refusal := range f.Refused {
+			return refusal.Err
+		}
+		if len(f.Accepted) > 0 {
+			return nil
+		}
+	}
+}

@@ -361,6 +361,11 @@ func (s *Service) accepted(ctx context.Context, a *accept) {
 			s.d.Log.Error("resumed inputs left to the reconciler", "call", a.record.CallID, "error", err)
 			return
 		}
+		s.mu.Lock()
+		for i := range inputs {
+			s.doubtful[inputs[i].Key] = true // it may end before it is put
+		}
+		s.mu.Unlock()
 	}
 	s.republish(inputs)
 }
