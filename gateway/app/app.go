@@ -156,3 +156,13 @@ type Secrets interface {
 	// DeleteApp deletes the secrets of an app.
 	DeleteApp(ctx context.Context, appID string) error
 }
+
+// Schedules calls functions by themselves. Implemented by gateway/cron.
+type Schedules interface {
+	// Check returns a fault.Invalid for a schedule that can't be; nil is none.
+	Check(s *function.Schedule) error
+	// Published says that a deployed app has new functions.
+	Published(ctx context.Context, appID string) error
+	// Stopped says that an app has stopped.
+	Stopped(ctx context.Context, appID string) error
+}

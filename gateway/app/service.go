@@ -25,6 +25,7 @@ type Deps struct {
 	Runtime    Runtime
 	References References
 	Secrets    Secrets
+	Schedules  Schedules
 	Log        *slog.Logger
 	// Window is how long an app lives without a heartbeat; 0: HeartbeatWindow.
 	Window time.Duration
@@ -189,6 +190,11 @@ func (s *Service) Publish(ctx context.Context, p Publication) (*Published, error
 	if err := s.d.Runtime.Published(ctx, done.Functions, done.Removed, p.Recreate); err != nil {
 		return nil, fmt.Errorf("app %q: published, but its containers are not up to date: %w", done.App.ID, err)
 	}
+	if done.App.State == Deployed {
+		if err := s.d.Schedules.Published(ctx, done.App.ID); err != nil {
+			return nil, fmt.Errorf("app %q: published, but its schedules are not up to date: %w", done.App.ID, err)
+		}
+	}
 	return done, nil
 }
 
@@ -241,6 +247,9 @@ func (s *Service) check(ctx context.Context, owner string, definitions []functio
 			return fault.New(fault.Invalid, "function %q: defined twice", d.Name)
 		}
 		names[d.Name] = true
+		if err := s.d.Schedules.Check(d.Schedule); err != nil {
+			return fault.New(fault.Invalid, "function %q: %w", d.Name, err)
+		}
 		definitions[i] = d
 		if err := s.checkReferences(ctx, owner, &d); err != nil {
 			return fmt.Errorf("function %q: %w", d.Name, err)

@@ -36,6 +36,9 @@ func (s *Service) Stop(ctx context.Context, environment, key string, reason Stop
 
 // finish carries a stop to its end. What fails is tried again when the gateway next starts, for the state on disk is Stopping.
 func (s *Service) finish(ctx context.Context, id string, reason StopReason, begun chan<- error) {
+	if err := s.d.Schedules.Stopped(ctx, id); err != nil {
+		s.d.Log.Warn("schedules of a stopped app go on", "app", id, "error", err)
+	}
 	done, err := s.d.Runtime.StopApp(ctx, id)
 	if begun != nil {
 		begun <- err

@@ -190,13 +190,19 @@ func (x *Session) fill(ctx context.Context, f *Frame, feeds []*feed, room int) e
 
 // advance sends the output of a feed whose items are all sent.
 func (x *Session) advance(f *Frame, fd *feed, more bool) {
-	drained := fd.reader.Drained()
+	drained, given := fd.reader.Drained(), fd.reader.Given()
 	x.mu.Lock()
 	if fd.closed || fd.output == nil || !drained {
 		if more {
 			x.enqueue(fd)
 		}
 		x.mu.Unlock()
+		return
+	}
+	if r := &fd.output.Result; r.Generated && given < r.Items {
+		x.mu.Unlock()
+		x.Refuse(fd.key.CallID, fault.New(fault.DataLoss,
+			"items of call %q, input %d: those after number %d are not kept any more; the generator yielded %d", fd.key.CallID, fd.key.Index, given, r.Items))
 		return
 	}
 	f.Outputs = append(f.Outputs, *fd.output)

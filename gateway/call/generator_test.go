@@ -377,6 +377,23 @@ func TestItemsDropped(t *testing.T) {
 	}
 }
 
+// TestAllItemsDropped is of a generator that has ended.
+func TestAllItemsDropped(t *testing.T) {
+	r := newRig(t)
+	r.join(t, newWorker(counting(500)), 1)
+	u := r.reader(t, r.define(generator))
+	u.finish()
+	u.session.Close()
+	if err := r.engine.PurgeItems(t.Context(), u.id); err != nil {
+		t.Fatal(err)
+	}
+	u.seen = 10
+	u.resume()
+	if err := u.refused(); !errors.Is(err, fault.DataLoss) {
+		t.Errorf("refused with %v", err)
+	}
+}
+
 func TestGeneratorNotSpawned(t *testing.T) {
 	r := newRig(t)
 	u := r.client(t, r.define(generator), call.Spawn)

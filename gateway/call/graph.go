@@ -65,6 +65,9 @@ func (s *Service) Graph(ctx context.Context, callID string) ([]Node, error) {
 		return nil, err
 	}
 	nodes, err := s.rootNodes(ctx, callID)
+	if err == nil && len(nodes) > 0 {
+		err = s.permit(ctx, &State{CallID: callID, FunctionID: nodes[0].FunctionID})
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -368,5 +369,36 @@ func TestSpawnWithoutSession(t *testing.T) {
 	m.CallID = ident.New(ident.Call)
 	if err := r.calls.Spawn(t.Context(), m); !errors.Is(err, fault.NotFound) {
 		t.Errorf("of a stopped app: %v", err)
+	}
+}
+
+// TestScope keeps code in containers of another environment off a call.
+func TestScope(t *testing.T) {
+	r := newRig(t)
+	began := make(chan payload.Key, 10)
+	r.join(t, newWorker(stuck(began)), 1)
+	u := r.client(t, r.function(function.Autoscaler{}), call.Spawn)
+	u.submit(0, 1)
+	u.accepted(1)
+	<-began
+	for environment, want := range map[string]*fault.Kind{"other": fault.NotFound, "main": nil} {
+		ctx := identity.WithScope(t.Context(), identity.Scope{AppID: ident.New(ident.App), Environment: environment})
+		x := r.calls.NewSession()
+		x.Watch(ctx, call.Watch{CallID: u.id})
+		f, err := x.Next(t.Context())
+		if err != nil || (len(f.Refused) > 0) != (want != nil) {
+			t.Errorf("%s: watch: %+v, %v", environment, f, err)
+		}
+		x.Close()
+		_, got := r.calls.Get(ctx, u.id)
+		_, graph := r.calls.Graph(ctx, u.id)
+		m := call.Submit{CallID: ident.New(ident.Call), FunctionID: u.fn.ID, Inputs: []call.Item{input(0)}}
+		for what, err := range map[string]error{
+			"get": got, "graph": graph, "spawn": r.calls.Spawn(ctx, m), "cancel": r.calls.Cancel(ctx, u.id, false),
+		} {
+			if want == nil && err != nil || want != nil && !errors.Is(err, want) {
+				t.Errorf("%s: %s: %v", environment, what, err)
+			}
+		}
 	}
 }

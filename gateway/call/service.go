@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/item"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -257,8 +258,19 @@ func (s *Service) heartbeat() {
 	}
 }
 
-// Get describes a call, or returns a fault.NotFound.
+// Get describes a call, or returns a fault.NotFound; also for one that the scope of ctx does not reach.
 func (s *Service) Get(ctx context.Context, callID string) (State, error) {
+	state, err := s.get(ctx, callID)
+	if err == nil {
+		err = s.permit(ctx, &state)
+	}
+	if err != nil {
+		return State{}, err
+	}
+	return state, nil
+}
+
+func (s *Service) get(ctx context.Context, callID string) (State, error) {
 	s.mu.Lock()
 	if c, ok := s.calls[callID]; ok && c.kind == Sync {
 		defer s.mu.Unlock()
@@ -266,6 +278,19 @@ func (s *Service) Get(ctx context.Context, callID string) (State, error) {
 	}
 	s.mu.Unlock()
 	return s.d.Records.Get(ctx, callID)
+}
+
+// permit refuses code in containers what concerns calls of other environments.
+func (s *Service) permit(ctx context.Context, c *State) error {
+	scope, limited := identity.ScopeOf(ctx)
+	if !limited || scope.AppID == c.AppID {
+		return nil
+	}
+	fn, err := s.d.Dispatcher.Function(ctx, c.FunctionID)
+	if err == nil && fn.Environment != scope.Environment {
+		err = fault.New(fault.NotFound, "call %q: there is none in environment %q", c.CallID, scope.Environment)
+	}
+	return err
 }
 
 func (c *callState) state() State {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -31,6 +32,9 @@ func (x *Session) submit(ctx context.Context, m *Submit) error {
 	fn, err := x.s.d.Dispatcher.Function(ctx, m.FunctionID)
 	if err != nil {
 		return err
+	}
+	if scope, limited := identity.ScopeOf(ctx); limited && scope.Environment != fn.Environment {
+		return fault.New(fault.NotFound, "function %q: there is none in environment %q", m.FunctionID, scope.Environment)
 	}
 	generates, err := checkMethods(m, &fn.Definition)
 	if err != nil {

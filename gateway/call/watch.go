@@ -179,12 +179,23 @@ func (x *Session) watch(ctx context.Context, m Watch) error {
 		return fmt.Errorf("call: %w", err)
 	}
 	s := x.s
+	// A SYNC call has no record, and a SPAWN call needs its record's numbers.
 	state, err := s.d.Records.Get(ctx, m.CallID)
-	if isKind(err, fault.NotFound) && s.watchSync(x, m) {
-		return nil
+	sync := isKind(err, fault.NotFound)
+	if sync {
+		state, err = s.get(ctx, m.CallID)
+	}
+	if err == nil {
+		err = s.permit(ctx, &state)
 	}
 	if err != nil {
 		return err
+	}
+	if sync {
+		if s.watchSync(x, m) {
+			return nil
+		}
+		return fault.New(fault.NotFound, "call %q: has ended, and its client wants no more of it", m.CallID)
 	}
 	x.add(func(f *Frame) { f.States = append(f.States, state) })
 	if state.Expired {

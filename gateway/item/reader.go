@@ -56,6 +56,13 @@ func (r *Reader) Drained() bool {
 	return r.s.loaded && r.given >= r.s.stored
 }
 
+// Given returns how many items the client has, or is being given, from the first.
+func (r *Reader) Given() uint64 {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.given
+}
+
 // Take returns the next items, about as many as fit into room bytes, and whether another Take would return more. It blocks while it reads
 // the log. Errors: fault.DataLoss where the log has dropped them; fault.Unavailable; ctx's own.
 func (r *Reader) Take(ctx context.Context, room int) (b Batch, more bool, err error) {

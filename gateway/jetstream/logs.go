@@ -23,8 +23,16 @@ var _ logs.Stream = (*Logs)(nil)
 func (e *Engine) Logs() *Logs { return &Logs{e} }
 
 // entriesVersion begins a message of entries: version, the function's name, then for each entry its time in nanoseconds since 1970 (the
-// first as it is, the others as differences), its source and its text.
-const entriesVersion = 1
+// first as it is, the others as differences), its source with flags, its text, and what the flags say.
+const entriesVersion = 2
+
+// Flags beside an entry's source.
+const (
+	sourceMask   = 0x0f
+	hasInput     = 1 << 4 // the call and the index of the input follow
+	sameInput    = 1 << 5 // the input is that of the entry before
+	wantTerminal = 1 << 6 // the path of a socket follows
+)
 
 // maxEntriesBytes is about how much text one message carries.
 const maxEntriesBytes = 512 << 10
@@ -161,9 +169,32 @@ func appendEntries(b []byte, entries []logs.Entry) []byte {
 	for i := range entries {
 		at := entries[i].Time.UnixNano()
 		b = binary.AppendVarint(b, at-last)
-		b = append(b, byte(entries[i].Source))
-		b = appendString(b, entries[i].Text)
+		b = appendEntry(b, entries, i)
 		last = at
+	}
+	return b
+}
+
+// appendEntry appends what there is of an entry beside its time.
+func appendEntry(b []byte, entries []logs.Entry, i int) []byte {
+	e := &entries[i]
+	flags := byte(e.Source)
+	switch {
+	case e.CallID == "":
+	case i > 0 && entries[i-1].CallID == e.CallID && entries[i-1].Index == e.Index:
+		flags |= sameInput
+	default:
+		flags |= hasInput
+	}
+	if e.WantsTerminal != "" {
+		flags |= wantTerminal
+	}
+	b = appendString(append(b, flags), e.Text)
+	if flags&hasInput != 0 {
+		b = binary.AppendUvarint(appendString(b, e.CallID), uint64(e.Index))
+	}
+	if flags&wantTerminal != 0 {
+		b = appendString(b, e.WantsTerminal)
 	}
 	return b
 }
@@ -196,14 +227,42 @@ func parseEntries(subject string, b []byte) ([]logs.Entry, error) {
 			return nil, damaged
 		}
 		at += d
-		source := logs.Source(b[n])
-		var text string
-		if text, b, ok = cutString(b[n+1:]); !ok {
+		e := logs.Entry{Time: time.Unix(0, at).UTC(), Origin: origin, ContainerID: parts[3]}
+		if len(entries) > 0 {
+			e.CallID, e.Index = entries[len(entries)-1].CallID, entries[len(entries)-1].Index
+		}
+		if b, ok = cutEntry(b[n:], &e); !ok {
 			return nil, damaged
 		}
-		entries = append(entries, logs.Entry{Time: time.Unix(0, at).UTC(), Source: source, Text: text, Origin: origin, ContainerID: parts[3]})
+		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// cutEntry reads what appendEntry has written. The input of the entry before is in e.
+func cutEntry(b []byte, e *logs.Entry) (rest []byte, ok bool) {
+	flags := b[0]
+	e.Source = logs.Source(flags & sourceMask)
+	if e.Text, b, ok = cutString(b[1:]); !ok {
+		return nil, false
+	}
+	if flags&sameInput == 0 {
+		e.CallID, e.Index = "", 0
+	}
+	if flags&hasInput != 0 {
+		if e.CallID, b, ok = cutString(b); !ok {
+			return nil, false
+		}
+		index, n := binary.Uvarint(b)
+		if n <= 0 {
+			return nil, false
+		}
+		e.Index, b = uint32(index), b[n:] //nolint:gosec // written as one
+	}
+	if flags&wantTerminal != 0 {
+		e.WantsTerminal, b, ok = cutString(b)
+	}
+	return b, ok
 }
 
 func cutString(b []byte) (s string, rest []byte, ok bool) {

@@ -26,6 +26,11 @@ type Entry struct {
 	Text   string
 	Origin
 	ContainerID string
+	// CallID and Index name the input that wrote it; empty where that is not known.
+	CallID string
+	Index  uint32
+	// WantsTerminal is the socket in the container that waits for a terminal, or empty.
+	WantsTerminal string
 }
 
 // Position names a place in an app's entries: one past the entry with this sequence. 0 is the beginning. Positions grow; they have gaps.
@@ -36,6 +41,7 @@ type Selection struct {
 	AppID       string
 	FunctionID  string    // empty: all
 	ContainerID string    // empty: all
+	CallID      string    // empty: all
 	Since       time.Time // zero: from the beginning
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 )
 
 // reader is one Read.
@@ -59,6 +60,9 @@ func (r *reader) choose(entries []Entry) (chosen []Entry, enough bool) {
 			enough = true // entries arrive nearly in order of time; what follows is as late
 			continue
 		}
+		if r.q.CallID != "" && e.CallID != r.q.CallID {
+			continue
+		}
 		if r.q.Source != 0 && e.Source != r.q.Source || !strings.Contains(e.Text, r.q.Search) {
 			continue
 		}
@@ -79,6 +83,9 @@ func (r *reader) follow(ctx context.Context) error {
 	}
 	var t target
 	inner, cancel := context.WithCancelCause(ctx)
+	if r.q.CallID != "" {
+		done = r.callDone(inner, done)
+	}
 	defer cancel(nil)
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -131,7 +138,7 @@ func (r *reader) awaitEnd(ctx context.Context, done <-chan struct{}, t *target, 
 	case <-ctx.Done():
 		return
 	}
-	if err := r.s.drained(ctx, r.q.AppID); err != nil {
+	if err := r.drained(ctx); err != nil {
 		return
 	}
 	end, err := r.s.d.Stream.End(ctx, r.q.Selection)
@@ -141,6 +148,46 @@ func (r *reader) awaitEnd(ctx context.Context, done <-chan struct{}, t *target, 
 	}
 	if t.set(end) {
 		cancel(errEnough)
+	}
+}
+
+// callDone returns a channel that is closed when the call has ended, or all of its app.
+func (r *reader) callDone(ctx context.Context, app <-chan struct{}) <-chan struct{} {
+	done := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := r.s.d.Calls.AwaitEnd(ctx, r.q.CallID); err != nil && ctx.Err() == nil {
+			r.s.d.Log.Warn("logs of a call are followed to the end of its app", "call", r.q.CallID, "error", err)
+			select {
+			case <-app:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	go func() {
+		defer close(done)
+		select {
+		case <-ended:
+		case <-app:
+		case <-ctx.Done():
+		}
+	}()
+	return done
+}
+
+// drained returns when what has been written must have come: the app's containers say so; of a call nobody does, and it is given a moment.
+func (r *reader) drained(ctx context.Context) error {
+	if r.q.CallID == "" {
+		return r.s.drained(ctx, r.q.AppID)
+	}
+	timer := time.NewTimer(CallGrace)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -17,6 +17,8 @@ const (
 	MaxTail = 20_000
 	// EOFGrace is how long a container that has ended may take to send the rest of its output, where its worker may be lost.
 	EOFGrace = 5 * time.Second
+	// CallGrace is how long the last output of a call may take to come once it has ended.
+	CallGrace = 500 * time.Millisecond
 )
 
 // Containers tells whose containers are. Implemented by gateway/task.
@@ -31,11 +33,18 @@ type Apps interface {
 	Done(ctx context.Context, appID string) (<-chan struct{}, error)
 }
 
+// Calls tells when calls have ended. Implemented by gateway/call.
+type Calls interface {
+	// AwaitEnd returns once all inputs of a call have ended; at once for a call that is not known any more.
+	AwaitEnd(ctx context.Context, callID string) error
+}
+
 // Deps are the parts of a Service. All are required.
 type Deps struct {
 	Stream     Stream
 	Containers Containers
 	Apps       Apps
+	Calls      Calls
 	Log        *slog.Logger
 }
 

@@ -78,7 +78,7 @@ func (w world) Done(context.Context, string) (<-chan struct{}, error) { return w
 func newService(t *testing.T) (*logs.Service, world) {
 	t.Helper()
 	w := world{make(chan struct{})}
-	return logs.New(logs.Deps{Stream: &memory{more: make(chan struct{})}, Containers: w, Apps: w, Log: slog.New(slog.DiscardHandler)}), w
+	return logs.New(logs.Deps{Stream: &memory{more: make(chan struct{})}, Containers: w, Apps: w, Calls: w, Log: slog.New(slog.DiscardHandler)}), w
 }
 
 func frame(id string, sequence uint64, eof bool, lines ...string) logs.Frame {
@@ -205,3 +205,5 @@ func TestAContainerThatEndedWithoutEOF(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func (w world) AwaitEnd(context.Context, string) error { return nil }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 )
 
@@ -37,6 +39,9 @@ func clip[E ~int32](e E) uint8 {
 
 func (s *appService) LookupApp(ctx context.Context, req *connect.Request[skerryv1.LookupAppRequest]) (*connect.Response[skerryv1.LookupAppResponse], error) {
 	m := req.Msg
+	if _, inside := identity.ScopeOf(ctx); inside && m.GetCreateIfMissing() {
+		return nil, fault.New(fault.Denied, "app %q: code in containers can't create apps", m.GetName())
+	}
 	a, err := s.d.Apps.Lookup(ctx, m.GetEnvironment(), m.GetName(), m.GetCreateIfMissing(), deployment(ctx))
 	if err != nil {
 		return nil, err

@@ -72,6 +72,9 @@ func (s *appService) ReserveFunctions(ctx context.Context, req *connect.Request[
 }
 
 func (s *appService) SetAppTags(ctx context.Context, req *connect.Request[skerryv1.SetAppTagsRequest]) (*connect.Response[skerryv1.SetAppTagsResponse], error) {
+	if err := checkApp(ctx, req.Msg.GetAppId()); err != nil {
+		return nil, err
+	}
 	if err := s.d.Apps.SetTags(ctx, req.Msg.GetAppId(), req.Msg.GetTags()); err != nil {
 		return nil, err
 	}

@@ -17,26 +17,16 @@ import (
 
 // Authenticate lets requests through that carry a token of one of the roles, and answers all others in the protocol they came in.
 func Authenticate(tokens *identity.Service, next http.Handler, roles ...identity.Role) http.Handler {
-	refuse := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t, err := tokens.Authenticate(r.Context(), r.Header.Get("Authorization"))
 		if err == nil && !slices.Contains(roles, t.Role) {
 			err = fault.New(fault.Denied, "token %q: is a token for a %s and opens nothing here", t.ID, t.Role)
 		}
 		if err != nil {
-			if refuse.IsSupported(r) {
-				// A client that has gone is no concern of ours.
-				_ = refuse.Write(w, r, fault.ToConnect(err))
-				return
-			}
-			status := http.StatusUnauthorized
-			if errors.Is(err, fault.Denied) {
-				status = http.StatusForbidden
-			}
-			http.Error(w, err.Error(), status)
+			refuse(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), tokenKey{}, t)))
+		next.ServeHTTP(w, r.WithContext(identity.WithCaller(r.Context(), t)))
 	})
 }
 

@@ -31,6 +31,7 @@ func (s *logService) StreamLogs(ctx context.Context, req *connect.Request[skerry
 			res.Entries = append(res.Entries, &skerryv1.LogEntry{
 				Time: timestamppb.New(e.Time), Source: skerryv1.LogSource(e.Source), Text: e.Text,
 				FunctionId: e.FunctionID, FunctionName: e.FunctionName, ContainerId: e.ContainerID,
+				CallId: e.CallID, Index: e.Index, WantsTerminal: e.WantsTerminal,
 			})
 		}
 		return stream.Send(res)
@@ -52,6 +53,11 @@ func (s *logService) query(ctx context.Context, m *skerryv1.StreamLogsRequest) (
 	}
 	if q.ContainerID != "" {
 		if err := ident.Check(ident.Container, q.ContainerID); err != nil {
+			return q, err
+		}
+	}
+	if q.CallID = m.GetCallId(); q.CallID != "" {
+		if err := ident.Check(ident.Call, q.CallID); err != nil {
 			return q, err
 		}
 	}

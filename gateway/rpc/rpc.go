@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/cron"
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
@@ -51,13 +52,15 @@ type Deps struct {
 	Tokens     *identity.Service
 	Logs       *logs.Service
 	Work       Work
+	Where      Places
+	Schedules  *cron.Service
 	Calls      skerryv1connect.CallServiceHandler
 	Containers skerryv1connect.ContainerServiceHandler
 	// Version is the gateway's, as clients are told.
 	Version string
 }
 
-// NewHandler returns the handler of all public services, behind authentication as an admin. Options are those of Options.
+// NewHandler returns the handler of all public services, for clients with an admin token and, as far as they may, code in containers. Options are those of Options.
 func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	small := append([]connect.HandlerOption{connect.WithReadMaxBytes(MaxMessage), connect.WithCompressMinBytes(minCompressed)}, opts...)
 	// Payloads are mostly compressed or small already; gzip in Go would be slower than the network.
@@ -70,16 +73,12 @@ func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	mux.Handle(skerryv1connect.NewSecretServiceHandler(&secretService{d}, small...))
 	mux.Handle(skerryv1connect.NewTokenServiceHandler(&tokenService{d}, small...))
 	mux.Handle(skerryv1connect.NewLogServiceHandler(&logService{d}, small...))
+	mux.Handle(skerryv1connect.NewScheduleServiceHandler(&scheduleService{d}, small...))
 	mux.Handle(skerryv1connect.NewBlobServiceHandler(&blobService{d}, raw...))
 	mux.Handle(skerryv1connect.NewCallServiceHandler(d.Calls, raw...))
 	mux.Handle(skerryv1connect.NewContainerServiceHandler(d.Containers, raw...))
-	return Authenticate(d.Tokens, mux, identity.Admin)
+	return authenticate(d.Tokens, d.Where, mux)
 }
-
-type tokenKey struct{}
 
 // caller returns the token of the request; Authenticate has put it there.
-func caller(ctx context.Context) *identity.Token {
-	t, _ := ctx.Value(tokenKey{}).(*identity.Token)
-	return t
-}
+func caller(ctx context.Context) *identity.Token { return identity.Caller(ctx) }

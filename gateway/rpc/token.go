@@ -35,6 +35,9 @@ func (s *secretService) CreateSecret(ctx context.Context, req *connect.Request[s
 	if err := ident.Check(ident.App, m.GetAppId()); err != nil {
 		return nil, err
 	}
+	if err := checkApp(ctx, m.GetAppId()); err != nil {
+		return nil, err
+	}
 	id, err := s.d.Secrets.Create(ctx, m.GetAppId(), m.GetVariables())
 	if err != nil {
 		return nil, err

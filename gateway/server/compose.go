@@ -6,6 +6,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/buildlink"
 	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/cron"
 	"github.com/skerry-dev/skerry/gateway/fleet"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
@@ -24,7 +25,7 @@ func (s *Server) compose(sealer *secret.Sealer) {
 	s.mounts = mount.New(s.db, s.blobs)
 	s.builders = buildlink.New(s.cfg.BuilderWait, s.log)
 	s.images = image.New(image.Deps{Store: s.db, Builder: s.builders, Trees: s.mounts, Log: s.log})
-	s.logs = logs.New(logs.Deps{Stream: s.engine.Logs(), Containers: origins{s}, Apps: ends{s}, Log: s.log})
+	s.logs = logs.New(logs.Deps{Stream: s.engine.Logs(), Containers: origins{s}, Apps: ends{s}, Calls: ends{s}, Log: s.log})
 	s.scheduler = task.New(task.Deps{
 		Functions: s.db, Images: images{s.images}, Secrets: secrets{s.secrets}, Fleet: fleet.New(),
 		Notices: notices{s}, Clock: task.SystemClock, Log: s.log,
@@ -33,8 +34,9 @@ func (s *Server) compose(sealer *secret.Sealer) {
 		Flow: s.engine, Records: s.db, Blobs: payloads{s.blobs}, Dispatcher: s.scheduler, Clock: task.SystemClock, Log: s.log,
 	})
 	s.scheduler.SetSink(s.calls)
+	s.schedules = cron.New(cron.Deps{Store: s.db, Calls: starts{s}, Notices: notices{s}, Clock: task.SystemClock, Log: s.log})
 	s.apps = app.New(app.Deps{
-		Store: s.db, Functions: s.db, Runtime: runtime{s}, References: references{s}, Secrets: s.secrets,
+		Store: s.db, Functions: s.db, Runtime: runtime{s}, References: references{s}, Secrets: s.secrets, Schedules: s.schedules,
 		Window: s.cfg.HeartbeatWindow, Log: s.log,
 	})
 	s.workers = workerlink.New(s.scheduler, s.logs, s.log)
@@ -45,7 +47,7 @@ func (s *Server) handler() http.Handler {
 	opts := rpc.Options(s.log)
 	public := rpc.NewHandler(rpc.Deps{
 		Apps: s.apps, Functions: s.db, Images: s.images, Mounts: s.mounts, Blobs: s.blobs, Secrets: s.secrets, Tokens: s.tokens,
-		Logs: s.logs, Work: s.scheduler, Calls: rpc.NewCallService(s.calls), Containers: rpc.NewContainerService(s.scheduler, execs{s.workers}),
+		Logs: s.logs, Work: s.scheduler, Where: places{s}, Schedules: s.schedules, Calls: rpc.NewCallService(s.calls), Containers: rpc.NewContainerService(s.scheduler, execs{s.workers}),
 		Version: s.cfg.Version,
 	}, opts)
 	mux := http.NewServeMux()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/cron"
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/logs"
@@ -128,6 +129,10 @@ func (e ends) Done(ctx context.Context, appID string) (<-chan struct{}, error) {
 	return e.s.apps.Done(ctx, appID)
 }
 
+func (e ends) AwaitEnd(ctx context.Context, callID string) error {
+	return e.s.calls.AwaitEnd(ctx, callID)
+}
+
 type execs struct{ workers *workerlink.Hub }
 
 func (e execs) Exec(ctx context.Context, workerID string) (rpc.ExecStream, error) {
@@ -136,4 +141,31 @@ func (e execs) Exec(ctx context.Context, workerID string) (rpc.ExecStream, error
 		return nil, err // a nil *Exec would be a stream that is not nil
 	}
 	return stream, nil
+}
+
+// places finds containers for requests of the code in them.
+type places struct{ s *Server }
+
+var _ rpc.Places = places{}
+
+func (p places) Identify(containerID string) (task.Identity, bool) {
+	return p.s.scheduler.Identify(containerID)
+}
+
+func (p places) WorkerToken(containerID string) (string, error) {
+	worker, err := p.s.scheduler.WorkerOf(containerID)
+	if err != nil {
+		return "", err
+	}
+	return p.s.workers.TokenOf(worker), nil
+}
+
+// starts makes the calls of schedules.
+type starts struct{ s *Server }
+
+var _ cron.Calls = starts{}
+
+func (c starts) Start(ctx context.Context, callID, functionID string) error {
+	none := payload.Payload{Format: payload.Pickle, Inline: []byte{}}
+	return c.s.calls.Spawn(ctx, call.Submit{CallID: callID, FunctionID: functionID, Inputs: []call.Item{{Args: none}}})
 }

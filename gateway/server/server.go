@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/buildlink"
 	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/cron"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/jetstream"
@@ -71,6 +72,7 @@ type Server struct {
 	mounts    *mount.Service
 	images    *image.Service
 	apps      *app.Service
+	schedules *cron.Service
 	logs      *logs.Service
 	calls     *call.Service
 	scheduler *task.Scheduler
@@ -172,7 +174,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}} {
+	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"schedules", s.schedules.Run}} {
 		parts.Go(p.name, func(ctx context.Context) error { return endedBy(ctx, p.run(ctx)) })
 	}
 	parts.Go("message engine", s.watchEngine)

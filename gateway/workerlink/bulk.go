@@ -131,7 +131,10 @@ func frameFromProto(m *workerv1.PushLogsRequest) (logs.Frame, error) {
 		if source < logs.Stdout || source > logs.System || e.GetSource() > 255 {
 			return f, fault.New(fault.Invalid, "container %q: log source %d is unknown", f.ContainerID, e.GetSource())
 		}
-		f.Entries = append(f.Entries, logs.Entry{Time: e.GetTime().AsTime(), Source: source, Text: e.GetText()})
+		f.Entries = append(f.Entries, logs.Entry{
+			Time: e.GetTime().AsTime(), Source: source, Text: e.GetText(), CallID: e.GetCallId(), Index: e.GetIndex(),
+			WantsTerminal: e.GetWantsTerminal(),
+		})
 	}
 	return f, nil
 }

@@ -18,6 +18,7 @@ type worker struct {
 	rpc    workerv1connect.WorkerServiceClient
 	log    *slog.Logger
 	client *link.Client
+	token  string // id of the one it has joined with
 
 	ctx    context.Context //nolint:containedctx // the link's life, which is that of every container on it
 	cancel context.CancelCauseFunc

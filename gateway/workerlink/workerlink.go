@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/skerry-dev/skerry/gateway/fleet"
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/placement"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -73,11 +74,16 @@ func (h *Hub) serve(ctx context.Context, client *link.Client) error {
 	defer client.Close() //nolint:errcheck // a second close of a connection that ended says nothing new
 	// What goes over a link is small or compressed already: gzip would only cost time.
 	plain := connect.WithAcceptCompression("gzip", nil, nil)
+	var token string
+	if t := identity.Caller(ctx); t != nil {
+		token = t.ID
+	}
 	w := newWorker(ctx, workerv1connect.NewWorkerServiceClient(client.HTTPClient(), link.BaseURL, plain), h.log)
 	info, err := w.describe(ctx)
 	if err != nil {
 		return err
 	}
+	w.token = token
 	if err := h.enter(info.ID, w, client); err != nil {
 		return err
 	}
@@ -95,6 +101,16 @@ func (h *Hub) serve(ctx context.Context, client *link.Client) error {
 	leave()
 	h.log.Info("worker left", "worker", info.ID, "host", info.Hostname)
 	return nil
+}
+
+// TokenOf returns the id of the token that a worker has joined with; empty if it is not there.
+func (h *Hub) TokenOf(workerID string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if w := h.links[workerID]; w != nil {
+		return w.token
+	}
+	return ""
 }
 
 // enter adds a link, which wg then counts. It refuses a second one of a worker, and all once the Hub is closed.

@@ -1,0 +1,40 @@
+package cron
+
+import (
+	"time"
+
+	"github.com/skerry-dev/skerry/gateway/function"
+)
+
+// add returns a moment some periods after another, by the calendar of UTC: a day that the month lacks becomes its last.
+func add(from time.Time, p *function.Period, times int) time.Time {
+	from = from.UTC()
+	months := (p.Years*12 + p.Months) * times
+	first := time.Date(from.Year(), from.Month(), 1, 0, 0, 0, 0, time.UTC).AddDate(0, months, 0)
+	day := min(from.Day(), first.AddDate(0, 1, -1).Day())
+	t := time.Date(first.Year(), first.Month(), day, from.Hour(), from.Minute(), from.Second(), from.Nanosecond(), time.UTC)
+	t = t.AddDate(0, 0, (p.Weeks*7+p.Days)*times)
+	short := time.Duration(p.Hours)*time.Hour + time.Duration(p.Minutes)*time.Minute + time.Duration(p.Seconds*float64(time.Second))
+	return t.Add(short * time.Duration(times))
+}
+
+// longest is more than any period of these units takes.
+func longest(p *function.Period) time.Duration {
+	days := p.Years*366 + p.Months*31 + p.Weeks*7 + p.Days
+	return time.Duration(days)*24*time.Hour + time.Duration(p.Hours)*time.Hour + time.Duration(p.Minutes)*time.Minute +
+		time.Duration(p.Seconds*float64(time.Second))
+}
+
+// nextPeriod returns the first due time after a moment, counted in whole periods from the anchor.
+func nextPeriod(p *function.Period, anchor, after time.Time) time.Time {
+	n := 1
+	if length := longest(p); length > 0 && after.After(anchor) {
+		n = max(1, int(after.Sub(anchor)/length))
+	}
+	for {
+		if t := add(anchor, p, n); t.After(after) {
+			return t
+		}
+		n++
+	}
+}
