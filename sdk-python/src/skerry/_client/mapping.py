@@ -16,6 +16,7 @@ from skerry._gen.skerry.v1.payload_pb import ResultStatus
 from skerry._names import new_call_id
 
 from .blobs import MAX_INLINE_BYTES, inline_payload, make_payload
+from .generating import cancel_soon
 from .results import failure, is_large, unwrap
 from .serialization import serialize
 from .waiting import Once
@@ -50,13 +51,23 @@ class MapCall:
         return_exceptions: give exceptions as results.
     """
 
-    def __init__(self, client: Client, function_id: str, name: str, *, ordered: bool, return_exceptions: bool) -> None:
+    def __init__(
+        self,
+        client: Client,
+        function_id: str,
+        name: str,
+        *,
+        ordered: bool,
+        return_exceptions: bool,
+        method: str = "",
+    ) -> None:
         self.call_id = new_call_id()
         self.function_id = function_id
         self.kind = CallKind.SYNC
         self.unfinished: dict[int, Input] = {}
         self._client = client
         self._name = name
+        self._method = method
         self._ordered = ordered
         self._return_exceptions = return_exceptions
         self._parent = current_input_id() or ""
@@ -123,7 +134,7 @@ class MapCall:
         if len(data) > MAX_INLINE_BYTES:
             self._upload(index, data, what)
         else:
-            self._submit([Input(index=index, args=inline_payload(data))])
+            self._submit([Input(index=index, args=inline_payload(data), method=self._method)])
 
     def finish(self) -> None:
         """Learn that there are no more inputs."""
@@ -175,6 +186,9 @@ class MapCall:
         if self.on_close is not None:
             self.on_close()
         self._client.session.release(self)
+        if self.unfinished:
+            # Nobody reads what they give.
+            cancel_soon(self._client, self.call_id)
 
     def _collect(self) -> list[Any]:
         ready: list[Any] = []
@@ -215,7 +229,7 @@ class MapCall:
         def upload() -> None:
             try:
                 payload = make_payload(self._client, data, what)
-                self._submit([Input(index=index, args=payload)])
+                self._submit([Input(index=index, args=payload, method=self._method)])
             except Exception as err:
                 self.fail(err)
 

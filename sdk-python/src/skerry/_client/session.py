@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 
-from skerry._gen.skerry.v1.call_pb import SessionRequest, Submit, Watch
+from skerry._gen.skerry.v1.call_pb import ItemsSeen, SessionRequest, Submit, Watch
 from skerry.exception import ClientClosed, InternalError
 
 from . import faults
@@ -166,6 +166,12 @@ class Session:
             self._enter(call)
             self._outbox.put(_Frame(call, [], ""))
 
+    def saw(self, call: Call) -> None:
+        """Say how far the reader of a generator has come."""
+        with self._lock:
+            if call.call_id in self._calls:
+                self._outbox.put(_Frame(call, [], "", seen=call.seen))  # pyright: ignore
+
     def release(self, call: Call) -> None:
         """Forget a call: nothing more is delivered to it, and the server forgets the outputs of SYNC calls."""
         with self._lock:
@@ -241,6 +247,8 @@ class Session:
                     self._outbox.put(_Frame(call, unfinished[start : start + MAX_FRAME_INPUTS], "", resumed=True))
                 if not unfinished:
                     self._outbox.put(_Frame(call, [], ""))
+                if seen := getattr(call, "seen", 0):
+                    self._outbox.put(_Frame(call, [], "", seen=seen))
             self._streaming = True
             return self._outbox
 
@@ -278,6 +286,9 @@ class Session:
 
     def _dispatch(self, response: SessionResponse) -> None:
         calls = self._calls
+        for items in response.items:
+            if (generator := calls.get(items.call_id)) is not None:
+                generator.deliver_items(items)  # pyright: ignore - only generators' calls get items
         outputs = response.outputs
         start = 0
         while start < len(outputs):
@@ -309,13 +320,16 @@ class Session:
 class _Frame:
     """Something to send: inputs of a call, its Watch (no inputs), or only the releases that wait (no call)."""
 
-    __slots__ = ("call", "inputs", "parent", "resumed")
+    __slots__ = ("call", "inputs", "parent", "resumed", "seen")
 
-    def __init__(self, call: Call | None, inputs: list[Input], parent: str, *, resumed: bool = False) -> None:
+    def __init__(
+        self, call: Call | None, inputs: list[Input], parent: str, *, resumed: bool = False, seen: int = 0
+    ) -> None:
         self.call = call
         self.inputs = inputs
         self.parent = parent
         self.resumed = resumed
+        self.seen = seen  # not 0: items of a generator that were read, and nothing else
 
 
 class _Request:
@@ -346,8 +360,12 @@ class _Request:
             self._frames = []
         submits: dict[tuple[str, bool], Submit] = {}
         watches: list[Watch] = []
+        seen: list[ItemsSeen] = []
         for frame in self._frames:
             if frame.call is None:
+                continue
+            if frame.seen:
+                seen.append(ItemsSeen(call_id=frame.call.call_id, index=0, count=frame.seen))
                 continue
             if not frame.inputs:
                 if (watch := frame.call.watch()) is not None:
@@ -358,8 +376,10 @@ class _Request:
                 submit.inputs.extend(frame.inputs)
             else:
                 submits[key] = _submit(frame, frame.inputs)
-        if submits or watches or released:
-            yield SessionRequest(submits=list(submits.values()), watches=watches, released_call_ids=released)
+        if submits or watches or released or seen:
+            yield SessionRequest(
+                submits=list(submits.values()), watches=watches, released_call_ids=released, items_seen=seen
+            )
 
 
 def _split(frame: _Frame) -> Iterator[SessionRequest]:

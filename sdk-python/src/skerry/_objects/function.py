@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from skerry._context import is_local
+from skerry._context import is_local, started
 from skerry._names import check_name
 from skerry._twin import in_event_loop, twin
-from skerry.exception import ExecutionError, InvalidError, UnimplementedError
+from skerry.exception import ExecutionError, InvalidError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
     from typing import Any, Generic, ParamSpec, TypeVar
 
     from typing_extensions import Self
 
     from skerry._client.client import Client
 
+    from skerry.types import FunctionAutoscalerSettings
+
     from .app import App
+    from .bound import Changes
     from .call import FunctionCall
+    from .logs import FunctionLogsManager
     from .options import FunctionOptions
+    from .partial import Batching, Concurrency
     from .results import MapMethod
 
     P = ParamSpec("P")
@@ -44,6 +49,18 @@ class Function(Generic[P, R]):
         self._object_id: str | None = None
         self._client: Client | None = None
         self._lookup: tuple[str, str | None] | None = None
+        self._version: int | None = None
+        self._app_id = ""
+        self._found: Any = None  # the definition of a function that was looked up
+        self._owner: Any = None  # the instance whose method it is
+        self._method = ""
+        self._cls: Any = None  # the class whose containers it is
+        self._base: Function[..., Any] | None = None  # with other options
+        self._changes: Changes | None = None
+        self._bound: dict[str, str] = {}  # ids, by that of the base
+        self._generator: bool | None = _yields(raw, options)
+        self._concurrency: Concurrency | None = None
+        self._batching: Batching | None = None
         if raw is not None:
             self.__doc__ = raw.__doc__
             self.__module__ = raw.__module__
@@ -61,15 +78,35 @@ class Function(Generic[P, R]):
         """
         from skerry._client.single import remote
 
-        client, function_id = self._ready()
-        return remote(client, function_id, self._name, (args, kwargs))
+        client, function_id = self._ready_for(generator=False)
+        return remote(client, function_id, self._name, (args, kwargs), self._method)
 
     @remote.native
     async def _remote_aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         from skerry._client.single import remote_aio
 
-        client, function_id = await self._ready_aio()
-        return await remote_aio(client, function_id, self._name, (args, kwargs))
+        client, function_id = await self._ready_for_aio(generator=False)
+        return await remote_aio(client, function_id, self._name, (args, kwargs), self._method)
+
+    @twin
+    def remote_gen(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+        """Run the generator function in a container and iterate over what it yields, as it comes.
+
+        Items that were yielded before an exception arrive before it is raised. Leaving the loop early cancels the call. Raises InvalidError
+        for a function that is no generator.
+        """
+        from skerry._client.generating import generate
+
+        client, function_id = self._ready_for(generator=True)
+        return generate(client, function_id, self._name, (args, kwargs), self._method)
+
+    @remote_gen.native
+    async def _remote_gen_aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Any]:
+        from skerry._client.generating import generate_aio
+
+        client, function_id = await self._ready_for_aio(generator=True)
+        async for item in generate_aio(client, function_id, self._name, (args, kwargs), self._method):
+            yield item
 
     @twin
     def spawn(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
@@ -81,8 +118,8 @@ class Function(Generic[P, R]):
 
         from .call import FunctionCall
 
-        client, function_id = self._ready()
-        return FunctionCall(spawn(client, function_id, self._name, (args, kwargs)), client)
+        client, function_id = self._ready_for(generator=False)
+        return FunctionCall(spawn(client, function_id, self._name, (args, kwargs), self._method), client)
 
     @spawn.native
     async def _spawn_aio(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
@@ -90,8 +127,8 @@ class Function(Generic[P, R]):
 
         from .call import FunctionCall
 
-        client, function_id = await self._ready_aio()
-        return FunctionCall(await spawn_aio(client, function_id, self._name, (args, kwargs)), client)
+        client, function_id = await self._ready_for_aio(generator=False)
+        return FunctionCall(await spawn_aio(client, function_id, self._name, (args, kwargs), self._method), client)
 
     @property
     def map(self) -> MapMethod[R]:
@@ -151,7 +188,33 @@ class Function(Generic[P, R]):
 
         Raises ExecutionError for a function that was looked up by name: its code is not here.
         """
+        if self._owner is not None:
+            return self._local_method(*args, **kwargs)
         return self.get_raw_f()(*args, **kwargs)
+
+    def _local_method(self, *args: Any, **kwargs: Any) -> Any:
+        instance = self._owner._local(enter=True)
+        return getattr(instance, self._method)(*args, **kwargs)
+
+    @twin
+    def spawn_map(self, *input_iterators: Iterable[Any], kwargs: dict[str, Any] | None = None) -> None:
+        """Spawn one call for each element, and return when all are recorded. There are no handles. Arguments are as in :meth:`map`."""
+        from skerry._client.single import spawn_each
+
+        client, function_id = self._ready_for(generator=False)
+        inputs = ((args, kwargs or {}) for args in zip(*input_iterators, strict=False))
+        spawn_each(client, function_id, self._name, inputs, self._method)
+
+    @twin
+    def experimental_spawn_map(self, *input_iterators: Iterable[Any], kwargs: dict[str, Any] | None = None) -> FunctionCall[R]:
+        """Spawn one call of all elements and return its handle: results by ``get(index=...)`` and ``iter()``."""
+        from skerry._client.single import spawn_many
+
+        from .call import FunctionCall
+
+        client, function_id = self._ready_for(generator=False)
+        inputs = ((args, kwargs or {}) for args in zip(*input_iterators, strict=False))
+        return FunctionCall(spawn_many(client, function_id, self._name, inputs, self._method), client)
 
     def __call__(self, *_args: object, **_kwargs: object) -> Any:
         raise InvalidError(f"say where {self._name} is to run: {self._name}.remote(...) or {self._name}.local(...)")
@@ -172,16 +235,17 @@ class Function(Generic[P, R]):
         Args:
             app_name: the name the app was deployed under.
             name: the function's name.
-            version: not available yet.
+            version: number of the deployment to call; default: always the newest.
             environment_name: the environment; default: the configured one.
             client: default: the process's own.
         """
-        if version is not None:
-            raise UnimplementedError("Function.from_name(version=...) is not available in this version of skerry yet")
+        if version is not None and (type(version) is not int or version < 1):
+            raise InvalidError(f"version={version!r}: want the number of a deployment, from 1")
         if "." in name:
-            raise InvalidError(f"function {name!r}: methods of classes are not available in this version of skerry yet")
+            raise InvalidError(f"function {name!r}: look the class up with skerry.Cls.from_name, and use the method of an instance")
         function: Function[..., Any] = Function(None, check_name("function", name), None, None)
         function._lookup = (check_name("app", app_name), environment_name)
+        function._version = version
         function._client = client
         return function
 
@@ -240,10 +304,119 @@ class Function(Generic[P, R]):
         stats = client.call(
             lambda: client.functions.get_function_stats(GetFunctionStatsRequest(function_id=function_id))
         )
-        headroom = max(stats.num_containers - stats.num_running_inputs, 0)
-        return FunctionStats(stats.backlog, stats.num_containers, stats.num_running_inputs, headroom)
+        return FunctionStats(stats.backlog, stats.num_containers, stats.num_running_inputs, stats.input_headroom)
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether the function yields items."""
+        return bool(self._generator)
+
+    @property
+    def logs(self) -> FunctionLogsManager:
+        """What the function's containers wrote."""
+        from .logs import FunctionLogsManager
+
+        return FunctionLogsManager(self)
+
+    @twin
+    def get_web_url(self) -> str | None:
+        """Return None: web endpoints are not available yet."""
+        self._ready()
+        return None
+
+    @twin
+    def update_autoscaler(
+        self,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+    ) -> FunctionAutoscalerSettings:
+        """Change the bounds of the number of containers until the app is deployed the next time; those that are None stay.
+
+        Args:
+            min_containers: containers kept even when idle.
+            max_containers: most containers; 0: no limit.
+            buffer_containers: idle containers kept ready while there is work.
+            scaledown_window: seconds an idle container is kept.
+
+        Returns the bounds from now on. Raises InvalidError, also for a method, whose instance has them.
+        """
+        from .bound import update_autoscaler
+
+        if self._owner is not None:
+            raise InvalidError(f"{self._name} is a method: the containers are its instance's, whose update_autoscaler() changes them")
+        client, function_id = self._ready()
+        return update_autoscaler(client, function_id, min_containers, max_containers, buffer_containers, scaledown_window)
+
+    def with_options(self, **options: Any) -> Function[P, R]:
+        """Return the function with other options, and containers of its own.
+
+        Options: cpu, memory, env, secrets, retries, max_containers, buffer_containers, scaledown_window, timeout, region, cloud. Those that
+        are None or empty stay as they are; secrets replace all of the definition's.
+        """
+        return self._with(options)
+
+    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Function[P, R]:
+        """Return the function with another number of inputs at a time, and containers of its own."""
+        from .partial import Concurrency
+
+        return self._with({"concurrency": Concurrency(max_inputs, target_inputs)})
+
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R]:
+        """Return the function with batches of another size, and containers of its own."""
+        from .partial import Batching
+
+        return self._with({"batching": Batching(max_batch_size, wait_ms)})
 
     # Inside the package.
+
+    def _with(self, options: dict[str, Any]) -> Function[P, R]:
+        from .bound import Changes
+
+        if self._owner is not None:
+            raise InvalidError(f"{self._name} is a method: use with_options() of its class")
+        changed: Function[P, R] = Function(self._raw, self._name, self._app, self._options)
+        changed._generator = self._generator
+        changed._base = self._base or self
+        changed._changes = Changes(self._changes, options)
+        changed._client = self._client
+        return changed
+
+    def _app_of(self) -> str:
+        """Return the id of the app that the function belongs to."""
+        if self._base is not None:
+            return self._base._app_of()
+        if self._app_id:
+            return self._app_id
+        return started().get("app_id", "")
+
+    def _definition(self) -> Any:
+        """Return the definition of a function that was looked up."""
+        if self._found is None:
+            self._find()
+        return self._found
+
+    def _ready_for(self, generator: bool) -> tuple[Client, str]:
+        ready = self._ready()
+        self._check_kind(generator)
+        return ready
+
+    async def _ready_for_aio(self, generator: bool) -> tuple[Client, str]:
+        ready = await self._ready_aio()
+        self._check_kind(generator)
+        return ready
+
+    def _check_kind(self, generator: bool) -> None:
+        """Raise InvalidError where a generator is called as a function, or the reverse."""
+        if self._cls is not None:
+            raise InvalidError(f"{self._name} is a class: call a method of an instance")
+        if self._generator is None or self._generator == generator:
+            return
+        if generator:
+            raise InvalidError(f"{self._name} is no generator function: use remote() instead of remote_gen()")
+        raise InvalidError(f"{self._name} is a generator function: use remote_gen()")
 
     def _image(self) -> Any:
         options = self._options
@@ -251,21 +424,37 @@ class Function(Generic[P, R]):
             return options.image
         return self._app._image if self._app is not None else None
 
-    def _bind(self, client: Client | None, object_id: str | None) -> None:
+    def _bind(self, client: Client | None, object_id: str | None, app_id: str = "") -> None:
         """Give the function the id it has in a running app, or take it."""
         self._client = client
         self._object_id = object_id
+        self._app_id = app_id
 
     def _ready(self) -> tuple[Client, str]:
+        if self._owner is not None:
+            return self._owner._ready()
+        if self._base is not None:
+            return self._ready_changed(self._base)
         if self._object_id is None:
-            if self._lookup is None:
-                raise ExecutionError(self._not_ready())
-            self._find()
+            if self._lookup is not None:
+                self._find()
+            else:
+                self._object_id = started().get("function_ids", {}).get(self._name)
+                if self._object_id is None:
+                    raise ExecutionError(self._not_ready())
         if self._client is None:
             from skerry._client.client import shared_client
 
             self._client = shared_client()
         return self._client, self._object_id  # pyright: ignore[reportReturnType] - _find sets it or raises
+
+    def _ready_changed(self, base: Function[..., Any]) -> tuple[Client, str]:
+        client, base_id = base._ready()
+        if base_id not in self._bound:
+            from .bound import bind
+
+            self._bound[base_id] = bind(client, base, base_id, changes=self._changes)
+        return client, self._bound[base_id]
 
     async def _ready_aio(self) -> tuple[Client, str]:
         if self._object_id is not None and self._client is not None:
@@ -283,13 +472,19 @@ class Function(Generic[P, R]):
         app_name, environment = self._lookup
         client = self._client or shared_client()
         request = GetFunctionRequest(
-            app_name=app_name, function_name=self._name, environment=environment or config.environment
+            app_name=app_name,
+            function_name=self._name,
+            environment=environment or config.environment,
+            version=self._version or 0,
         )
         response = client.call(lambda: client.functions.get_function(request))
-        self._bind(client, response.function_id)
+        self._bind(client, response.function_id, response.app_id)
+        self._found = response.definition
+        if response.definition is not None and response.definition.class_spec is None:
+            self._generator = response.definition.is_generator
 
     def _not_ready(self) -> str:
-        where = "in a container, functions of the same app can't be called yet"
+        where = "the app that this container belongs to has no function of that name"
         if is_local():
             where = (
                 "its app is not running; call it inside `with app.run():` or with `skerry run`, "
@@ -297,24 +492,65 @@ class Function(Generic[P, R]):
             )
         return f"function {self._name!r} has not been hydrated: {where}"
 
+    def _spec(self) -> bytes | None:
+        """Return what a class's handle needs of its definition, to travel with it."""
+        if self._cls is not None and self._cls._user_cls is not None:
+            from skerry._run.load import class_spec
+
+            return class_spec(self._cls._user_cls).to_binary()
+        spec = self._found.class_spec if self._found is not None else None
+        return spec.to_binary() if spec is not None else None
+
     def __repr__(self) -> str:
         if self._lookup is not None:
             return f"skerry.Function.from_name({self._lookup[0]!r}, {self._name!r})"
         return f"<skerry.Function {self._name!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._owner is not None:
+            return getattr, (self._owner, self._method)
+        if self._base is not None:
+            return _restore_changed, (self._base, self._changes)
+        if self._object_id is None and self._lookup is None:
+            self._object_id = started().get("function_ids", {}).get(self._name)
         if self._object_id is not None:
-            return _restore, (self._name, self._object_id)
+            return _restore, (self._name, self._object_id, self._generator, self._app_id, self._spec())
         if self._lookup is not None:
-            return _look_up, (self._lookup[0], self._name, self._lookup[1])
+            return _look_up, (self._lookup[0], self._name, self._lookup[1], self._version)
         raise InvalidError(f"can't serialize function {self._name!r}, which has not been hydrated: run its app first")
 
 
-def _restore(name: str, object_id: str) -> Function[..., Any]:
+def _restore(
+    name: str, object_id: str, generator: bool | None, app_id: str, spec: bytes | None
+) -> Function[..., Any]:
     function: Function[..., Any] = Function(None, name, None, None)
     function._object_id = object_id
+    function._generator = generator
+    function._app_id = app_id
+    if spec is not None:
+        from skerry._gen.skerry.v1.function_pb import ClassSpec, FunctionDefinition
+
+        function._found = FunctionDefinition(class_spec=ClassSpec.from_binary(spec))
     return function
 
 
-def _look_up(app_name: str, name: str, environment_name: str | None) -> Function[..., Any]:
-    return Function.from_name(app_name, name, environment_name=environment_name)
+def _restore_changed(base: Function[..., Any], changes: Changes) -> Function[..., Any]:
+    function: Function[..., Any] = Function(None, base.name, None, None)
+    function._base = base
+    function._changes = changes
+    function._generator = base._generator
+    return function
+
+
+def _look_up(app_name: str, name: str, environment_name: str | None, version: int | None) -> Function[..., Any]:
+    return Function.from_name(app_name, name, environment_name=environment_name, version=version)
+
+
+def _yields(raw: Any, options: FunctionOptions | None) -> bool | None:
+    """Tell whether a function is a generator; None where that is not known."""
+    if options is not None and options.is_generator is not None:
+        return options.is_generator
+    code = getattr(raw, "__code__", None)
+    if code is None:
+        return None
+    return bool(code.co_flags & 0x0220) and not code.co_flags & 0x0080

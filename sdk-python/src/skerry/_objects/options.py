@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from skerry._names import check_name, check_variables
 from skerry.exception import DeprecationError, InvalidError, UnimplementedError
+from skerry.retries import Retries
+from skerry.schedule import Schedule
 
 from .image import Image
 from .secret import Secret
@@ -15,23 +17,14 @@ if TYPE_CHECKING:
 
 # Options that the reference surface has and a later version of Skerry brings, with the values that ask for nothing.
 LATER: dict[str, tuple[object, ...]] = {
-    "schedule": (None,),
     "gpu": (None,),
     "network_file_systems": (None, {}),
     "volumes": (None, {}),
     "proxy": (None,),
-    "retries": (None, 0),
-    "is_generator": (None, False),
-    "cloud": (None,),
-    "region": (None,),
     "routing_region": (None,),
-    "nonpreemptible": (None, False),
     "enable_memory_snapshot": (None, False),
-    "restrict_modal_access": (None, False),
-    "single_use_containers": (None, False),
     "i6pn": (None, False),
     "experimental_options": (None, {}),
-    "max_inputs": (None,),
     "_experimental_restrict_output": (None, False),
 }
 
@@ -54,18 +47,26 @@ class FunctionOptions:
     __slots__ = (
         "block_network",
         "buffer_containers",
+        "cloud",
         "cpu",
         "cpu_limit",
         "ephemeral_disk",
         "image",
         "include_source",
+        "is_generator",
         "max_containers",
         "memory",
         "memory_limit",
         "min_containers",
+        "nonpreemptible",
+        "region",
+        "restrict_access",
+        "retries",
         "scaledown_window",
+        "schedule",
         "secrets",
         "serialized",
+        "single_use",
         "startup_timeout",
         "timeout",
     )
@@ -76,24 +77,39 @@ class FunctionOptions:
         if given["env"]:
             self.secrets.append(Secret.from_dict(check_variables("env", given["env"])))
         self.serialized = bool(given["serialized"])
-        self.cpu, self.cpu_limit = _request_and_limit("cpu", given["cpu"], (int, float), "cores")
-        self.memory, self.memory_limit = _request_and_limit("memory", given["memory"], (int,), "MiB")
-        self.ephemeral_disk = _positive("ephemeral_disk", given["ephemeral_disk"], "MiB")
+        self.cpu, self.cpu_limit = request_and_limit("cpu", given["cpu"], (int, float), "cores")
+        self.memory, self.memory_limit = request_and_limit("memory", given["memory"], (int,), "MiB")
+        self.ephemeral_disk = positive_option("ephemeral_disk", given["ephemeral_disk"], "MiB")
         self.min_containers = _count("min_containers", given["min_containers"])
-        self.max_containers = _positive("max_containers", given["max_containers"], "containers")
+        self.max_containers = positive_option("max_containers", given["max_containers"], "containers")
         self.buffer_containers = _count("buffer_containers", given["buffer_containers"])
-        self.scaledown_window = _positive("scaledown_window", given["scaledown_window"], "seconds")
+        self.scaledown_window = positive_option("scaledown_window", given["scaledown_window"], "seconds")
         if self.min_containers and self.max_containers and self.min_containers > self.max_containers:
             raise InvalidError(
                 f"min_containers {self.min_containers} is more than max_containers {self.max_containers}"
             )
         if given["timeout"] is None:
             raise InvalidError("timeout must not be None; the most is 86400 seconds (24 hours)")
-        self.timeout = _duration("timeout", given["timeout"])
+        self.timeout = duration_option("timeout", given["timeout"])
         startup = given["startup_timeout"]
-        self.startup_timeout = None if startup is None else _duration("startup_timeout", startup)
+        self.startup_timeout = None if startup is None else duration_option("startup_timeout", startup)
         self.block_network = bool(given["block_network"])
         self.include_source: bool | None = given["include_source"]
+        self.retries = Retries.of(given.get("retries"))
+        self.schedule: Schedule | None = given.get("schedule")
+        if self.schedule is not None and not isinstance(self.schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f"schedule must be a skerry.Cron or skerry.Period, got {type(self.schedule).__name__}")
+        self.is_generator: bool | None = given.get("is_generator")
+        self.region, self.cloud = given.get("region"), given.get("cloud")
+        if self.region is not None and not isinstance(self.region, (str, list, tuple)):
+            raise InvalidError(f"region={self.region!r}: want a name or a list of names")
+        self.nonpreemptible = bool(given.get("nonpreemptible"))
+        self.restrict_access = bool(given.get("restrict_modal_access"))
+        self.single_use = bool(given.get("single_use_containers"))
+        if given.get("max_inputs") is not None:
+            if given["max_inputs"] != 1:
+                raise InvalidError(f"max_inputs={given['max_inputs']!r}: only 1 is supported; use single_use_containers=True")
+            self.single_use = True
 
 
 def check_secrets(secrets: Sequence[Secret] | None) -> list[Secret]:
@@ -130,7 +146,8 @@ def _of_type(key: str, value: Any, wanted: type) -> Any:
     return value
 
 
-def _request_and_limit(key: str, value: Any, kinds: tuple[type, ...], unit: str) -> tuple[Any, Any]:
+def request_and_limit(key: str, value: Any, kinds: tuple[type, ...], unit: str) -> tuple[Any, Any]:
+    """Return an option that is a number, or (request, limit), as two. Raises InvalidError."""
     pair: tuple[Any, ...] = value if isinstance(value, tuple) else (value, None)  # pyright: ignore[reportUnknownVariableType]
     if len(pair) != 2:
         raise InvalidError(f"{key} must be a number of {unit} or (request, limit)")
@@ -149,13 +166,15 @@ def _count(key: str, value: Any) -> int | None:
     return value
 
 
-def _positive(key: str, value: Any, unit: str) -> Any:
+def positive_option(key: str, value: Any, unit: str) -> Any:
+    """Return an option that is a whole number above 0, or None. Raises InvalidError."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):
         raise InvalidError(f"{key} {value!r}: want a whole number of {unit}, more than 0")
     return value
 
 
-def _duration(key: str, value: Any) -> float:
+def duration_option(key: str, value: Any) -> float:
+    """Return an option in seconds, 1 to 86400. Raises InvalidError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 86400:
         raise InvalidError(f"{key} {value!r}: want 1 to 86400 seconds")
     return value

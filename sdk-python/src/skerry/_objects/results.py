@@ -174,6 +174,7 @@ class MapResults(Generic[R]):
             self._function.name,
             ordered=self._ordered,
             return_exceptions=self._return_exceptions,
+            method=self._function._method,
         )
         track_map(self._function.name, call)
         return call
