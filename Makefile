@@ -10,8 +10,8 @@ GO_VERSION_FLAGS := -trimpath -ldflags='-s -w'
 
 # What runs Skerry on Debian and its kin: images from suites, EROFS files, the build network.
 RUN_PACKAGES  := ca-certificates mmdebstrap debian-archive-keyring erofs-utils iptables iproute2 containernetworking-plugins
-# What only the tests need: the race detector's C compiler, and git for buf breaking.
-TEST_PACKAGES := gcc libc6-dev git
+# What only the tests need: the race detector's C compiler, git for buf breaking, and nft to look for rules that were left.
+TEST_PACKAGES := gcc libc6-dev git nftables
 
 SDK_SOURCES := $(shell find sdk-python/src -name '*.py' -o -name py.typed 2>/dev/null)
 GO_SOURCES  := $(shell find cmd internal worker gateway imagebuilder -name '*.go' 2>/dev/null)
@@ -114,7 +114,7 @@ test: ## checks, Go tests with the race detector, Python tests and end-to-end te
 	@tools/sh/test.sh build check test-go test-python test-e2e
 
 .PHONY: test-full
-test-full: ## the same at the sizes that are promised: 2,000 inputs, 1 GiB payloads
+test-full: ## the same at the sizes that are promised: maps of 100,000 inputs, 1 GiB payloads
 	@SKERRY_TEST_FULL=1 $(MAKE) test
 
 .PHONY: test-go
@@ -140,6 +140,10 @@ bench: build base ## measure against floors and peers; table, and JSON in bench/
 	@$(STEP) bench-packages 'Debian packages' tools/sh/packages.sh $(RUN_PACKAGES) redis-server
 	@$(MAKE) testbase bench/.venv/.made
 	@.venv/bin/python -m bench
+
+.PHONY: bench-compare
+bench-compare: build base ## measure this tree against another revision, both in turn: make bench-compare REV=HEAD~1
+	@.venv/bin/python -m bench.compare $(or $(REV),HEAD) --rounds $(or $(ROUNDS),10)
 
 bench/.venv/.made: bench/requirements.txt | .venv/bin/python
 	@$(STEP) bench-venv 'Ray and Celery in bench/.venv' sh -c 'tools/sh/venv.sh bench/.venv && bench/.venv/bin/python -m pip -q install -r $<'

@@ -14,17 +14,18 @@ from pathlib import Path
 from e2e.processes import watch
 
 ROOT = Path(__file__).resolve().parent.parent
-SKERRYD = ROOT / "bin/skerryd"
 SKERRY = ROOT / ".venv/bin/skerry"
 
 
 class Daemon:
     """Starts, kills and stops one skerryd. Everything it leaves is under `folder`, and on the host under the name of `instance`.
 
-    `role` is its command with flags; `prefix` is put in front of every command that belongs to it, for one in another network namespace.
+    `role` is its command with flags; `prefix` is put in front of every command that belongs to it, for one in another network namespace;
+    `tree` is the repository whose binaries and command line tool are used.
     """
 
-    def __init__(self, folder: Path, role: Sequence[str] = (), prefix: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, role: Sequence[str] = (), prefix: Sequence[str] = (), tree: Path = ROOT) -> None:
+        self.tree = tree
         self.data = folder / "data"
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
@@ -34,17 +35,17 @@ class Daemon:
         self.instance = hashlib.sha256(str(self.data).encode()).hexdigest()[:6]
         self.env = {
             "HOME": str(self.home),
-            "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
+            "PATH": f"{tree}/.venv/bin:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
             **{name: value for name, value in os.environ.items() if name.endswith(("_CA_BUNDLE", "_CERT", "_CERT_FILE", "_CERTS"))},
         }
 
     @classmethod
     @contextlib.contextmanager
-    def temporary(cls) -> Generator["Daemon"]:
+    def temporary(cls, tree: Path = ROOT) -> Generator["Daemon"]:
         """A running daemon in a folder that is removed afterwards."""
         with tempfile.TemporaryDirectory(prefix="skerry-e2e-") as folder:
-            daemon = cls(Path(folder))
+            daemon = cls(Path(folder), tree=tree)
             daemon.start()
             try:
                 yield daemon
@@ -74,14 +75,20 @@ class Daemon:
             os.kill(pid, signal.SIGKILL)
             gone.wait(10)
 
+    def revive(self) -> None:
+        """Start it again if it was killed. One that has ended in good order stays as it is."""
+        if (self.data / "skerryd.pid").exists():
+            self.start()
+
     def stop(self) -> None:
-        """End it as an operator does; returns when it has given everything back."""
+        """End it as an operator does; returns when it has given everything back, also what one that was killed has left."""
+        self.revive()
         if self.pid is not None:
             self.command("down")
 
     def skerry(self, *args: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run the installed command line tool to its end."""
-        argv = [*self.prefix, str(SKERRY), *args]
+        argv = [*self.prefix, str(self.tree / ".venv/bin/skerry"), *args]
         done = subprocess.run(argv, env=self.env, cwd=ROOT, text=True, capture_output=True, timeout=timeout, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"skerry {' '.join(args)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}")
@@ -94,7 +101,7 @@ class Daemon:
 
     def command(self, *args: str) -> str:
         """What a skerryd command on its data folder prints. Raises AssertionError if it fails."""
-        argv = [*self.prefix, str(SKERRYD), *args, "--data", str(self.data)]
+        argv = [*self.prefix, str(self.tree / "bin/skerryd"), *args, "--data", str(self.data)]
         done = subprocess.run(argv, env={**os.environ, **self.env}, text=True, capture_output=True, timeout=300, check=False)
         if done.returncode != 0:
             raise AssertionError(f"{' '.join(argv)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.log()}")
