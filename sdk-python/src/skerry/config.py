@@ -146,6 +146,11 @@ class Config:
 config = Config()
 
 
+def parse(key: str, text: str) -> Value:
+    """Return the value that a text is for a key. Raises InvalidError."""
+    return _parse(key, text, DEFAULTS[key])
+
+
 def write(path: str, profiles: Mapping[str, Mapping[str, Value]]) -> None:
     """Write a settings file that only its owner can read. It replaces the old one whole or not at all."""
     lines: list[str] = []

@@ -51,6 +51,10 @@ class Display:
     def log_entry(self, entry: LogEntry) -> None:
         """Show output of a container."""
 
+    def lent(self) -> AbstractContextManager[object]:
+        """Keep off the terminal while a container has it."""
+        return nullcontext()
+
     def status(self, message: str) -> AbstractContextManager[object]:
         """Show a message while something lasts."""
         return nullcontext(message)

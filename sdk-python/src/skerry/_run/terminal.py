@@ -24,7 +24,8 @@ from skerry._gen.skerry.v1.log_pb import LogSource
 from .display import BuildView, Display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
+    from typing import Literal, TypeAlias
 
     from rich.console import RenderableType
 
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
     from skerry._gen.skerry.v1.image_pb import BuildLog, BuildStep, ImageBuilt
     from skerry._gen.skerry.v1.log_pb import LogEntry
 
+    OriginId: TypeAlias = Literal["function_id", "call_id", "container_id"]
+
 _TAIL_LINES = 6
+# Lines longer than 64 KiB come in pieces of that size, less the bytes of a character that would be cut. What is shorter and has no
+# newline ends without one.
+_PIECE_BYTES = (64 << 10) - 3
 _STYLES = {LogSource.STDOUT: "blue", LogSource.STDERR: "red", LogSource.SYSTEM: "yellow"}
 
 
@@ -41,11 +47,22 @@ class TerminalDisplay(Display):
 
     enabled = True
 
-    def __init__(self, *, show_progress: bool = True, timestamps: bool = False) -> None:
+    def __init__(self, *, show_progress: bool = True, timestamps: bool = False, ids: Sequence[OriginId] = ()) -> None:
+        """Say what to show.
+
+        Args:
+            show_progress: what the SDK does as well, not only output of containers.
+            timestamps: when each line of output was written.
+            ids: which ids of a line's origin to show with it.
+        """
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._out = Console(highlight=False, soft_wrap=True)
         self._progress = show_progress
         self.timestamps = timestamps
+        self._ids = ids
+        self._begun: dict[tuple[str, LogSource, str, int], list[LogEntry]] = {}
+        self._lent = False
+        self._held: list[tuple[Console, Text]] = []
         self._lock = threading.RLock()
         self._views: list[Callable[[], RenderableType]] = []
         self._live: Live | None = None
@@ -60,6 +77,9 @@ class TerminalDisplay(Display):
         with self._lock:
             self._views.clear()
             self._stop_live()
+            begun, self._begun = self._begun, {}
+            for pieces in begun.values():
+                self._show_line(pieces)
 
     def initialized(self, app_id: str) -> None:
         self._say(f"✓ Initialized. App {app_id}" if app_id else "✓ Initialized.", "green")
@@ -84,17 +104,46 @@ class TerminalDisplay(Display):
 
     def log_entry(self, entry: LogEntry) -> None:
         with self._lock:
-            is_error = entry.source == LogSource.STDERR
-            console = self._console if is_error or entry.source == LogSource.SYSTEM else self._out
-            line = Text()
-            if self.timestamps and entry.time is not None:
-                line.append(time.strftime("%Y-%m-%d %H:%M:%S ", time.localtime(entry.time.seconds)), "dim")
-            line.append(f"{entry.function_name or 'skerry'} | ", f"bold {_STYLES.get(entry.source, 'yellow')}")
-            body = Text.from_ansi(entry.text.rstrip("\r\n")) if console.is_terminal else Text(entry.text.rstrip("\r\n"))
-            line.append_text(body)
-            if is_error and console.is_terminal:
-                line.stylize("red")
-            self._print(console, line)
+            key = (entry.container_id, entry.source, entry.call_id, entry.index)
+            pieces = [*self._begun.pop(key, ()), entry]
+            if not entry.text.endswith("\n") and len(entry.text.encode()) >= _PIECE_BYTES:
+                self._begun[key] = pieces
+            else:
+                self._show_line(pieces)
+
+    @contextmanager
+    def lent(self) -> Generator[None, None, None]:
+        with self._lock:
+            self._lent = True
+            self._stop_live()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._lent = False
+                held, self._held = self._held, []
+                for console, text in held:
+                    self._print(console, text)
+                if self._views:
+                    self._start_live()
+
+    def _show_line(self, pieces: list[LogEntry]) -> None:
+        entry = pieces[0]
+        is_error = entry.source == LogSource.STDERR
+        console = self._console if is_error or entry.source == LogSource.SYSTEM else self._out
+        line = Text()
+        if self.timestamps and entry.time is not None:
+            line.append(time.strftime("%Y-%m-%d %H:%M:%S ", time.localtime(entry.time.seconds)), "dim")
+        for field in self._ids:
+            line.append(f"{getattr(entry, field) or '-'} ", "dim")
+        style = _STYLES.get(entry.source, "yellow")
+        line.append(f"{entry.function_name or 'skerry'} | ", f"bold {style}")
+        text = "".join(piece.text for piece in pieces).rstrip("\r\n")
+        body = Text.from_ansi(text) if console.is_terminal else Text(text)
+        if console.is_terminal:
+            body.style = style
+        line.append_text(body)
+        self._print(console, line)
 
     @contextmanager
     def status(self, message: str) -> Generator[None, None, None]:
@@ -156,8 +205,10 @@ class TerminalDisplay(Display):
                 self._print(self._console, Text(message, style))
 
     def _print(self, console: Console, text: Text) -> None:
+        if self._lent:
+            self._held.append((console, text))
         # Through the live display, which must be redrawn below what is printed.
-        if self._live is not None and console.is_terminal:
+        elif self._live is not None and console.is_terminal:
             self._live.console.print(text, soft_wrap=True)
         else:
             console.print(text, soft_wrap=True)
@@ -180,15 +231,8 @@ class TerminalDisplay(Display):
     def _add(self, render: Callable[[], RenderableType]) -> None:
         with self._lock:
             self._views.append(render)
-            if self._live is None:
-                self._live = Live(
-                    console=self._console,
-                    get_renderable=self._render,
-                    refresh_per_second=8,
-                    transient=True,
-                    redirect_stdout=sys.stdout.isatty(),
-                )
-                self._live.start()
+            if self._live is None and not self._lent:
+                self._start_live()
 
     def _remove(self, render: Callable[[], RenderableType]) -> None:
         with self._lock:
@@ -196,6 +240,16 @@ class TerminalDisplay(Display):
                 self._views.remove(render)
             if not self._views:
                 self._stop_live()
+
+    def _start_live(self) -> None:
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        self._live.start()
 
     def _stop_live(self) -> None:
         live, self._live = self._live, None

@@ -3,48 +3,33 @@
 from __future__ import annotations
 
 import re
-import threading
-from datetime import datetime, timedelta, timezone
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from protobuf.wkt import Timestamp
 
-from skerry._client.client import Client, shared_client
+from skerry._client.client import shared_client
 from skerry._gen.skerry.v1.app_pb import (
     AppInfo,
     AppState,
     CommitInfo,
     GetAppHistoryRequest,
+    GetAppRequest,
     ListAppsRequest,
     StopAppRequest,
     StopReason,
 )
-from skerry._gen.skerry.v1.container_pb import ListContainersRequest
-from skerry._gen.skerry.v1.log_pb import LogEntry, LogSource, StreamLogsRequest
-from skerry._run.logs import follow
+from skerry._gen.skerry.v1.deployment_pb import DeploymentStrategy, RedeployAppRequest
 from skerry._run.terminal import TerminalDisplay
-from skerry.config import config
 
 from . import tables
+from .later import add_command
+from .logs import Follow, Search, Since, Source, Tail, Until, logs_request, show_logs
+from .options import AppArgument, AsJson, Environment, Strategy, Timestamps, Yes, check_strategy, environment_of
 
-cli = typer.Typer(help="List and stop apps, and read their output.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from skerry._run.terminal import OriginId
 
-AppArgument = Annotated[str, typer.Argument(metavar="APP", help="The app's id, or the name it is deployed under.")]
-Environment = Annotated[str | None, typer.Option("--env", "-e", help="The environment; default: the configured one.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C or the end.")]
-Since = Annotated[
-    str | None, typer.Option("--since", help="From this time on: ISO 8601, or how long ago, such as 10m, 2h, 1d.")
-]
-Until = Annotated[str | None, typer.Option("--until", help="Before this time.")]
-Tail = Annotated[
-    int | None, typer.Option("--tail", "-n", min=1, max=20000, help="Only the last N entries; default 100.")
-]
-Search = Annotated[str, typer.Option("--search", help="Only lines that contain this.")]
-Source = Annotated[str | None, typer.Option("--source", "-s", help="Only stdout, stderr or system.")]
-Timestamps = Annotated[bool, typer.Option("--timestamps", help="Show when each line was written.")]
+cli = typer.Typer(help="List, redeploy and stop apps, and read their output.", no_args_is_help=True)
 
 _STATES = {
     AppState.INITIALIZING: "initializing...",
@@ -54,47 +39,17 @@ _STATES = {
     AppState.STOPPING: "stopping...",
     AppState.STOPPED: "stopped",
 }
-_SOURCES = {"stdout": LogSource.STDOUT, "stderr": LogSource.STDERR, "system": LogSource.SYSTEM}
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_MOST_TAIL = 20000
-_DEFAULT_TAIL = 100
+_STRATEGIES = {"rolling": DeploymentStrategy.ROLLING, "recreate": DeploymentStrategy.RECREATE}
 
 
 @cli.command("list")
 def list_apps(environment: Environment = None, as_json: AsJson = False) -> None:
     """List apps that run, and those that stopped in the last day."""
     client = shared_client()
-    apps = client.call(lambda: client.apps.list_apps(ListAppsRequest(environment=_environment(environment)))).apps
+    request = ListAppsRequest(environment=environment_of(environment))
+    apps = client.call(lambda: client.apps.list_apps(request)).apps
     columns = ["App ID", "Description", "State", "Tasks", "Created at", "Stopped at"]
     tables.show(columns, [_row(app) for app in apps], as_json=as_json)
-
-
-@cli.command()
-def stop(app: AppArgument, yes: Yes = False, environment: Environment = None) -> None:
-    """Stop an app: its containers end, and its inputs that wait or run are cancelled."""
-    client = shared_client()
-    if not yes:
-        _confirm_stop(client, app)
-    request = StopAppRequest(app=app, environment=_environment(environment), reason=StopReason.REQUESTED)
-    response = client.call(lambda: client.apps.stop_app(request))
-    if response.already_stopped:
-        print(f"App {app} had been stopped before.")
-        raise typer.Exit(1)
-    print(f"Stopped app {app} with {response.num_containers} containers.")
-
-
-@cli.command()
-def history(app: AppArgument, as_json: AsJson = False, environment: Environment = None) -> None:
-    """List an app's deployments, newest first. A * after the commit means that there were uncommitted changes."""
-    client = shared_client()
-    request = GetAppHistoryRequest(app=app, environment=_environment(environment))
-    deployments = client.call(lambda: client.apps.get_app_history(request)).deployments
-    columns = ["Version", "Time deployed", "Client", "Deployed by", "Commit", "Tag"]
-    rows = [
-        [f"v{d.version}", tables.local_time(d.deployed_at), d.client_version, d.deployed_by, _commit(d.commit), d.tag]
-        for d in deployments
-    ]
-    tables.show(columns, rows, as_json=as_json)
 
 
 @cli.command()
@@ -105,73 +60,129 @@ def logs(
     until: Until = None,
     tail: Tail = None,
     search: Search = "",
-    function: Annotated[str, typer.Option("--function", help="Only this function, fu-....")] = "",
-    container: Annotated[str, typer.Option("--container", help="Only this container, ta-....")] = "",
+    function: Annotated[str, typer.Option("--function", metavar="fu-...", help="Only this function.")] = "",
+    call: Annotated[
+        str, typer.Option("--function-call", metavar="fc-...", help="Only what inputs of this call wrote.")
+    ] = "",
+    container: Annotated[str, typer.Option("--container", metavar="ta-...", help="Only this container.")] = "",
     source: Source = None,
     timestamps: Timestamps = False,
+    show_function: Annotated[
+        bool, typer.Option("--show-function-id", help="Show the function's id on each line.")
+    ] = False,
+    show_call: Annotated[
+        bool, typer.Option("--show-function-call-id", help="Show the call's id on each line.")
+    ] = False,
+    show_container: Annotated[
+        bool, typer.Option("--show-container-id", help="Show the container's id on each line.")
+    ] = False,
     environment: Environment = None,
 ) -> None:
-    """Show what an app's functions have printed: the last 100 lines, or what the options ask for."""
+    """Show what an app's functions have printed: the last 100 entries, or what the options ask for.
+
+    [bold]Examples[/bold]
+
+    skerry app logs my-app -f
+
+    skerry app logs my-app --since 2h --until 1h --search error
+
+    skerry app logs my-app --function-call fc-... --timestamps
+    """
     request = logs_request(following=following, since=since, until=until, tail=tail, search=search, source=source)
     request.app = app
-    request.environment = _environment(environment)
+    request.environment = environment_of(environment)
     request.function_id = function
+    request.call_id = call
     request.container_id = container
-    show_logs(request, timestamps=timestamps)
+    fields: dict[OriginId, bool] = {"function_id": show_function, "call_id": show_call, "container_id": show_container}
+    display = TerminalDisplay(timestamps=timestamps, ids=[field for field, shown in fields.items() if shown])
+    show_logs(request, display)
 
 
-def logs_request(
-    *, following: bool, since: str | None, until: str | None, tail: int | None, search: str, source: str | None
-) -> StreamLogsRequest:
-    """Return a request for output, from the options that all commands for output share."""
-    if following and (since or until or tail):
-        raise typer.BadParameter("--follow shows what comes; it can't be combined with --since, --until or --tail")
-    if source is not None and source not in _SOURCES:
-        raise typer.BadParameter(f"--source {source!r}: want stdout, stderr or system")
-    whole_range = since is not None or until is not None
-    request = StreamLogsRequest(
-        follow=following, search=search, tail=tail or (_MOST_TAIL if whole_range else _DEFAULT_TAIL)
-    )
-    if source is not None:
-        request.source = _SOURCES[source]
-    if since is not None:
-        request.since = _time("--since", since)
-    if until is not None:
-        request.until = _time("--until", until)
-    return request
+@cli.command()
+def history(app: AppArgument, as_json: AsJson = False, environment: Environment = None) -> None:
+    """List an app's deployments, newest first. A * after the commit means that there were uncommitted changes."""
+    client = shared_client()
+    request = GetAppHistoryRequest(app=app, environment=environment_of(environment))
+    deployments = client.call(lambda: client.apps.get_app_history(request)).deployments
+    columns = ["Version", "Time deployed", "Client", "Deployed by", "Commit", "Tag"]
+    rows = [
+        [f"v{d.version}", tables.local_time(d.deployed_at), d.client_version, d.deployed_by, _commit(d.commit), d.tag]
+        for d in deployments
+    ]
+    tables.show(columns, rows, as_json=as_json)
 
 
-def show_logs(request: StreamLogsRequest, *, timestamps: bool) -> None:
-    """Print output, each line to the stream it came from."""
-    display = TerminalDisplay(timestamps=timestamps)
-    entry: LogEntry
-    for entry in follow(shared_client(), request, threading.Event()):
-        display.log_entry(entry)
+@cli.command()
+def rollback(
+    app: AppArgument,
+    version: Annotated[
+        str | None,
+        typer.Argument(metavar="[VERSION]", help="The version to go back to, such as v3; default: the one before."),
+    ] = None,
+    strategy: Strategy = "rolling",
+    environment: Environment = None,
+) -> None:
+    """Deploy an earlier version of an app again, as a new version.
+
+    [bold]Examples[/bold]
+
+    skerry app rollback my-app
+
+    skerry app rollback my-app v3
+    """
+    number = 0
+    if version is not None:
+        if (match := re.fullmatch(r"v?([1-9]\d{0,8})", version)) is None:
+            raise typer.BadParameter(f"version {version!r}: want vN, such as v3; see `skerry app history {app}`")
+        number = int(match[1])
+    request = RedeployAppRequest(app=app, environment=environment_of(environment), version=number)
+    _redeploy(app, request, strategy, "rolled back to")
 
 
-def _time(option: str, text: str) -> Timestamp:
-    if (ago := re.fullmatch(r"(\d+)([smhd])", text)) is not None:
-        moment = datetime.now(timezone.utc) - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
-    else:
-        try:
-            moment = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
-        except ValueError as err:
-            raise typer.BadParameter(
-                f"{option} {text!r}: want a time such as 2026-01-31T12:00:00, or 10m, 2h, 1d"
-            ) from err
-    return Timestamp(seconds=int(moment.timestamp()), nanos=moment.microsecond * 1000)
+@cli.command()
+def rollover(app: AppArgument, strategy: Strategy = "rolling", environment: Environment = None) -> None:
+    """Deploy an app's version again with new containers."""
+    request = RedeployAppRequest(app=app, environment=environment_of(environment), rollover=True)
+    _redeploy(app, request, strategy, "rolled over, with the functions of")
 
 
-def _confirm_stop(client: Client, app: str) -> None:
-    running = 0
-    if app.startswith("ap-"):
-        containers = client.call(lambda: client.containers.list_containers(ListContainersRequest(app_id=app)))
-        running = len(containers.containers)
-    tables.confirm(f"Stop app {app}{f' with {running} containers' if running else ''}?")
+@cli.command()
+def stop(app: AppArgument, yes: Yes = False, environment: Environment = None) -> None:
+    """Stop an app for good: its containers end, and its inputs that wait or run are cancelled."""
+    client = shared_client()
+    where = environment_of(environment)
+    if not yes:
+        tables.need_terminal(f"Stop app {app}?")
+        info = client.call(lambda: client.apps.get_app(GetAppRequest(app=app, environment=where))).app
+        if info is not None and info.state == AppState.STOPPED:
+            _already_stopped(app)
+        tables.confirm(f"Stop app {app}, which has {_containers(0 if info is None else info.num_containers)}?")
+    request = StopAppRequest(app=app, environment=where, reason=StopReason.REQUESTED)
+    response = client.call(lambda: client.apps.stop_app(request))
+    if response.already_stopped:
+        _already_stopped(app)
+    print(f"Stopped app {app} with {_containers(response.num_containers)}.")
 
 
-def _environment(given: str | None) -> str:
-    return given or config.environment
+add_command(cli, "promote", "app promote", "Make a staged version the current one.", hidden=True)
+add_command(cli, "dashboard", "app dashboard", "Open an app in the browser.")
+
+
+def _already_stopped(app: str) -> NoReturn:
+    print(f"App {app} has been stopped already.")
+    raise typer.Exit(1)
+
+
+def _containers(count: int) -> str:
+    return f"{count or 'no'} container{'' if count == 1 else 's'}"
+
+
+def _redeploy(app: str, request: RedeployAppRequest, strategy: str, words: str) -> None:
+    client = shared_client()
+    request.strategy = _STRATEGIES[check_strategy(strategy)]
+    done = client.call(lambda: client.apps.redeploy_app(request))
+    print(f"App {app} {words} v{done.source_version}: it is v{done.version} now.")
 
 
 def _row(app: AppInfo) -> list[object]:

@@ -12,9 +12,11 @@ import typer
 import skerry
 from skerry.config import config
 
-from . import apps, containers, settings
+from . import apps, containers, schedules, settings
 from .deploy import deploy
 from .errors import show_error
+from .later import add_later
+from .options import ONBOARDING, RUNNING, SETTINGS
 from .run import run
 
 HELP = """Run Python functions in sandboxes on your own machines.
@@ -56,19 +58,18 @@ def _root(
         config.choose(profile)
 
 
-_RUNNING = "Apps"
-_SETTINGS = "Settings"
+_PROGRAM_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 
-cli.command(
-    rich_help_panel=_RUNNING,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
-)(run)
-cli.command(rich_help_panel=_RUNNING)(deploy)
-cli.add_typer(apps.cli, name="app", rich_help_panel=_RUNNING)
-cli.add_typer(containers.cli, name="container", rich_help_panel=_RUNNING)
-cli.add_typer(settings.config_cli, name="config", rich_help_panel=_SETTINGS)
-cli.add_typer(settings.profile_cli, name="profile", rich_help_panel=_SETTINGS)
-cli.add_typer(settings.token_cli, name="token", rich_help_panel=_SETTINGS)
+cli.command(rich_help_panel=RUNNING, context_settings=_PROGRAM_ARGUMENTS)(run)
+cli.command(rich_help_panel=RUNNING)(deploy)
+cli.add_typer(apps.cli, name="app", rich_help_panel=RUNNING)
+cli.add_typer(containers.cli, name="container", rich_help_panel=RUNNING)
+cli.add_typer(schedules.cli, name="schedule", rich_help_panel=RUNNING)
+cli.command(rich_help_panel=ONBOARDING)(settings.setup)
+cli.add_typer(settings.token_cli, name="token", rich_help_panel=ONBOARDING)
+cli.add_typer(settings.config_cli, name="config", rich_help_panel=SETTINGS)
+cli.add_typer(settings.profile_cli, name="profile", rich_help_panel=SETTINGS)
+add_later(cli)
 
 
 def run_command(arguments: list[str]) -> int:

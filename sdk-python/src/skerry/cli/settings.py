@@ -1,4 +1,4 @@
-"""``skerry config``, ``skerry profile`` and ``skerry token``."""
+"""``skerry config``, ``skerry profile``, ``skerry token`` and ``skerry setup``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from skerry import config as settings
+from skerry import exception as exc
 from skerry._client.client import Client, shared_client
 from skerry._gen.skerry.v1.token_pb import CreateTokenRequest
 from skerry._names import check_environment
 from skerry.config import config
 
 from . import tables
-from .apps import AsJson
+from .options import AsJson
 
 config_cli = typer.Typer(help="Show and change settings.", no_args_is_help=True)
 profile_cli = typer.Typer(help="Switch between the servers and tokens of ~/.skerry.toml.", no_args_is_help=True)
@@ -46,6 +47,20 @@ def set_environment(
         check_environment(environment)
     _update(config.profile or "default", {"environment": environment})
     print(f"Environment of profile {config.profile}: {environment or 'the default one'}")
+
+
+@config_cli.command("set", hidden=True)
+def set_value(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The setting, as `skerry config show` names it.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="Its value.")],
+) -> None:
+    """Change any setting of the profile in use."""
+    if key not in settings.DEFAULTS:
+        raise typer.BadParameter(f"setting {key!r} does not exist; there is: {', '.join(settings.DEFAULTS)}")
+    if key == "environment" and value:
+        check_environment(value)
+    _update(config.profile or "default", {key: settings.parse(key, value)})
+    print(f"{key} of profile {config.profile}: {'***' if key in settings.SECRETS else value}")
 
 
 @profile_cli.command("list")
@@ -129,6 +144,25 @@ def info() -> None:
     print(f"Token:   {token.token_id} ({token.name})")
     print(f"Made at: {tables.local_time(token.created_at)}")
     print(f"Server:  {client.server_url} (version {token.server_version})")
+
+
+def setup() -> None:
+    """Check that a server can be reached with a token, and ask for both if not.
+
+    The first [bold]skerryd up[/bold] on a machine writes a token to ~/.skerry.toml, so there is nothing to do on that one. For a server
+    elsewhere make a token there with [bold]skerry token new[/bold].
+    """
+    try:
+        client = shared_client()
+        token = client.token_info()
+    except (exc.AuthError, exc.ConnectionError) as err:
+        if not sys.stdin.isatty():
+            raise
+        print(f"{err}\n")
+        url = typer.prompt("Server URL", default=config.server_url)
+        set_token(token_id=None, token_secret=None, server_url=url, activating=True, verify=True)
+        return
+    print(f"✓ Token {token.token_id} ({token.name}) is known to the server at {client.server_url}.")
 
 
 def _update(profile: str, changes: dict[str, settings.Value]) -> None:

@@ -45,7 +45,12 @@ def local_time(stamp: Timestamp | None) -> str | None:
 
 
 def confirm(question: str) -> None:
-    """Ask before something is ended. Without a terminal to ask on the command is given up."""
+    """Ask before something is ended, and end the command with code 1 unless the answer is yes."""
+    need_terminal(question)
+    typer.confirm(question, abort=True)
+
+
+def need_terminal(question: str) -> None:
+    """Give the command up where there is no terminal to ask on."""
     if not sys.stdin.isatty():
         raise typer.BadParameter(f"{question} There is no terminal to ask on; say --yes")
-    typer.confirm(question, abort=True)
