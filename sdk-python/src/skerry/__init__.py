@@ -25,36 +25,69 @@ if TYPE_CHECKING:
     from ._client.client import Client as Client
     from ._context import current_function_call_id as current_function_call_id
     from ._context import current_input_id as current_input_id
+    from ._context import interact as interact
     from ._context import is_local as is_local
     from ._objects.app import App as App
     from ._objects.call import FunctionCall as FunctionCall
+    from ._objects.cls import Cls as Cls
+    from ._objects.decorators import batched as batched
+    from ._objects.decorators import concurrent as concurrent
+    from ._objects.decorators import enter as enter
+    from ._objects.decorators import exit as exit
+    from ._objects.decorators import method as method
+    from ._objects.decorators import parameter as parameter
     from ._objects.function import Function as Function
     from ._objects.image import Image as Image
     from ._objects.patterns import FilePatternMatcher as FilePatternMatcher
     from ._objects.secret import Secret as Secret
     from .exception import Error as Error
     from .output import enable_output as enable_output
+    from .retries import Retries as Retries
+    from .schedule import Cron as Cron
+    from .schedule import Period as Period
 
 __version__ = "0.1.0"
 
 __all__ = [
     "App",
     "Client",
+    "Cls",
+    "Cron",
     "Error",
     "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",
+    "Period",
+    "Retries",
     "Secret",
     "__version__",
+    "batched",
+    "concurrent",
     "current_function_call_id",
     "current_input_id",
     "enable_output",
+    "enter",
+    "exit",
+    "interact",
     "is_local",
+    "method",
+    "parameter",
 ]
 
 # Where each exported name lives. Modules are imported at first use: a container needs few of them, and starts with every call waiting.
 _HOMES = {
+    "interact": "_context",
+    "parameter": "_objects.decorators",
+    "method": "_objects.decorators",
+    "exit": "_objects.decorators",
+    "enter": "_objects.decorators",
+    "concurrent": "_objects.decorators",
+    "batched": "_objects.decorators",
+    "Retries": "retries",
+    "Period": "schedule",
+    "Cron": "schedule",
+    "Cls": "_objects.cls",
     "App": "_objects.app",
     "Client": "_client.client",
     "Error": "exception",
@@ -68,20 +101,16 @@ _HOMES = {
     "enable_output": "output",
     "is_local": "_context",
 }
-_SUBMODULES = frozenset({"config", "exception", "output", "runner", "types"})
+_SUBMODULES = frozenset({"config", "exception", "output", "retries", "runner", "schedule", "types"})
 _LATER = frozenset(
     [
         "CloudBucketMount",
-        "Cls",
-        "Cron",
         "Dict",
         "Environment",
         "NetworkFileSystem",
-        "Period",
         "Probe",
         "Proxy",
         "Queue",
-        "Retries",
         "Sandbox",
         "SandboxSnapshot",
         "SchedulerPlacement",
@@ -90,17 +119,10 @@ _LATER = frozenset(
         "Volume",
         "Workspace",
         "asgi_app",
-        "batched",
         "billing",
-        "concurrent",
-        "enter",
-        "exit",
         "experimental",
         "fastapi_endpoint",
         "forward",
-        "interact",
-        "method",
-        "parameter",
         "web_server",
         "wsgi_app",
     ]

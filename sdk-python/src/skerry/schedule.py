@@ -27,7 +27,9 @@ class Cron(Schedule):
 
     def __init__(self, cron_string: str, timezone: str = "UTC") -> None:
         if not isinstance(cron_string, str) or len(cron_string.split()) != 5:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidError(f"cron {cron_string!r}: want five fields: minute, hour, day of month, month, day of week")
+            raise InvalidError(
+                f"cron {cron_string!r}: want five fields: minute, hour, day of month, month, day of week"
+            )
         self.cron_string = cron_string
         self.timezone = timezone
 

@@ -39,3 +39,16 @@ class LogEntry(NamedTuple):
 
     def __str__(self) -> str:
         return self.message
+
+
+class FunctionAutoscalerSettings(NamedTuple):
+    """Bounds of the number of a function's containers."""
+
+    min_containers: int
+    """Containers kept even when idle."""
+    max_containers: int
+    """Most containers; 0: no limit."""
+    scaledown_window: int
+    """Seconds an idle container is kept."""
+    buffer_containers: int
+    """Idle containers kept ready while there is work."""

@@ -50,7 +50,10 @@ def test_an_item_does_not_wait_for_the_next(host, tmp_path):
 
 
 def test_asynchronous_generator(host):
-    host.ready("import asyncio\nasync def f(n):\n    for i in range(n):\n        await asyncio.sleep(0)\n        yield i", generator=True)
+    host.ready(
+        "import asyncio\nasync def f(n):\n    for i in range(n):\n        await asyncio.sleep(0)\n        yield i",
+        generator=True,
+    )
     host.give(10)
     assert read(host)[0] == list(range(10))
 
@@ -71,7 +74,10 @@ def test_function_that_returns_a_generator(host):
 
 
 def test_cancelled_generator_is_closed(host):
-    host.ready("import time\ndef f():\n    try:\n        while True:\n            yield 1\n            time.sleep(0.01)\n    finally:\n        print('closed')", generator=True)
+    host.ready(
+        "import time\ndef f():\n    try:\n        while True:\n            yield 1\n            time.sleep(0.01)\n    finally:\n        print('closed')",
+        generator=True,
+    )
     host.give()
     assert host.receive()[0] == ITEM
     host.send(CANCEL, {"call": "fc-abc", "index": 0})

@@ -6,6 +6,7 @@ import pickle
 
 import cloudpickle
 import pytest
+
 from conftest import BATCH, CANCEL, INPUT, OUTPUT, SLOTS, STOP, Host
 
 
@@ -108,7 +109,10 @@ def test_slots(host):
 
 
 def test_marks_tell_who_writes(host):
-    host.ready("import threading\nbarrier = threading.Barrier(2)\ndef f(x):\n    print('one', x)\n    barrier.wait(30)\n    print('two', x)", max_inputs=2)
+    host.ready(
+        "import threading\nbarrier = threading.Barrier(2)\ndef f(x):\n    print('one', x)\n    barrier.wait(30)\n    print('two', x)",
+        max_inputs=2,
+    )
     host.give("a", index=0)
     host.give("b", index=1)
     outputs(host, 2)

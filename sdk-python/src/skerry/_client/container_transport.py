@@ -117,7 +117,9 @@ class _Exchange:
             self._sock.connect(path)
         except OSError as err:
             self._sock.close()
-            raise ConnectError(Code.UNAVAILABLE, f"the container has no access to the server: {err}") from ConnectionRefusedError()
+            raise ConnectError(
+                Code.UNAVAILABLE, f"the container has no access to the server: {err}"
+            ) from ConnectionRefusedError()
         self._reader = self._sock.makefile("rb", buffering=64 << 10)
 
     def __enter__(self) -> Self:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from skerry._context import started
 from skerry._names import check_labels, check_name
 from skerry._twin import static_twin, twin
 from skerry.exception import InvalidError, UnimplementedError
 
+from .cls import Cls
+from .definition import define_class, define_function
 from .entrypoint import LocalEntrypoint
 from .function import Function
 from .image import Image
-from .options import DEFAULT_TIMEOUT, FunctionOptions, check_secrets, function_name, refuse_later
+from .options import DEFAULT_TIMEOUT, FunctionOptions, check_secrets, refuse_later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +23,15 @@ if TYPE_CHECKING:
 
     from skerry._client.client import Client
     from skerry._run.app_run import AppRun
+    from skerry.retries import Retries
+    from skerry.schedule import Schedule
 
+    from .logs import AppLogsManager
     from .secret import Secret
 
     P = ParamSpec("P")
     R = TypeVar("R")
+    C = TypeVar("C", bound=type)
 
 
 class App:
@@ -80,6 +87,7 @@ class App:
         self,
         *not_allowed: object,
         image: Image | None = None,
+        schedule: Schedule | None = None,
         env: dict[str, str | None] | None = None,
         secrets: Sequence[Secret] | None = None,
         serialized: bool = False,
@@ -90,17 +98,26 @@ class App:
         max_containers: int | None = None,
         buffer_containers: int | None = None,
         scaledown_window: int | None = None,
+        retries: int | Retries | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         startup_timeout: float | None = None,
         name: str | None = None,
+        is_generator: bool | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        nonpreemptible: bool = False,
         block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
         include_source: bool | None = None,
+        max_inputs: int | None = None,
         **later: Any,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Make the decorated function one that runs in containers.
 
         Args:
             image: the file system it runs in; default: the app's.
+            schedule: when it is called by itself once the app is deployed; it must need no arguments.
             env: more environment variables; those that are None are left out.
             secrets: secrets that become environment variables; later ones win.
             serialized: send the function itself by cloudpickle instead of having its module imported; for functions that are not at the
@@ -112,11 +129,19 @@ class App:
             max_containers: most containers.
             buffer_containers: idle containers kept ready while there is work.
             scaledown_window: seconds an idle container is kept. Default: 60.
-            timeout: most seconds per input, 1 to 86400.
+            retries: how often a failed input is run again: a number, one second apart, or ``skerry.Retries``. Not for generators.
+            timeout: most seconds per attempt of an input, 1 to 86400.
             startup_timeout: most seconds for a container to start; default: ``timeout``.
             name: its name in the app; default: the qualified name.
+            is_generator: say that it is a generator where that can't be seen.
+            cloud: run on workers with this label "cloud" only.
+            region: run on workers with one of these labels "region" only; "us" also matches "us-east".
+            nonpreemptible: leave out workers with the label preemptible=true.
             block_network: give it no network.
+            restrict_modal_access: its code can't call Skerry.
+            single_use_containers: a container ends after one input.
             include_source: send its source; default: as the app says.
+            max_inputs: deprecated; 1 is ``single_use_containers=True``.
             later: options of the reference surface that are not available yet raise UnimplementedError.
 
         Raises InvalidError for options that make no sense.
@@ -128,10 +153,54 @@ class App:
         options = FunctionOptions({key: given[key] for key in FUNCTION_OPTIONS})
 
         def decorate(raw: Callable[P, R]) -> Function[P, R]:
-            self._check_decorated(raw, options)
-            function: Function[P, R] = Function(raw, function_name(name, raw), self, options)
+            function: Function[P, R] = define_function(self, raw, name, options)
             self._register(function)
             return function
+
+        return decorate
+
+    def cls(
+        self,
+        *not_allowed: object,
+        image: Image | None = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Sequence[Secret] | None = None,
+        serialized: bool = False,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        retries: int | Retries | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        startup_timeout: float | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        nonpreemptible: bool = False,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
+        include_source: bool | None = None,
+        max_inputs: int | None = None,
+        **later: Any,
+    ) -> Callable[[C], C]:
+        """Make the decorated class one whose instances live in containers: a :class:`Cls`.
+
+        Its ``@skerry.method()`` methods are called remotely; ``@skerry.enter()`` and ``@skerry.exit()`` hooks run around the life of a
+        container; ``skerry.parameter()`` declares what instances are made with. Arguments are as in :meth:`function`.
+        """
+        if not_allowed:
+            raise InvalidError("@app.cls needs parentheses and keyword arguments: @app.cls()")
+        refuse_later(later, "the class option")
+        given = locals()
+        options = FunctionOptions({key: given.get(key) for key in FUNCTION_OPTIONS})
+
+        def decorate(raw: C) -> C:
+            cls = define_class(self, raw, options)
+            self._register(cls._service)
+            return cls  # pyright: ignore[reportReturnType] - to type checkers it stays the class, whose methods they know
 
         return decorate
 
@@ -157,16 +226,12 @@ class App:
         return decorate
 
     def include(self, other_app: App, inherit_tags: bool = True) -> Self:
-        """Register all functions of another app in this one, too. This app's own tags win."""
+        """Register all functions and classes of another app in this one, too. This app's own tags win."""
         for function in other_app._functions.values():
             self._register(function)
         if inherit_tags:
             self._tags = {**other_app._tags, **self._tags}
         return self
-
-    def cls(self, *_args: object, **_options: object) -> NoReturn:
-        """Not available yet."""
-        raise UnimplementedError("@app.cls is not available in this version of skerry yet; use @app.function")
 
     def server(self, *_args: object, **_options: object) -> NoReturn:
         """Not available yet."""
@@ -191,16 +256,21 @@ class App:
             name: what lists show; default: the app's name.
             client: default: the process's own.
             detach: leave the app running until its calls have ended.
-            interactive: not available yet.
+            interactive: lend the terminal to ``skerry.interact()`` and ``breakpoint()`` in containers; needs output to be enabled.
             environment_name: default: the configured one.
 
         Raises InvalidError in a container's global scope or if the app runs already, ImageBuildError, ConnectionError, AuthError.
         """
-        if interactive:
-            raise UnimplementedError("App.run(interactive=True) is not available in this version of skerry yet")
         from skerry._run.app_run import AppRun
 
-        return AppRun(self, client=client, description=name, detach=detach, environment=environment_name)
+        return AppRun(
+            self,
+            client=client,
+            description=name,
+            detach=detach,
+            interactive=interactive,
+            environment=environment_name,
+        )
 
     @twin
     def deploy(
@@ -219,7 +289,8 @@ class App:
             environment_name: default: the configured one.
             tag: free label of this deployment.
             client: default: the process's own.
-            strategy: "rolling"; "recreate" is not available yet.
+            strategy: "rolling": containers of the version before finish their inputs; "recreate": they are stopped, and their inputs
+                run again in new ones.
         """
         from skerry._run.deploy import deploy_app
 
@@ -247,6 +318,32 @@ class App:
         )
         app._app_id = known.call(lambda: known.apps.lookup_app(request)).app_id
         return app
+
+    @twin
+    def set_tags(self, tags: dict[str, str], *, client: Client | None = None) -> None:
+        """Replace the tags of the running or deployed app. Raises InvalidError if it is neither, or for bad tags."""
+        from skerry._client.client import shared_client
+        from skerry._gen.skerry.v1.app_pb import SetAppTagsRequest
+
+        known = client or shared_client()
+        request = SetAppTagsRequest(app_id=self._living("set_tags"), tags=check_labels("app", tags))
+        known.call(lambda: known.apps.set_app_tags(request))
+
+    @twin
+    def get_tags(self, *, client: Client | None = None) -> dict[str, str]:
+        """Return the tags of the running or deployed app. Raises InvalidError if it is neither."""
+        from skerry._client.client import shared_client
+        from skerry._gen.skerry.v1.app_pb import GetAppRequest
+
+        known = client or shared_client()
+        request = GetAppRequest(app=self._living("get_tags"))
+        return dict(known.call(lambda: known.apps.get_app(request)).tags)
+
+    def _living(self, what: str) -> str:
+        app_id = self._app_id or started().get("app_id")
+        if not app_id:
+            raise InvalidError(f"app.{what}() needs an app that runs or is deployed")
+        return app_id
 
     # Properties.
 
@@ -282,13 +379,20 @@ class App:
 
     @property
     def registered_functions(self) -> dict[str, Function[..., Any]]:
-        """The functions by name."""
-        return dict(self._functions)
+        """The functions by name, without classes."""
+        return {name: function for name, function in self._functions.items() if function._cls is None}
 
     @property
-    def registered_classes(self) -> dict[str, object]:
-        """Empty: classes are not available yet."""
-        return {}
+    def registered_classes(self) -> dict[str, Cls]:
+        """The classes by name."""
+        return {name: function._cls for name, function in self._functions.items() if function._cls is not None}
+
+    @property
+    def logs(self) -> AppLogsManager:
+        """What the app's containers wrote. Raises InvalidError before it runs."""
+        from .logs import AppLogsManager
+
+        return AppLogsManager(self)
 
     @property
     def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
@@ -307,7 +411,7 @@ class App:
 
     def _register(self, function: Function[..., Any]) -> None:
         old = self._functions.get(function.name)
-        if old is not None and old is not function:
+        if old is not None and old is not function and not _interactive():
             import logging
 
             logging.getLogger("skerry").warning(
@@ -315,33 +419,18 @@ class App:
             )
         self._functions[function.name] = function
 
-    def _check_decorated(self, raw: Any, options: FunctionOptions) -> None:
-        if isinstance(raw, type):
-            raise TypeError(f"@app.function can't decorate the class {raw.__name__!r}; decorate a function")
-        if isinstance(raw, (staticmethod, classmethod, Function, LocalEntrypoint)) or not callable(raw):
-            raise InvalidError("@app.function decorates plain functions; put it below other decorators")
-        if "__qualname__" not in dir(raw):
-            raise InvalidError(f"@app.function decorates functions, got {type(raw).__name__}")
-        code = getattr(raw, "__code__", None)
-        if code is not None and code.co_flags & 0x0220 and not code.co_flags & 0x0080:
-            raise UnimplementedError(
-                f"function {raw.__qualname__!r}: generators are not available in this version of skerry yet"
-            )
-        parent = raw.__qualname__.rpartition(".")[0]
-        if options.serialized:
-            return
-        if "<locals>" in raw.__qualname__:
-            raise InvalidError(
-                f"function {raw.__qualname__!r} is not at the top of its module, so a container can't find it; "
-                "move it there or use @app.function(serialized=True)"
-            )
-        if parent:
-            raise InvalidError(f"function {raw.__qualname__!r} is a method; @app.function decorates functions")
+
+def _interactive() -> bool:
+    """Tell whether cells of a notebook or a console define things again and again."""
+    import builtins
+
+    return hasattr(builtins, "__IPYTHON__")
 
 
 # The options that FunctionOptions checks.
 FUNCTION_OPTIONS = (
     "image",
+    "schedule",
     "env",
     "secrets",
     "serialized",
@@ -352,8 +441,16 @@ FUNCTION_OPTIONS = (
     "max_containers",
     "buffer_containers",
     "scaledown_window",
+    "retries",
     "timeout",
     "startup_timeout",
+    "is_generator",
+    "cloud",
+    "region",
+    "nonpreemptible",
     "block_network",
+    "restrict_modal_access",
+    "single_use_containers",
     "include_source",
+    "max_inputs",
 )

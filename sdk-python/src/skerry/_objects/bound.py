@@ -44,7 +44,8 @@ _KNOWN = frozenset(
         "batching",
     ]
 )
-_FIELDS = {1: "string_value", 2: "int_value", 3: "bytes_value", 4: "bool_value"}
+# The field of a Parameter that has a value of each type.
+VALUE_FIELDS = {1: "string_value", 2: "int_value", 3: "bytes_value", 4: "bool_value"}
 
 
 class Changes:
@@ -109,7 +110,7 @@ def bind(
     request = BindFunctionRequest(function_id=function_id)
     for name, (kind, value) in (parameters or {}).items():
         value = int(value) if kind == 2 else value
-        request.parameters.append(Parameter(name=name, value=Oneof(_FIELDS[kind], value)))  # pyright: ignore
+        request.parameters.append(Parameter(name=name, value=Oneof(VALUE_FIELDS[kind], value)))  # pyright: ignore
     if constructor is not None:
         from skerry._client.serialization import serialize
 

@@ -8,7 +8,7 @@ from skerry._twin import twin
 from skerry.exception import ExecutionError, InvalidError, NotFoundError
 
 from .decorators import Parameter
-from .function import Function
+from .function import Function, yields
 from .lifecycle import construct, enter_hooks, methods, partials
 from .partial import METHOD, PartialFunction
 
@@ -56,7 +56,9 @@ class Cls:
         Arguments are as in :meth:`Function.from_name`.
         """
         if "." in name:
-            raise InvalidError(f"class {name!r}: want the class's name alone; its methods are attributes of its instances")
+            raise InvalidError(
+                f"class {name!r}: want the class's name alone; its methods are attributes of its instances"
+            )
         service = Function.from_name(
             app_name, check_name("class", name), version=version, environment_name=environment_name, client=client
         )
@@ -113,7 +115,11 @@ class Cls:
         cls = self._user_cls
         if cls is not None and not hasattr(cls, name):
             raise AttributeError(f"class {cls.__name__!r} has no attribute {name!r}")
-        if cls is not None and not isinstance(vars(cls).get(name), PartialFunction) and not callable(getattr(cls, name)):
+        if (
+            cls is not None
+            and not isinstance(vars(cls).get(name), PartialFunction)
+            and not callable(getattr(cls, name))
+        ):
             return getattr(cls, name)
         raise AttributeError(
             f"{name!r} is an attribute of instances; did you forget to instantiate the class? {self._service.name}().{name}"
@@ -172,7 +178,9 @@ class Obj:
         if known is None:
             return
         if self._args:
-            raise InvalidError(f"{self._cls._service.name}: parameters are keyword arguments; positional ones are not supported")
+            raise InvalidError(
+                f"{self._cls._service.name}: parameters are keyword arguments; positional ones are not supported"
+            )
         for name, value in self._kwargs.items():
             if name not in known:
                 raise InvalidError(f"{self._cls._service.name}: parameter {name!r} was provided but is not defined")
@@ -256,7 +264,9 @@ class Obj:
         from .bound import update_autoscaler
 
         client, function_id = self._ready()
-        return update_autoscaler(client, function_id, min_containers, max_containers, buffer_containers, scaledown_window)
+        return update_autoscaler(
+            client, function_id, min_containers, max_containers, buffer_containers, scaledown_window
+        )
 
     def __repr__(self) -> str:
         given = [repr(a) for a in self._args] + [f"{k}={v!r}" for k, v in self._kwargs.items()]
@@ -291,7 +301,9 @@ class _Here:
     def _ready(self) -> tuple[Client, str]:
         function_id = started().get("function_id")
         if not function_id:
-            raise ExecutionError("the instance was not made by Skerry: instantiate the decorated class, or call its method here")
+            raise ExecutionError(
+                "the instance was not made by Skerry: instantiate the decorated class, or call its method here"
+            )
         from skerry._client.client import shared_client
 
         return shared_client(), function_id
@@ -310,13 +322,7 @@ def is_generator(marked: PartialFunction) -> bool:
     """Tell whether a marked function yields items."""
     if marked.is_generator is not None:
         return marked.is_generator
-    return yields(marked.raw)
-
-
-def yields(raw: Any) -> bool:
-    """Tell whether a function is a generator, of either kind."""
-    code = getattr(raw, "__code__", None)
-    return code is not None and bool(code.co_flags & 0x0220) and not code.co_flags & 0x0080
+    return bool(yields(marked.raw))
 
 
 def has_constructor(cls: type) -> bool:
@@ -335,13 +341,17 @@ def parameters(cls: type) -> dict[str, tuple[int, Parameter]]:
             if not isinstance(value, Parameter) or not value.init:
                 continue
             if name not in hints:
-                raise InvalidError(f"parameter {cls.__name__}.{name}: has no annotation; write {name}: int = skerry.parameter()")
+                raise InvalidError(
+                    f"parameter {cls.__name__}.{name}: has no annotation; write {name}: int = skerry.parameter()"
+                )
             hint = hints[name]
             kind = _KINDS.get(hint if isinstance(hint, str) else getattr(hint, "__name__", ""))
             if kind is None:
                 raise InvalidError(f"parameter {cls.__name__}.{name}: type {hint!r}; want str, int, bytes or bool")
             if not value.required and not isinstance(value.default, _TYPES[kind]):
-                raise InvalidError(f"parameter {cls.__name__}.{name}: the default {value.default!r} is no {_TYPES[kind].__name__}")
+                raise InvalidError(
+                    f"parameter {cls.__name__}.{name}: the default {value.default!r} is no {_TYPES[kind].__name__}"
+                )
             found[name] = kind, value
     return found
 

@@ -91,7 +91,9 @@ def concurrent(*not_allowed: object, max_inputs: int, target_inputs: int | None 
             return raw
         marked = partial(raw, "concurrent")
         if marked.marks & METHOD:
-            raise InvalidError("@skerry.concurrent is for functions and classes: put it on the class instead of the method")
+            raise InvalidError(
+                "@skerry.concurrent is for functions and classes: put it on the class instead of the method"
+            )
         if marked.marks & LIFECYCLE:
             raise InvalidError(f"{marked.__name__}: a hook takes no inputs, so it can't be concurrent")
         if marked.concurrency is not None:
@@ -123,7 +125,9 @@ def batched(*not_allowed: object, max_batch_size: int, wait_ms: int) -> Callable
         if code is not None and code.co_flags & 0x0220 and not code.co_flags & 0x0080:
             raise InvalidError(f"{marked.__name__}: generators can't be batched")
         if getattr(marked.raw, "__defaults__", None) or getattr(marked.raw, "__kwdefaults__", None):
-            raise InvalidError(f"{marked.__name__}: the parameters of a batched function have no defaults: every input gives all")
+            raise InvalidError(
+                f"{marked.__name__}: the parameters of a batched function have no defaults: every input gives all"
+            )
         marked.batching = setting
         marked.marks |= METHOD  # of a class it is one; of a function this says nothing
         return marked

@@ -108,7 +108,9 @@ class FunctionOptions:
         self.single_use = bool(given.get("single_use_containers"))
         if given.get("max_inputs") is not None:
             if given["max_inputs"] != 1:
-                raise InvalidError(f"max_inputs={given['max_inputs']!r}: only 1 is supported; use single_use_containers=True")
+                raise InvalidError(
+                    f"max_inputs={given['max_inputs']!r}: only 1 is supported; use single_use_containers=True"
+                )
             self.single_use = True
 
 

@@ -37,7 +37,9 @@ class Concurrency:
         if type(max_inputs) is not int or not 1 <= max_inputs <= 1000:
             raise InvalidError(f"max_inputs={max_inputs!r}: want a whole number from 1 to 1000")
         if target_inputs is not None and (type(target_inputs) is not int or not 1 <= target_inputs <= max_inputs):
-            raise InvalidError(f"target_inputs={target_inputs!r}: want a whole number from 1 to max_inputs, {max_inputs}")
+            raise InvalidError(
+                f"target_inputs={target_inputs!r}: want a whole number from 1 to max_inputs, {max_inputs}"
+            )
         self.max_inputs = max_inputs
         self.target_inputs = target_inputs
 
@@ -84,14 +86,18 @@ def partial(obj: object, decorator: str) -> PartialFunction:
     if isinstance(obj, type):
         raise InvalidError(f"@skerry.{decorator} is for functions and methods, and {obj.__name__} is a class")
     if not callable(obj):
-        raise InvalidError(f"@skerry.{decorator}: want a function, got {type(obj).__name__}; are the parentheses missing?")
+        raise InvalidError(
+            f"@skerry.{decorator}: want a function, got {type(obj).__name__}; are the parentheses missing?"
+        )
     return PartialFunction(obj)
 
 
 def no_parentheses(args: tuple[object, ...], decorator: str) -> None:
     """Raise InvalidError where a decorator was used without its parentheses, or with positional arguments."""
     if args:
-        raise InvalidError(f"write @skerry.{decorator}(...) with parentheses and keyword arguments: positional ones are not supported")
+        raise InvalidError(
+            f"write @skerry.{decorator}(...) with parentheses and keyword arguments: positional ones are not supported"
+        )
 
 
 def mark(marked: PartialFunction, what: int, decorator: str) -> PartialFunction:
@@ -100,7 +106,9 @@ def mark(marked: PartialFunction, what: int, decorator: str) -> PartialFunction:
         raise InvalidError(f"@skerry.{decorator} is there twice on {marked.__name__}")
     together = marked.marks | what
     if together & METHOD and together & LIFECYCLE:
-        raise InvalidError(f"{marked.__name__} can't be both a remote method and a hook of the container's start or end")
+        raise InvalidError(
+            f"{marked.__name__} can't be both a remote method and a hook of the container's start or end"
+        )
     if together & LIFECYCLE and (marked.batching is not None or marked.concurrency is not None):
         raise InvalidError(f"{marked.__name__}: a hook takes no inputs, so it can be neither batched nor concurrent")
     marked.marks = together

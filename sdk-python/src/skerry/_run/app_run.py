@@ -22,7 +22,7 @@ from skerry._gen.skerry.v1.app_pb import (
 from skerry.config import config
 
 from .display import current_display
-from .load import Loader
+from .load import Loader, reserve
 from .logs import LogFollower
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class AppRun:
         description: str | None,
         detach: bool,
         environment: str | None,
+        interactive: bool = False,
     ) -> None:
         self.interrupted = False
         self._app = app
@@ -59,6 +60,7 @@ class AppRun:
         self._detach = detach
         self._environment = environment or config.environment
         self._display = current_display()
+        self._interactive = interactive
         self._app_id = ""
         self._heart: _Heart | None = None
         self._logs: LogFollower | None = None
@@ -72,6 +74,10 @@ class AppRun:
         if app._running:
             raise exc.InvalidError("App is already running: app.run() and `skerry run` can't be nested")
         self._client = self._given_client or shared_client()
+        if self._interactive and not self._display.enabled:
+            raise exc.InvalidError(
+                "app.run(interactive=True) lends the terminal out: enable output first, or use `skerry run -i`"
+            )
         app._running = True
         try:
             self._start()
@@ -126,11 +132,13 @@ class AppRun:
         if display.enabled:
             self._logs = LogFollower(client, self._app_id, display.log_entry)
         with display.creating():
-            definitions = Loader(client, app, self._app_id, display).load()
-            publish = PublishAppRequest(app_id=self._app_id, environment=self._environment, functions=definitions)
-            ids = client.call(lambda: client.apps.publish_app(publish)).function_ids
-        for name, function in app._functions.items():
-            function._bind(client, ids[name])
+            # Functions that are sent by value hold handles of their siblings, which need ids for that.
+            reserve(client, app, self._app_id)
+            definitions = Loader(client, app, self._app_id, display, interactive=self._interactive).load()
+            publish = PublishAppRequest(
+                app_id=self._app_id, environment=self._environment, functions=definitions, tags=app._tags
+            )
+            client.call(lambda: client.apps.publish_app(publish))
         app._app_id = self._app_id
 
     def _stop(self, reason: StopReason) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
+
+from protobuf.wkt import Timestamp
 
 from skerry import exception as exc
 from skerry._client.client import shared_client
@@ -15,15 +18,20 @@ from skerry._gen.skerry.v1.app_pb import (
     StopAppRequest,
     StopReason,
 )
+from skerry._gen.skerry.v1.deployment_pb import DeploymentStrategy
 from skerry._names import check_name, check_tag
 from skerry.config import config
 
 from .display import current_display
-from .load import Loader
+from .load import Loader, reserve
 
 if TYPE_CHECKING:
     from skerry._client.client import Client
     from skerry._objects.app import App
+
+logger = logging.getLogger("skerry")
+
+STRATEGIES = {"rolling": DeploymentStrategy.ROLLING, "recreate": DeploymentStrategy.RECREATE}
 
 
 class DeployResult(NamedTuple):
@@ -31,6 +39,8 @@ class DeployResult(NamedTuple):
 
     app_id: str
     version: int
+    unchanged: bool = False
+    """True if nothing differs from the version before, and so none was made."""
 
 
 def deploy_app(
@@ -50,22 +60,25 @@ def deploy_app(
         )
     check_name("app", name)
     check_tag(tag)
-    if deployment_strategy == "recreate":
-        raise exc.UnimplementedError("deploy(strategy='recreate') is not available in this version of skerry yet")
-    if deployment_strategy != "rolling":
-        raise exc.InvalidError(f"strategy {deployment_strategy!r}: want 'rolling'")
+    if deployment_strategy not in STRATEGIES:
+        raise exc.InvalidError(f"strategy {deployment_strategy!r}: want 'rolling' or 'recreate'")
     client = client or shared_client()
-    deployment = _Deployment(client, app, name, environment_name or config.environment, tag)
+    deployment = _Deployment(
+        client, app, name, environment_name or config.environment, tag, STRATEGIES[deployment_strategy]
+    )
     return deployment.run()
 
 
 class _Deployment:
-    def __init__(self, client: Client, app: App, name: str, environment: str, tag: str) -> None:
+    def __init__(
+        self, client: Client, app: App, name: str, environment: str, tag: str, strategy: DeploymentStrategy
+    ) -> None:
         self._client = client
         self._app = app
         self._name = name
         self._environment = environment
         self._tag = tag
+        self._strategy = strategy
         self._display = current_display()
 
     def run(self) -> DeployResult:
@@ -87,9 +100,16 @@ class _Deployment:
     def _publish(self, app_id: str) -> DeployResult:
         client = self._client
         with self._display.creating():
+            reserve(client, self._app, app_id, self._name, self._environment)
             definitions = Loader(client, self._app, app_id, self._display).load()
             request = PublishAppRequest(
-                app_id=app_id, name=self._name, environment=self._environment, functions=definitions, tag=self._tag
+                app_id=app_id,
+                name=self._name,
+                environment=self._environment,
+                functions=definitions,
+                tag=self._tag,
+                strategy=self._strategy,
+                tags=self._app._tags,
             )
             commit = read_commit()
             if commit is not None:
@@ -97,20 +117,47 @@ class _Deployment:
             response = client.call(lambda: client.apps.publish_app(request))
         self._app._app_id = response.app_id
         for name, function in self._app._functions.items():
-            function._bind(client, response.function_ids[name])
-        return DeployResult(response.app_id, response.version)
+            function._bind(client, response.function_ids[name], response.app_id)
+        return DeployResult(response.app_id, response.version, response.unchanged)
 
 
 def read_commit() -> CommitInfo | None:
-    """Return the commit of the current folder's work tree, or None outside of one."""
-    head = _git("log", "-1", "--format=%H%n%an")
+    """Return the commit of the current folder's work tree, or None outside of one.
+
+    What the server would not take is left out with a warning: who deployed from where is good to know, not worth failing for.
+    """
+    head = _git("log", "-1", "--format=%H%n%ct%n%an%n%ae")
     if head is None:
         return None
-    commit, _, author = head.partition("\n")
-    branch = _git("rev-parse", "--abbrev-ref", "HEAD") or ""
+    commit, seconds, author, email = [*head.split("\n"), "", "", ""][:4]
+    if len(commit) != 40 or not seconds.isdigit():
+        logger.warning("the commit that git names, %.60r, is not recorded: want 40 hex digits and a time", commit)
+        return None
     return CommitInfo(
-        commit_hash=commit, branch=branch[:255], dirty=bool(_git("status", "--porcelain")), author=author[:200]
+        commit_hash=commit,
+        branch=_short("branch", _git("rev-parse", "--abbrev-ref", "HEAD"), 255),
+        dirty=bool(_git("status", "--porcelain")),
+        author=_short("author", author, 200),
+        author_email=_short("author's address", email, 200),
+        committed_at=Timestamp(seconds=int(seconds)),
+        repo_url=_short("origin", _without_credentials(_git("remote", "get-url", "origin") or ""), 200),
     )
+
+
+def _short(what: str, text: str | None, most: int) -> str:
+    if text and len(text) > most:
+        logger.warning("the %s of the commit is not recorded: it has more than %d characters", what, most)
+        return ""
+    return text or ""
+
+
+def _without_credentials(url: str) -> str:
+    """Return a remote's address without the user and password that it may hold."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host.rpartition("@")[2] + slash + path
 
 
 def _git(*arguments: str) -> str | None:

@@ -5,17 +5,33 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from protobuf.wkt import Duration
+from protobuf import Oneof
 
 import skerry
 from skerry._client.blobs import make_payload
 from skerry._client.serialization import serialize_by_value
-from skerry._gen.skerry.v1.function_pb import Autoscaler, FunctionDefinition, Mount, Resources
+from skerry._gen.skerry.v1.deployment_pb import ReserveFunctionsRequest
+from skerry._gen.skerry.v1.function_pb import (
+    Autoscaler,
+    ClassSpec,
+    FunctionDefinition,
+    Method,
+    Mount,
+    Parameter,
+    ParameterSpec,
+    ParameterType,
+    Resources,
+)
 from skerry._gen.skerry.v1.secret_pb import CreateSecretRequest
+from skerry._objects.bound import VALUE_FIELDS
+from skerry._objects.cls import has_constructor, is_generator, parameters
+from skerry._objects.lifecycle import partials
+from skerry._objects.partial import METHOD
 from skerry.exception import InvalidError
 
 from .images import Images
 from .mounts import Mounts
+from .policies import batching_of, concurrency_of, duration, placement_of, retries_of, schedule_of
 from .source import alias_main, find_source
 
 if TYPE_CHECKING:
@@ -34,11 +50,12 @@ _LARGE_SERIALIZED = 256 << 10
 class Loader:
     """Loads the functions of one app: images are built, files sent and secrets made, each of them once."""
 
-    def __init__(self, client: Client, app: App, app_id: str, display: Display) -> None:
+    def __init__(self, client: Client, app: App, app_id: str, display: Display, *, interactive: bool = False) -> None:
         self._client = client
         self._app = app
         self._app_id = app_id
         self._display = display
+        self._interactive = interactive
         self._mounts = Mounts(client, display)
         self._images = Images(client, self._mounts, display)
         self._secrets: dict[int, str] = {}
@@ -49,7 +66,7 @@ class Loader:
         definitions: list[FunctionDefinition] = []
         for function in self._app._functions.values():
             definitions.append(self._define(function))
-            self._display.created(f"function {function.name}")
+            self._display.created(f"{'function' if function._cls is None else 'class'} {function.name}")
         return definitions
 
     def _define(self, function: Function[..., Any]) -> FunctionDefinition:
@@ -57,6 +74,8 @@ class Loader:
         assert options is not None  # noqa: S101 - registered functions were decorated
         app = function._app or self._app
         include = app._include_source if options.include_source is None else options.include_source
+        cls = function._cls
+        raw = raw if cls is None else cls._user_cls
         source = find_source(raw, serialized=options.serialized, include=include)
         image = options.image or app.image
         mounts = [path for files in (*source.files, *image._mounts) for path in self._mounts.load(files)]
@@ -69,14 +88,22 @@ class Loader:
             mounts=[Mount(remote_path=remote_path, tree_digest=digest) for remote_path, digest in mounts],
             secret_ids=[self._secret(secret) for secret in secrets.values()],
             resources=_resources(options),
-            timeout=_duration(options.timeout),
+            timeout=duration(options.timeout),
             autoscaler=_autoscaler(options),
             python_version=f"{sys.version_info.major}.{sys.version_info.minor}",
             block_network=options.block_network,
             client_version=f"python/{skerry.__version__}",
+            is_generator=function.is_generator,
+            single_use_containers=options.single_use,
+            placement=placement_of(options.region, options.cloud, options.nonpreemptible),
+            restrict_access=options.restrict_access,
+            interactive=self._interactive,
         )
+        _add_policies(definition, function)
+        if cls is not None:
+            definition.class_spec = class_spec(cls._user_cls)
         if options.startup_timeout is not None:
-            definition.startup_timeout = _duration(options.startup_timeout)
+            definition.startup_timeout = duration(options.startup_timeout)
         if not source.module:
             definition.serialized = make_payload(self._client, _pickle(function), f"function {function.name}")
         return definition
@@ -88,11 +115,51 @@ class Loader:
         return self._secrets[id(secret)]
 
 
+def reserve(client: Client, app: App, app_id: str, name: str = "", environment: str = "") -> None:
+    """Give an app's functions the ids that they will have once they are published."""
+    request = ReserveFunctionsRequest(
+        app_id=app_id, name=name, environment=environment, function_names=list(app._functions)
+    )
+    ids = client.call(lambda: client.apps.reserve_functions(request)).function_ids
+    for function_name, function in app._functions.items():
+        function._bind(client, ids[function_name], app_id)
+
+
+def class_spec(cls: type) -> ClassSpec:
+    """Return what the server has to know of a class."""
+    spec = ClassSpec(
+        methods=[
+            Method(name=name, is_generator=is_generator(marked)) for name, marked in partials(cls, METHOD).items()
+        ],
+        custom_constructor=has_constructor(cls),
+    )
+    for name, (kind, parameter) in parameters(cls).items():
+        declared = ParameterSpec(name=name, type=ParameterType(kind))
+        if not parameter.required:
+            value = int(parameter.default) if kind == ParameterType.INT else parameter.default
+            declared.default_value = Parameter(name=name, value=Oneof(VALUE_FIELDS[kind], value))
+        spec.parameters.append(declared)
+    return spec
+
+
+def _add_policies(definition: FunctionDefinition, function: Function[..., Any]) -> None:
+    options = function._options
+    assert options is not None  # noqa: S101 - see above
+    if (retries := retries_of(options.retries)) is not None:
+        definition.retries = retries
+    if function._concurrency is not None:
+        definition.concurrency = concurrency_of(function._concurrency)
+    if function._batching is not None:
+        definition.batching = batching_of(function._batching)
+    if options.schedule is not None:
+        definition.schedule = schedule_of(options.schedule)
+
+
 def _pickle(function: Function[..., Any]) -> bytes:
     import cloudpickle
 
     pickler: Any = cloudpickle
-    raw: Any = function._raw
+    raw: Any = function._raw if function._cls is None else function._cls._user_cls
     module = sys.modules.get(raw.__module__)
     # By value even where the module could be imported here: it can't be there.
     by_value = module is not None and module.__name__ != "__main__"
@@ -134,10 +201,5 @@ def _autoscaler(options: FunctionOptions) -> Autoscaler:
         buffer_containers=options.buffer_containers or 0,
     )
     if options.scaledown_window is not None:
-        autoscaler.scaledown_window = _duration(options.scaledown_window)
+        autoscaler.scaledown_window = duration(options.scaledown_window)
     return autoscaler
-
-
-def _duration(seconds: float) -> Duration:
-    whole = int(seconds)
-    return Duration(seconds=whole, nanos=round((seconds - whole) * 1e9))

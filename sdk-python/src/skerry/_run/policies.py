@@ -38,9 +38,7 @@ def retries_of(value: int | Retries | None) -> options_pb.RetryPolicy | None:
     )
 
 
-def placement_of(
-    region: str | Sequence[str] | None, cloud: str | None, nonpreemptible: bool
-) -> options_pb.Placement:
+def placement_of(region: str | Sequence[str] | None, cloud: str | None, nonpreemptible: bool) -> options_pb.Placement:
     """Return where containers may be. Raises InvalidError."""
     regions = [region] if isinstance(region, str) else list(region or [])
     if not all(isinstance(r, str) for r in regions):  # pyright: ignore[reportUnnecessaryIsInstance]

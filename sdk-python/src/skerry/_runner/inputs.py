@@ -335,7 +335,9 @@ class Inputs:
         if self._poked:
             self.on_signal(0, None)
         function, _ = self._target.find(metas[0].get("method", ""))
-        arguments = merge(function, [load_arguments(data, meta["format"]) for meta, data in zip(metas, datas, strict=True)])
+        arguments = merge(
+            function, [load_arguments(data, meta["format"]) for meta, data in zip(metas, datas, strict=True)]
+        )
         value = function(**arguments)
         if hasattr(value, "__await__"):
             value = self._await(value)

@@ -56,7 +56,7 @@ def attach() -> None:
 
 def detach() -> None:
     """Give it back."""
-    global _terminal  # noqa: PLW0603 - one per process
+    global _terminal
     if _terminal is not None:
         terminal, _terminal = _terminal, None
         terminal.close()
