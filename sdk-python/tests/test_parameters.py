@@ -8,7 +8,12 @@ from typing import Any, Literal, Optional
 import pytest
 
 from skerry import exception as exc
-from skerry.cli.parameters import parse
+from skerry.cli.parameters import annotated
+from skerry.cli.parameters import parse as parse_parameters
+
+
+def parse(function, arguments, prog_name):
+    return parse_parameters(annotated(function), function.__doc__, arguments, prog_name)
 
 
 def everything(
@@ -34,18 +39,17 @@ def given(function, *arguments):
 
 def test_defaults():
     values = given(everything, "--text", "a", "--count", "3", "--plain", "p")
-    assert values == {
-        "text": "a",
-        "count": 3,
-        "plain": "p",
-        "ratio": 0.5,
-        "flag": False,
-        "when": None,
-        "mode": "fast",
-        "level": 1,
-        "anything": None,
-        "maybe": None,
-    }
+    assert values == {"text": "a", "count": 3, "plain": "p"}  # the rest is left to the function
+
+
+def test_optional_without_default_is_required():
+    def f(x: int | None):
+        pass
+
+    with pytest.raises(Exception, match="Missing") as caught:
+        given(f)
+    assert caught.value.exit_code == 2
+    assert given(f, "--x", "1") == {"x": 1}
 
 
 def test_values():
@@ -86,7 +90,7 @@ def test_positional_only():
     def f(a: int, /, b: int = 2):
         pass
 
-    assert parse(f, ["--a", "1"], "prog") == ((1,), {"b": 2})
+    assert parse(f, ["--a", "1"], "prog") == ((1,), {})
 
 
 def test_annotations_that_can_not_come_from_a_command_line():

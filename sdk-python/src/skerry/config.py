@@ -16,6 +16,7 @@ key                    meaning (default)
 ``logs_timeout``       longest wait for the last output of an app, in seconds (10)
 ``connect_timeout``    how long a server that can't be reached at first is tried, in seconds (1.5)
 ``reconnect_timeout``  how long a server that was reached before is tried, in seconds (600)
+``serve_timeout``      seconds after which `skerry serve` stops by itself (0: never)
 ``force_build``        build every image again (false)
 ``traceback``          let the command line show whole tracebacks (false)
 ``loglevel``           level of the SDK's own logger (WARNING)
@@ -49,6 +50,7 @@ DEFAULTS: dict[str, Value] = {
     "logs_timeout": 10.0,
     "connect_timeout": 1.5,
     "reconnect_timeout": 600.0,
+    "serve_timeout": 0.0,
     "force_build": False,
     "traceback": False,
     "loglevel": "WARNING",

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from skerry import exception as exc
@@ -22,13 +23,16 @@ from skerry._gen.skerry.v1.app_pb import (
 from skerry.config import config
 
 from .display import current_display
+from .lending import TerminalLender, check_lendable
 from .load import Loader, reserve
 from .logs import LogFollower
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from skerry._client.client import Client
+    from skerry._gen.skerry.v1.log_pb import LogEntry
     from skerry._objects.app import App
 
 logger = logging.getLogger("skerry")
@@ -41,7 +45,12 @@ class AppRun:
     """What ``app.run()`` returns: enter it with ``with`` or ``async with``.
 
     Ctrl-C in the block stops the app and leaves the block normally; ``interrupted`` is True then.
+
+    Attributes:
+        paths: the local files and folders that the app's functions brought, once it runs.
     """
+
+    loader_class: type[Loader] = Loader
 
     def __init__(
         self,
@@ -54,6 +63,9 @@ class AppRun:
         interactive: bool = False,
     ) -> None:
         self.interrupted = False
+        self.paths: list[str] = []
+        self._interactive = interactive
+        self._resources = ExitStack()
         self._app = app
         self._given_client = client
         self._description = description or app.description or _script()
@@ -73,11 +85,9 @@ class AppRun:
             )
         if app._running:
             raise exc.InvalidError("App is already running: app.run() and `skerry run` can't be nested")
+        if self._interactive:
+            check_lendable(self._display)
         self._client = self._given_client or shared_client()
-        if self._interactive and not self._display.enabled:
-            raise exc.InvalidError(
-                "app.run(interactive=True) lends the terminal out: enable output first, or use `skerry run -i`"
-            )
         app._running = True
         try:
             self._start()
@@ -130,16 +140,26 @@ class AppRun:
         display.initialized(self._app_id)
         self._heart = _Heart(client, self._app_id)
         if display.enabled:
-            self._logs = LogFollower(client, self._app_id, display.log_entry)
+            self._logs = LogFollower(client, self._app_id, self._show())
         with display.creating():
             # Functions that are sent by value hold handles of their siblings, which need ids for that.
             reserve(client, app, self._app_id)
-            definitions = Loader(client, app, self._app_id, display, interactive=self._interactive).load()
+            loader = self.loader_class(client, app, self._app_id, display, interactive=self._interactive)
+            definitions = loader.load()
+            self.paths = loader.paths
             publish = PublishAppRequest(
                 app_id=self._app_id, environment=self._environment, functions=definitions, tags=app._tags
             )
             client.call(lambda: client.apps.publish_app(publish))
         app._app_id = self._app_id
+
+    def _show(self) -> Callable[[LogEntry], None]:
+        """Return what shows output of containers, and lends them the terminal where the run is interactive."""
+        if not self._interactive:
+            return self._display.log_entry
+        lender = TerminalLender(self._client, self._display)
+        self._resources.enter_context(lender.lending())
+        return lender.show
 
     def _stop(self, reason: StopReason) -> None:
         client, display = self._client, self._display
@@ -180,6 +200,7 @@ class AppRun:
             self._logs.stop()
 
     def _unbind(self) -> None:
+        self._resources.close()
         app = self._app
         app._running = False
         app._app_id = None

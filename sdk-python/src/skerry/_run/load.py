@@ -60,6 +60,11 @@ class Loader:
         self._images = Images(client, self._mounts, display)
         self._secrets: dict[int, str] = {}
 
+    @property
+    def paths(self) -> list[str]:
+        """The local files and folders that were sent."""
+        return self._mounts.paths
+
     def load(self) -> list[FunctionDefinition]:
         """Return the definitions to publish."""
         alias_main()

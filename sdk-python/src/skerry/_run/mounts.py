@@ -39,6 +39,11 @@ class Mounts:
         self._sent: set[str] = set()
         self._keep: list[LocalFiles] = []
 
+    @property
+    def paths(self) -> list[str]:
+        """The absolute local paths of all that was loaded."""
+        return sorted({os.path.abspath(files.local_path) for files in self._keep})
+
     def load(self, files: LocalFiles) -> list[tuple[str, str]]:
         """Return the remote paths and tree digests of local files.
 

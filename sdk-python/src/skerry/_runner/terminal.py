@@ -8,9 +8,12 @@ import sys
 
 def main() -> None:
     """Tell the runner, over its socket, which terminal this is, and stay until it is done."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    path = sys.argv[1]
+    runner = int(path.rpartition("-")[2])
+    # The terminal's keys signal this process, whose terminal it is; they are meant for the code that uses it.
+    signal.signal(signal.SIGINT, lambda _signal, _frame: os.kill(runner, signal.SIGINT))
     connection = socket.socket(socket.AF_UNIX)
-    connection.connect(sys.argv[1])
+    connection.connect(path)
     connection.sendall(os.ttyname(0).encode() + b"\n")
     while connection.recv(1024):
         pass

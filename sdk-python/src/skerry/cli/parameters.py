@@ -16,28 +16,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# No parameter of a user's.
+_CONTEXT = "_skerry_command_line_context"
+
+
+def annotated(raw: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return a function's parameters, with types as annotations. Raises InvalidError for annotations that can't be read."""
+    try:
+        hints = typing.get_type_hints(raw)
+    except NameError as err:
+        raise InvalidError(f"the annotations of {raw.__qualname__} can't be read: {err}") from err
+    signature = inspect.signature(raw)
+    return [parameter.replace(annotation=hints.get(name, Any)) for name, parameter in signature.parameters.items()]
+
+
 def parse(
-    raw: Callable[..., Any], arguments: list[str], prog_name: str
+    parameters: list[inspect.Parameter], summary: str | None, arguments: list[str], prog_name: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """Return the arguments to call a function with, or None if only its help was shown.
+    """Return what to call a function of these parameters with, or None if only its help was shown.
 
     Each parameter is an option ``--kebab-case``: str, int, float, bool (``--x/--no-x``), datetime, Any, Optional and Literal of strings
     or integers; without an annotation it is a string, without a default it is required. A function whose only parameter is ``*args``
     gets the arguments as they are. Raises InvalidError for other annotations.
     """
-    parameters = list(inspect.signature(raw).parameters.values())
     if len(parameters) == 1 and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
         return tuple(arguments), {}
-    hints = _hints(raw)
     chosen: list[dict[str, Any]] = []
 
     def take(**values: Any) -> None:
-        chosen.append(values)
+        context = values.pop(_CONTEXT)
+        # What is not given is left to the function, whose default need not be what a text can be.
+        chosen.append({name: value for name, value in values.items() if not _is_default(context, name)})
 
-    take.__doc__ = inspect.getdoc(raw)
-    options = [_option(parameter, hints.get(parameter.name, Any)) for parameter in parameters]
-    take.__signature__ = inspect.Signature(options)
-    take.__annotations__ = {option.name: option.annotation for option in options}
+    take.__doc__ = summary
+    options = [_option(parameter) for parameter in parameters]
+    context = inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    take.__signature__ = inspect.Signature([context, *options])
+    take.__annotations__ = {option.name: option.annotation for option in (context, *options)}
     cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     cli.command(context_settings={"help_option_names": ["-h", "--help"]})(take)
     cli(arguments, prog_name=prog_name, standalone_mode=False)
@@ -46,27 +61,23 @@ def parse(
     return _positional(parameters, chosen[0])
 
 
+def _is_default(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in ("DEFAULT", "DEFAULT_MAP")
+
+
 def _positional(parameters: list[inspect.Parameter], values: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    only = [parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.POSITIONAL_ONLY]
-    return tuple(values.pop(name) for name in only), values
+    only = [parameter for parameter in parameters if parameter.kind is inspect.Parameter.POSITIONAL_ONLY]
+    return tuple(values.pop(parameter.name, parameter.default) for parameter in only), values
 
 
-def _hints(raw: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(raw)
-    except NameError as err:
-        raise InvalidError(f"the annotations of {raw.__qualname__} can't be read: {err}") from err
-
-
-def _option(parameter: inspect.Parameter, hint: Any) -> inspect.Parameter:
+def _option(parameter: inspect.Parameter) -> inspect.Parameter:
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         raise InvalidError(f"parameter {parameter}: *args is taken alone only, and **kwargs not at all")
     flag = "--" + parameter.name.strip("_").replace("_", "-")
-    kind, optional = _unwrap(hint)
+    kind, optional = _unwrap(parameter.annotation)
     annotation, option = _typed(parameter.name, kind, flag)
     default = parameter.default
-    if default is inspect.Parameter.empty and optional:
-        default = None
     return inspect.Parameter(
         parameter.name,
         inspect.Parameter.KEYWORD_ONLY,

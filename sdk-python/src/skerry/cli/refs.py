@@ -6,54 +6,78 @@ import importlib
 import importlib.util
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from skerry._objects.app import App
+from skerry._objects.cls import Cls
 from skerry._objects.entrypoint import LocalEntrypoint
 from skerry._objects.function import Function
+
+from .runnables import MethodReference, Target
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-
-class Target(NamedTuple):
-    """What is to be run: an app and its function or entrypoint."""
-
-    app: App
-    runnable: Function[..., Any] | LocalEntrypoint[..., Any]
+    from .runnables import Runnable
 
 
 def find_runnable(reference: str, *, as_module: bool) -> Target:
-    """Return what ``skerry run`` is to run. Without a name it must be the only one of its kind."""
-    source, name = _split(reference)
-    module = _import(source, as_module=as_module)
+    """Return what ``skerry run`` is to run.
+
+    Without a name: the module's local entrypoint, or else its function or method, or else what the app has of these; there must be one
+    of the first kind that there is any of.
+    """
+    source, name = split(reference)
+    module = load(source, as_module=as_module)
     if name:
         found = _resolve(module, name, source)
         if isinstance(found, App):
-            return _only(_of_app(found), f"app {name!r} of {source}")
-        if isinstance(found, (Function, LocalEntrypoint)):
-            return Target(found.app, found)
-        raise typer.BadParameter(
-            f"{name!r} of {source} is no app, function or local entrypoint (it is a {type(found).__name__})"
-        )
+            return _only(_entrypoints(found) or _functions(found), f"app {name!r} of {source}", f"{reference}.")
+        if isinstance(found, Cls):
+            return _only([*_methods(found)], f"class {name!r} of {source}", f"{source}::")
+        return _target(found)
     values = _unique(vars(module).values())
-    entrypoints: list[Any] = [value for value in values if isinstance(value, LocalEntrypoint)]
-    functions: list[Any] = [value for value in values if isinstance(value, Function) and value._app is not None]
+    entrypoints: list[Runnable] = [value for value in values if isinstance(value, LocalEntrypoint)]
+    functions = [runnable for value in values for runnable in _runnables(value)]
     apps = [value for value in values if isinstance(value, App)]
-    if entrypoints or functions:
-        return _only(entrypoints or functions, source)
-    candidates = [item for app in apps for item in _of_app(app)]
-    if candidates:
-        return _only(candidates, source)
-    raise typer.BadParameter(f"{source} has no app with a function; make one with skerry.App() and @app.function()")
+    candidates = (
+        entrypoints
+        or functions
+        or [runnable for app in apps for runnable in _entrypoints(app)]
+        or [runnable for app in apps for runnable in _functions(app)]
+    )
+    if not candidates:
+        raise typer.BadParameter(f"{source} has no app with a function; make one with skerry.App() and @app.function()")
+    return _only(candidates, source, f"{source}::")
+
+
+def find_service(reference: str, *, as_module: bool) -> Function[..., Any]:
+    """Return the function whose container is meant: the one named, or that of the class or method named, or the only one there is."""
+    source, name = split(reference)
+    module = load(source, as_module=as_module)
+    if name:
+        found = _resolve(module, name, source)
+        services = _services(found)
+        if not services:
+            raise typer.BadParameter(f"{name!r} of {source} runs in no container (it is a {type(found).__name__})")
+    else:
+        values = _unique(vars(module).values())
+        services = [s for value in values if not isinstance(value, App) for s in _services(value)]
+        services = services or [s for value in values for s in _services(value)]
+    unique: list[Function[..., Any]] = _unique(services)
+    if not unique:
+        raise typer.BadParameter(f"{source} has no app with a function; make one with skerry.App() and @app.function()")
+    if len(unique) > 1:
+        raise _several(source, [f"{source}::{service.name}" for service in unique])
+    return unique[0]
 
 
 def find_app(reference: str, *, as_module: bool) -> App:
     """Return what ``skerry deploy`` is to deploy: the app named, the variable ``app``, or the only app there is."""
-    source, name = _split(reference)
-    module = _import(source, as_module=as_module)
+    source, name = split(reference)
+    module = load(source, as_module=as_module)
     if name:
         found = _resolve(module, name, source)
         if isinstance(found, App):
@@ -70,7 +94,8 @@ def find_app(reference: str, *, as_module: bool) -> App:
     raise typer.BadParameter(f"{source} has several apps ({names}); say which: {source}::NAME")
 
 
-def _split(reference: str) -> tuple[str, str]:
+def split(reference: str) -> tuple[str, str]:
+    """Return the file or module of a reference, and the name in it, which may be ""."""
     source, separator, name = reference.partition("::")
     if not separator and ":" in reference[2:]:
         raise typer.BadParameter(f"{reference!r}: use '::' between the file and the name, as in file.py::name")
@@ -79,7 +104,8 @@ def _split(reference: str) -> tuple[str, str]:
     return source, name
 
 
-def _import(source: str, *, as_module: bool) -> ModuleType:
+def load(source: str, *, as_module: bool) -> ModuleType:
+    """Import a file or module as Python itself does."""
     # As Python itself does: what lies beside a script, or in the current folder, can be imported.
     if as_module:
         if source.endswith(".py") or os.sep in source:
@@ -90,7 +116,8 @@ def _import(source: str, *, as_module: bool) -> ModuleType:
             raise typer.BadParameter(f"module {source!r} is not importable from {os.getcwd()}")
         return importlib.import_module(source)
     if not source.endswith(".py"):
-        hint = f"; a module is run with `-m {source}`" if "/" not in source and not os.path.exists(source) else ""
+        module_like = all(part.isidentifier() for part in source.split(".")) and not os.path.exists(source)
+        hint = f"; a module is named with `-m {source}`" if module_like else ""
         raise typer.BadParameter(f"{source!r} is no Python file{hint}")
     if not os.path.isfile(source):
         raise typer.BadParameter(f"file {source!r} does not exist")
@@ -123,49 +150,100 @@ def _spec(module: str) -> object:
 def _resolve(module: ModuleType, name: str, source: str) -> object:
     found: Any = module
     for part in name.split("."):
-        if isinstance(found, App):
-            items = {**found.registered_functions, **found.registered_entrypoints}
-            if part not in items:
-                raise typer.BadParameter(
-                    f"the app of {source} has no {part!r}; it has: {', '.join(items) or 'nothing'}"
-                )
-            found = items[part]
-        elif hasattr(found, part):
-            found = getattr(found, part)
-        else:
-            # Functions go by their own name as well, which may differ from the variable's.
-            by_name = [
-                item
-                for app in vars(module).values()
-                if isinstance(app, App)
-                for item in _of_app(app)
-                if item.name == part
-            ]
-            if not by_name:
-                raise typer.BadParameter(
-                    f"{source} has no {part!r}; it has: {', '.join(_names(module)) or 'nothing to run'}"
-                )
-            found = by_name[0]
+        known = _parts(found)
+        if part not in known:
+            where = source if found is module else f"{name.rpartition('.' + part)[0]!r} of {source}"
+            runnable = [key for key, value in known.items() if isinstance(value, _NAMED)]
+            raise typer.BadParameter(f"{where} has no {part!r}; it has: {', '.join(runnable) or 'nothing to run'}")
+        found = known[part]
     return found
 
 
-def _only(candidates: list[Any], source: str) -> Target:
-    entrypoints: list[Any] = [item for item in candidates if isinstance(item, LocalEntrypoint)]
-    chosen = entrypoints or candidates
-    if not chosen:
-        raise typer.BadParameter(f"{source} has no function")
-    if len(chosen) > 1:
-        lines = "\n".join(f"  {source}::{item.name}" for item in chosen)
-        raise typer.BadParameter(f"{source} has several things to run; say which:\n{lines}")
-    return Target(chosen[0].app, chosen[0])
+def _parts(owner: Any) -> dict[str, Any]:
+    """Return what a name after a dot, or after "::", can mean. Functions go by their own name as well as by the variable's."""
+    if isinstance(owner, App):
+        items = {runnable.name: runnable for runnable in _functions(owner) if isinstance(runnable, Function)}
+        return {**items, **owner.registered_classes, **owner.registered_entrypoints}
+    if isinstance(owner, Cls):
+        return {method.method: method for method in _methods(owner)}
+    variables: dict[str, Any] = dict(vars(owner)) if hasattr(owner, "__dict__") else {}
+    apps = [value for value in variables.values() if isinstance(value, App)]
+    return {**{key: value for app in apps for key, value in _parts(app).items()}, **variables}
 
 
-def _of_app(app: App) -> list[Any]:
-    return [*app.registered_entrypoints.values(), *app.registered_functions.values()]
+def _target(found: object) -> Target:
+    match found:
+        case MethodReference():
+            app = found.cls._service._app
+        case LocalEntrypoint():
+            app = found.app
+        case Function():
+            app = found._app
+        case _:
+            raise typer.BadParameter(
+                f"a {type(found).__name__} can't be run; name a function or local entrypoint of an app"
+            )
+    if app is None:
+        raise typer.BadParameter(
+            f"{found.name} belongs to no app here: it was looked up by name, or changed by with_options()"
+        )
+    return Target(app, found)
 
 
-def _names(module: ModuleType) -> list[str]:
-    return [key for key, value in vars(module).items() if isinstance(value, (App, Function, LocalEntrypoint))]
+def _only(candidates: list[Runnable], source: str, prefix: str) -> Target:
+    if not candidates:
+        raise typer.BadParameter(f"{source} has nothing to run")
+    if len(candidates) > 1:
+        raise _several(source, [f"{prefix}{item.name}" for item in candidates])
+    return _target(candidates[0])
+
+
+def _several(source: str, references: list[str]) -> typer.BadParameter:
+    return typer.BadParameter("\n  ".join([f"{source} has several; say which:", *references]))
+
+
+def _entrypoints(app: App) -> list[Runnable]:
+    return list(app.registered_entrypoints.values())
+
+
+def _functions(app: App) -> list[Runnable]:
+    values: list[Any] = [*app.registered_functions.values(), *app.registered_classes.values()]
+    return [runnable for value in values for runnable in _runnables(value)]
+
+
+def _runnables(value: Any) -> list[Runnable]:
+    """Return the functions and methods that a value of a module is or has, those that belong to an app here."""
+    if isinstance(value, Function) and value._app is not None and value._cls is None:
+        return [value]
+    if isinstance(value, Cls) and value._user_cls is not None and value._service._app is not None:
+        return [*_methods(value)]
+    return []
+
+
+def _methods(cls: Cls) -> list[MethodReference]:
+    return [MethodReference(cls, method) for method in cls._methods()] if cls._user_cls is not None else []
+
+
+def _services(value: object) -> list[Function[..., Any]]:
+    """Return the functions in whose containers the code of a value runs."""
+    match value:
+        case App():
+            return [
+                s
+                for item in (*value.registered_functions.values(), *value.registered_classes.values())
+                for s in _services(item)
+            ]
+        case Cls():
+            return _services(value._service)
+        case MethodReference():
+            return _services(value.cls)
+        case Function() if value._app is not None:
+            return [value]
+        case _:
+            return []
+
+
+_NAMED = (App, Cls, Function, LocalEntrypoint, MethodReference)
 
 
 def _unique(values: Any) -> list[Any]:

@@ -18,6 +18,8 @@ from .errors import show_error
 from .later import add_later
 from .options import ONBOARDING, RUNNING, SETTINGS
 from .run import run
+from .serve import serve
+from .shell import shell
 
 HELP = """Run Python functions in sandboxes on your own machines.
 
@@ -62,6 +64,8 @@ _PROGRAM_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, 
 
 cli.command(rich_help_panel=RUNNING, context_settings=_PROGRAM_ARGUMENTS)(run)
 cli.command(rich_help_panel=RUNNING)(deploy)
+cli.command(rich_help_panel=RUNNING)(serve)
+cli.command(rich_help_panel=RUNNING)(shell)
 cli.add_typer(apps.cli, name="app", rich_help_panel=RUNNING)
 cli.add_typer(containers.cli, name="container", rich_help_panel=RUNNING)
 cli.add_typer(schedules.cli, name="schedule", rich_help_panel=RUNNING)
@@ -77,7 +81,7 @@ def run_command(arguments: list[str]) -> int:
     try:
         logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
         logging.getLogger("skerry").setLevel(str(config.get("loglevel")).upper())
-        cli(_profile_first(arguments), prog_name="skerry")
+        cli(_profile_first(arguments), prog_name="skerry", obj=list(arguments))
     except SystemExit as err:
         return _code(err)
     except KeyboardInterrupt:
