@@ -70,6 +70,8 @@ class TerminalLender:
 def check_lendable(display: Display) -> None:
     """Raise InvalidError where there is no terminal to lend."""
     if not display.enabled:
-        raise exc.InvalidError("app.run(interactive=True) lends the terminal out: enable output first, or use `skerry run -i`")
+        raise exc.InvalidError(
+            "app.run(interactive=True) lends the terminal out: enable output first, or use `skerry run -i`"
+        )
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise exc.InvalidError("an interactive run needs a terminal as its standard input and output")

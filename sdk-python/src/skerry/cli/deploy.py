@@ -15,37 +15,50 @@ from skerry._run.display import current_display
 from skerry._run.logs import follow
 from skerry.output import enable_output
 
+from .later import refuse
+from .options import AsModule, Environment, Strategy, Timestamps, check_strategy
+from .output import show_timestamps
 from .refs import find_app
 
 
 def deploy(
     reference: Annotated[str, typer.Argument(metavar="APP_REF", help="FILE.py[::APP], or MODULE[::APP] with -m.")],
     name: Annotated[str | None, typer.Option("--name", help="The name to deploy under; default: the app's.")] = None,
-    environment: Annotated[
-        str | None, typer.Option("--env", "-e", help="The environment; default: the configured one.")
-    ] = None,
+    environment: Environment = None,
     stream_logs: Annotated[bool, typer.Option("--stream-logs", help="Show the app's output until Ctrl-C.")] = False,
     tag: Annotated[str, typer.Option("--tag", help="A label for this deployment, shown by `skerry app history`.")] = "",
-    as_module: Annotated[bool, typer.Option("-m", help="APP_REF is a module, as for python -m.")] = False,
-    strategy: Annotated[
-        str, typer.Option("--strategy", help="rolling: old containers finish their inputs.")
-    ] = "rolling",
+    as_module: AsModule = False,
+    timestamps: Timestamps = False,
+    strategy: Strategy = "rolling",
+    staged: Annotated[bool, typer.Option("--staged", hidden=True)] = False,
 ) -> None:
     """Deploy an app, so that its functions stay and can be called by name.
 
-    Deploying again makes a new version; calls that run finish in the old one.
+    Deploying again makes a new version, if anything has changed; calls that run finish in the old one.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     skerry deploy hello.py --tag v1.2.3
+
+    skerry deploy hello.py --strategy recreate --stream-logs
     """
+    if staged:
+        refuse("deploy --staged")
+    check_strategy(strategy)
     began = time.monotonic()
     app = find_app(reference, as_module=as_module)
     with enable_output():
+        if timestamps:
+            show_timestamps()
         result = deploy_app(app, name, environment_name=environment, tag=tag, deployment_strategy=strategy)
+        seconds = time.monotonic() - began
         print(
-            f"✓ App deployed in {time.monotonic() - began:.3f}s! 🎉 ({name or app.name} version {result.version}, {result.app_id})"
+            "Deployment skipped: no changes detected! ⏭️"
+            if result.unchanged
+            else f"✓ App deployed in {seconds:.3f}s! 🎉"
         )
+        print(f"{name or app.name} is version {result.version} of app {result.app_id}", flush=True)
         if stream_logs:
-            for entry in follow(shared_client(), StreamLogsRequest(app=result.app_id, follow=True), threading.Event()):
+            request = StreamLogsRequest(app=result.app_id, follow=True)
+            for entry in follow(shared_client(), request, threading.Event()):
                 current_display().log_entry(entry)

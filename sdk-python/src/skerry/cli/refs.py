@@ -166,7 +166,7 @@ def _parts(owner: Any) -> dict[str, Any]:
         return {**items, **owner.registered_classes, **owner.registered_entrypoints}
     if isinstance(owner, Cls):
         return {method.method: method for method in _methods(owner)}
-    variables: dict[str, Any] = dict(vars(owner)) if hasattr(owner, "__dict__") else {}
+    variables: dict[str, Any] = getattr(owner, "__dict__", {})
     apps = [value for value in variables.values() if isinstance(value, App)]
     return {**{key: value for app in apps for key, value in _parts(app).items()}, **variables}
 
