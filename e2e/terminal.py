@@ -38,7 +38,7 @@ class Terminal:
         return self.shown[before : self._from]
 
     def press(self, keys: str) -> None:
-        """Type keys; ``\\r`` is Enter, ``\\x03`` Ctrl-C."""
+        """Type keys: a carriage return is Enter, the character 3 is Ctrl-C."""
         os.write(self._master, keys.encode())
 
     def resize(self, rows: int, columns: int) -> None:

@@ -18,6 +18,7 @@ import skerry
 from skerry import exception as exc
 from skerry._client.blobs import inline_payload
 from skerry._gen.skerry.v1.app_pb import PublishAppRequest
+from skerry._gen.skerry.v1.deployment_pb import DeploymentStrategy
 from skerry._gen.skerry.v1.payload_pb import Result, ResultStatus
 
 COMPLETED, INTERRUPTED, LOCAL_ERROR = 1, 2, 3
@@ -135,8 +136,10 @@ def test_deploy(server, client):
         nameless.deploy(client=client)
     with pytest.raises(exc.InvalidError, match="tag"):
         app.deploy(client=client, tag="a b")
-    with pytest.raises(exc.UnimplementedError):
-        app.deploy(client=client, strategy="recreate")
+    app.deploy(client=client, strategy="recreate")
+    assert published(server, app.app_id).strategy == DeploymentStrategy.RECREATE
+    with pytest.raises(exc.InvalidError, match="strategy"):
+        app.deploy(client=client, strategy="bogus")
 
 
 def test_output_of_containers_is_shown(server, client, capfd):

@@ -53,6 +53,16 @@ func (a *apps) PublishApp(
 	return connect.NewResponse(response), nil
 }
 
+func (a *apps) ReserveFunctions(
+	_ context.Context, r *connect.Request[skerryv1.ReserveFunctionsRequest],
+) (*connect.Response[skerryv1.ReserveFunctionsResponse], error) {
+	ids := map[string]string{}
+	for _, name := range r.Msg.GetFunctionNames() {
+		ids[name] = "fu-" + name
+	}
+	return connect.NewResponse(&skerryv1.ReserveFunctionsResponse{FunctionIds: ids}), nil
+}
+
 func (a *apps) Heartbeat(
 	context.Context, *connect.Request[skerryv1.HeartbeatRequest],
 ) (*connect.Response[skerryv1.HeartbeatResponse], error) {
