@@ -23,6 +23,16 @@ def third_time(_: int = 0) -> int:
     return n
 
 
+@app.function(retries=2, max_containers=1)
+def third_try(_: int) -> int:
+    path = f"/tmp/{skerry.current_input_id()}"
+    with open(path, "a") as file:
+        file.write("x")
+    if (n := os.path.getsize(path)) < 3:
+        raise ValueError(f"attempt {n}")
+    return n
+
+
 @app.function(retries=1, max_containers=1)
 def never_works() -> None:
     raise ValueError(f"attempt {_attempt()}")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ._objects.decorators import batched as batched
     from ._objects.decorators import concurrent as concurrent
     from ._objects.decorators import enter as enter
-    from ._objects.decorators import exit as exit
+    from ._objects.decorators import exit as exit  # noqa: A004 - the reference's name
     from ._objects.decorators import method as method
     from ._objects.decorators import parameter as parameter
     from ._objects.function import Function as Function

@@ -18,7 +18,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
     S = TypeVar("S")
@@ -125,6 +125,46 @@ class twin(Generic[S, P, R]):  # noqa: N801 - used as a decorator
         if obj is None:
             return self
         return BoundTwin(obj, self._blocking, self._native)
+
+
+class BoundGeneratorTwin(BoundTwin[P, R]):
+    """A generator method of one object: call it for a loop, or its ``aio`` for an asynchronous loop."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Any]: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+
+
+class generator_twin(Generic[S, P, R]):  # noqa: N801 - used as a decorator
+    """Descriptor that gives a method for loops its asynchronous twin, which :meth:`native` brings."""
+
+    def __init__(self, blocking: Callable[Concatenate[S, P], R]) -> None:
+        self._blocking = blocking
+        self._native: Any = None
+        self.__doc__ = blocking.__doc__
+        self.__name__ = blocking.__name__
+        self.__wrapped__ = blocking
+
+    def native(self, generator: Callable[Concatenate[S, P], AsyncIterator[Any]]) -> Callable[..., Any]:
+        """Use an asynchronous generator for ``.aio``."""
+        self._native = generator
+        return generator
+
+    @overload
+    def __get__(self, obj: None, owner: type[S]) -> generator_twin[S, P, R]: ...
+    @overload
+    def __get__(  # noqa: F811 - ruff does not see through the stand-in
+        self, obj: S, owner: type[S] | None = None
+    ) -> BoundGeneratorTwin[P, R]: ...
+    def __get__(  # noqa: F811 - see above
+        self, obj: S | None, owner: type[S] | None = None
+    ) -> generator_twin[S, P, R] | BoundGeneratorTwin[P, R]:
+        """Bind to an object."""
+        if obj is None:
+            return self
+        return BoundGeneratorTwin(obj, self._blocking, self._native)
 
 
 class static_twin(Generic[P, R]):  # noqa: N801 - used as a decorator

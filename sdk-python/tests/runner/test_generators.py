@@ -75,7 +75,16 @@ def test_function_that_returns_a_generator(host):
 
 def test_cancelled_generator_is_closed(host):
     host.ready(
-        "import time\ndef f():\n    try:\n        while True:\n            yield 1\n            time.sleep(0.01)\n    finally:\n        print('closed')",
+        """
+        import time
+        def f():
+            try:
+                while True:
+                    yield 1
+                    time.sleep(0.01)
+            finally:
+                print('closed')
+        """,
         generator=True,
     )
     host.give()

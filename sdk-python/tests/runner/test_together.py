@@ -20,8 +20,25 @@ def outputs(host: Host, n: int) -> dict[int, tuple[int, object]]:
     return found
 
 
-MEET = "import threading\nbarrier = threading.Barrier(3)\ndef f(x):\n    barrier.wait(30)\n    return x, threading.current_thread() is threading.main_thread()"
-MEET_ASYNC = "import asyncio\nn = 0\ngo = None\nasync def f(x):\n    global n, go\n    go = go or asyncio.Event()\n    n += 1\n    if n == 3: go.set()\n    await go.wait()\n    return x, False"
+MEET = """
+import threading
+barrier = threading.Barrier(3)
+def f(x):
+    barrier.wait(30)
+    return x, threading.current_thread() is threading.main_thread()
+"""
+MEET_ASYNC = """
+import asyncio
+n = 0
+go = None
+async def f(x):
+    global n, go
+    go = go or asyncio.Event()
+    n += 1
+    if n == 3: go.set()
+    await go.wait()
+    return x, False
+"""
 
 
 @pytest.mark.parametrize("source", [MEET, MEET_ASYNC])
@@ -32,8 +49,18 @@ def test_inputs_run_at_a_time(host, source):
     assert outputs(host, 3) == {i: (1, (i, False)) for i in range(3)}
 
 
-WAIT = "import time, skerry\ndef f(x):\n    if x == 'ids': return tuple(skerry.current_input_id().split('-'))[-1]\n    while True: time.sleep(0.01)"
-WAIT_ASYNC = "import asyncio, skerry\nasync def f(x):\n    if x == 'ids': return skerry.current_input_id().split('-')[-1]\n    await asyncio.sleep(600)"
+WAIT = """
+import time, skerry
+def f(x):
+    if x == 'ids': return tuple(skerry.current_input_id().split('-'))[-1]
+    while True: time.sleep(0.01)
+"""
+WAIT_ASYNC = """
+import asyncio, skerry
+async def f(x):
+    if x == 'ids': return skerry.current_input_id().split('-')[-1]
+    await asyncio.sleep(600)
+"""
 
 
 @pytest.mark.parametrize("source", [WAIT, WAIT_ASYNC])
@@ -99,7 +126,12 @@ def test_wrong_batch(host, max_inputs, body, arguments, words):
 
 def test_slots(host):
     host.ready(
-        "from skerry._runner import control\ndef f(n):\n    control.set_local_input_concurrency(n)\n    return control.get_local_input_concurrency()",
+        """
+        from skerry._runner import control
+        def f(n):
+            control.set_local_input_concurrency(n)
+            return control.get_local_input_concurrency()
+        """,
         max_inputs=5,
     )
     host.give(2)
@@ -119,8 +151,9 @@ def test_marks_tell_who_writes(host):
     lines = host.marked()[0].splitlines()
     writer = ""
     seen = []
-    for text in lines:
-        if text.startswith("\x1b]7770;"):
-            writer, _, text = text.removeprefix("\x1b]7770;").partition("\a")
+    for line in lines:
+        text = line
+        if line.startswith("\x1b]7770;"):
+            writer, _, text = line.removeprefix("\x1b]7770;").partition("\a")
         seen.append((writer, text))
     assert sorted(seen) == [("fc-abc;0", "one a"), ("fc-abc;0", "two a"), ("fc-abc;1", "one b"), ("fc-abc;1", "two b")]

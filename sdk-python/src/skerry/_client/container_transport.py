@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
@@ -99,7 +99,8 @@ class _Method:
 def _message_class(module: Any, type_name: str) -> Any:
     """Return a message's class, from the module of its service or from those that this one imports."""
     name = type_name.rpartition(".")[2]
-    for place in (module, *vars(module).values()):
+    places: list[Any] = [module, *cast("dict[str, Any]", vars(module)).values()]
+    for place in places:
         found = getattr(place, name, None)
         if isinstance(found, type):
             return found
@@ -120,7 +121,7 @@ class _Exchange:
             raise ConnectError(
                 Code.UNAVAILABLE, f"the container has no access to the server: {err}"
             ) from ConnectionRefusedError()
-        self._reader = self._sock.makefile("rb", buffering=64 << 10)
+        self._reader: Any = self._sock.makefile("rb", buffering=64 << 10)
 
     def __enter__(self) -> Self:
         return self
@@ -238,7 +239,7 @@ def _json(body: bytes) -> dict[str, Any]:
         value: Any = json.loads(body or b"{}")
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _error(error: dict[str, Any], status: int) -> ConnectError:

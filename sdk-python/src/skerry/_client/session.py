@@ -170,7 +170,7 @@ class Session:
         """Say how far the reader of a generator has come."""
         with self._lock:
             if call.call_id in self._calls:
-                self._outbox.put(_Frame(call, [], "", seen=call.seen))  # pyright: ignore
+                self._outbox.put(_Frame(call, [], "", seen=getattr(call, "seen", 0)))
 
     def release(self, call: Call) -> None:
         """Forget a call: nothing more is delivered to it, and the server forgets the outputs of SYNC calls."""

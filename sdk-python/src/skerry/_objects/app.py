@@ -7,10 +7,8 @@ from skerry._names import check_labels, check_name
 from skerry._twin import static_twin, twin
 from skerry.exception import InvalidError, UnimplementedError
 
-from .cls import Cls
 from .definition import define_class, define_function
 from .entrypoint import LocalEntrypoint
-from .function import Function
 from .image import Image
 from .options import DEFAULT_TIMEOUT, FunctionOptions, check_secrets, refuse_later
 
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from skerry.retries import Retries
     from skerry.schedule import Schedule
 
+    from .cls import Cls
+    from .function import Function
     from .logs import AppLogsManager
     from .secret import Secret
 

@@ -9,6 +9,7 @@ from protobuf import Oneof
 from skerry._gen.skerry.v1.function_pb import (
     BindFunctionRequest,
     Parameter,
+    ParameterType,
     UpdateAutoscalerRequest,
 )
 from skerry._gen.skerry.v1.options_pb import FunctionOptions
@@ -45,7 +46,7 @@ _KNOWN = frozenset(
     ]
 )
 # The field of a Parameter that has a value of each type.
-VALUE_FIELDS = {1: "string_value", 2: "int_value", 3: "bytes_value", 4: "bool_value"}
+_FIELDS = {1: "string_value", 2: "int_value", 3: "bytes_value", 4: "bool_value"}
 
 
 class Changes:
@@ -90,11 +91,17 @@ class Changes:
             message.retries = retries
         if given("region") or given("cloud"):
             message.placement = placement_of(given("region"), given("cloud"), False)
-        if given("concurrency"):
-            message.concurrency = concurrency_of(given("concurrency"))
-        if given("batching"):
-            message.batching = batching_of(given("batching"))
+        if (concurrency := given("concurrency")) is not None:
+            message.concurrency = concurrency_of(concurrency)
+        if (batching := given("batching")) is not None:
+            message.batching = batching_of(batching)
         return message
+
+
+def parameter_message(name: str, kind: int, value: Any) -> Parameter:
+    """Return the value of a class's parameter for the server."""
+    field: Any = Oneof(_FIELDS[kind], int(value) if kind == ParameterType.INT else value)
+    return Parameter(name=name, value=field)
 
 
 def bind(
@@ -109,8 +116,7 @@ def bind(
     """Return the id of a function that has what is given of its own: the same for the same."""
     request = BindFunctionRequest(function_id=function_id)
     for name, (kind, value) in (parameters or {}).items():
-        value = int(value) if kind == 2 else value
-        request.parameters.append(Parameter(name=name, value=Oneof(VALUE_FIELDS[kind], value)))  # pyright: ignore
+        request.parameters.append(parameter_message(name, kind, value))
     if constructor is not None:
         from skerry._client.serialization import serialize
 

@@ -291,7 +291,8 @@ class BoundMethod:
         if name.startswith("__"):
             raise AttributeError(name)
         owner = self._instance.__dict__.get("_skerry_obj") or _Here()
-        marked = partials(type(self._instance), METHOD)[self._name]
+        instance_type: Any = type(self._instance)  # pyright: ignore[reportUnknownVariableType]
+        marked = partials(instance_type, METHOD)[self._name]
         return getattr(method_function(owner, self._name, is_generator(marked), None), name)
 
 

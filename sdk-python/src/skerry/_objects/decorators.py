@@ -26,13 +26,12 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     R = TypeVar("R")
-    S = TypeVar("S")
     F = TypeVar("F")
 
 
 def method(
     *not_allowed: object, is_generator: bool | None = None
-) -> Callable[[Callable[Concatenate[S, P], R]], Function[P, R]]:
+) -> Callable[[Callable[Concatenate[Any, P], R]], Function[P, R]]:
     """Make a method of an ``@app.cls()`` class one that is called remotely.
 
     Args:
@@ -90,7 +89,7 @@ def concurrent(*not_allowed: object, max_inputs: int, target_inputs: int | None 
             raw.__skerry_concurrency__ = setting  # pyright: ignore[reportAttributeAccessIssue]
             return raw
         marked = partial(raw, "concurrent")
-        if marked.marks & METHOD:
+        if marked.marks & METHOD and marked.batching is None:
             raise InvalidError(
                 "@skerry.concurrent is for functions and classes: put it on the class instead of the method"
             )

@@ -43,8 +43,8 @@ def define_function(app: App, decorated: Any, name: str | None, options: Functio
 
 def define_class(app: App, decorated: Any, options: FunctionOptions) -> Cls:
     """Return the class that a decorated one is. Raises InvalidError, or TypeError for a function."""
-    if isinstance(decorated, (PartialFunction, Function)) or not isinstance(decorated, type):
-        name = getattr(decorated, "__name__", type(decorated).__name__)
+    if not isinstance(decorated, type):
+        name = getattr(decorated, "__name__", repr(decorated))
         raise TypeError(f"@app.cls can't decorate {name!r}, which is no class; decorate a class, or use @app.function")
     _check_importable(decorated, "class", "@app.cls", options)
     name = check_name("class", decorated.__qualname__.rpartition("<locals>.")[2])
@@ -53,7 +53,10 @@ def define_class(app: App, decorated: Any, options: FunctionOptions) -> Cls:
             f"class {name!r}: @skerry.enter(snap=True) needs enable_memory_snapshot=True, which is not available yet"
         )
     batched = _check_methods(name, decorated)
-    parameters(decorated)  # raises for what can't be one
+    if parameters(decorated) and "__init__" in vars(decorated):
+        raise InvalidError(
+            f"class {name!r} has both parameters and a constructor of its own: do the constructor's work in @skerry.enter()"
+        )
     if has_constructor(decorated) and is_local():
         _warn_of_constructor(decorated)
     service: Function[..., Any] = Function(None, name, app, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skerry._context import is_local
 from skerry._names import check_name
-from skerry._twin import in_event_loop, twin
+from skerry._twin import generator_twin, in_event_loop, twin
 from skerry.exception import ExecutionError, InvalidError
 
 from .handle import Handle
@@ -74,7 +74,7 @@ class Function(Handle, Generic[P, R]):
         client, function_id = await self._ready_for_aio(generator=False)
         return await remote_aio(client, function_id, self._name, (args, kwargs), self._method)
 
-    @twin
+    @generator_twin
     def remote_gen(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
         """Run the generator function in a container and iterate over what it yields, as it comes.
 

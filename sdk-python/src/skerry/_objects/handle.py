@@ -176,8 +176,12 @@ def _restore(name: str, object_id: str, generator: bool | None, app_id: str, spe
     if spec is not None:
         from skerry._gen.skerry.v1.function_pb import ClassSpec, FunctionDefinition
 
-        function._found = FunctionDefinition(class_spec=ClassSpec.from_binary(spec))
+        function._found = FunctionDefinition(class_spec=_parse(ClassSpec, spec))
     return function
+
+
+def _parse(message: Any, data: bytes) -> Any:
+    return message.from_binary(data)
 
 
 def _restore_changed(base: Function[..., Any], changes: Changes) -> Function[..., Any]:

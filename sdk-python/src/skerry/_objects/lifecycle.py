@@ -29,7 +29,8 @@ def construct(cls: type, parameters: dict[str, Any], constructor: bytes | None) 
         return cls(*args, **kwargs)
     if "__init__" in vars(cls) and not parameters:
         return cls()
-    instance = cls.__new__(cls)
+    new: Any = cls.__new__
+    instance: Any = new(cls)
     for name, value in parameters.items():
         instance.__dict__[name] = value
     return instance

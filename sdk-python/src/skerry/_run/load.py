@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from protobuf import Oneof
-
 import skerry
 from skerry._client.blobs import make_payload
 from skerry._client.serialization import serialize_by_value
@@ -17,13 +15,12 @@ from skerry._gen.skerry.v1.function_pb import (
     FunctionDefinition,
     Method,
     Mount,
-    Parameter,
     ParameterSpec,
     ParameterType,
     Resources,
 )
 from skerry._gen.skerry.v1.secret_pb import CreateSecretRequest
-from skerry._objects.bound import VALUE_FIELDS
+from skerry._objects.bound import parameter_message
 from skerry._objects.cls import has_constructor, is_generator, parameters
 from skerry._objects.lifecycle import partials
 from skerry._objects.partial import METHOD
@@ -141,8 +138,7 @@ def class_spec(cls: type) -> ClassSpec:
     for name, (kind, parameter) in parameters(cls).items():
         declared = ParameterSpec(name=name, type=ParameterType(kind))
         if not parameter.required:
-            value = int(parameter.default) if kind == ParameterType.INT else parameter.default
-            declared.default_value = Parameter(name=name, value=Oneof(VALUE_FIELDS[kind], value))
+            declared.default_value = parameter_message(name, kind, parameter.default)
         spec.parameters.append(declared)
     return spec
 

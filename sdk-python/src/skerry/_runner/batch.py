@@ -50,8 +50,9 @@ def split(function: Callable[..., Any], result: Any, count: int) -> list[Any]:
     name = getattr(function, "__name__", repr(function))
     if not isinstance(result, list):
         raise InvalidError(f"output of batched function {name} must be a list")
-    if len(result) != count:
+    outputs: list[Any] = result  # pyright: ignore[reportUnknownVariableType] - of whatever user code put there
+    if len(outputs) != count:
         raise InvalidError(
-            f"output of batched function {name} must be a list of equal length as its inputs: {len(result)} outputs of {count} inputs"
+            f"output of batched function {name} must be a list of equal length as its inputs: {len(outputs)} outputs of {count} inputs"
         )
-    return result
+    return outputs

@@ -80,7 +80,6 @@ def _load(channel: wire.Channel, start: dict[str, Any], serialized: bytes | byte
             install()
         target = load(start, serialized)
         target.enter()
-        return target
     except BaseException as err:
         from .failure import Failure
 

@@ -224,10 +224,10 @@ class Inputs:
 
     def _begin_task(self, run: _Run) -> None:
         token = context.enter(*run.keys[0], alone=False)
-        run.task = self._loop.create_task(self._run_in_task(run))
+        run.task = task = self._loop.create_task(self._run_in_task(run))
         context.leave(token)
         if run.cancelled:
-            run.task.cancel()
+            task.cancel()
 
     async def _run_in_task(self, run: _Run) -> None:
         try:
