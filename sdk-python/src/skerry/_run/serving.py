@@ -22,7 +22,7 @@ from skerry._gen.skerry.v1.deployment_pb import DeploymentStrategy
 from skerry.config import config
 
 from .display import current_display
-from .load import Loader
+from .load import Loader, reserve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,7 @@ def update_app(app: App, app_id: str) -> list[str]:
     """Give a running app the functions that an app has here; its containers are replaced. Returns the files to watch."""
     client, display = shared_client(), current_display()
     with display.creating():
+        reserve(client, app, app_id)
         loader = Loader(client, app, app_id, display)
         request = PublishAppRequest(
             app_id=app_id,
