@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from protobuf.wkt import Timestamp
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("skerry")
 
 _RETRY_DELAY = 0.2
+# How often in a row a request that does not follow is made again.
+_RETRIES = 10
+# How much of what a reader has had it asks for again after a break, in nanoseconds: more than clocks of workers differ.
+_OVERLAP = 3_000_000_000
 
 
 class LogFollower:
@@ -59,22 +64,63 @@ class LogFollower:
 
 
 def follow(client: Client, request: StreamLogsRequest, stopping: threading.Event) -> Iterator[LogEntry]:
-    """Yield entries, over broken connections: each once, as far as their times tell them apart."""
+    """Yield the entries that are asked for, each once, over broken connections, until there are no more or the event is set.
+
+    Everybody who reads output does it here. Raises NotFoundError and InvalidError; ServiceError or ConnectionError where a request that
+    does not follow fails again and again.
+    """
+    place = _Place()
+    failures = 0
     while not stopping.is_set():
         try:
             for response in client.stream(lambda: client.logs.stream_logs(request)):
-                yield from response.entries
-                if response.entries and (last := response.entries[-1].time) is not None:
-                    request.since = _just_after(last)
+                for entry in response.entries:
+                    if place.is_new(entry):
+                        failures = 0
+                        yield entry
         except (exc.ServiceError, exc.ConnectionError, exc.InternalError) as err:
-            if not request.follow:
+            failures += 1
+            if not request.follow and failures > _RETRIES:
                 raise
             logger.debug("output interrupted: %s", err)
+            place.resume(request)
             stopping.wait(_RETRY_DELAY)
         else:
             return
 
 
-def _just_after(time: Timestamp) -> Timestamp:
-    nanos = time.nanos + 1
-    return Timestamp(seconds=time.seconds + nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)
+class _Place:
+    """How far a reader has come.
+
+    Entries come in the order of their arrival, which is nearly that of their times: each container's are in order, but containers have
+    clocks of their own. So a reader that goes on after a break asks for some that it has had, and knows these again.
+    """
+
+    def __init__(self) -> None:
+        self._latest = 0
+        self._recent: deque[tuple[int, int]] = deque()
+        self._known: set[int] = set()
+
+    def is_new(self, entry: LogEntry) -> bool:
+        """Note an entry. False if it has come before."""
+        time = _nanoseconds(entry.time)
+        identity = hash((time, entry.container_id, entry.source, entry.call_id, entry.index, entry.text))
+        if identity in self._known:
+            return False
+        self._known.add(identity)
+        self._recent.append((time, identity))
+        self._latest = max(self._latest, time)
+        while self._recent[0][0] < self._latest - 2 * _OVERLAP:
+            self._known.discard(self._recent.popleft()[1])
+        return True
+
+    def resume(self, request: StreamLogsRequest) -> None:
+        """Have a request go on from here."""
+        if self._latest:
+            request.tail = 0
+            since = max(self._latest - _OVERLAP, _nanoseconds(request.since))
+            request.since = Timestamp(seconds=since // 1_000_000_000, nanos=since % 1_000_000_000)
+
+
+def _nanoseconds(time: Timestamp | None) -> int:
+    return 0 if time is None else time.seconds * 1_000_000_000 + time.nanos
