@@ -111,23 +111,27 @@ type Store interface {
 	App(ctx context.Context, id string) (*App, error)
 	// AppByName returns the deployed app of a name, or a fault.NotFound.
 	AppByName(ctx context.Context, environment, name string) (*App, error)
-	// PublishApp replaces the functions of an app in one transaction; a function keeps its id by its name. The app is that of the
-	// publication's name, if it is deployed, else that of its id. Where these are two, the latter's secrets go to the former and the
-	// latter is stopped. Errors: fault.NotFound, fault.Precondition (stopped, or deployed under another name).
-	PublishApp(ctx context.Context, p Publication) (*Published, error)
 	// SetAppState moves an app to a later state; at is kept as the stop time for Stopped. Moving to the state it has or one before
 	// changes nothing and returns false. Errors: fault.NotFound.
 	SetAppState(ctx context.Context, id string, state State, reason StopReason, at time.Time) (bool, error)
 	// Apps lists apps, newest first: the living ones and those stopped at or after stoppedSince. An empty environment is all.
 	Apps(ctx context.Context, environment string, stoppedSince time.Time) ([]App, error)
+	// SetTags replaces an app's tags. Errors: fault.NotFound.
+	SetTags(ctx context.Context, id string, tags map[string]string) error
+}
+
+// Versions keeps what functions apps have and had.
+type Versions interface {
+	// PublishApp replaces the functions of an app in one transaction; a function keeps its id by its name. The app is that of the
+	// publication's name, if it is deployed, else that of its id. Where these are two, the latter's secrets go to the former and the
+	// latter is stopped. Errors: fault.NotFound, fault.Precondition (stopped, or deployed under another name).
+	PublishApp(ctx context.Context, p Publication) (*Published, error)
 	// Deployments lists an app's deployments, newest first.
 	Deployments(ctx context.Context, appID string) ([]Deployment, error)
 	// Definitions returns the functions of a deployment, or a fault.NotFound.
 	Definitions(ctx context.Context, appID string, version uint32) ([]function.Definition, error)
 	// Reserve returns ids for functions of an app by name, which the app keeps when it is published.
 	Reserve(ctx context.Context, appID string, names []string) (map[string]string, error)
-	// SetTags replaces an app's tags. Errors: fault.NotFound.
-	SetTags(ctx context.Context, id string, tags map[string]string) error
 }
 
 // Runtime is what runs the functions of apps: calls and containers.

@@ -21,6 +21,7 @@ const InitializingWindow = 24 * time.Hour
 // Deps are the parts of a Service. All are required.
 type Deps struct {
 	Store      Store
+	Versions   Versions
 	Functions  function.Store
 	Runtime    Runtime
 	References References
@@ -176,7 +177,7 @@ func (s *Service) Publish(ctx context.Context, p Publication) (*Published, error
 		p.AppID = a.ID
 		s.arm(a.ID, a.State)
 	}
-	done, err := s.d.Store.PublishApp(ctx, p)
+	done, err := s.d.Versions.PublishApp(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -313,7 +314,7 @@ func (s *Service) History(ctx context.Context, environment, key string) ([]Deplo
 	if err != nil {
 		return nil, err
 	}
-	return s.d.Store.Deployments(ctx, a.ID)
+	return s.d.Versions.Deployments(ctx, a.ID)
 }
 
 // String names the reason for messages.

@@ -53,7 +53,7 @@ func (s *Service) Redeploy(ctx context.Context, r Redeployment) (*Published, uin
 	if a.State != Deployed {
 		return nil, 0, fault.New(fault.Precondition, "app %q: is not deployed, and so has no versions", r.App)
 	}
-	history, err := s.d.Store.Deployments(ctx, a.ID)
+	history, err := s.d.Versions.Deployments(ctx, a.ID)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -61,7 +61,7 @@ func (s *Service) Redeploy(ctx context.Context, r Redeployment) (*Published, uin
 	if err != nil {
 		return nil, 0, err
 	}
-	definitions, err := s.d.Store.Definitions(ctx, a.ID, source)
+	definitions, err := s.d.Versions.Definitions(ctx, a.ID, source)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -119,7 +119,7 @@ func (s *Service) Reserve(ctx context.Context, environment, id, name string, fun
 	if !a.Living() {
 		return nil, fault.New(fault.Precondition, "app %q: is stopped (%s)", a.ID, a.StopReason)
 	}
-	return s.d.Store.Reserve(ctx, a.ID, functions)
+	return s.d.Versions.Reserve(ctx, a.ID, functions)
 }
 
 // SetTags replaces the tags of a living app. Errors: fault.Invalid, fault.NotFound, fault.Precondition (stopped).
@@ -180,7 +180,7 @@ func (s *Service) Pin(ctx context.Context, environment, appName, name string, ve
 	if err != nil {
 		return nil, err
 	}
-	definitions, err := s.d.Store.Definitions(ctx, a.ID, version)
+	definitions, err := s.d.Versions.Definitions(ctx, a.ID, version)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func (s *Service) Pin(ctx context.Context, environment, appName, name string, ve
 		if definitions[i].Name != name {
 			continue
 		}
-		ids, err := s.d.Store.Reserve(ctx, a.ID, []string{name}) // the one it has
+		ids, err := s.d.Versions.Reserve(ctx, a.ID, []string{name}) // the one it has
 		if err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/gateway/lineage"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
@@ -167,9 +168,9 @@ type Records interface {
 // Lineage finds what SPAWN calls are made of. Implemented by gateway/sqlstore.
 type Lineage interface {
 	// CallNodes returns up to limit inputs of a SPAWN call, by index; none if there is no such call.
-	CallNodes(ctx context.Context, callID string, limit int) ([]Node, error)
+	CallNodes(ctx context.Context, callID string, limit int) ([]lineage.Node, error)
 	// ChildNodes returns up to limit inputs of the SPAWN calls that inputs of a call have made, call by call.
-	ChildNodes(ctx context.Context, callID string, limit int) ([]Node, error)
+	ChildNodes(ctx context.Context, callID string, limit int) ([]lineage.Node, error)
 }
 
 // Accept is what Records.Accept takes: a call and inputs of it.

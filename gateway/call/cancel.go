@@ -110,7 +110,7 @@ func (s *Service) cancelRecorded(ctx context.Context, callID string) error {
 		}
 	}
 	s.mu.Unlock()
-	s.ends.add(ends...)
+	s.ends.Add(ends...)
 	return nil
 }
 

@@ -11,7 +11,7 @@ func (s *Service) Retained() Retained {
 	defer s.mu.Unlock()
 	n := Retained{
 		Calls: len(s.calls), Hand: len(s.hand), Cancelled: len(s.cancelled), Doubtful: len(s.doubtful), Recorded: len(s.recorded),
-		Retrying: len(s.retrying), Traced: s.traces.inputs,
+		Retrying: len(s.retrying), Traced: s.traces.Len(),
 	}
 	for _, c := range s.calls {
 		n.Generators += len(c.generators)

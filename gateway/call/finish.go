@@ -18,7 +18,7 @@ func (s *Service) Finished(functionID string, outcomes []task.Outcome) {
 		o := &outcomes[i]
 		e := ending{Output{o.Input.Key, o.Result, o.Input.ContainerID}, o.Input.Handle.(*held)} //nolint:forcetypeassert // every Input here was made by deliver
 		if retryable(o.Result.Status) {
-			s.failures.add(failed{functionID, o.Input, e})
+			s.failures.Add(failed{functionID, o.Input, e})
 		} else {
 			ends = append(ends, e)
 		}
@@ -31,7 +31,7 @@ func (s *Service) settle(ends []ending) {
 	sync := make([]ending, 0, len(ends))
 	for _, e := range ends {
 		if e.held.kind == Spawn {
-			s.ends.add(e)
+			s.ends.Add(e)
 			continue
 		}
 		if r := &e.output.Result; r.Generated || r.Status != payload.Success {
@@ -143,7 +143,7 @@ func (s *Service) closeSync(o Output) {
 	}
 	delete(c.unfinished, o.Key.Index)
 	c.finished++
-	s.traces.finish(o)
+	s.traces.Finish(o.Key, o.Result.Status, o.ContainerID)
 	if wanted {
 		c.wanted--
 		c.handOut(o)
@@ -154,7 +154,7 @@ func (s *Service) closeSync(o Output) {
 // runEnds records outputs of SPAWN calls, as many as wait in one transaction.
 func (s *Service) runEnds(ctx context.Context) error {
 	for {
-		batch, err := s.ends.take(ctx, 4*maxCommit)
+		batch, err := s.ends.Take(ctx, 4*maxCommit)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/gateway/lineage"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -65,9 +66,9 @@ func TestGraph(t *testing.T) {
 	}
 	key := func(id string, i uint32) payload.Key { return payload.Key{CallID: id, Index: i} }
 	root := submit(call.Spawn, "", "grow", 2)
-	child := submit(call.Sync, call.InputID(key(root, 1)), "grow", 2)
-	spawned := submit(call.Spawn, call.InputID(key(root, 0)), "grow", 1)
-	leaf := submit(call.Sync, call.InputID(key(child, 1)), "rest", 1)
+	child := submit(call.Sync, lineage.InputID(key(root, 1)), "grow", 2)
+	spawned := submit(call.Spawn, lineage.InputID(key(root, 0)), "grow", 1)
+	leaf := submit(call.Sync, lineage.InputID(key(child, 1)), "rest", 1)
 	nodes, err := r.calls.Graph(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
@@ -80,14 +81,14 @@ func TestGraph(t *testing.T) {
 		got[fmt.Sprint(n.Key, n.ParentInputID, n.FunctionName, n.Finished, n.Status)] = true
 	}
 	want := map[string]bool{}
-	for _, n := range []call.Node{
+	for _, n := range []lineage.Node{
 		{Key: key(root, 0)}, {Key: key(root, 1)},
-		{Key: key(child, 0), ParentInputID: call.InputID(key(root, 1))}, {Key: key(child, 1), ParentInputID: call.InputID(key(root, 1))},
-		{Key: key(spawned, 0), ParentInputID: call.InputID(key(root, 0))},
+		{Key: key(child, 0), ParentInputID: lineage.InputID(key(root, 1))}, {Key: key(child, 1), ParentInputID: lineage.InputID(key(root, 1))},
+		{Key: key(spawned, 0), ParentInputID: lineage.InputID(key(root, 0))},
 	} {
 		want[fmt.Sprint(n.Key, n.ParentInputID, "Tree.grow", true, payload.Success)] = true
 	}
-	want[fmt.Sprint(key(leaf, 0), call.InputID(key(child, 1)), "Tree.rest", false, payload.Status(0))] = true
+	want[fmt.Sprint(key(leaf, 0), lineage.InputID(key(child, 1)), "Tree.rest", false, payload.Status(0))] = true
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -124,9 +125,9 @@ func TestTracesAreBounded(t *testing.T) {
 	fn := r.function(function.Autoscaler{})
 	parent := payload.Key{CallID: ident.New(ident.Call)}
 	var last string
-	for range call.MaxTraced/each + 5 {
+	for range lineage.MaxTraced/each + 5 {
 		u := r.client(t, fn, call.Sync)
-		m := call.Submit{CallID: u.id, FunctionID: fn.ID, Kind: call.Sync, ParentInputID: call.InputID(parent)}
+		m := call.Submit{CallID: u.id, FunctionID: fn.ID, Kind: call.Sync, ParentInputID: lineage.InputID(parent)}
 		for i := range uint32(each) {
 			m.Inputs = append(m.Inputs, input(i))
 		}
@@ -135,7 +136,7 @@ func TestTracesAreBounded(t *testing.T) {
 		u.session.Release([]string{u.id})
 		last = u.id
 	}
-	if n := r.calls.Retained(); n != (call.Retained{Traced: call.MaxTraced}) {
+	if n := r.calls.Retained(); n != (call.Retained{Traced: lineage.MaxTraced}) {
 		t.Errorf("left behind: %+v", n)
 	}
 	if nodes, err := r.calls.Graph(t.Context(), last); err != nil || len(nodes) != each {

@@ -40,7 +40,7 @@ func retryable(s payload.Status) bool {
 // runFailures decides which failed inputs are run again; the others have ended.
 func (s *Service) runFailures(ctx context.Context) error {
 	for {
-		batch, err := s.failures.take(ctx, maxCommit)
+		batch, err := s.failures.Take(ctx, maxCommit)
 		if err != nil {
 			return err
 		}
@@ -128,7 +128,7 @@ func (s *Service) isDue(h *held, in *task.Input) {
 	r.due = append(r.due, in)
 	if !r.offering {
 		r.offering = true
-		s.work.add(work{"offer retries", func(ctx context.Context) error { return s.offerDue(ctx, h.functionID, r) }})
+		s.work.Add(work{"offer retries", func(ctx context.Context) error { return s.offerDue(ctx, h.functionID, r) }})
 	}
 }
 

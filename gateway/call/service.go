@@ -7,8 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skerry-dev/skerry/gateway/gather"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/item"
+	"github.com/skerry-dev/skerry/gateway/lineage"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
@@ -46,11 +48,11 @@ type Service struct {
 	d        Deps
 	running  chan struct{} // closed once Run has recovered what was there
 	items    *item.Keeper
-	accepts  queue[accept]
-	ends     queue[ending] // of SPAWN inputs
-	failures queue[failed]
-	purges   queue[string] // calls whose items nobody wants any more
-	work     queue[work]
+	accepts  *gather.Queue[accept]
+	ends     *gather.Queue[ending] // of SPAWN inputs
+	failures *gather.Queue[failed]
+	purges   *gather.Queue[string] // calls whose items nobody wants any more
+	work     *gather.Queue[work]
 
 	mu        sync.Mutex
 	group     *lifecycle.Group
@@ -61,7 +63,7 @@ type Service struct {
 	cancelled map[string]bool         // SPAWN calls that have just been cancelled
 	doubtful  map[payload.Key]bool    // put into the flow again, though they may have ended meanwhile
 	recorded  map[payload.Key]bool    // pending at the start and not delivered since, so certainly without output
-	traces    traces
+	traces    *lineage.Memory
 }
 
 // callState is a SYNC call with unfinished inputs or somebody watching, or a SPAWN call with somebody watching.
@@ -100,10 +102,10 @@ type ending struct {
 // New returns a Service that takes nothing until Run.
 func New(d Deps) *Service {
 	s := &Service{
-		d: d, running: make(chan struct{}), accepts: newQueue[accept](), ends: newQueue[ending](), failures: newQueue[failed](),
-		purges: newQueue[string](), work: newQueue[work](),
+		d: d, running: make(chan struct{}), accepts: gather.NewQueue[accept](), ends: gather.NewQueue[ending](), failures: gather.NewQueue[failed](),
+		purges: gather.NewQueue[string](), work: gather.NewQueue[work](),
 		calls: map[string]*callState{}, hand: map[payload.Key]*held{}, subs: map[string]*subscribing{}, retrying: map[string]*retrying{},
-		cancelled: map[string]bool{}, doubtful: map[payload.Key]bool{}, recorded: map[payload.Key]bool{}, traces: newTraces(),
+		cancelled: map[string]bool{}, doubtful: map[payload.Key]bool{}, recorded: map[payload.Key]bool{}, traces: lineage.NewMemory(),
 	}
 	s.items = item.NewKeeper(item.Deps{Log: d.Flow, Clock: d.Clock, Failed: s.itemsFailed})
 	return s
@@ -163,7 +165,7 @@ type work struct {
 // runWork starts each piece of work in a goroutine of its own. A failure is logged.
 func (s *Service) runWork(ctx context.Context, g *lifecycle.Group) error {
 	for {
-		batch, err := s.work.take(ctx, maxCommit)
+		batch, err := s.work.Take(ctx, maxCommit)
 		if err != nil {
 			return err
 		}
@@ -183,7 +185,7 @@ const detachTimeout = time.Minute
 
 // detach does something in the background, for as long as the service runs and for a limited time.
 func (s *Service) detach(name string, f func(context.Context) error) {
-	s.work.add(work{name, func(ctx context.Context) error {
+	s.work.Add(work{name, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, detachTimeout)
 		defer cancel()
 		return f(ctx)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/lineage"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -69,7 +70,7 @@ func (s *Service) check(ctx context.Context, m *Submit) error {
 		return fault.New(fault.Invalid, "call %q: %d inputs in one submit; want 1 to %d", m.CallID, len(m.Inputs), MaxSubmit)
 	}
 	if m.ParentInputID != "" {
-		parent, err := parseInputID(m.ParentInputID)
+		parent, err := lineage.ParseInputID(m.ParentInputID)
 		if err == nil && parent.CallID == m.CallID {
 			err = fault.New(fault.Invalid, "input %q: is of the same call", m.ParentInputID)
 		}
@@ -248,7 +249,7 @@ func (s *Service) register(r *registration) (fresh []Input, cancelled bool, err 
 	c.wanted += len(fresh)
 	c.inputs += uint32(len(fresh))
 	if m.ParentInputID != "" {
-		s.traces.begin(m, fn, fresh)
+		s.traces.Begin(m.CallID, m.ParentInputID, nodesOf(fn, fresh))
 	}
 	return fresh, c.cancelled, nil
 }
@@ -289,7 +290,7 @@ type accept struct {
 
 // submitSpawn has the inputs recorded; the rest follows in runAccepts.
 func (x *Session) submitSpawn(m *Submit, fn *function.Function, inputs []Input) {
-	x.s.accepts.add(accept{
+	x.s.accepts.Add(accept{
 		session: x, resumed: m.Resumed, inputs: inputs,
 		record: Record{
 			CallID: m.CallID, FunctionID: fn.ID, AppID: fn.AppID, FunctionName: fn.Definition.Name, ParentInputID: m.ParentInputID,
@@ -304,7 +305,7 @@ const maxCommit = 256
 // runAccepts records SPAWN inputs, as many as wait in one transaction, tells the sessions, and puts them into the flow.
 func (s *Service) runAccepts(ctx context.Context) error {
 	for {
-		batch, err := s.accepts.take(ctx, maxCommit)
+		batch, err := s.accepts.Take(ctx, maxCommit)
 		if err != nil {
 			return err
 		}

@@ -129,7 +129,7 @@ func (s *Service) drop(c *callState) {
 	c.expect()
 	delete(s.calls, c.id)
 	if c.yields && c.released {
-		s.purges.add(c.id)
+		s.purges.Add(c.id)
 	}
 }
 
@@ -155,7 +155,7 @@ func (s *Service) miss(c *callState) {
 // runPurges removes the items of calls.
 func (s *Service) runPurges(ctx context.Context) error {
 	for {
-		calls, err := s.purges.take(ctx, maxCommit)
+		calls, err := s.purges.Take(ctx, maxCommit)
 		if err != nil {
 			return err
 		}
@@ -284,4 +284,34 @@ func (w *watcher) giveAll(outputs []Output) bool {
 		}
 	}
 	return true
+}
+
+// AwaitEnd returns once all inputs of a call have ended; at once for a call that is not known any more. Errors: fault.Unavailable; ctx's own.
+func (s *Service) AwaitEnd(ctx context.Context, callID string) error {
+	state, err := s.Get(ctx, callID)
+	if isKind(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	x := s.NewSession()
+	defer x.Close()
+	x.Watch(ctx, Watch{CallID: callID})
+	ended := map[uint32]bool{}
+	for {
+		f, err := x.Next(ctx)
+		if err != nil {
+			return err
+		}
+		for _, o := range f.Outputs {
+			ended[o.Key.Index] = true
+		}
+		for _, now := range f.States {
+			state = now
+		}
+		if len(f.Refused) > 0 || state.Expired || len(ended) >= int(state.NumInputs) {
+			return nil
+		}
+	}
 }

@@ -74,6 +74,9 @@ func (w *world) Notice(_ *function.Function, _, text string) {
 	w.notices = append(w.notices, text)
 }
 
+// pass waits while the bubble's clock goes on.
+func pass(d time.Duration) { <-time.After(d) }
+
 // run runs a service for a time, as a gateway that is started and killed.
 func (w *world) run(t *testing.T, d time.Duration) {
 	t.Helper()
@@ -81,7 +84,7 @@ func (w *world) run(t *testing.T, d time.Duration) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	time.Sleep(d) // of the bubble's clock
+	pass(d)
 	synctest.Wait()
 	cancel()
 	<-ended
@@ -131,7 +134,7 @@ func TestOfMissedDueTimesTheLastIsCalledForLate(t *testing.T) {
 		began := time.Now()
 		w := newWorld(scheduled("fu-1", every(1)))
 		w.run(t, 90*time.Minute)
-		time.Sleep(5 * time.Hour) // no gateway runs
+		pass(5 * time.Hour) // no gateway runs
 		w.run(t, 10*time.Minute)
 		if got, want := w.times(began), []time.Duration{time.Hour, 390 * time.Minute}; !slices.Equal(got, want) {
 			t.Errorf("calls at %v, want %v", got, want)
@@ -177,18 +180,18 @@ func TestRedeploymentRestartsAPeriodAndNotACron(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(ctx) }()
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if err := s.Published(ctx, "ap-1"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(150 * time.Minute)
+		pass(150 * time.Minute)
 		if got, want := w.times(began), []time.Duration{2 * time.Hour, 3 * time.Hour}; !slices.Equal(got, want) {
 			t.Errorf("calls at %v, want %v", got, want)
 		}
 		if err := s.Stopped(ctx, "ap-1"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(24 * time.Hour)
+		pass(24 * time.Hour)
 		if len(w.calls) != 2 || len(s.List("")) != 0 {
 			t.Errorf("a stopped app was called: %d calls", len(w.calls))
 		}
@@ -200,7 +203,7 @@ func TestRedeploymentRestartsAPeriodAndNotACron(t *testing.T) {
 func TestMonthsEndWithTheMonth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now() // 1 January 2000
-		time.Sleep(30 * 24 * time.Hour)
+		pass(30 * 24 * time.Hour)
 		w := newWorld(scheduled("fu-1", function.Schedule{Period: &function.Period{Months: 1}}))
 		w.run(t, 100*24*time.Hour)
 		day := 24 * time.Hour

@@ -1,6 +1,10 @@
 package identity
 
-import "context"
+import (
+	"context"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+)
 
 // Scope is the right of code in a container: one app in one environment.
 type Scope struct{ ContainerID, AppID, Environment string }
@@ -29,4 +33,12 @@ func WithScope(ctx context.Context, s Scope) context.Context {
 func ScopeOf(ctx context.Context) (Scope, bool) {
 	s, ok := ctx.Value(scopeKey{}).(Scope)
 	return s, ok
+}
+
+// CheckApp returns a fault.Denied where code in a container asks for something about another app than its own.
+func CheckApp(ctx context.Context, appID string) error {
+	if s, limited := ScopeOf(ctx); limited && s.AppID != appID {
+		return fault.New(fault.Denied, "app %q: code in containers may do this for its own app only", appID)
+	}
+	return nil
 }

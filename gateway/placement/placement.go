@@ -97,7 +97,7 @@ func noRoom(d *Demand, workers []Worker, short map[string]int) error {
 	case len(workers) == 0:
 		return fault.New(fault.Exhausted, "no room for %s: no worker is connected; start one with skerryd worker", want)
 	case short["place"] == len(workers):
-		return fault.New(fault.Exhausted, "no worker is %s; there are: %s", d.Where.text(), labels(workers))
+		return fault.New(fault.Exhausted, "no worker is %s; there are: %s", d.text(), labels(workers))
 	case Hopeless(d, workers):
 		return fault.New(fault.Exhausted, "no room for %s: no worker is that large; ask for less or add a larger worker", want)
 	}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/gateway/logs"
+	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -40,7 +41,7 @@ func (s *logService) StreamLogs(ctx context.Context, req *connect.Request[skerry
 
 func (s *logService) query(ctx context.Context, m *skerryv1.StreamLogsRequest) (logs.Query, error) {
 	q := logs.Query{
-		Search: m.GetSearch(), Source: logs.Source(clip(m.GetSource())), Tail: int(m.GetTail()), Follow: m.GetFollow(),
+		Search: m.GetSearch(), Source: logs.Source(gatewire.Byte(m.GetSource())), Tail: int(m.GetTail()), Follow: m.GetFollow(),
 		Selection: logs.Selection{FunctionID: m.GetFunctionId(), ContainerID: m.GetContainerId()},
 	}
 	if q.Source > logs.System {
@@ -71,7 +72,7 @@ func (s *logService) query(ctx context.Context, m *skerryv1.StreamLogsRequest) (
 		if q.ContainerID == "" {
 			return q, fault.New(fault.Invalid, "logs: name an app or a container")
 		}
-		who, ok := s.d.Work.Identify(q.ContainerID)
+		who, ok := s.d.Where.Identify(q.ContainerID)
 		if !ok {
 			return q, fault.New(fault.NotFound, "container %q: none that runs or ended lately; name its app as well", q.ContainerID)
 		}

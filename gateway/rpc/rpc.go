@@ -3,20 +3,16 @@
 package rpc
 
 import (
-	"context"
 	"net/http"
 
 	"connectrpc.com/connect"
 
 	"github.com/skerry-dev/skerry/gateway/app"
-	"github.com/skerry-dev/skerry/gateway/cron"
-	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/mount"
 	"github.com/skerry-dev/skerry/gateway/secret"
-	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 )
@@ -31,33 +27,24 @@ const (
 	minCompressed = 64 << 10
 )
 
-// Work counts work and finds containers. Implemented by task.Scheduler.
-type Work interface {
-	// CountByApp counts an app's work.
-	CountByApp(appID string) task.Counts
-	// CountByFunction counts a function's work.
-	CountByFunction(functionID string) task.Counts
-	// Identify says whose a container is, or was within the last minutes.
-	Identify(containerID string) (task.Identity, bool)
-}
-
-// Deps are what the services work with. All are required.
+// Deps are what the services work with, and services that have packages of their own. All are required.
 type Deps struct {
-	Apps       *app.Service
-	Functions  function.Store
-	Images     *image.Service
-	Mounts     *mount.Service
-	Blobs      *blob.Store
-	Secrets    *secret.Service
-	Tokens     *identity.Service
-	Logs       *logs.Service
-	Work       Work
-	Where      Places
-	Schedules  *cron.Service
-	Calls      skerryv1connect.CallServiceHandler
-	Containers skerryv1connect.ContainerServiceHandler
+	Apps    *app.Service
+	Images  *image.Service
+	Mounts  *mount.Service
+	Blobs   *blob.Store
+	Secrets *secret.Service
+	Tokens  *identity.Service
+	Logs    *logs.Service
+	Where   Places
 	// Version is the gateway's, as clients are told.
 	Version string
+
+	AppService       skerryv1connect.AppServiceHandler
+	FunctionService  skerryv1connect.FunctionServiceHandler
+	ScheduleService  skerryv1connect.ScheduleServiceHandler
+	CallService      skerryv1connect.CallServiceHandler
+	ContainerService skerryv1connect.ContainerServiceHandler
 }
 
 // NewHandler returns the handler of all public services, for clients with an admin token and, as far as they may, code in containers. Options are those of Options.
@@ -66,19 +53,16 @@ func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	// Payloads are mostly compressed or small already; gzip in Go would be slower than the network.
 	raw := append([]connect.HandlerOption{connect.WithReadMaxBytes(MaxMessage), connect.WithCompression("gzip", nil, nil)}, opts...)
 	mux := http.NewServeMux()
-	mux.Handle(skerryv1connect.NewAppServiceHandler(&appService{d: d}, small...))
-	mux.Handle(skerryv1connect.NewFunctionServiceHandler(&functionService{d: d}, small...))
+	mux.Handle(skerryv1connect.NewAppServiceHandler(d.AppService, small...))
+	mux.Handle(skerryv1connect.NewFunctionServiceHandler(d.FunctionService, small...))
 	mux.Handle(skerryv1connect.NewImageServiceHandler(&imageService{d}, small...))
 	mux.Handle(skerryv1connect.NewMountServiceHandler(&mountService{d}, small...))
 	mux.Handle(skerryv1connect.NewSecretServiceHandler(&secretService{d}, small...))
 	mux.Handle(skerryv1connect.NewTokenServiceHandler(&tokenService{d}, small...))
 	mux.Handle(skerryv1connect.NewLogServiceHandler(&logService{d}, small...))
-	mux.Handle(skerryv1connect.NewScheduleServiceHandler(&scheduleService{d}, small...))
+	mux.Handle(skerryv1connect.NewScheduleServiceHandler(d.ScheduleService, small...))
 	mux.Handle(skerryv1connect.NewBlobServiceHandler(&blobService{d}, raw...))
-	mux.Handle(skerryv1connect.NewCallServiceHandler(d.Calls, raw...))
-	mux.Handle(skerryv1connect.NewContainerServiceHandler(d.Containers, raw...))
+	mux.Handle(skerryv1connect.NewCallServiceHandler(d.CallService, raw...))
+	mux.Handle(skerryv1connect.NewContainerServiceHandler(d.ContainerService, raw...))
 	return authenticate(d.Tokens, d.Where, mux)
 }
-
-// caller returns the token of the request; Authenticate has put it there.
-func caller(ctx context.Context) *identity.Token { return identity.Caller(ctx) }

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"context"
 	"errors"
 	"net/http"
 
@@ -82,14 +81,6 @@ func scopeOf(r *http.Request, containers Places) (identity.Scope, error) {
 		return identity.Scope{}, fault.New(fault.Denied, "%s: code in containers may not call it; use a client with a token", r.URL.Path)
 	}
 	return identity.Scope{ContainerID: id, AppID: who.AppID, Environment: who.Environment}, nil
-}
-
-// checkApp refuses a container's request about another app than its own.
-func checkApp(ctx context.Context, appID string) error {
-	if s, ok := identity.ScopeOf(ctx); ok && s.AppID != appID {
-		return fault.New(fault.Denied, "app %q: code in containers may do this for its own app only", appID)
-	}
-	return nil
 }
 
 // refuse answers in the protocol that the request came in.

@@ -14,7 +14,7 @@ import (
 type tokenService struct{ d Deps }
 
 func (s *tokenService) GetTokenInfo(ctx context.Context, _ *connect.Request[skerryv1.GetTokenInfoRequest]) (*connect.Response[skerryv1.GetTokenInfoResponse], error) {
-	t := caller(ctx)
+	t := identity.Caller(ctx)
 	return connect.NewResponse(&skerryv1.GetTokenInfoResponse{
 		TokenId: t.ID, Name: t.Name, CreatedAt: timestamppb.New(t.CreatedAt), ServerVersion: s.d.Version,
 	}), nil
@@ -35,7 +35,7 @@ func (s *secretService) CreateSecret(ctx context.Context, req *connect.Request[s
 	if err := ident.Check(ident.App, m.GetAppId()); err != nil {
 		return nil, err
 	}
-	if err := checkApp(ctx, m.GetAppId()); err != nil {
+	if err := identity.CheckApp(ctx, m.GetAppId()); err != nil {
 		return nil, err
 	}
 	id, err := s.d.Secrets.Create(ctx, m.GetAppId(), m.GetVariables())

@@ -4,8 +4,10 @@ import (
 	"net/http"
 
 	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/apprpc"
 	"github.com/skerry-dev/skerry/gateway/buildlink"
 	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/callrpc"
 	"github.com/skerry-dev/skerry/gateway/cron"
 	"github.com/skerry-dev/skerry/gateway/fleet"
 	"github.com/skerry-dev/skerry/gateway/identity"
@@ -36,7 +38,7 @@ func (s *Server) compose(sealer *secret.Sealer) {
 	s.scheduler.SetSink(s.calls)
 	s.schedules = cron.New(cron.Deps{Store: s.db, Calls: starts{s}, Notices: notices{s}, Clock: task.SystemClock, Log: s.log})
 	s.apps = app.New(app.Deps{
-		Store: s.db, Functions: s.db, Runtime: runtime{s}, References: references{s}, Secrets: s.secrets, Schedules: s.schedules,
+		Store: s.db, Versions: s.db, Functions: s.db, Runtime: runtime{s}, References: references{s}, Secrets: s.secrets, Schedules: s.schedules,
 		Window: s.cfg.HeartbeatWindow, Log: s.log,
 	})
 	s.workers = workerlink.New(s.scheduler, s.logs, s.log)
@@ -45,10 +47,12 @@ func (s *Server) compose(sealer *secret.Sealer) {
 // handler serves everything on the one port; each path asks for its own kind of token.
 func (s *Server) handler() http.Handler {
 	opts := rpc.Options(s.log)
+	of := apprpc.Deps{Apps: s.apps, Functions: s.db, Work: s.scheduler, Schedules: s.schedules}
 	public := rpc.NewHandler(rpc.Deps{
-		Apps: s.apps, Functions: s.db, Images: s.images, Mounts: s.mounts, Blobs: s.blobs, Secrets: s.secrets, Tokens: s.tokens,
-		Logs: s.logs, Work: s.scheduler, Where: places{s}, Schedules: s.schedules, Calls: rpc.NewCallService(s.calls), Containers: rpc.NewContainerService(s.scheduler, execs{s.workers}),
-		Version: s.cfg.Version,
+		Apps: s.apps, Images: s.images, Mounts: s.mounts, Blobs: s.blobs, Secrets: s.secrets, Tokens: s.tokens, Logs: s.logs,
+		Where: places{s}, Version: s.cfg.Version,
+		AppService: apprpc.NewAppService(of), FunctionService: apprpc.NewFunctionService(of), ScheduleService: apprpc.NewScheduleService(of),
+		CallService: callrpc.NewService(s.calls), ContainerService: rpc.NewContainerService(s.scheduler, execs{s.workers}),
 	}, opts)
 	mux := http.NewServeMux()
 	mux.Handle("/", s.public.guard(public))

@@ -11,7 +11,10 @@ import (
 	"github.com/skerry-dev/skerry/gateway/app"
 )
 
-var _ app.Store = (*DB)(nil)
+var (
+	_ app.Store    = (*DB)(nil)
+	_ app.Versions = (*DB)(nil)
+)
 
 const appColumns = `id, environment, name, description, state, stop_reason, version, tags, created_at, stopped_at`
 
@@ -141,7 +144,7 @@ func (d *DB) Apps(ctx context.Context, environment string, stoppedSince time.Tim
 	return apps, rows.Err()
 }
 
-// Deployments implements app.Store.
+// Deployments implements app.Versions.
 func (d *DB) Deployments(ctx context.Context, appID string) ([]app.Deployment, error) {
 	rows, err := d.reader.QueryContext(ctx, `
 		SELECT version, deployed_at, client_version, deployed_by, tag, commit_info FROM deployments

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/lineage"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
@@ -42,7 +43,7 @@ func (d *DB) Accept(ctx context.Context, batch []call.Accept) error {
 		defer grow.Close() //nolint:errcheck // the transaction's end closes it as well
 		for i := range batch {
 			a := &batch[i]
-			_, err := newCall.ExecContext(ctx, a.CallID, a.FunctionID, a.AppID, a.FunctionName, a.ParentInputID, call.ParentCall(a.ParentInputID),
+			_, err := newCall.ExecContext(ctx, a.CallID, a.FunctionID, a.AppID, a.FunctionName, a.ParentInputID, lineage.ParentCall(a.ParentInputID),
 				millis(a.CreatedAt))
 			if err != nil {
 				return fmt.Errorf("call %q: %w", a.CallID, err)
@@ -249,16 +250,16 @@ func (d *DB) Expire(ctx context.Context, before time.Time) error {
 }
 
 // CallNodes implements call.Lineage.
-func (d *DB) CallNodes(ctx context.Context, callID string, limit int) ([]call.Node, error) {
+func (d *DB) CallNodes(ctx context.Context, callID string, limit int) ([]lineage.Node, error) {
 	return d.nodes(ctx, `c.id = $1 ORDER BY i.position LIMIT $2`, callID, limit)
 }
 
 // ChildNodes implements call.Lineage.
-func (d *DB) ChildNodes(ctx context.Context, callID string, limit int) ([]call.Node, error) {
+func (d *DB) ChildNodes(ctx context.Context, callID string, limit int) ([]lineage.Node, error) {
 	return d.nodes(ctx, `c.parent_call_id = $1 AND c.parent_call_id <> '' ORDER BY c.created_at, c.id, i.position LIMIT $2`, callID, limit)
 }
 
-func (d *DB) nodes(ctx context.Context, which, callID string, limit int) ([]call.Node, error) {
+func (d *DB) nodes(ctx context.Context, which, callID string, limit int) ([]lineage.Node, error) {
 	rows, err := d.reader.QueryContext(ctx, `
 		SELECT i.call_id, i.position, c.parent_input_id, c.function_id, c.function_name, i.method, i.container_id, i.status
 		FROM calls c JOIN call_inputs i ON i.call_id = c.id WHERE `+which, callID, limit)
@@ -266,9 +267,9 @@ func (d *DB) nodes(ctx context.Context, which, callID string, limit int) ([]call
 		return nil, fmt.Errorf("graph of call %q: %w", callID, err)
 	}
 	defer rows.Close() // rows.Err tells what went wrong
-	var list []call.Node
+	var list []lineage.Node
 	for rows.Next() {
-		var n call.Node
+		var n lineage.Node
 		var method string
 		err := rows.Scan(&n.Key.CallID, &n.Key.Index, &n.ParentInputID, &n.FunctionID, &n.FunctionName, &method, &n.ContainerID, &n.Status)
 		if err != nil {

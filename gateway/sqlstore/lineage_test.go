@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/lineage"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
@@ -41,11 +42,11 @@ func TestNodes(t *testing.T) {
 		t.Errorf("outputs %+v, %v", outputs, err)
 	}
 	nodes, err := db.CallNodes(ctx, rootCall, 1)
-	if want := []call.Node{{Key: payload.Key{CallID: rootCall}, FunctionID: "fu-1", FunctionName: "f"}}; err != nil || !cmp.Equal(nodes, want) {
+	if want := []lineage.Node{{Key: payload.Key{CallID: rootCall}, FunctionID: "fu-1", FunctionName: "f"}}; err != nil || !cmp.Equal(nodes, want) {
 		t.Errorf("nodes %+v, %v", nodes, err)
 	}
 	nodes, err = db.ChildNodes(ctx, rootCall, 10)
-	want := []call.Node{{
+	want := []lineage.Node{{
 		Key: payload.Key{CallID: childCall}, ParentInputID: child.ParentInputID, FunctionID: "fu-1", FunctionName: "C.m", ContainerID: "ta-1",
 		Finished: true, Status: payload.TimedOut,
 	}}

@@ -17,7 +17,7 @@ import (
 
 var _ function.Store = (*DB)(nil)
 
-// PublishApp implements app.Store.
+// PublishApp implements app.Versions.
 func (d *DB) PublishApp(ctx context.Context, p app.Publication) (*app.Published, error) {
 	var done *app.Published
 	err := d.tx(ctx, func(tx *sql.Tx) error {
@@ -99,7 +99,7 @@ func keepVersion(ctx context.Context, tx *sql.Tx, a *app.App) error {
 	return nil
 }
 
-// Definitions implements app.Store.
+// Definitions implements app.Versions.
 func (d *DB) Definitions(ctx context.Context, appID string, version uint32) ([]function.Definition, error) {
 	var there int
 	err := d.reader.QueryRowContext(ctx, `SELECT 1 FROM deployments WHERE app_id = $1 AND version = $2`, appID, version).Scan(&there)
@@ -117,7 +117,7 @@ func (d *DB) Definitions(ctx context.Context, appID string, version uint32) ([]f
 	return definitions, nil
 }
 
-// Reserve implements app.Store.
+// Reserve implements app.Versions.
 func (d *DB) Reserve(ctx context.Context, appID string, names []string) (map[string]string, error) {
 	ids := make(map[string]string, len(names))
 	err := d.tx(ctx, func(tx *sql.Tx) error {

@@ -60,3 +60,11 @@ func AutoscalerToProto(a function.Autoscaler) *skerryv1.Autoscaler {
 		ScaledownWindow:  durationpb.New(a.ScaledownWindow),
 	}
 }
+
+// Byte keeps an enum's number in a byte: what is out of range becomes 255, which no noun knows.
+func Byte[E ~int32](e E) uint8 {
+	if e < 0 || e > 255 {
+		return 255
+	}
+	return uint8(e)
+}

@@ -14,10 +14,10 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/callrpc"
 	"github.com/skerry-dev/skerry/gateway/fleet"
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/jetstream"
-	"github.com/skerry-dev/skerry/gateway/rpc"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
@@ -51,7 +51,7 @@ func session(b *testing.B, containers int) (*connect.BidiStreamForClient[skerryv
 	r.hub = workerlink.New(r.scheduler, r, log)
 	mux := http.NewServeMux()
 	mux.Handle(workerlink.Path, r.hub)
-	mux.Handle(skerryv1connect.NewCallServiceHandler(rpc.NewCallService(calls), connect.WithCompression("gzip", nil, nil)))
+	mux.Handle(skerryv1connect.NewCallServiceHandler(callrpc.NewService(calls), connect.WithCompression("gzip", nil, nil)))
 	server := httptest.NewUnstartedServer(mux)
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetHTTP1(true)

@@ -35,12 +35,12 @@ var reservations = []reserved{
 		"imagebuilder/bridge",
 	}, "egress rules are the isolation promise: one package of a process to read"},
 	{module + "/internal/gen", []string{
-		"*/rpc", "*link", "worker/runner", "worker/guest", "internal/guestinit", "internal/wire", "gateway/wire",
+		"*rpc", "*link", "worker/runner", "worker/guest", "internal/guestinit", "internal/wire", "gateway/wire",
 		// The SDK's tests run it against a server of their own.
 		"sdk-python/tests/testserver",
 	}, "generated types end at the edge, so that a protocol can change without the nouns"},
 	{"connectrpc.com/connect", []string{
-		"*/rpc", "*link", "worker/runner", "worker/guest", "internal/guestinit", "internal/wire",
+		"*rpc", "*link", "worker/runner", "worker/guest", "internal/guestinit", "internal/wire",
 		// fault is where kinds become Connect codes and back.
 		"internal/fault",
 		"sdk-python/tests/testserver",
@@ -95,7 +95,7 @@ func TestProcessesNeverImportOneAnother(t *testing.T) {
 
 // adapters are the packages that join nouns to a technology; nouns don't know them.
 var adapters = []string{
-	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "worker/agent",
+	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/apprpc", "gateway/callrpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "worker/agent",
 	"worker/gatewaylink", "imagebuilder/server", "imagebuilder/gatewaylink", "imagebuilder/rpc", "internal/daemon",
 }
 
@@ -128,7 +128,7 @@ func TestNounsKnowNoHTTP(t *testing.T) {
 
 var nouns = []string{
 	"gateway/app", "gateway/autoscale", "gateway/call", "gateway/fleet", "gateway/function", "gateway/identity", "gateway/image",
-	"gateway/item",
+	"gateway/item", "gateway/lineage", "gateway/gather", "gateway/cron",
 	"gateway/logs", "gateway/mount", "gateway/placement", "gateway/secret", "gateway/task", "imagebuilder/llb", "imagebuilder/recipe",
 	"worker/container",
 }
@@ -161,6 +161,7 @@ var talkers = map[string]string{
 	"gateway/app":   "stops apps whose client vanished by itself",
 	"gateway/image": "builds go on when the client that asked has left",
 	"gateway/logs":  "keeps logs when nobody reads them",
+	"gateway/cron":  "makes calls by itself",
 }
 
 func TestQuietPackagesDontLog(t *testing.T) {

@@ -120,7 +120,7 @@ func walk(suffix string, visit func(name string, src []byte) error) error {
 	})
 }
 
-// within reports whether a package is dir or below it. A dir such as "*/rpc" or "*link" is matched against the package's last element.
+// within reports whether a package is dir or below it. A dir such as "*rpc" or "*link" is matched against the package's last element.
 func within(pkg, dir string) bool {
 	if pattern, ok := strings.CutPrefix(dir, "*"); ok {
 		return strings.HasSuffix(pkg, pattern)

@@ -1,4 +1,5 @@
-package rpc
+// Package callrpc serves the public CallService: sessions of clients, and what is asked of calls.
+package callrpc
 
 import (
 	"context"
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/gateway/call"
+	"github.com/skerry-dev/skerry/gateway/lineage"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
@@ -17,19 +19,19 @@ import (
 	"github.com/skerry-dev/skerry/internal/wire"
 )
 
-// NewCallService returns the handler of CallService.
-func NewCallService(calls *call.Service) skerryv1connect.CallServiceHandler {
-	return &callService{calls: calls}
+// NewService returns the handler of CallService.
+func NewService(calls *call.Service) skerryv1connect.CallServiceHandler {
+	return &service{calls: calls}
 }
 
-type callService struct {
+type service struct {
 	calls *call.Service
 }
 
 type sessionStream = connect.BidiStream[skerryv1.SessionRequest, skerryv1.SessionResponse]
 
 // Session reads frames in one goroutine and writes them in another, until the client has no more to send or has gone, or the gateway stops.
-func (s *callService) Session(ctx context.Context, stream *sessionStream) error {
+func (s *service) Session(ctx context.Context, stream *sessionStream) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	session := s.calls.NewSession()
 	read, written := make(chan error, 1), make(chan error, 1)
@@ -160,7 +162,7 @@ func stateToProto(s *call.State) *skerryv1.CallState {
 	return &skerryv1.CallState{CallId: s.CallID, NumInputs: s.NumInputs, NumFinished: s.NumFinished, Expired: s.Expired}
 }
 
-func (s *callService) GetCall(ctx context.Context, req *connect.Request[skerryv1.GetCallRequest]) (*connect.Response[skerryv1.GetCallResponse], error) {
+func (s *service) GetCall(ctx context.Context, req *connect.Request[skerryv1.GetCallRequest]) (*connect.Response[skerryv1.GetCallResponse], error) {
 	if err := ident.Check(ident.Call, req.Msg.GetCallId()); err != nil {
 		return nil, err
 	}
@@ -173,7 +175,7 @@ func (s *callService) GetCall(ctx context.Context, req *connect.Request[skerryv1
 	}), nil
 }
 
-func (s *callService) GetCallGraph(
+func (s *service) GetCallGraph(
 	ctx context.Context, req *connect.Request[skerryv1.GetCallGraphRequest],
 ) (*connect.Response[skerryv1.GetCallGraphResponse], error) {
 	nodes, err := s.calls.Graph(ctx, req.Msg.GetCallId())
@@ -184,7 +186,7 @@ func (s *callService) GetCallGraph(
 	for i := range nodes {
 		n := &nodes[i]
 		info := &skerryv1.InputInfo{
-			InputId: call.InputID(n.Key), CallId: n.Key.CallID, Index: n.Key.Index, ParentInputId: n.ParentInputID, FunctionId: n.FunctionID,
+			InputId: lineage.InputID(n.Key), CallId: n.Key.CallID, Index: n.Key.Index, ParentInputId: n.ParentInputID, FunctionId: n.FunctionID,
 			FunctionName: n.FunctionName, ContainerId: n.ContainerID, Status: skerryv1.InputStatus_INPUT_STATUS_PENDING,
 		}
 		if n.Finished {
@@ -195,7 +197,7 @@ func (s *callService) GetCallGraph(
 	return connect.NewResponse(m), nil
 }
 
-func (s *callService) CancelCall(ctx context.Context, req *connect.Request[skerryv1.CancelCallRequest]) (*connect.Response[skerryv1.CancelCallResponse], error) {
+func (s *service) CancelCall(ctx context.Context, req *connect.Request[skerryv1.CancelCallRequest]) (*connect.Response[skerryv1.CancelCallResponse], error) {
 	if err := ident.Check(ident.Call, req.Msg.GetCallId()); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package rpc
+package apprpc
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 )
@@ -72,7 +73,7 @@ func (s *appService) ReserveFunctions(ctx context.Context, req *connect.Request[
 }
 
 func (s *appService) SetAppTags(ctx context.Context, req *connect.Request[skerryv1.SetAppTagsRequest]) (*connect.Response[skerryv1.SetAppTagsResponse], error) {
-	if err := checkApp(ctx, req.Msg.GetAppId()); err != nil {
+	if err := identity.CheckApp(ctx, req.Msg.GetAppId()); err != nil {
 		return nil, err
 	}
 	if err := s.d.Apps.SetTags(ctx, req.Msg.GetAppId(), req.Msg.GetTags()); err != nil {

@@ -1,4 +1,4 @@
-package rpc
+package apprpc
 
 import (
 	"context"
@@ -10,31 +10,22 @@ import (
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/identity"
+	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 )
 
-type appService struct {
-	d Deps
-}
+type appService struct{ d Deps }
 
 func (s *appService) CreateApp(ctx context.Context, req *connect.Request[skerryv1.CreateAppRequest]) (*connect.Response[skerryv1.CreateAppResponse], error) {
 	m := req.Msg
 	a, err := s.d.Apps.Create(ctx, app.App{
-		Description: m.GetDescription(), State: app.State(clip(m.GetState())), Environment: m.GetEnvironment(), Tags: m.GetTags(),
+		Description: m.GetDescription(), State: app.State(gatewire.Byte(m.GetState())), Environment: m.GetEnvironment(), Tags: m.GetTags(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.CreateAppResponse{AppId: a.ID}), nil
-}
-
-// clip keeps an enum's number in a byte: what is out of range becomes 255, which no noun knows.
-func clip[E ~int32](e E) uint8 {
-	if e < 0 || e > 255 {
-		return 255
-	}
-	return uint8(e)
 }
 
 func (s *appService) LookupApp(ctx context.Context, req *connect.Request[skerryv1.LookupAppRequest]) (*connect.Response[skerryv1.LookupAppResponse], error) {
@@ -50,7 +41,7 @@ func (s *appService) LookupApp(ctx context.Context, req *connect.Request[skerryv
 }
 
 func deployment(ctx context.Context) app.Deployment {
-	return app.Deployment{DeployedAt: time.Now(), DeployedBy: caller(ctx).Name}
+	return app.Deployment{DeployedAt: time.Now(), DeployedBy: identity.Caller(ctx).Name}
 }
 
 func (s *appService) PublishApp(ctx context.Context, req *connect.Request[skerryv1.PublishAppRequest]) (*connect.Response[skerryv1.PublishAppResponse], error) {
@@ -103,7 +94,7 @@ func (s *appService) Heartbeat(ctx context.Context, req *connect.Request[skerryv
 
 func (s *appService) StopApp(ctx context.Context, req *connect.Request[skerryv1.StopAppRequest]) (*connect.Response[skerryv1.StopAppResponse], error) {
 	m := req.Msg
-	stop, err := s.d.Apps.Stop(ctx, m.GetEnvironment(), m.GetApp(), app.StopReason(clip(m.GetReason())))
+	stop, err := s.d.Apps.Stop(ctx, m.GetEnvironment(), m.GetApp(), app.StopReason(gatewire.Byte(m.GetReason())))
 	if err != nil {
 		return nil, err
 	}

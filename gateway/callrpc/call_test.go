@@ -1,4 +1,4 @@
-package rpc
+package callrpc
 
 import (
 	"testing"

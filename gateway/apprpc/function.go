@@ -1,4 +1,4 @@
-package rpc
+package apprpc
 
 import (
 	"context"
@@ -12,9 +12,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/ident"
 )
 
-type functionService struct {
-	d Deps
-}
+type functionService struct{ d Deps }
 
 func (s *functionService) GetFunction(ctx context.Context, req *connect.Request[skerryv1.GetFunctionRequest]) (*connect.Response[skerryv1.GetFunctionResponse], error) {
 	m := req.Msg
