@@ -101,7 +101,7 @@ _HOMES = {
     "enable_output": "output",
     "is_local": "_context",
 }
-_SUBMODULES = frozenset({"config", "exception", "output", "retries", "runner", "schedule", "types"})
+_SUBMODULES = frozenset({"config", "exception", "experimental", "output", "retries", "runner", "schedule", "types"})
 _LATER = frozenset(
     [
         "CloudBucketMount",
@@ -120,7 +120,6 @@ _LATER = frozenset(
         "Workspace",
         "asgi_app",
         "billing",
-        "experimental",
         "fastapi_endpoint",
         "forward",
         "web_server",
@@ -140,7 +139,11 @@ def __getattr__(name: str) -> object:
     if name in _SUBMODULES:
         return import_module(f".{name}", __name__)
     if name in _LATER:
-        raise AttributeError(f"skerry.{name} is not available in skerry {__version__} yet")
+        from ._later import later
+
+        value = later(name)
+        globals()[name] = value
+        return value
     if name in _RENAMED:
         raise AttributeError(f"skerry.{name} does not exist: it was renamed to skerry.{_RENAMED[name]}")
     raise AttributeError(f"module 'skerry' has no attribute {name!r}")

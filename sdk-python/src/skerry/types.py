@@ -52,3 +52,27 @@ class FunctionAutoscalerSettings(NamedTuple):
     """Seconds an idle container is kept."""
     buffer_containers: int
     """Idle containers kept ready while there is work."""
+
+
+class AppInfo(NamedTuple):
+    """A deployed app."""
+
+    app_id: str
+    """The app, "ap-..."."""
+    name: str
+    """The name it is deployed under."""
+    containers: int
+    """Containers that start or run."""
+
+
+class AppLifecycle(NamedTuple):
+    """Where an app is in its life."""
+
+    app_id: str
+    """The app, "ap-..."."""
+    state: str
+    """initializing, ephemeral, detached, deployed, stopping or stopped."""
+    created_at: datetime | None
+    """When it was made, in UTC."""
+    stopped_at: datetime | None
+    """When it stopped; None while it lives."""

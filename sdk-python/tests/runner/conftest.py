@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Host:
         self, source: str = "", qualname: str = "f", serialized: object = None, **meta: Any
     ) -> tuple[int, Any, bytes]:
         """Write the user's module, start a runner for it and return its answer."""
-        (self.code / "user.py").write_text(source)
+        (self.code / "user.py").write_text(textwrap.dedent(source))
         self.process = subprocess.Popen(
             [PYTHON, str(SRC / "skerry/_runner/__main__.py")],
             env=self.env,

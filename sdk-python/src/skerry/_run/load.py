@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import skerry
+from skerry import _modal
 from skerry._client.blobs import make_payload
 from skerry._client.serialization import serialize_by_value
 from skerry._gen.skerry.v1.deployment_pb import ReserveFunctionsRequest
@@ -100,6 +101,7 @@ class Loader:
             placement=placement_of(options.region, options.cloud, options.nonpreemptible),
             restrict_access=options.restrict_access,
             interactive=self._interactive,
+            modal_names=_modal.installed(),
         )
         _add_policies(definition, function)
         if cls is not None:

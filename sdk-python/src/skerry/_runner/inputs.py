@@ -10,7 +10,7 @@ from time import monotonic
 from . import context, wire
 from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, failed, head, item_head
 from .streams import flush as flush_streams
-from .target import check_value
+from .target import check_value, is_coroutine
 from .values import dump_result, load_arguments
 
 TYPE_CHECKING = False
@@ -224,31 +224,38 @@ class Inputs:
             self.on_signal(0, None)
         args, kwargs = load_arguments(data, meta["format"])
         function, generator = self._target.find(meta.get("method", ""))
-        value = function(*args, **kwargs)
         if generator:
-            return b"", f'"items":{self._generate(key, value)}'
-        if hasattr(value, "__await__"):
-            value = self._await(value)
+            return b"", f'"items":{self._generate(key, function(*args, **kwargs))}'
+        value = self._call(function, args, kwargs)
         check_value(value, False)
         result = dump_result(value)
         return result, wire.payload_meta(result)
 
-    def _await(self, value: Any) -> Any:
+    def _call(self, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Return what user code returns; a coroutine is awaited."""
+        if not is_coroutine(function):
+            value = function(*args, **kwargs)
+            return self._await(lambda: value) if hasattr(value, "__await__") else value
+        return self._await(lambda: function(*args, **kwargs))
+
+    def _await(self, make: Any) -> Any:
+        """Await what is made. An interruption is the event loop's from before it is made on: a coroutine that was made is awaited."""
         loop = self._target.loop()
         loop.arm()
         self._in_loop = True
         try:
-            return loop.run(value)
+            return loop.run(make())
         finally:
             self._in_loop = False
 
     def _generate(self, key: Key, value: Any) -> int:
         """Send the items of a generator; return how many there were."""
         if hasattr(value, "__await__"):
-            value = self._await(value)
+            awaitable = value
+            value = self._await(lambda: awaitable)
         check_value(value, True)
         if hasattr(value, "__anext__"):
-            return self._await(self._generate_async(key, value))
+            return self._await(lambda: self._generate_async(key, value))
         number = 0
         try:
             while True:
@@ -338,9 +345,7 @@ class Inputs:
         arguments = merge(
             function, [load_arguments(data, meta["format"]) for meta, data in zip(metas, datas, strict=True)]
         )
-        value = function(**arguments)
-        if hasattr(value, "__await__"):
-            value = self._await(value)
+        value = self._call(function, (), arguments)
         return [dump_result(result) for result in split(function, value, len(metas))]
 
     def _failed(self, err: BaseException) -> tuple[int, str, bytes]:

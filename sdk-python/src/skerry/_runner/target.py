@@ -43,11 +43,7 @@ class Target:
 
     def asynchronous(self) -> bool:
         """Tell whether any of the calls is a coroutine function or an asynchronous generator."""
-        for function, _ in self._calls.values():
-            code = getattr(getattr(function, "__func__", function), "__code__", None)
-            if code is not None and code.co_flags & (_COROUTINE | _ASYNC_GENERATOR):
-                return True
-        return False
+        return any(_flags(function) & (_COROUTINE | _ASYNC_GENERATOR) for function, _ in self._calls.values())
 
     def loop(self) -> Loop:
         """Return the one event loop of hooks and inputs."""
@@ -77,6 +73,16 @@ class Target:
                 traceback.print_exc(file=sys.stderr)
         if self._loop is not None:
             self._loop.close()
+
+
+def is_coroutine(function: Callable[..., Any]) -> bool:
+    """Tell whether to call a function runs nothing of it yet, and gives a coroutine."""
+    return bool(_flags(function) & _COROUTINE)
+
+
+def _flags(function: Any) -> int:
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return 0 if code is None else code.co_flags
 
 
 def check_value(value: Any, generator: bool) -> None:

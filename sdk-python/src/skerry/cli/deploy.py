@@ -16,7 +16,7 @@ from skerry._run.logs import follow
 from skerry.output import enable_output
 
 from .later import refuse
-from .options import AsModule, Environment, Strategy, Timestamps, check_strategy
+from .options import AsModule, Environment, ModalNames, Strategy, Timestamps, check_strategy
 from .output import show_timestamps
 from .refs import find_app
 
@@ -28,6 +28,7 @@ def deploy(
     stream_logs: Annotated[bool, typer.Option("--stream-logs", help="Show the app's output until Ctrl-C.")] = False,
     tag: Annotated[str, typer.Option("--tag", help="A label for this deployment, shown by `skerry app history`.")] = "",
     as_module: AsModule = False,
+    _modal_names: ModalNames = False,
     timestamps: Timestamps = False,
     strategy: Strategy = "rolling",
     staged: Annotated[bool, typer.Option("--staged", hidden=True)] = False,

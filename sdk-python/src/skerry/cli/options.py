@@ -14,6 +14,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 AsModule = Annotated[bool, typer.Option("-m", help="The reference is a module, as for python -m.")]
 Timestamps = Annotated[bool, typer.Option("--timestamps", help="Show when each line of output was written.")]
+
+
+def _use_modal_names(wanted: bool) -> bool:
+    if wanted:
+        from skerry._modal import install
+
+        install()
+    return wanted
+
+
+ModalNames = Annotated[
+    bool,
+    typer.Option(
+        "--modal",
+        help="The program is written for Modal: its `import modal` gives Skerry, here and in containers.",
+        callback=_use_modal_names,
+        is_eager=True,
+    ),
+]
 Strategy = Annotated[
     str,
     typer.Option(

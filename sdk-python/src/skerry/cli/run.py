@@ -10,7 +10,7 @@ import typer
 from skerry.exception import InvalidError
 from skerry.output import enable_output
 
-from .options import AsModule, Environment, Timestamps
+from .options import AsModule, Environment, ModalNames, Timestamps
 from .output import show_timestamps
 from .refs import find_runnable
 from .runnables import call
@@ -40,6 +40,7 @@ def run(
     ] = False,
     environment: Environment = None,
     as_module: AsModule = False,
+    _modal_names: ModalNames = False,
     timestamps: Timestamps = False,
 ) -> None:
     """Run a function, or a local entrypoint, of an app.

@@ -10,7 +10,7 @@ from skerry._run.display import current_display
 from skerry.config import config
 from skerry.output import enable_output
 
-from .options import AsModule, Environment, Timestamps
+from .options import AsModule, Environment, ModalNames, Timestamps
 from .output import show_timestamps
 from .refs import find_app
 
@@ -27,6 +27,7 @@ def serve(
     ] = None,
     environment: Environment = None,
     as_module: AsModule = False,
+    _modal_names: ModalNames = False,
     timestamps: Timestamps = False,
     update: Annotated[str | None, typer.Option(hidden=True, help="Give this running app the functions.")] = None,
     report: Annotated[int | None, typer.Option(hidden=True, help="Write the files to watch to this pipe.")] = None,

@@ -18,7 +18,7 @@ from skerry.output import enable_output
 from .containers import Pty, wants_pty
 from .ending import end_process
 from .later import refuse
-from .options import AsModule, Environment
+from .options import AsModule, Environment, ModalNames
 from .refs import find_service
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def shell(
     ] = None,
     pty: Pty = None,
     as_module: AsModule = False,
+    _modal_names: ModalNames = False,
 ) -> None:
     """Open a shell, or run a command, in a container.
 
