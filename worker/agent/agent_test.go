@@ -150,7 +150,12 @@ func TestAgent(t *testing.T) {
 	cancel()
 	m, err = s.Receive()
 	ok(t, err)
-	if m.GetExited().GetReason() != workerv1.ExitReason_EXIT_REASON_STOPPED || len(m.GetExited().GetLost()) != 1 {
+	if len(m.GetReturned().GetKeys()) != 1 {
+		t.Fatalf("event %v", m)
+	}
+	m, err = s.Receive()
+	ok(t, err)
+	if m.GetExited().GetReason() != workerv1.ExitReason_EXIT_REASON_STOPPED || len(m.GetExited().GetLost()) != 0 {
 		t.Fatalf("event %v", m)
 	}
 	ok(t, <-ran)

@@ -35,7 +35,7 @@ def f():
 	}
 	ok(t, r.host.Wait(t.Context()))
 	text, ended := r.logs.text(l.id)
-	if !ended || !strings.Contains(text, "out:hello /root ['SKERRY_APP_ID'") || !strings.Contains(text, "err:partialpartial") {
+	if !ended || !strings.Contains(text, "out:hello /root ['SKERRY_APP_ID'") || strings.Count(text, "err:partial") != 2 {
 		t.Fatalf("log %q %v", text, ended)
 	}
 }
