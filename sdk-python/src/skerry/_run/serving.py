@@ -14,8 +14,6 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from watchfiles import DefaultFilter, watch
-
 from skerry._client.client import shared_client
 from skerry._gen.skerry.v1.app_pb import PublishAppRequest
 from skerry._gen.skerry.v1.deployment_pb import DeploymentStrategy
@@ -23,20 +21,15 @@ from skerry.config import config
 
 from .display import current_display
 from .load import Loader, reserve
+from .watching import Watcher, changed_since
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from watchfiles import Change
-
     from skerry._objects.app import App
 
-# How long files must have been left alone before a change counts, in milliseconds.
-_STEP_MS = 500
 # How long a process that loads an older change has to end.
 _END_SECONDS = 5.0
-# What editors and file managers leave beside the files.
-_JUNK = (*DefaultFilter.ignore_entity_patterns, r"^\.DS_Store$", r"^4913$")
 
 
 def update_app(app: App, app_id: str) -> list[str]:
@@ -58,22 +51,24 @@ def update_app(app: App, app_id: str) -> list[str]:
 class Server:
     """Watches files, and runs a command for each change of theirs. The command writes which files to watch from then on to a pipe."""
 
-    def __init__(self, command: Sequence[str], paths: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], paths: Sequence[str], loaded_at: int) -> None:
         """Say what to run, and which files and folders to watch at first.
 
         Args:
             command: the program and its arguments; the number of the pipe's descriptor is put behind them.
             paths: absolute.
+            loaded_at: when they began to be read, in nanoseconds.
         """
         self._command = command
         self._paths = frozenset(paths)
+        self._loaded_at = loaded_at
         self._events: SimpleQueue[Sequence[str] | None] = SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, seconds: float | None) -> None:
         """Serve until Ctrl-C, or so many seconds."""
         end = None if seconds is None else time.monotonic() + seconds
-        stopping = self._watch()
+        watcher = self._watch()
         try:
             while True:
                 try:
@@ -83,43 +78,25 @@ class Server:
                 if paths is None:
                     self._reload()
                 elif frozenset(paths) != self._paths:
+                    watcher.stop()
                     self._paths = frozenset(paths)
-                    stopping.set()
-                    stopping = self._watch()
+                    watcher = self._watch()
         finally:
-            stopping.set()
+            watcher.stop()
             self._end_process()
 
-    def _watch(self) -> threading.Event:
-        """Watch the files in threads of their own, until the event is set."""
-        display = current_display()
-        stopping = threading.Event()
-        folders = sorted(path for path in self._paths if os.path.isdir(path))
-        files = {path for path in self._paths if not os.path.isdir(path)}
-        for path in (*folders, *sorted(files)):
-            display.note(f"Watching {path}")
-
-        def is_file(_change: Change, path: str) -> bool:
-            return path in files
-
-        junk = DefaultFilter(ignore_entity_patterns=_JUNK)
-        # A file through its folder: many editors write a new one in its place.
-        parents = sorted({os.path.dirname(path) for path in files})
-        for roots, wanted, recursive in ((folders, junk, True), (parents, is_file, False)):
-            if roots:
-                arguments = (roots, wanted, recursive, stopping)
-                threading.Thread(target=self._report, args=arguments, name="skerry-watch", daemon=True).start()
-        return stopping
-
-    def _report(self, roots: Sequence[str], wanted: DefaultFilter, recursive: bool, stopping: threading.Event) -> None:
-        changes = watch(
-            *roots, watch_filter=wanted, step=_STEP_MS, stop_event=stopping, raise_interrupt=False, recursive=recursive
-        )
-        for _ in changes:
+    def _watch(self) -> Watcher:
+        watcher = Watcher(self._paths, lambda: self._events.put(None))
+        for path in sorted(self._paths):
+            current_display().note(f"Watching {path}")
+        # What was written while the app was loaded came before the watch.
+        if changed_since(self._paths, self._loaded_at):
             self._events.put(None)
+        return watcher
 
     def _reload(self) -> None:
         self._end_process()
+        self._loaded_at = time.time_ns()
         current_display().note("Files changed: loading the app again...")
         reading, writing = os.pipe()
         with os.fdopen(writing, "wb"):

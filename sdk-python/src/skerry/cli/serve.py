@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -42,6 +43,7 @@ def serve(
     """
     from skerry._run.serving import Server, reload_command, report_paths, update_app
 
+    began = time.time_ns()
     app = find_app(reference, as_module=as_module)
     with enable_output():
         if update is not None:
@@ -54,7 +56,7 @@ def serve(
         running = app.run(name=name, environment_name=environment)
         with running:
             current_display().note("⚡️ Serving... hit Ctrl-C to stop!")
-            server = Server(reload_command(context.obj, str(app.app_id)), running.paths)
+            server = Server(reload_command(context.obj, str(app.app_id)), running.paths, began)
             try:
                 server.run(timeout or config.seconds("serve_timeout") or None)
             except KeyboardInterrupt:
