@@ -113,11 +113,14 @@ def test_get_is_repeatable_from_elsewhere() -> None:
     assert [call.get(), call.get(), skerry.FunctionCall.from_id(call.object_id).get()] == [16, 16, 16]
 
 
-@line("3 invocation", "gather cancels siblings on first exception.")
-def test_gather_raises_the_first_error_and_cancels_the_rest() -> None:
+@line("3 invocation", "gather cancels siblings on first exception: it waits no longer for them. The calls themselves go on.")
+def test_gather_raises_the_first_error_and_does_not_wait_for_the_rest() -> None:
     slow = calls.sleep.spawn(600)
     with pytest.raises(ValueError, match="a value"):
         skerry.FunctionCall.gather(slow, calls.fail.spawn("value"))
+    with pytest.raises(builtins.TimeoutError):
+        slow.get(timeout=0)
+    slow.cancel()
     with pytest.raises(skerry.exception.RemoteError, match="cancel"):
         slow.get(timeout=60)
 

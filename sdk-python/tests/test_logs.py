@@ -34,7 +34,8 @@ class Connection:
     def stream(self, rpc):
         return rpc()
 
-    def _stream_logs(self, request: StreamLogsRequest):
+    def _stream_logs(self, request: StreamLogsRequest, *, timeout_ms: int):
+        assert timeout_ms > 0
         since = 0.0 if request.since is None else request.since.seconds + request.since.nanos / 1e9
         self.requests.append((since, request.tail))
         wanted = [e for e in self.output if e.time is not None and e.time.seconds + e.time.nanos / 1e9 >= since]

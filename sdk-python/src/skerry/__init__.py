@@ -101,7 +101,9 @@ _HOMES = {
     "enable_output": "output",
     "is_local": "_context",
 }
-_SUBMODULES = frozenset({"config", "exception", "experimental", "output", "retries", "runner", "schedule", "types"})
+_SUBMODULES = frozenset(
+    {"call_graph", "config", "exception", "experimental", "output", "retries", "runner", "schedule", "types"}
+)
 _LATER = frozenset(
     [
         "CloudBucketMount",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import TypeAlias
 
 
 class FunctionStats(NamedTuple):
@@ -21,21 +24,66 @@ class FunctionStats(NamedTuple):
     """Inputs that could run at once without another container."""
 
 
-class LogEntry(NamedTuple):
-    """One piece of output of a container."""
+class InputStatus(IntEnum):
+    """Where an input stands."""
+
+    PENDING = 0
+    """It waits or runs, or nothing is known of it any more."""
+    SUCCESS = 1
+    """The function returned."""
+    FAILURE = 2
+    """The function raised, or its container ended."""
+    INIT_FAILURE = 3
+    """Its container could not start."""
+    TERMINATED = 4
+    """It was cancelled."""
+    TIMEOUT = 5
+    """It ran longer than the function's timeout."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> InputStatus:
+        del value
+        return cls.PENDING
+
+
+@dataclass
+class InputInfo:
+    """An input in a graph of calls, with the inputs of the calls that it made."""
+
+    input_id: str
+    """The input, "in-..."."""
+    function_call_id: str
+    """Its call, "fc-..."."""
+    task_id: str
+    """The container that it runs or ran in, "ta-..."; empty: none yet, or not known any more."""
+    status: InputStatus
+    """Where it stands."""
+    function_name: str
+    """Its function, with the method's name behind a dot where it is a class."""
+    module_name: str
+    """The function's module; empty where it is not known."""
+    children: list[InputInfo]
+    """The inputs of the calls that it made."""
+
+
+LogSource: TypeAlias = Literal["stdout", "stderr", "system"]
+"""Which stream output came from; "system" is Skerry itself."""
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One piece of output of a container. ``str(entry)`` is the message."""
 
     message: str
     """A line with its end, or a last piece without."""
     timestamp: datetime
     """When it was read, in UTC."""
-    source: str
-    """stdout, stderr or system."""
-    function_name: str
-    """The function's name."""
-    function_id: str
-    """The function, "fu-..."."""
-    container_id: str
-    """The container, "ta-..."."""
+    source: LogSource
+    """Where from."""
+    object_id: str
+    """The function that wrote it, "fu-..."."""
+    context_ids: tuple[str, ...]
+    """The container, "ta-...", and, where it is known, the call "fc-..." and the input "in-..." that it was written for."""
 
     def __str__(self) -> str:
         return self.message

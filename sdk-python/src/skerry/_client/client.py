@@ -18,7 +18,8 @@ from skerry._twin import static_twin, twin
 from skerry.config import config
 
 from . import faults
-from .session import Patience, Session
+from .patience import Patience
+from .session import Session
 from .watched import WatchedCall
 
 if TYPE_CHECKING:

@@ -56,11 +56,11 @@ class _Method:
         self._kind = str(desc.method_kind)
         self._output: Any = _message_class(module, desc.output.type_name)
 
-    def __call__(self, request: Any) -> Any:
+    def __call__(self, request: Any, *, timeout_ms: int | None = None) -> Any:
         if self._kind == "unary":
-            return self._unary(request)
+            return self._unary(request, timeout_ms)
         messages = iter((request,)) if self._kind == "server_streaming" else iter(request)
-        answers = self._stream(messages)
+        answers = self._stream(messages, timeout_ms)
         if self._kind != "client_streaming":
             return answers
         answer = next(answers, None)
@@ -70,8 +70,8 @@ class _Method:
             raise ConnectError(Code.UNAVAILABLE, "the server gave no answer")
         return answer
 
-    def _unary(self, request: Message) -> Any:
-        with _Exchange(self._path, self._route, "application/proto") as exchange:
+    def _unary(self, request: Message, timeout_ms: int | None) -> Any:
+        with _Exchange(self._path, self._route, "application/proto", timeout_ms) as exchange:
             exchange.send_whole(request.to_binary())
             status, headers = exchange.head()
             body = b"".join(exchange.body(headers))
@@ -79,8 +79,8 @@ class _Method:
             raise _error(_json(body), status)
         return self._output.from_binary(body)
 
-    def _stream(self, requests: Iterator[Message]) -> Iterator[Any]:
-        with _Exchange(self._path, self._route, "application/connect+proto") as exchange:
+    def _stream(self, requests: Iterator[Message], timeout_ms: int | None) -> Iterator[Any]:
+        with _Exchange(self._path, self._route, "application/connect+proto", timeout_ms) as exchange:
             exchange.begin_chunks()
             threading.Thread(target=exchange.send_all, args=(requests,), name="skerry requests", daemon=True).start()
             status, headers = exchange.head()
@@ -110,9 +110,11 @@ def _message_class(module: Any, type_name: str) -> Any:
 class _Exchange:
     """One request and its answer, on a connection of its own."""
 
-    def __init__(self, path: str, route: str, content_type: str) -> None:
+    def __init__(self, path: str, route: str, content_type: str, timeout_ms: int | None) -> None:
         self._route = route
         self._type = content_type
+        # The server keeps to it.
+        self._timeout = () if timeout_ms is None else (f"Connect-Timeout-Ms: {timeout_ms}",)
         self._sock = socket.socket(socket.AF_UNIX)
         try:
             self._sock.connect(path)
@@ -162,6 +164,7 @@ class _Exchange:
             f"User-Agent: skerry-python/{skerry.__version__}",
             f"X-Skerry-Client-Version: python/{skerry.__version__}",
             "Connection: close",
+            *self._timeout,
             length,
         )
         return "\r\n".join(lines).encode() + b"\r\n\r\n"

@@ -1,47 +1,54 @@
 """Calls of many inputs: ``.map`` and its kin.
 
 A feeder draws inputs from the user's iterators while outputs arrive; the consumer is the user's own loop. At most 1,000 inputs are
-unfinished or unconsumed, so a slow consumer or a slow function stops the feeder, and memory stays bounded.
+unfinished, and a consumer that is slow has at most 1,000 results ahead of it, so that memory stays bounded on both sides. Where the
+consumer waits for one slow input, results behind it gather up to a bound in bytes: one straggler holds up nobody else.
 """
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from skerry._context import current_input_id
 from skerry._gen.skerry.v1.call_pb import CallKind, Input
 from skerry._gen.skerry.v1.payload_pb import ResultStatus
-from skerry._names import new_call_id
 
 from .blobs import MAX_INLINE_BYTES, inline_payload, make_payload
 from .generating import cancel_soon
+from .outstanding import Call
 from .results import failure, is_large, unwrap
 from .serialization import serialize
 from .waiting import Once
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from skerry._gen.skerry.v1.call_pb import CallState, Output, Watch
+    from skerry._gen.skerry.v1.call_pb import Output
+    from skerry._gen.skerry.v1.payload_pb import Payload
 
     from .client import Client
     from .single import Arguments
 
+# Inputs of a map without an output, and results that a slow consumer has ahead of it.
 MAX_OUTSTANDING = 1000
-# A feeder that had to wait goes on once so many have been consumed: being woken for each would cost two thread switches a result.
+# Bytes of inputs without an output and of results that were not consumed, above which no more inputs are drawn.
+MAX_HELD_BYTES = 64 << 20
+# A feeder that had to wait goes on once so few are left: being woken for each would cost two thread switches a result.
 _RESUME_BELOW = 872
 _PARALLEL_UPLOADS = 8
 # How many inputs of a synchronous source are drawn before other tasks of the event loop get a turn.
 _YIELD_EVERY = 64
+# What an input or an output takes besides its bytes.
+_OVERHEAD_BYTES = 512
 
 _SUCCESS = ResultStatus.SUCCESS
 
 
-class MapCall:
-    """One map on its way. The feeder calls ``room``, ``add`` and ``finish``; the consumer calls ``take``.
+class MapCall(Call):
+    """One map on its way. The feeder calls ``room``, ``encode``, ``send`` and ``finish``; the consumer ``take``, ``value``, ``consumed``.
 
     Args:
         client: where to run.
@@ -49,6 +56,7 @@ class MapCall:
         name: the function's name, for messages.
         ordered: give results in the order of their inputs.
         return_exceptions: give exceptions as results.
+        method: the method, where the function is a class.
     """
 
     def __init__(
@@ -61,24 +69,24 @@ class MapCall:
         return_exceptions: bool,
         method: str = "",
     ) -> None:
-        self.call_id = new_call_id()
-        self.function_id = function_id
-        self.kind = CallKind.SYNC
-        self.unfinished: dict[int, Input] = {}
+        super().__init__(function_id, CallKind.SYNC)
         self._client = client
         self._name = name
         self._method = method
         self._ordered = ordered
         self._return_exceptions = return_exceptions
-        self._parent = current_input_id() or ""
         self._lock = threading.Lock()
         self._arrived: deque[Output] = deque()
         self._arrival = Once()
         self._credit = Once()
-        self._buffer: dict[int, Any] = {}
+        self._buffer: dict[int, Output] = {}
+        self._failed: Output | None = None
+        self._held_bytes = 0
         self._sent = 0
+        self._finished = 0
         self._given = 0
         self._consumed = 0
+        self._starving = False
         self._all_sent = False
         self._closed = False
         self._error: BaseException | None = None
@@ -90,18 +98,15 @@ class MapCall:
     def deliver(self, outputs: list[Output]) -> None:
         """Take outputs; those that came before a break of the session are dropped."""
         pop = self.unfinished.pop
-        self._arrived.extend([output for output in outputs if pop(output.index, None) is not None])
+        with self._lock:
+            for output in outputs:
+                if (item := pop(output.index, None)) is not None:
+                    self._held_bytes += _weight_of(output) - _weight(item.args)
+                    self._finished += 1
+                    self._arrived.append(output)
         self._arrival.set()
-
-    def accept(self, indexes: list[int]) -> None:
-        """Nothing: it is not spawned."""
-
-    def learn(self, state: CallState) -> None:
-        """Nothing: it is not watched."""
-
-    def watch(self) -> Watch | None:
-        """None: the outputs of a SYNC call come unasked."""
-        return None
+        if self._starving:
+            self._lend()
 
     def fail(self, error: BaseException) -> None:
         """Learn that no more outputs will come, or that the user's iterator raised."""
@@ -119,22 +124,24 @@ class MapCall:
 
     def room(self) -> Once | None:
         """Return None if another input may be added, else what to wait for."""
-        if self._sent - self._consumed < MAX_OUTSTANDING or self.closed:
+        if self._has_room(MAX_OUTSTANDING):
             return None
         credit = self._credit = Once()
         # Looked at again: what was consumed before the line above did not set the new event.
-        return None if self._sent - self._consumed < _RESUME_BELOW or self.closed else credit
+        return None if self._has_room(_RESUME_BELOW) else credit
 
-    def add(self, arguments: Arguments) -> None:
-        """Add an input."""
-        what = f"the arguments of {self._name}"
-        data = serialize(arguments, what)
+    def encode(self, arguments: Arguments) -> bytes:
+        """Return the pickle of an input's arguments."""
+        return serialize(arguments, self._what)
+
+    def send(self, data: bytes) -> None:
+        """Add an input. Blocks where it is large and others are being uploaded."""
         index = self._sent
         self._sent += 1
         if len(data) > MAX_INLINE_BYTES:
-            self._upload(index, data, what)
+            self._upload(index, data)
         else:
-            self._submit([Input(index=index, args=inline_payload(data), method=self._method)])
+            self._submit(Input(index=index, args=inline_payload(data), method=self._method))
 
     def finish(self) -> None:
         """Learn that there are no more inputs."""
@@ -143,10 +150,10 @@ class MapCall:
 
     # Called by the consumer.
 
-    def take(self) -> list[Any] | Once | None:
-        """Return results that are ready, None after the last, or what to wait for.
+    def take(self) -> list[Output] | Once | None:
+        """Return outputs that are next, None after the last, or what to wait for.
 
-        Raises what the function or the user's iterator raised, as soon as it is known.
+        Raises what the function raised, in order of arrival, and what the user's iterator raised, as soon as it is known.
         """
         arrival = self._arrival
         if arrival.done:
@@ -156,30 +163,43 @@ class MapCall:
         if self._error is not None:
             raise self._error
         if ready:
+            self._starving = False
             self._given += len(ready)
             return ready
+        if self._failed is not None:
+            raise failure(self._client, self._failed.result, self._name)
         if self._all_sent and self._given == self._sent:
             return None
+        self._starving = True
+        self._lend()
         return arrival
 
-    def consumed(self) -> None:
-        """Learn that the user has one of the results."""
+    def value(self, output: Output) -> Any:
+        """Return the value of an output. Downloads a large one."""
+        try:
+            return unwrap(self._client, output.result, self._name)
+        except BaseException as err:
+            if not self._return_exceptions or not isinstance(err, Exception):
+                raise
+            return err
+
+    def consumed(self, output: Output) -> None:
+        """Learn that the user gets an output."""
+        with self._lock:
+            self._held_bytes -= _weight_of(output)
         self._consumed += 1
-        if not self._credit.done and self._sent - self._consumed < _RESUME_BELOW:
+        if not self._credit.done and self._has_room(_RESUME_BELOW):
             self._credit.set()
 
     @property
-    def progress(self) -> tuple[int, int | None]:
-        """How many results were consumed, and of how many; None while inputs are still drawn."""
-        return self._consumed, self._sent if self._all_sent else None
-
-    def has_blobs(self) -> bool:
-        """Whether taking what has arrived means downloading."""
-        return any(output.result is not None and is_large(output.result) for output in list(self._arrived))
+    def progress(self) -> tuple[int, int]:
+        """How many inputs have ended, and how many there are so far."""
+        return self._finished, self._sent
 
     def close(self) -> None:
         """Stop feeding and forget outputs that have not come."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._credit.set()
         if self._uploads is not None:
             self._uploads.close()
@@ -190,16 +210,33 @@ class MapCall:
             # Nobody reads what they give.
             cancel_soon(self._client, self.call_id)
 
-    def _collect(self) -> list[Any]:
-        ready: list[Any] = []
+    @property
+    def _what(self) -> str:
+        return f"the arguments of {self._name}"
+
+    def _has_room(self, bound: int) -> bool:
+        if self.closed:
+            return True
+        if self._sent - self._finished >= bound or self._held_bytes >= MAX_HELD_BYTES:
+            return self._sent == self._consumed  # one input is always allowed, whatever its size
+        return self._starving or self._sent - self._consumed < bound
+
+    def _lend(self) -> None:
+        """Let the feeder run ahead of a consumer that waits for an input before those that are finished."""
+        if not self._credit.done and self._has_room(_RESUME_BELOW):
+            self._credit.set()
+
+    def _collect(self) -> list[Output]:
+        ready: list[Output] = []
         arrived = self._arrived
-        while arrived:
+        while arrived and self._failed is None:
             output = arrived.popleft()
-            value = self._value(output)
-            if self._ordered:
-                self._buffer[output.index] = value
+            if not self._return_exceptions and (output.result is None or output.result.status != _SUCCESS):
+                self._failed = output
+            elif self._ordered:
+                self._buffer[output.index] = output
             else:
-                ready.append(value)
+                ready.append(output)
         if self._ordered and self._buffer:
             buffer = self._buffer
             following = self._given
@@ -208,36 +245,37 @@ class MapCall:
                 following += 1
         return ready
 
-    def _value(self, output: Output) -> Any:
-        result = output.result
-        if result is not None and result.status == _SUCCESS:
-            try:
-                return unwrap(self._client, result, self._name)
-            except Exception as err:
-                if not self._return_exceptions:
-                    raise
-                return err
-        error = failure(self._client, result, self._name)
-        if not self._return_exceptions:
-            raise error
-        return error
-
-    def _upload(self, index: int, data: bytes, what: str) -> None:
+    def _upload(self, index: int, data: bytes) -> None:
         if self._uploads is None:
             self._uploads = _Uploads()
 
         def upload() -> None:
             try:
-                payload = make_payload(self._client, data, what)
-                self._submit([Input(index=index, args=payload, method=self._method)])
+                payload = make_payload(self._client, data, self._what)
+                self._submit(Input(index=index, args=payload, method=self._method))
             except Exception as err:
                 self.fail(err)
 
         self._uploads.start(upload)
 
-    def _submit(self, inputs: list[Input]) -> None:
-        if not self.closed:
-            self._client.session.submit(self, inputs, parent=self._parent)
+    def _submit(self, item: Input) -> None:
+        with self._lock:
+            if self._closed or self._error is not None:
+                return
+            self._held_bytes += _weight(item.args)
+        self._client.session.submit(self, [item])
+        if self._closed:
+            self._client.session.release(self)  # closed meanwhile: it must not come back
+
+
+def _weight(payload: Payload | None) -> int:
+    """Return about how much memory a payload takes."""
+    content = payload.content if payload is not None else None
+    return _OVERHEAD_BYTES + (len(content.value) if content is not None and content.field == "inline" else 0)
+
+
+def _weight_of(output: Output) -> int:
+    return _weight(output.result.value if output.result is not None else None)
 
 
 class _Uploads:
@@ -251,24 +289,30 @@ class _Uploads:
 
     def start(self, upload: Any) -> None:
         self._slots.acquire()
-        future: Future[None] = self._pool.submit(upload)
+        try:
+            future: Future[None] = self._pool.submit(upload)
+        except RuntimeError:  # the consumer has left and closed it meanwhile
+            self._slots.release()
+            return
         future.add_done_callback(lambda _: self._slots.release())
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def run(call: MapCall, inputs: Iterator[Arguments]) -> Iterator[Any]:
-    """Give the results of a map whose inputs a background thread draws."""
-    threading.Thread(target=_feed, args=(call, inputs), name="skerry-map-feeder", daemon=True).start()
+def run(call: MapCall, inputs: Iterator[Arguments]) -> Generator[Any, None, None]:
+    """Give the results of a map whose inputs a background thread draws, in the caller's context."""
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(_feed, call, inputs), name="skerry-map-feeder", daemon=True).start()
     try:
         while (taken := call.take()) is not None:
             if isinstance(taken, Once):
                 taken.wait()
-            else:
-                for value in taken:
-                    call.consumed()
-                    yield value
+                continue
+            for output in taken:
+                value = call.value(output)
+                call.consumed(output)
+                yield value
     finally:
         call.close()
 
@@ -280,40 +324,36 @@ def _feed(call: MapCall, inputs: Iterator[Arguments]) -> None:
                 wait.wait()
             if call.closed:
                 return
-            call.add(arguments)
+            call.send(call.encode(arguments))
         call.finish()
     except BaseException as err:  # the consumer's thread raises it
         call.fail(err)
 
 
-async def run_aio(call: MapCall, inputs: AsyncIterator[Arguments]) -> AsyncIterator[Any]:
+async def run_aio(call: MapCall, inputs: AsyncGenerator[Arguments, None]) -> AsyncGenerator[Any, None]:
     """Give the results of a map whose inputs are drawn in the caller's event loop."""
     import asyncio
 
     feeder = asyncio.ensure_future(_feed_aio(call, inputs))
     try:
-        while (taken := await _take_aio(call)) is not None:
+        while (taken := call.take()) is not None:
             if isinstance(taken, Once):
                 await taken.wait_aio()
-            else:
-                for value in taken:
-                    call.consumed()
-                    yield value
+                continue
+            for output in taken:
+                if output.result is not None and is_large(output.result):
+                    value = await asyncio.to_thread(call.value, output)
+                else:
+                    value = call.value(output)
+                call.consumed(output)
+                yield value
     finally:
         call.close()
         feeder.cancel()
         await asyncio.gather(feeder, return_exceptions=True)
 
 
-async def _take_aio(call: MapCall) -> list[Any] | Once | None:
-    if not call.has_blobs():
-        return call.take()
-    import asyncio
-
-    return await asyncio.to_thread(call.take)
-
-
-async def _feed_aio(call: MapCall, inputs: AsyncIterator[Arguments]) -> None:
+async def _feed_aio(call: MapCall, inputs: AsyncGenerator[Arguments, None]) -> None:
     import asyncio
 
     try:
@@ -323,7 +363,11 @@ async def _feed_aio(call: MapCall, inputs: AsyncIterator[Arguments]) -> None:
                 await wait.wait_aio()
             if call.closed:
                 return
-            call.add(arguments)
+            data = call.encode(arguments)
+            if len(data) > MAX_INLINE_BYTES:
+                await asyncio.to_thread(call.send, data)
+            else:
+                call.send(data)
             drawn += 1
             if drawn % _YIELD_EVERY == 0:
                 # A synchronous source never yields to the loop by itself.
@@ -333,3 +377,5 @@ async def _feed_aio(call: MapCall, inputs: AsyncIterator[Arguments]) -> None:
         raise
     except BaseException as err:  # the consumer raises it
         call.fail(err)
+    finally:
+        await inputs.aclose()

@@ -6,14 +6,16 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from skerry._gen.skerry.v1.call_pb import CallKind, Input, Watch
+from skerry._gen.skerry.v1.call_pb import CallKind, Watch
 from skerry._gen.skerry.v1.payload_pb import ResultStatus
 from skerry.exception import NotFoundError, OutputExpiredError
 
+from .outstanding import Call
 from .waiting import Once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from skerry._gen.skerry.v1.call_pb import CallState, Output
     from skerry._gen.skerry.v1.payload_pb import Result
@@ -22,17 +24,14 @@ if TYPE_CHECKING:
     from .client import Client
 
 
-class WatchedCall:
+class WatchedCall(Call):
     """The outputs of one call as they come, kept for all who hold the call's handle.
 
     It is watched while somebody waits for an output that has not come.
     """
 
     def __init__(self, client: Client, call_id: str) -> None:
-        self.call_id = call_id
-        self.function_id = ""
-        self.kind = CallKind.SPAWN
-        self.unfinished: dict[int, Input] = {}
+        super().__init__("", CallKind.SPAWN, call_id)
         self._client = client
         self._lock = threading.Lock()
         self._results: dict[int, Result | None] = {}
@@ -48,9 +47,6 @@ class WatchedCall:
                 self._results[output.index] = output.result
         self._notify()
 
-    def accept(self, indexes: list[int]) -> None:
-        """Nothing: it was accepted before it could be watched."""
-
     def learn(self, state: CallState) -> None:
         """Keep where the call stands."""
         self._state = state
@@ -64,7 +60,11 @@ class WatchedCall:
     def watch(self) -> Watch:
         """Return what gets the outputs still missing."""
         with self._lock:
-            return Watch(call_id=self.call_id, seen_indexes=sorted(self._results))
+            first = 0
+            while first in self._results:
+                first += 1
+            seen = sorted(index for index in self._results if index > first)
+            return Watch(call_id=self.call_id, from_index=first, seen_indexes=seen)
 
     def result(self, index: int, timeout: float | None = None) -> Result | None:
         """Wait for an output, at most ``timeout`` seconds; 0 asks the server once.
@@ -112,6 +112,10 @@ class WatchedCall:
 
         check()
         return watching.end
+
+    def watching(self) -> AbstractContextManager[None]:
+        """Keep the call watched while somebody reads many of its results: else each would ask the server anew."""
+        return _Watching(self)
 
     def known(self, index: int) -> Result | None:
         """Return an output if it has come."""

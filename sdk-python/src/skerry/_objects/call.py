@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 
-from skerry._twin import static_twin, twin
+from skerry._twin import generator_twin, static_twin, twin
 from skerry.exception import InvalidError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from typing import Any, Generic, TypeVar
 
     from skerry._client.client import Client
     from skerry._client.waiting import Once
     from skerry._client.watched import WatchedCall
+    from skerry.types import InputInfo
+
+    from .logs import FunctionCallLogsManager
 
     R = TypeVar("R")
 else:
@@ -71,17 +74,29 @@ class FunctionCall(Generic[R]):
             return await asyncio.to_thread(unwrap, self._client, result, f"call {self.object_id}")
         return unwrap(self._client, result, f"call {self.object_id}")
 
+    @generator_twin
     def iter(self, *, start: int = 0, end: int | None = None) -> Iterator[R]:
         """Yield the results of inputs ``start`` to ``end`` (not included) in order, waiting for each.
 
         Raises ValueError for a range that is not there.
         """
-        count = self.num_inputs()
+        indexes = self._range(self.num_inputs(), start, end)
+        with self._watched.watching():
+            for index in indexes:
+                yield self.get(index=index)
+
+    @iter.native  # noqa: A003 - the name is part of the public surface
+    async def _iter_aio(self, *, start: int = 0, end: int | None = None) -> AsyncIterator[R]:
+        indexes = self._range(await self.num_inputs.aio(), start, end)
+        with self._watched.watching():
+            for index in indexes:
+                yield await self._get_aio(index=index)
+
+    def _range(self, count: int, start: int, end: int | None) -> range:
         end = count if end is None else end
         if not 0 <= start <= end <= count:
             raise ValueError(f"range {start} to {end}: the call has {count} inputs")
-        for index in range(start, end):
-            yield self.get(index=index)
+        return range(start, end)
 
     @twin
     def num_inputs(self) -> int:
@@ -107,12 +122,29 @@ class FunctionCall(Generic[R]):
         request = CancelCallRequest(call_id=self.object_id, terminate_containers=terminate_containers)
         client.call(lambda: client.calls.cancel_call(request))
 
+    @twin
+    def get_call_graph(self) -> list[InputInfo]:
+        """Return the inputs of the call, each with the inputs of the calls that it made as its ``children``.
+
+        Raises NotFoundError.
+        """
+        from .graph import call_graph
+
+        return call_graph(self._client, self.object_id)
+
+    @property
+    def logs(self) -> FunctionCallLogsManager:
+        """What the call's inputs wrote."""
+        from .logs import FunctionCallLogsManager
+
+        return FunctionCallLogsManager(self)
+
     @static_twin
     @staticmethod
     def gather(*function_calls: FunctionCall[Any]) -> Sequence[Any]:
         """Wait for the first input of each call and return the results in the order of the calls.
 
-        Raises what the first call to fail raised, without waiting for the others.
+        Raises what the first call to fail raised, without waiting for the others, which go on.
         """
         race = _Race(function_calls)
         try:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from skerry._context import is_local
 from skerry._names import check_name
-from skerry._twin import generator_twin, in_event_loop, twin
+from skerry._twin import in_event_loop, twin
 from skerry.exception import ExecutionError, InvalidError
 
 from .handle import Handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterable, Callable, Iterable
     from typing import Any, Generic, ParamSpec, TypeVar
 
     from skerry._client.client import Client
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .app import App
     from .call import FunctionCall
+    from .generator import GeneratorMethod
     from .logs import FunctionLogsManager
     from .options import FunctionOptions
     from .partial import Batching, Concurrency
@@ -74,25 +75,16 @@ class Function(Handle, Generic[P, R]):
         client, function_id = await self._ready_for_aio(generator=False)
         return await remote_aio(client, function_id, self._name, (args, kwargs), self._method)
 
-    @generator_twin
-    def remote_gen(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+    @property
+    def remote_gen(self) -> GeneratorMethod[P]:
         """Run the generator function in a container and iterate over what it yields, as it comes.
 
         Items that were yielded before an exception arrive before it is raised. Leaving the loop early cancels the call. Raises InvalidError
         for a function that is no generator.
         """
-        from skerry._client.generating import generate
+        from .generator import GeneratorMethod
 
-        client, function_id = self._ready_for(generator=True)
-        return generate(client, function_id, self._name, (args, kwargs), self._method)
-
-    @remote_gen.native
-    async def _remote_gen_aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Any]:
-        from skerry._client.generating import generate_aio
-
-        client, function_id = await self._ready_for_aio(generator=True)
-        async for item in generate_aio(client, function_id, self._name, (args, kwargs), self._method):
-            yield item
+        return GeneratorMethod(self)
 
     @twin
     def spawn(self, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
@@ -148,10 +140,7 @@ class Function(Handle, Generic[P, R]):
 
         Raises the first exception, unless ``ignore_exceptions``.
         """
-        if in_event_loop():
-            raise InvalidError(
-                f"{self._name}.for_each() can't block the running event loop; use `await {self._name}.for_each.aio(...)`"
-            )
+        self._refuse_in_loop("for_each")
         results = self.map(*input_iterators, kwargs=kwargs, order_outputs=False, return_exceptions=ignore_exceptions)
         for _ in results:
             pass
@@ -185,24 +174,40 @@ class Function(Handle, Generic[P, R]):
     @twin
     def spawn_map(self, *input_iterators: Iterable[Any], kwargs: dict[str, Any] | None = None) -> None:
         """Spawn one call for each element, and return when all are recorded. There are no handles. Arguments are as in :meth:`map`."""
-        from skerry._client.single import spawn_each
+        from .spawned import spawn_each
 
-        client, function_id = self._ready_for(generator=False)
-        inputs = ((args, kwargs or {}) for args in zip(*input_iterators, strict=False))
-        spawn_each(client, function_id, self._name, inputs, self._method)
+        spawn_each(self, input_iterators, kwargs)
+
+    @spawn_map.native
+    async def _spawn_map_aio(
+        self, *input_iterators: Iterable[Any] | AsyncIterable[Any], kwargs: dict[str, Any] | None = None
+    ) -> None:
+        from .spawned import spawn_each_aio
+
+        await spawn_each_aio(self, input_iterators, kwargs)
 
     @twin
     def experimental_spawn_map(
         self, *input_iterators: Iterable[Any], kwargs: dict[str, Any] | None = None
     ) -> FunctionCall[R]:
         """Spawn one call of all elements and return its handle: results by ``get(index=...)`` and ``iter()``."""
-        from skerry._client.single import spawn_many
+        from .spawned import spawn_together
 
-        from .call import FunctionCall
+        return spawn_together(self, input_iterators, kwargs)
 
-        client, function_id = self._ready_for(generator=False)
-        inputs = ((args, kwargs or {}) for args in zip(*input_iterators, strict=False))
-        return FunctionCall(spawn_many(client, function_id, self._name, inputs, self._method), client)
+    @experimental_spawn_map.native
+    async def _experimental_spawn_map_aio(
+        self, *input_iterators: Iterable[Any] | AsyncIterable[Any], kwargs: dict[str, Any] | None = None
+    ) -> FunctionCall[R]:
+        from .spawned import spawn_together_aio
+
+        return await spawn_together_aio(self, input_iterators, kwargs)
+
+    def _refuse_in_loop(self, name: str) -> None:
+        if in_event_loop():
+            raise InvalidError(
+                f"{self._name}.{name}() can't block the running event loop; use `await {self._name}.{name}.aio(...)`"
+            )
 
     def __call__(self, *_args: object, **_kwargs: object) -> Any:
         raise InvalidError(f"say where {self._name} is to run: {self._name}.remote(...) or {self._name}.local(...)")

@@ -63,6 +63,8 @@ class Handle:
 
     def _app_of(self) -> str:
         """Return the id of the app that the function belongs to."""
+        if self._owner is not None:
+            return self._owner._cls._service._app_of()
         if self._base is not None:
             return self._base._app_of()
         if self._app_id:

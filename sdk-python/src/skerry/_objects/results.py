@@ -9,10 +9,10 @@ from skerry._client.mapping import MapCall, run, run_aio
 from skerry._twin import in_event_loop
 from skerry.exception import DeprecationError, InvalidError
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from .inputs import Inputs
 
-    from skerry._client.single import Arguments
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 
     from .function import Function
 
@@ -118,21 +118,21 @@ class MapMethod(Generic[R]):
             raise InvalidError("map needs at least one iterable")
         if wrap is not None:
             warnings.warn("wrap_returned_exceptions does nothing; leave it out", DeprecationError, stacklevel=3)
-        inputs = _Inputs(sources, dict(kwargs or {}), self._star)
+        inputs = Inputs(sources, kwargs, star=self._star)
         return MapResults(self._function, inputs, ordered=ordered, return_exceptions=return_exceptions)
 
 
 class MapResults(Generic[R]):
-    """Results of a map, in a loop or an asynchronous loop. Can be iterated over once."""
+    """Results of a map, in a loop or an asynchronous loop. Can be iterated over once; leaving the loop early cancels what is left."""
 
-    def __init__(self, function: Function[..., R], inputs: _Inputs, *, ordered: bool, return_exceptions: bool) -> None:
+    def __init__(self, function: Function[..., R], inputs: Inputs, *, ordered: bool, return_exceptions: bool) -> None:
+        self._wanted = False
         self._function = function
         self._inputs = inputs
         self._ordered = ordered
         self._return_exceptions = return_exceptions
-        self._wanted = False
-        self._running: Iterator[R] | None = None
-        self._running_aio: AsyncIterator[R] | None = None
+        self._running: Generator[R, None, None] | None = None
+        self._running_aio: AsyncGenerator[R, None] | None = None
 
     def __iter__(self) -> Iterator[R]:
         self._wanted = True
@@ -142,13 +142,19 @@ class MapResults(Generic[R]):
                     f"the results of {self._function.name}.map() can't be iterated over in a running event loop; "
                     f"use `async for result in {self._function.name}.map.aio(...)`"
                 )
-            client, function_id = self._function._ready()
-            call = self._call(client, function_id)
-            self._running = cast("Iterator[R]", run(call, self._inputs.draw()))
+            self._inputs.check_synchronous()
+            client, function_id = self._function._ready_for(generator=False)
+            self._running = cast("Generator[R, None, None]", run(self._call(client, function_id), self._inputs.draw()))
         return self._running
 
     def __next__(self) -> R:
         return next(iter(self))
+
+    def close(self) -> None:
+        """Leave the results: what is left of the map is cancelled."""
+        self._wanted = True
+        if self._running is not None:
+            self._running.close()
 
     def __aiter__(self) -> AsyncIterator[R]:
         self._wanted = True
@@ -159,11 +165,20 @@ class MapResults(Generic[R]):
     async def __anext__(self) -> R:
         return await self.__aiter__().__anext__()
 
-    async def _run_aio(self) -> AsyncIterator[R]:
-        client, function_id = await self._function._ready_aio()
-        results = cast("AsyncIterator[R]", run_aio(self._call(client, function_id), self._inputs.draw_aio()))
-        async for result in results:
-            yield result
+    async def aclose(self) -> None:
+        """Leave the results: what is left of the map is cancelled."""
+        self._wanted = True
+        if self._running_aio is not None:
+            await self._running_aio.aclose()
+
+    async def _run_aio(self) -> AsyncGenerator[R, None]:
+        client, function_id = await self._function._ready_for_aio(generator=False)
+        results = run_aio(self._call(client, function_id), self._inputs.draw_aio())
+        try:
+            async for result in results:
+                yield result
+        finally:
+            await results.aclose()
 
     def _call(self, client: Any, function_id: str) -> MapCall:
         from skerry._run.display import track_map
@@ -187,51 +202,3 @@ class MapResults(Generic[R]):
                 RuntimeWarning,
                 stacklevel=2,
             )
-
-
-class _Inputs:
-    """Arguments for each input, drawn lazily."""
-
-    def __init__(self, sources: tuple[Any, ...], kwargs: dict[str, Any], star: bool) -> None:
-        self._sources = sources
-        self._kwargs = kwargs
-        self._star = star
-
-    def draw(self) -> Iterator[Arguments]:
-        for source in self._sources:
-            if not hasattr(source, "__iter__") and hasattr(source, "__aiter__"):
-                raise InvalidError(
-                    "an asynchronous iterable can't be drawn by a loop; use `async for ... in f.map.aio(...)`"
-                )
-        kwargs = self._kwargs
-        if self._star:
-            for element in self._sources[0]:
-                yield tuple(element), kwargs
-        else:
-            for arguments in zip(*self._sources):  # noqa: B905 - the shortest ends the map
-                yield arguments, kwargs
-
-    async def draw_aio(self) -> AsyncIterator[Arguments]:
-        if not any(hasattr(source, "__aiter__") for source in self._sources):
-            for arguments in self.draw():
-                yield arguments
-            return
-        iterators = [aiter_of(source) for source in self._sources]
-        while True:
-            elements: list[Any] = []
-            for iterator in iterators:
-                try:
-                    elements.append(await iterator.__anext__())
-                except StopAsyncIteration:
-                    return
-            yield tuple(elements[0]) if self._star else tuple(elements), self._kwargs
-
-
-async def aiter_of(source: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
-    """Iterate asynchronously over a source of either kind."""
-    if hasattr(source, "__aiter__"):
-        async for element in cast("AsyncIterable[Any]", source):
-            yield element
-    else:
-        for element in cast("Iterable[Any]", source):
-            yield element

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("skerry")
 
 _RETRY_DELAY = 0.2
+# A request is made anew after so long: else one that nobody reads any more would last until the next entry.
+_LONGEST_MS = 60_000
 # How often in a row a request that does not follow is made again.
 _RETRIES = 10
 # How much of what a reader has had it asks for again after a break, in nanoseconds: more than clocks of workers differ.
@@ -73,7 +75,7 @@ def follow(client: Client, request: StreamLogsRequest, stopping: threading.Event
     failures = 0
     while not stopping.is_set():
         try:
-            for response in client.stream(lambda: client.logs.stream_logs(request)):
+            for response in client.stream(lambda: client.logs.stream_logs(request, timeout_ms=_LONGEST_MS)):
                 for entry in response.entries:
                     if place.is_new(entry):
                         failures = 0

@@ -10,11 +10,14 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
@@ -186,11 +189,10 @@ class TerminalDisplay(Display):
     def map(self, name: str, call: MapCall) -> None:
         if not self._animated:
             return
-        spinner = Spinner("dots")
+        began = time.monotonic()
 
         def render() -> RenderableType:
-            done, total = call.progress
-            return _labelled(spinner, f"{name}.map: {done:,}{'' if total is None else f'/{total:,}'}")
+            return map_progress(name, *call.progress, time.monotonic() - began)
 
         self._add(render)
         call.on_close = lambda: self._remove(render)
@@ -313,6 +315,18 @@ class _Build(BuildView):
         where = f" step {step.number}/{step.total}: {step.name}" if step is not None else ""
         line = _labelled(self._spinner, f"Building image{where} ({time.monotonic() - self._began:.0f} s)")
         return Group(line, *(Text(f"  {text}", "dim", overflow="ellipsis", no_wrap=True) for text in self._tail))
+
+
+def map_progress(name: str, completed: int, total: int, seconds: float) -> RenderableType:
+    """Return a line with a bar: how many inputs of a map have ended, of how many so far."""
+    row = Table.grid(padding=(0, 1))
+    row.add_row(
+        Text(f"{name}.map", "bold"),
+        ProgressBar(total=max(total, 1), completed=completed, width=40, pulse=not total, animation_time=seconds),
+        Text(f"{completed:,}/{total:,}"),
+        Text(str(timedelta(seconds=int(seconds))), "dim"),
+    )
+    return row
 
 
 def _labelled(spinner: Spinner, label: str) -> Spinner:
