@@ -100,7 +100,7 @@ def test_filters(app: skerry.App, daemon: Daemon) -> None:
     assert len(daemon.skerry("app", "logs", app.app_id, "--tail", "1").stdout.splitlines()) == 1
 
 
-@line("12 logs managers", "fetch(since=, until=), tail(entries).")
+@line("11 logs managers", "fetch(since=, until=), tail(entries).")
 def test_fetch_and_tail(app: skerry.App) -> None:
     since = datetime.datetime.now(datetime.timezone.utc)
     logs.speak.remote("fetched")

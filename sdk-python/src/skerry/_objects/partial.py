@@ -79,10 +79,13 @@ def partial(obj: object, decorator: str) -> PartialFunction:
     """Return an object's marks, made if there are none. Raises InvalidError for what can't be marked."""
     if isinstance(obj, PartialFunction):
         return obj
+    from .cls import Cls
     from .function import Function
 
     if isinstance(obj, Function):
         raise InvalidError(f"@skerry.{decorator} is above @app.function(): put it below, nearest to the def")
+    if isinstance(obj, Cls):
+        raise InvalidError(f"@skerry.{decorator} is above @app.cls(): put it below, nearest to the class")
     if isinstance(obj, type):
         raise InvalidError(f"@skerry.{decorator} is for functions and methods, and {obj.__name__} is a class")
     if not callable(obj):
