@@ -72,14 +72,6 @@ def dies(code: int) -> None:
     os._exit(code)
 
 
-broken = skerry.App("conformance-broken")
-
-
-@broken.function(startup_timeout=60)
-def broken_import() -> None:
-    import no_such_module_anywhere  # noqa: F401 # pyright: ignore
-
-
 @app.function(single_use_containers=True)
 def once() -> str:
     return os.environ["SKERRY_TASK_ID"]

@@ -290,7 +290,7 @@ class BoundMethod:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        owner = self._instance.__dict__.get("_skerry_obj") or _Here()
+        owner = self._instance.__dict__.get("_skerry_obj") or _Here(self._instance)
         instance_type: Any = type(self._instance)  # pyright: ignore[reportUnknownVariableType]
         marked = partials(instance_type, METHOD)[self._name]
         return getattr(method_function(owner, self._name, is_generator(marked), None), name)
@@ -298,6 +298,14 @@ class BoundMethod:
 
 class _Here:
     """The instance of the container that the code runs in."""
+
+    def __init__(self, instance: Any) -> None:
+        self._instance = instance
+
+    def _local(self, enter: bool = False) -> Any:
+        """Return the instance itself, whose hooks have run."""
+        del enter
+        return self._instance
 
     def _ready(self) -> tuple[Client, str]:
         function_id = started().get("function_id")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import traceback
 
-from .values import dump
+from .values import dump, loads
 from .wire import MAX_INLINE, quote
 
 TYPE_CHECKING = False
@@ -136,9 +136,9 @@ class _Chain:
 
 
 def _portable(err: BaseException) -> BaseException:
-    """Return a cause as it is if it can be pickled, else an ExecutionError that says what it was."""
+    """Return a cause as it is if it can be pickled and read again, else an ExecutionError that says what it was."""
     try:
-        dump(err)
+        loads(dump(err))
     except BaseException:
         from skerry.exception import ExecutionError
 
