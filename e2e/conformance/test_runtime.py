@@ -71,7 +71,7 @@ def test_lookup_in_a_container() -> None:
 @pytest.mark.parametrize("kind", ["interrupt", "generator"])
 def test_base_exceptions_of_the_interpreter(kind: str) -> None:
     task = runtime.interrupts_itself.remote("")
-    with pytest.raises(skerry.exception.RemoteError, match="KeyboardInterrupt|GeneratorExit"):
+    with pytest.raises(skerry.exception.RemoteError, match=r"KeyboardInterrupt|GeneratorExit"):
         runtime.interrupts_itself.remote(kind)
     assert runtime.interrupts_itself.remote("") == task
 

@@ -63,7 +63,8 @@ def test_hook_that_is_a_method(hook: Decorator) -> None:
 
 @line("24 validation", "The same setting twice: InvalidError.")
 @pytest.mark.parametrize(
-    "decorator", [skerry.concurrent(max_inputs=2), skerry.batched(max_batch_size=2, wait_ms=1), skerry.method(), skerry.enter(), skerry.exit()]
+    "decorator",
+    [skerry.concurrent(max_inputs=2), skerry.batched(max_batch_size=2, wait_ms=1), skerry.method(), skerry.enter(), skerry.exit()],
 )
 def test_setting_twice(decorator: Decorator) -> None:
     _refused("twice", lambda: decorator(decorator(_fresh())))

@@ -343,11 +343,6 @@ def parameters(cls: type) -> dict[str, tuple[int, Parameter]]:
     """Return the parameters that are given to instances, each with its type. Raises InvalidError for what can't be one."""
     if not any(isinstance(v, Parameter) for v in vars(cls).values()):
         return {}
-    if "__init__" in vars(cls):
-        raise InvalidError(
-            f"class {cls.__name__!r} has parameters and an __init__ of its own: declare all with skerry.parameter(), "
-            "and do the rest in an @skerry.enter() method"
-        )
     found: dict[str, tuple[int, Parameter]] = {}
     for base in reversed(cls.__mro__):
         hints = vars(base).get("__annotations__", {})
