@@ -97,6 +97,21 @@ def test_logs_and_their_filters(daemon: Daemon) -> None:
     assert "answering 2" in of_container.stdout and "as an error" in of_container.stderr
 
 
+@pytest.mark.usefixtures("answering")
+def test_calls(daemon: Daemon) -> None:
+    program = "import skerry; call = skerry.Function.from_name('answering', 'relay').spawn(); call.get(); print(call.object_id)"
+    with client(daemon, [str(SKERRY.parent / "python"), "-c", program]) as spawning:
+        call = spawning.finish()[-1]
+    (row,) = listed(daemon, "call", "show", call)
+    assert (row["call_id"], row["inputs"], row["finished"]) == (call, 1, 1)
+    parent, child = listed(daemon, "call", "graph", call)
+    assert (parent["function"], parent["status"], child["function"], child["status"]) == ("relay", "success", "answer", "success")
+    assert child["parent_input_id"] == parent["input_id"]
+    assert f"answer {child['input_id']}: success" in daemon.skerry("call", "graph", call).stdout
+    daemon.skerry("call", "cancel", call, "--yes")
+    assert daemon.skerry("call", "show", "fc-" + "0" * 22, check=False).returncode == 1
+
+
 def test_parameters_come_from_options(daemon: Daemon, tmp_path: Path) -> None:
     result = tmp_path / "result"
     command = ("run", "-q", "-w", str(result), f"{COMMANDS}::describe", "--text", "a b")

@@ -62,3 +62,8 @@ def answer() -> str:
     print("answering", os.environ["ANSWER"], flush=True)
     print("as an error", file=sys.stderr, flush=True)
     return os.environ["ANSWER"]
+
+
+@answering.function()
+def relay() -> str:
+    return answer.remote()

@@ -12,7 +12,7 @@ import typer
 import skerry
 from skerry.config import config
 
-from . import apps, containers, schedules, settings
+from . import apps, calls, containers, schedules, settings
 from .deploy import deploy
 from .errors import show_error
 from .later import add_later
@@ -68,6 +68,7 @@ cli.command(rich_help_panel=RUNNING)(serve)
 cli.command(rich_help_panel=RUNNING)(shell)
 cli.add_typer(apps.cli, name="app", rich_help_panel=RUNNING)
 cli.add_typer(containers.cli, name="container", rich_help_panel=RUNNING)
+cli.add_typer(calls.cli, name="call", rich_help_panel=RUNNING)
 cli.add_typer(schedules.cli, name="schedule", rich_help_panel=RUNNING)
 cli.command(rich_help_panel=ONBOARDING)(settings.setup)
 cli.add_typer(settings.token_cli, name="token", rich_help_panel=ONBOARDING)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from protobuf.wkt import Timestamp
+    from rich.console import RenderableType
 
 # Characters of an id such as "ap-A4VQsbHznWdJxL08ckYuky".
 _ID_WIDTH = 25
@@ -33,8 +34,12 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool
         table.add_column(column, no_wrap=column.endswith("ID"), min_width=_ID_WIDTH if column.endswith("ID") else None)
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
-    # A file or a pipe is as wide as a line needs.
-    Console(width=None if sys.stdout.isatty() else _UNBOUNDED).print(table)
+    print_wide(table)
+
+
+def print_wide(content: RenderableType) -> None:
+    """Print to standard output: as wide as the terminal or, into a file or a pipe, as a line needs."""
+    Console(width=None if sys.stdout.isatty() else _UNBOUNDED, highlight=False).print(content)
 
 
 def local_time(stamp: Timestamp | None) -> str | None:
