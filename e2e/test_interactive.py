@@ -1,5 +1,6 @@
 """Terminals that are lent to containers."""
 
+from e2e.client import client, run_app
 from e2e.daemon import SKERRY, Daemon
 from e2e.terminal import terminal
 
@@ -52,6 +53,15 @@ def test_interact_needs_an_interactive_run(daemon: Daemon) -> None:
     done = daemon.skerry("run", "e2e/apps/interactive.py::talk", check=False)
     assert done.returncode == 1
     assert "skerry run -i" in done.stderr
+
+
+def test_ctrl_c_ends_logs_that_are_followed(daemon: Daemon) -> None:
+    with client(daemon, run_app("stay")) as program:
+        container = program.until("started in").split()[-1]
+        with terminal(daemon, [str(SKERRY), "container", "logs", "-f", container]) as shown:
+            shown.until("started in")
+            shown.press(CTRL_C)
+            assert shown.end(20) == 130
 
 
 def test_shell_has_the_terminal_and_its_size(daemon: Daemon) -> None:

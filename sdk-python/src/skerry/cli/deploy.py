@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from skerry._client.client import shared_client
 from skerry._gen.skerry.v1.log_pb import StreamLogsRequest
 from skerry._run.deploy import deploy_app
 from skerry._run.display import current_display
+from skerry._run.log_reader import LogReader
 from skerry.output import enable_output
 
 from .later import refuse
-from .logs import entries
 from .options import AsModule, Environment, ModalNames, Strategy, Timestamps, check_strategy
 from .output import show_timestamps
 from .refs import find_app
@@ -59,5 +60,5 @@ def deploy(
         print(f"{name or app.name} is version {result.version} of app {result.app_id}", flush=True)
         if stream_logs:
             request = StreamLogsRequest(app=result.app_id, follow=True)
-            for entry in entries(request):
+            for entry in LogReader(shared_client(), request).entries():
                 current_display().log_entry(entry)

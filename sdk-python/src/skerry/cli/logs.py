@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import queue
 import re
-import threading
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from protobuf.wkt import Timestamp
 
 from skerry._client.client import shared_client
 from skerry._gen.skerry.v1.log_pb import LogSource, StreamLogsRequest
-from skerry._run.logs import follow
+from skerry._run.log_reader import LogReader
 from skerry._run.terminal import TerminalDisplay
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from skerry._gen.skerry.v1.log_pb import LogEntry
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C or the end.")]
 Since = Annotated[
@@ -41,8 +34,6 @@ Source = Annotated[str | None, typer.Option("--source", "-s", help="Only stdout,
 _SOURCES = {"stdout": LogSource.STDOUT, "stderr": LogSource.STDERR, "system": LogSource.SYSTEM}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DEFAULT_TAIL = 100
-# How many entries are read before they are shown.
-_AHEAD = 1000
 _LONGEST_RANGE = timedelta(days=35)
 
 
@@ -85,32 +76,10 @@ def logs_request(
 def show_logs(request: StreamLogsRequest, display: TerminalDisplay) -> None:
     """Print output, each line to the stream it came from, to the end or until Ctrl-C."""
     try:
-        for entry in entries(request):
+        for entry in LogReader(shared_client(), request).entries():
             display.log_entry(entry)
     finally:
         display.close()
-
-
-def entries(request: StreamLogsRequest) -> Iterator[LogEntry]:
-    """Yield entries as they come. Ctrl-C ends it at once: a thread of its own waits for the server, which no signal wakes."""
-    arrived: queue.SimpleQueue[LogEntry | BaseException | None] = queue.SimpleQueue()
-    room = threading.Semaphore(_AHEAD)
-
-    def read() -> None:
-        try:
-            for entry in follow(shared_client(), request, threading.Event()):
-                room.acquire()
-                arrived.put(entry)
-            arrived.put(None)
-        except BaseException as err:
-            arrived.put(err)
-
-    threading.Thread(target=read, name="skerry-logs", daemon=True).start()
-    while (entry := arrived.get()) is not None:
-        if isinstance(entry, BaseException):
-            raise entry
-        room.release()
-        yield entry
 
 
 def _time(option: str, text: str, now: datetime) -> datetime:
