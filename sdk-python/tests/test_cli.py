@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 
 import pytest
 import typer
 from protobuf import Oneof
 
+import skerry
 from skerry._gen.skerry.v1.log_pb import LogSource
 from skerry._gen.skerry.v1.schedule_pb import Cron, Period, Schedule
+from skerry.cli.changelog import parse
 from skerry.cli.later import LATER
 from skerry.cli.logs import logs_request
 from skerry.cli.root import run_command
@@ -84,3 +87,40 @@ def test_schedules_in_words():
     assert describe(Schedule(kind=Oneof("period", Period(days=1, hours=2)))) == "every 1 day 2 hours"
     assert describe(Schedule(kind=Oneof("period", Period(seconds=1.5)))) == "every 1.5 seconds"
     assert describe(None) == ""
+
+
+def test_changelog(capsys, monkeypatch):
+    text = (
+        "# Changelog\n\n## 0.3.0 (unreleased)\n\n- c\n\n## 0.2.0 (2026-02-01)\n\n- b\n\n## 0.1.10 (2026-01-01)\n\n- a\n"
+    )
+    monkeypatch.setattr("skerry.cli.changelog.parse", lambda _: parse(text))
+
+    def versions(*options: str) -> list[str]:
+        assert run_command(["changelog", *options, "--json"]) == 0
+        return [release["version"] for release in json.loads(capsys.readouterr().out)]
+
+    assert versions() == ["0.3.0"]
+    assert versions("--last", "2") == ["0.3.0", "0.2.0"]
+    assert versions("--all") == ["0.3.0", "0.2.0", "0.1.10"]
+    assert versions("--for", "v0.2.0") == ["0.2.0"]
+    assert versions("--since", "0.1.10") == ["0.3.0", "0.2.0"]
+    assert versions("--since", "2026-01-15") == ["0.3.0", "0.2.0"]
+    assert run_command(["changelog"]) == 0
+    assert "0.3.0 (unreleased)" in capsys.readouterr().out
+    for bad in (["--last", "1", "--all"], ["--for", "9.9.9"], ["--since", "yesterday"]):
+        assert run_command(["changelog", *bad]) == 2
+
+
+def test_the_changelog_has_this_version(capsys):
+    assert run_command(["changelog", "--for", skerry.__version__]) == 0
+    assert skerry.__version__ in capsys.readouterr().out
+
+
+def test_setting_of_a_profile(capsys, tmp_path):
+    assert run_command(["config", "set", "logs_timeout", "3"]) == 0
+    assert run_command(["config", "set", "token_secret", "hidden"]) == 0
+    assert "hidden" not in capsys.readouterr().out
+    assert (skerry.config.config.seconds("logs_timeout"), skerry.config.config.get("token_secret")) == (3.0, "hidden")
+    assert run_command(["config", "set", "nothing", "3"]) == 2
+    assert run_command(["config", "set", "logs_timeout", "soon"]) == 1
+    assert run_command(["config", "set", "environment", "en-x"]) == 1

@@ -13,10 +13,11 @@ import skerry
 from skerry.config import config
 
 from . import apps, calls, containers, schedules, settings
+from .changelog import changelog
 from .deploy import deploy
 from .errors import show_error
 from .later import add_later
-from .options import ONBOARDING, RUNNING, SETTINGS
+from .options import OBSERVABILITY, ONBOARDING, RUNNING, SETTINGS
 from .run import run
 from .serve import serve
 from .shell import shell
@@ -74,6 +75,7 @@ cli.command(rich_help_panel=ONBOARDING)(settings.setup)
 cli.add_typer(settings.token_cli, name="token", rich_help_panel=ONBOARDING)
 cli.add_typer(settings.config_cli, name="config", rich_help_panel=SETTINGS)
 cli.add_typer(settings.profile_cli, name="profile", rich_help_panel=SETTINGS)
+cli.command(rich_help_panel=OBSERVABILITY)(changelog)
 add_later(cli)
 
 
