@@ -95,8 +95,8 @@ def test_filters(app: skerry.App, daemon: Daemon) -> None:
     assert "needle on stdout" in everything and "needle from the other function" in everything
     one = daemon.skerry(*command, "--function", logs.other.object_id).stdout
     assert "needle from the other function" in one and "needle on stdout" not in one
-    errors = daemon.skerry(*command, "--source", "stderr").stdout
-    assert "needle on stderr" in errors and "needle on stdout" not in errors
+    errors = daemon.skerry(*command, "--source", "stderr")
+    assert "needle on stderr" in errors.stderr and "needle on stdout" not in errors.stdout + errors.stderr
     assert len(daemon.skerry("app", "logs", app.app_id, "--tail", "1").stdout.splitlines()) == 1
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
+import io
 import os
 import threading
 
@@ -11,7 +13,10 @@ import pytest
 
 import skerry
 from skerry import exception as exc
+from skerry._client.mapping import MapCall
+from skerry._gen.skerry.v1.call_pb import Input, Output
 from skerry._gen.skerry.v1.payload_pb import RemoteError, Result, ResultStatus
+from skerry._run import display
 
 FAILED = Result(status=ResultStatus.TIMEOUT, error=RemoteError(message="took too long"))
 
@@ -91,6 +96,84 @@ def test_inputs_are_drawn_lazily(echo, server):
     consumer.join(10)
     assert values(first + list(results)) == list(range(5000))
     assert server.order()["most_open"] <= 1000
+
+
+def test_a_million_inputs_are_not_drawn_ahead_of_a_slow_consumer(echo, server):
+    drawn = 0
+
+    def inputs():
+        nonlocal drawn
+        while drawn < 1_000_000:
+            drawn += 1
+            yield drawn
+
+    results = iter(echo.map(inputs()))
+    for i in range(1, 3001):
+        assert next(results) == ((i,), {})
+        # Some more may be drawn between the arrival of a result that was waited for and the moment its reader is awake.
+        assert drawn <= i + 2000
+    assert server.order()["inputs"] <= 5000
+    results.close()
+
+
+def test_large_inputs_are_held_back_by_their_bytes(echo, server):
+    server.order(function="fu-echo", hold=True)
+    drawn = 0
+
+    def inputs():
+        nonlocal drawn
+        while drawn < 1000:
+            drawn += 1
+            yield bytes(500_000)
+
+    results = iter(echo.map(inputs()))
+    consumer = threading.Thread(target=lambda: sum(1 for _ in results))
+    consumer.start()
+    bound = (64 << 20) // 500_000 + 2
+    while server.order()["inputs"] < bound - 3:
+        consumer.join(0.01)
+    consumer.join(0.2)
+    assert drawn <= bound
+    server.order(function="fu-echo", hold=False)
+    consumer.join(30)
+    assert drawn == 1000
+
+
+def test_one_slow_input_does_not_hold_up_those_behind_it(echo, server):
+    server.order(function="fu-echo", hold_index=0)
+    results = iter(echo.map(range(20_000)))
+    got = []
+    consumer = threading.Thread(target=lambda: got.extend(results))
+    consumer.start()
+    while server.order()["inputs"] < 20_000:
+        assert consumer.is_alive()
+        consumer.join(0.01)
+    assert got == []
+    server.order(function="fu-echo", hold=False)
+    consumer.join(10)
+    assert values(got) == list(range(20_000))
+
+
+def test_results_that_arrived_before_a_failure_come_before_it(client):
+    call = MapCall(client, "fu-echo", "echo", ordered=False, return_exceptions=False)
+    call.unfinished.update({i: Input(index=i) for i in range(3)})
+    good = Result(status=ResultStatus.SUCCESS)
+    call.deliver([Output(index=2, result=good), Output(index=1, result=FAILED), Output(index=0, result=good)])
+    first = call.take()
+    assert isinstance(first, list)
+    assert [output.index for output in first] == [2]
+    with pytest.raises(exc.FunctionTimeoutError):
+        call.take()
+
+
+def test_inputs_are_drawn_in_the_callers_context(echo):
+    variable = contextvars.ContextVar("variable")
+    variable.set("the caller's")
+
+    def inputs():
+        yield variable.get()
+
+    assert values(echo.map(inputs())) == ["the caller's"]
 
 
 def test_slow_iterable_does_not_hold_back_what_is_there(echo):
@@ -202,3 +285,43 @@ def drop(_):
 def test_results_that_nobody_wants_warn(echo):
     with pytest.warns(RuntimeWarning, match="never iterated"):
         drop(echo.map([1]))
+
+
+def test_leaving_an_asynchronous_map_cancels_the_rest(echo, server):
+    server.order(function="fu-echo", hold_index=500)
+
+    async def main():
+        results = echo.map.aio(range(100_000))
+        assert await results.__anext__() == ((0,), {})
+        await asyncio.to_thread(until_it_is_held)
+        await results.aclose()
+
+    def until_it_is_held():
+        while server.order()["inputs"] <= 500:
+            threading.Event().wait(0.01)
+
+    asyncio.run(main())
+    while not server.order()["cancelled"]:
+        threading.Event().wait(0.01)
+
+
+def test_deprecated_argument_warns(echo):
+    with pytest.warns(exc.DeprecationError, match="wrap_returned_exceptions"):
+        assert values(echo.map([1], wrap_returned_exceptions=False)) == [1]
+
+
+def test_progress_is_shown(echo, server, monkeypatch):
+    from rich.console import Console
+
+    from skerry._run.terminal import map_progress
+
+    seen = []
+    monkeypatch.setattr(display, "track_map", lambda _name, call: seen.append(call))
+    assert len(list(echo.map(range(10)))) == 10
+    assert seen[0].progress == (10, 10)
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(map_progress("echo", 3, 12_345, 61))
+    line = console.export_text()
+    assert "echo.map" in line
+    assert "3/12,345" in line
+    assert "0:01:01" in line

@@ -85,7 +85,7 @@ def test_statuses(client, status, kind):
 
 def test_exception_that_could_not_be_pickled_is_told_in_words(client):
     words = RemoteError(type="lib.Strange", message="boom", traceback="Traceback: x")
-    with pytest.raises(exc.ExecutionError, match=r"(?s)lib.Strange: boom.*Traceback: x"):
+    with pytest.raises(exc.SerializationError, match=r"(?s)lib.Strange: boom.*Traceback: x"):
         unwrap(client, Result(status=ResultStatus.FAILURE, error=words), "f")
 
 
@@ -111,9 +111,16 @@ def test_hints(client):
     assert "-m" in "".join(traceback.format_exception(error)) + str(error)
 
 
-def test_missing_module_is_named():
-    with pytest.raises(exc.ExecutionError, match=r"'gone'.*local environment"):
+def test_missing_module_is_named(client, monkeypatch):
+    with pytest.raises(exc.DeserializationError, match=r"'gone'.*local environment"):
         deserialize(b"cgone\nThing\n.")
+    result = Result(status=ResultStatus.SUCCESS, value=inline_payload(b"cgone\nThing\n."))
+    with pytest.raises(exc.ExecutionError, match=r"the result of f.*'gone'.*local environment"):
+        unwrap(client, result, "f")
+    with monkeypatch.context() as container:
+        container.setenv("SKERRY_IS_REMOTE", "1")
+        with pytest.raises(exc.DeserializationError, match=r"'gone'.*remote environment"):
+            deserialize(b"cgone\nThing\n.")
     with pytest.raises(exc.DeserializationError, match="same versions of the library"):
         deserialize(b"cpickle\nNothing\n.")
     with pytest.raises(exc.DeserializationError, match="UnpicklingError"):

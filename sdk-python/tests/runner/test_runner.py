@@ -224,7 +224,7 @@ def test_unreadable_arguments(host):
     for data, kind, message in [
         (
             b"cno_such_module\nX\n.",
-            exception.ExecutionError,
+            exception.DeserializationError,
             "module 'no_such_module', which is not in the remote environment",
         ),
         (b"cos\nno_such_thing\n.", exception.DeserializationError, "versions of the library"),

@@ -27,6 +27,8 @@ type session struct {
 	watched map[string]bool
 	broken  chan struct{}
 	once    sync.Once
+
+	generators map[string]*generating
 }
 
 type heldOutput struct {
@@ -41,7 +43,7 @@ func (c *calls) Session(
 ) error {
 	s := &session{
 		state: c.state, wake: make(chan struct{}, 1), next: &skerryv1.SessionResponse{}, watched: map[string]bool{},
-		broken: make(chan struct{}),
+		broken: make(chan struct{}), generators: map[string]*generating{},
 	}
 	c.mu.Lock()
 	c.sessions[s] = struct{}{}
@@ -96,6 +98,10 @@ func (s *session) take(request *skerryv1.SessionRequest) {
 	for _, watch := range request.GetWatches() {
 		s.watch(watch)
 	}
+	for _, seen := range request.GetItemsSeen() {
+		s.see(seen)
+	}
+	s.pump()
 	s.kick()
 }
 
@@ -113,6 +119,10 @@ func (s *session) submit(submit *skerryv1.Submit) {
 		})
 		return
 	}
+	if b.items != nil {
+		s.generate(submit, b)
+		return
+	}
 	outputs := make([]*skerryv1.Output, 0, len(submit.GetInputs()))
 	indexes := make([]uint32, 0, len(submit.GetInputs()))
 	for _, input := range submit.GetInputs() {
@@ -124,7 +134,17 @@ func (s *session) submit(submit *skerryv1.Submit) {
 		indexes = append(indexes, input.GetIndex())
 	}
 	if submit.GetKind() == skerryv1.CallKind_CALL_KIND_SPAWN {
-		st.spawned[submit.GetCallId()] = &spawned{inputs: len(outputs), outputs: outputs, held: b.hold}
+		call := st.spawned[submit.GetCallId()]
+		if call == nil {
+			call = &spawned{held: b.hold}
+			st.spawned[submit.GetCallId()] = call
+		}
+		call.inputs += len(outputs)
+		call.outputs = append(call.outputs, outputs...)
+		st.report.Spawned = len(st.spawned)
+		if b.holdAccepts {
+			return
+		}
 		s.add(func(r *skerryv1.SessionResponse) {
 			r.Accepted = append(r.Accepted, &skerryv1.Accepted{CallId: submit.GetCallId(), Indexes: indexes})
 		})
@@ -183,7 +203,8 @@ func (s *session) flushHeld() {
 	st := s.state
 	kept := s.held[:0]
 	for _, h := range s.held {
-		if st.behaviour(h.function).hold {
+		b := st.behaviour(h.function)
+		if b.hold || b.holdIndex != nil && *b.holdIndex == h.output.GetIndex() {
 			kept = append(kept, h)
 			continue
 		}
@@ -232,7 +253,24 @@ func (c *calls) GetCall(
 	}
 	return connect.NewResponse(&skerryv1.GetCallResponse{
 		State: &skerryv1.CallState{CallId: r.Msg.GetCallId(), NumInputs: uint32(call.inputs)}, //nolint:gosec // small
+		AppId: "ap-1", CreatedAt: now(),
 	}), nil
+}
+
+// GetCallGraph shows a call of one input that made a call of two.
+func (c *calls) GetCallGraph(
+	_ context.Context, r *connect.Request[skerryv1.GetCallGraphRequest],
+) (*connect.Response[skerryv1.GetCallGraphResponse], error) {
+	id := r.Msg.GetCallId()
+	finished, failed := skerryv1.InputStatus_INPUT_STATUS_FINISHED, skerryv1.ResultStatus_RESULT_STATUS_FAILURE
+	return connect.NewResponse(&skerryv1.GetCallGraphResponse{Inputs: []*skerryv1.InputInfo{
+		{InputId: "in-a-0", CallId: id, FunctionName: "parent", ParentInputId: "in-elsewhere-0", Status: skerryv1.InputStatus_INPUT_STATUS_PENDING},
+		{
+			InputId: "in-b-0", CallId: "fc-b", FunctionName: "child", ParentInputId: "in-a-0", ContainerId: "ta-1", Status: finished,
+			Result: skerryv1.ResultStatus_RESULT_STATUS_SUCCESS,
+		},
+		{InputId: "in-b-1", CallId: "fc-b", Index: 1, FunctionName: "child", ParentInputId: "in-a-0", Status: finished, Result: failed},
+	}}), nil
 }
 
 func (c *calls) CancelCall(

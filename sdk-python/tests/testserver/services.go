@@ -226,6 +226,13 @@ type logs struct{ *state }
 func (l *logs) StreamLogs(
 	ctx context.Context, r *connect.Request[skerryv1.StreamLogsRequest], stream *connect.ServerStream[skerryv1.StreamLogsResponse],
 ) error {
+	encoded, err := proto.Marshal(r.Msg)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.report.LogRequests = append(l.report.LogRequests, hex.EncodeToString(encoded))
+	l.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()

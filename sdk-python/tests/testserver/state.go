@@ -17,6 +17,9 @@ type orders struct {
 	Refuse     *refuse `json:"refuse"`      // refuse its calls
 	Hold       *bool   `json:"hold"`        // keep outputs back until false
 	Reverse    *bool   `json:"reverse"`     // answer the inputs of a frame last first
+	Items      *int    `json:"items"`       // be a generator that yields so many numbers
+	Unrecorded *bool   `json:"unrecorded"`  // accept no spawned calls
+	HoldIndex  *uint32 `json:"hold_index"`  // keep back the output of this input alone, until hold is false
 	BreakAfter *int    `json:"break_after"` // break the session once it has sent so many outputs
 	BreakNow   bool    `json:"break_now"`   // break all sessions
 	Log        *entry  `json:"log"`         // a line of output
@@ -48,6 +51,9 @@ type report struct {
 	Recipes     []string            `json:"recipes"`      // encoded Recipes asked for, in hex
 	Secrets     []map[string]string `json:"secrets"`      // variables of secrets
 	ParentInput string              `json:"parent_input"` // of the last Submit
+	ItemsSent   int                 `json:"items_sent"`   // most items of a generator sent
+	Spawned     int                 `json:"spawned"`      // calls spawned
+	LogRequests []string            `json:"log_requests"` // encoded StreamLogsRequests, in hex
 }
 
 type behaviour struct {
@@ -55,6 +61,10 @@ type behaviour struct {
 	refuse  *refuse
 	hold    bool
 	reverse bool
+	items   *int
+
+	holdAccepts bool
+	holdIndex   *uint32
 }
 
 type state struct {
@@ -112,8 +122,17 @@ func (s *state) obey(o *orders) report {
 		b.refuse = o.Refuse
 	}
 	if o.Hold != nil {
-		b.hold = *o.Hold
+		b.hold, b.holdIndex = *o.Hold, nil
 		s.flush()
+	}
+	if o.Items != nil {
+		b.items = o.Items
+	}
+	if o.HoldIndex != nil {
+		b.holdIndex = o.HoldIndex
+	}
+	if o.Unrecorded != nil {
+		b.holdAccepts = *o.Unrecorded
 	}
 	if o.Reverse != nil {
 		b.reverse = *o.Reverse

@@ -98,8 +98,11 @@ class MapCall(Call):
     def deliver(self, outputs: list[Output]) -> None:
         """Take outputs; those that came before a break of the session are dropped."""
         pop = self.unfinished.pop
+        following = self._given
         with self._lock:
             for output in outputs:
+                if not self._ordered or output.index == following:
+                    self._starving = False
                 if (item := pop(output.index, None)) is not None:
                     self._held_bytes += _weight_of(output) - _weight(item.args)
                     self._finished += 1

@@ -32,10 +32,20 @@ class Chain(TypedDict, total=False):
 
 
 def unwrap(client: Client, result: Result | None, what: str) -> Any:
-    """Return the value of a result or raise what the function raised. ``what`` names the call in messages."""
+    """Return the value of a result or raise what the function raised. ``what`` names the call in messages.
+
+    Raises ExecutionError where a result needs a module that is missing here.
+    """
     if result is not None and result.status == _SUCCESS:
         data = read_payload(client, result.value)
-        return deserialize(data, f"the result of {what}") if data else None
+        if not data:
+            return None
+        try:
+            return deserialize(data, f"the result of {what}")
+        except exc.DeserializationError as err:
+            if isinstance(err.__cause__, ModuleNotFoundError):
+                raise exc.ExecutionError(str(err)) from err.__cause__
+            raise
     raise failure(client, result, what)
 
 
@@ -65,10 +75,14 @@ def is_large(result: Result) -> bool:
 def _user_failure(client: Client, error: RemoteError, message: str) -> BaseException:
     if error.exception is None:
         # With a type there was an exception, which could not be pickled; without one the process itself ended.
-        return (exc.ExecutionError if error.type else exc.RemoteError)(_describe(error, message))
+        if error.type:
+            return exc.SerializationError(
+                f"the remote exception can't be sent as an object: {_describe(error, message)}"
+            )
+        return exc.RemoteError(_describe(error, message))
     try:
         chain = deserialize(read_payload(client, error.exception), "the remote exception")
-    except (exc.DeserializationError, exc.ExecutionError) as local:
+    except exc.DeserializationError as local:
         failed = exc.ExecutionError(
             f"Could not deserialize remote exception due to local error: {local}\n{_describe(error, message)}"
         )

@@ -6,7 +6,7 @@ import pickle
 from typing import Any
 
 from skerry._context import is_local
-from skerry.exception import DeserializationError, Error, ExecutionError, SerializationError
+from skerry.exception import DeserializationError, Error, SerializationError
 
 PROTOCOL = 4
 
@@ -44,13 +44,13 @@ def serialize_by_value(value: Any, what: str = "the value") -> bytes:
 def deserialize(data: bytes | memoryview | bytearray, what: str = "the value") -> Any:
     """Return the value of a pickle.
 
-    Raises ExecutionError where a module is missing here, else DeserializationError; both name ``what``.
+    Raises DeserializationError, which names ``what`` and, where a module is missing, the module and the environment that lacks it.
     """
     try:
         return pickle.loads(data)
     except ModuleNotFoundError as err:
         side = "local" if is_local() else "remote"
-        raise ExecutionError(
+        raise DeserializationError(
             f"{what} can't be unpickled: it needs the module {err.name!r}, which is not in the {side} environment; "
             "install it there, or send plain values"
         ) from err

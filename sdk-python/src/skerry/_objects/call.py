@@ -28,6 +28,30 @@ else:
 _CALL_ID = re.compile(r"fc-[0-9A-Za-z]{22}")
 
 
+class _FromId:
+    """``FunctionCall.from_id``, which asks nothing of the server and so needs no asynchronous twin any more."""
+
+    def __call__(self, function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
+        """Return the handle of a call by its id, "fc-...". Nothing is asked of the server until the handle is used.
+
+        Raises InvalidError for what is no such id.
+        """
+        if not _CALL_ID.fullmatch(function_call_id):
+            raise InvalidError(f"function call id {function_call_id!r}: want fc- and 22 letters or digits")
+        return FunctionCall(function_call_id, client)
+
+    async def aio(self, function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
+        """Do the same. Deprecated."""
+        import warnings
+
+        from skerry.exception import DeprecationError
+
+        warnings.warn(
+            "FunctionCall.from_id.aio: use FunctionCall.from_id, which does not block", DeprecationError, stacklevel=2
+        )
+        return self(function_call_id, client)
+
+
 class FunctionCall(Generic[R]):
     """A call that runs on by itself. Its results are kept for 7 days after it has ended.
 
@@ -39,15 +63,7 @@ class FunctionCall(Generic[R]):
         self._client_or_none = client
         self._watched_or_none: WatchedCall | None = None
 
-    @staticmethod
-    def from_id(function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
-        """Return the handle of a call by its id, "fc-...". Nothing is asked of the server until the handle is used.
-
-        Raises InvalidError for what is no such id.
-        """
-        if not _CALL_ID.fullmatch(function_call_id):
-            raise InvalidError(f"function call id {function_call_id!r}: want fc- and 22 letters or digits")
-        return FunctionCall(function_call_id, client)
+    from_id = _FromId()
 
     @twin
     def get(self, timeout: float | None = None, *, index: int = 0) -> R:

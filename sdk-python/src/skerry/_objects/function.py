@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skerry._context import is_local
 from skerry._names import check_name
-from skerry._twin import in_event_loop, twin
+from skerry._twin import twin
 from skerry.exception import ExecutionError, InvalidError
 
 from .handle import Handle
@@ -202,12 +202,6 @@ class Function(Handle, Generic[P, R]):
         from .spawned import spawn_together_aio
 
         return await spawn_together_aio(self, input_iterators, kwargs)
-
-    def _refuse_in_loop(self, name: str) -> None:
-        if in_event_loop():
-            raise InvalidError(
-                f"{self._name}.{name}() can't block the running event loop; use `await {self._name}.{name}.aio(...)`"
-            )
 
     def __call__(self, *_args: object, **_kwargs: object) -> Any:
         raise InvalidError(f"say where {self._name} is to run: {self._name}.remote(...) or {self._name}.local(...)")

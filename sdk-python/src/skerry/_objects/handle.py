@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skerry._context import is_local, started
-from skerry._twin import twin
+from skerry._twin import in_event_loop, twin
 from skerry.exception import ExecutionError, InvalidError
 
 TYPE_CHECKING = False
@@ -60,6 +60,13 @@ class Handle:
         return self._object_id is not None
 
     # Inside the package.
+
+    def _refuse_in_loop(self, name: str) -> None:
+        """Raise InvalidError where a blocking method would hold up the event loop that draws its inputs."""
+        if in_event_loop():
+            raise InvalidError(
+                f"{self._name}.{name}() can't block the running event loop; use `await {self._name}.{name}.aio(...)`"
+            )
 
     def _app_of(self) -> str:
         """Return the id of the app that the function belongs to."""

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from skerry._gen.skerry.v1 import log_pb
     from skerry.types import LogSource
 
-    from .app import App
     from .call import FunctionCall
     from .function import Function
+    from .living import Living
 
 MAX_RANGE = timedelta(days=35)
 MAX_TAIL = 20_000
@@ -150,7 +150,7 @@ class _LogsManager(_Logs):
 class AppLogsManager(_LogsManager):
     """Output of an app's containers. Raises InvalidError before the app runs."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Living) -> None:
         self._app = app
 
     def _scope(self) -> tuple[Client, StreamLogsRequest]:

@@ -17,7 +17,7 @@ PICKLE = 1
 
 
 def load_arguments(data: bytes | bytearray, format_: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the (args, kwargs) of an input. Raises DeserializationError, or ExecutionError for a missing module."""
+    """Return the (args, kwargs) of an input. Raises DeserializationError, which names a missing module."""
     if format_ != PICKLE:
         from skerry.exception import DeserializationError
 
@@ -31,7 +31,7 @@ def load_arguments(data: bytes | bytearray, format_: int) -> tuple[tuple[Any, ..
 
 
 def load_function(data: bytes | bytearray) -> Any:
-    """Return a serialized function. Raises DeserializationError, or ExecutionError for a missing module."""
+    """Return a serialized function. Raises DeserializationError, which names a missing module."""
     try:
         return loads(data)
     except Exception as err:
@@ -39,10 +39,10 @@ def load_function(data: bytes | bytearray) -> Any:
 
 
 def _unreadable(err: Exception, what: str) -> Exception:
-    from skerry.exception import DeserializationError, ExecutionError
+    from skerry.exception import DeserializationError
 
     if isinstance(err, ModuleNotFoundError):
-        return ExecutionError(
+        return DeserializationError(
             f"{what} can't be unpickled: it needs the module {err.name!r}, which is not in the remote environment; "
             "add it to the image, or send plain values"
         )
