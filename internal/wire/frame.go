@@ -28,6 +28,7 @@ const (
 	Withdrawn   Kind = 20
 	Item        Kind = 21
 	Slots       Kind = 22
+	Leaving     Kind = 23
 )
 
 // Limits of frames, in bytes. A reader refuses more before it allocates anything.

@@ -24,8 +24,8 @@ import (
 
 // Bounds of an orderly end.
 const (
-	// DrainTimeout is how long containers may take to end.
-	DrainTimeout = 15 * time.Second
+	// DrainTimeout is how long containers may take to end: their exit hooks have container.DefaultStopGrace.
+	DrainTimeout = container.DefaultStopGrace + 5*time.Second
 	// FlushTimeout is how long the gateway may take to acknowledge their last output.
 	FlushTimeout = 3 * time.Second
 	// ReapTimeout bounds clearing away what an earlier process left.

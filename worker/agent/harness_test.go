@@ -99,6 +99,7 @@ type testLife struct {
 	ready   chan []container.Phase
 	outputs chan container.Output
 	exit    chan container.Exit
+	cancel  context.CancelFunc // of the context of Run
 
 	mu       sync.Mutex
 	returned []payload.Key
@@ -111,6 +112,7 @@ func (r *rig) start(t testing.TB, spec container.Spec) *testLife {
 	}
 	l.Container = r.host.New(spec, l)
 	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

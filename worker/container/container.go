@@ -191,10 +191,20 @@ type RunnerEvents interface {
 	Items(key payload.Key, first uint64, values []*payload.Payload)
 	// Slots says how many inputs the runner takes at a time from now on; 0: no more.
 	Slots(n int)
-	// Overran says that an input ran past its timeout: its TimedOut output has been handed over, unless it is not known which of those
-	// that the runner has it is. The container is to be killed.
-	Overran(key payload.Key)
+	// Ending says that the runner is of no more use.
+	Ending(why Ending)
 }
+
+// Ending says why a runner is of no more use.
+type Ending uint8
+
+const (
+	// Overran says that an input ran past its timeout, or went on after it was cancelled. Its output has been handed over, unless it is not known
+	// which of those that the runner has it is. The container is to be ended.
+	Overran Ending = iota + 1
+	// Leaving says that it was interrupted, by the host or by its code, and ends. What it has will get no output; its exit hooks run.
+	Leaving
+)
 
 // Endpoint is one container's place on a network. Implemented by worker/network.
 type Endpoint struct {

@@ -52,11 +52,11 @@ func (l *life) live(ctx context.Context) Exit {
 		case <-slow:
 			return l.tooSlow()
 		case <-l.stop:
-			return l.interrupt(ctx)
+			return l.interrupt(toldToStop, l.host.cfg.StopGrace)
 		case <-l.drained:
 			return l.retire()
 		case <-ctx.Done():
-			return l.kill(Exit{Reason: Stopped, Message: "the worker stopped it: " + context.Cause(ctx).Error()})
+			return l.interrupt(Exit{Reason: Stopped, Message: "the worker stopped it: " + context.Cause(ctx).Error()}, l.host.cfg.StopGrace)
 		}
 	}
 }
@@ -101,8 +101,11 @@ func (l *life) hear(n note) func() Exit {
 		}
 	case noteOverran:
 		return func() Exit {
-			return l.kill(Exit{Reason: TimedOut, Message: fmt.Sprintf("an input ran longer than its timeout of %s", l.spec.Timeout)})
+			message := fmt.Sprintf("an input ran longer than its timeout of %s, or went on after it was cancelled", l.spec.Timeout)
+			return l.interrupt(Exit{Reason: TimedOut, Message: message}, noticeGrace)
 		}
+	case noteLeaving:
+		return l.leave
 	case noteProcessEnd:
 		return func() Exit { return l.processEnded(n.end, n.err) }
 	case noteSession:
@@ -201,6 +204,9 @@ func (l *life) processEnded(end ProcessEnd, err error) Exit {
 	if n, ok := l.hearLast(); ok {
 		return l.finish(Exit{Reason: StartFailed, Message: n.remote.Message, Error: &n.remote}, nil)
 	}
+	if l.leaving {
+		return l.finish(interrupted, nil)
+	}
 	// The kernel may have picked a process of the container instead of the sandbox itself.
 	if used := l.usedUp(); used != Nothing && end.Signal == syscall.SIGKILL {
 		return l.outOf(used)
@@ -278,7 +284,7 @@ func (l *life) sessionEnded(err error) Exit {
 					return l.brokeProtocol(err)
 				}
 				return l.processEnded(n.end, n.err)
-			case noteStartFailed, noteOverran, noteSandbox:
+			case noteStartFailed, noteOverran, noteLeaving, noteSandbox:
 				if end := l.hear(n); end != nil {
 					return end()
 				}
@@ -287,7 +293,7 @@ func (l *life) sessionEnded(err error) Exit {
 		case <-gone:
 			return l.sandboxGone()
 		case <-l.stop:
-			return l.kill(Exit{Reason: Stopped, Message: "it was told to stop"})
+			return l.kill(toldToStop)
 		case <-timer.C:
 			message := "the function's process closed its connection to the worker"
 			if err != nil {
@@ -309,47 +315,4 @@ func (l *life) brokeProtocol(err error) Exit {
 		err.Error()
 	result := payload.Failed(payload.Failure, message)
 	return l.killWith(Exit{Reason: RunnerExited, Message: message}, &result)
-}
-
-// interrupt ends a container at once, as far as user code lets it: what runs is interrupted, exit hooks run, and what takes too long is
-// killed.
-func (l *life) interrupt(ctx context.Context) Exit {
-	l.mu.Lock()
-	runner := l.runner
-	l.mu.Unlock()
-	if l.ready && runner != nil {
-		runner.Interrupt()
-		c, cancel := context.WithTimeout(ctx, l.host.cfg.StopGrace)
-		defer cancel()
-		l.await(c, l.processOver)
-	}
-	return l.kill(Exit{Reason: Stopped, Message: "it was told to stop"})
-}
-
-// await drops notes until a part has ended or ctx has.
-func (l *life) await(ctx context.Context, part <-chan struct{}) {
-	var gone <-chan struct{}
-	if l.sandbox != nil {
-		gone = l.sandbox.Done()
-	}
-	for {
-		select {
-		case <-l.notes:
-		case <-part:
-			return
-		case <-gone:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// retire ends a container that has nothing more to do: the runner is told so by the end of its connection, and may clean up.
-func (l *life) retire() Exit {
-	l.cancelSession()
-	if l.processUp {
-		l.drain(l.processOver, l.host.cfg.StopGrace)
-	}
-	return l.kill(Exit{Reason: Stopped, Message: "it was told to stop"})
 }

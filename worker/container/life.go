@@ -44,7 +44,6 @@ type note struct {
 	end     ProcessEnd
 	remote  payload.RemoteError
 	sandbox Sandbox
-	key     payload.Key
 }
 
 type noteKind uint8
@@ -56,6 +55,7 @@ const (
 	noteReady                       // the runner has loaded the code
 	noteStartFailed                 // the runner could not load it
 	noteOverran                     // an input ran too long
+	noteLeaving                     // the runner was interrupted and ends
 	noteProcessEnd                  // the runner's process ended, or the link to init broke
 	noteSession                     // the conversation with the runner ended
 )
@@ -210,7 +210,13 @@ func (h heard) Slots(n int) {
 	h.events.Slots(n)
 }
 
-func (h heard) Overran(key payload.Key) { h.note(note{kind: noteOverran, key: key}) }
+func (h heard) Ending(why Ending) {
+	kind := noteOverran
+	if why == Leaving {
+		kind = noteLeaving
+	}
+	h.note(note{kind: kind})
+}
 
 // outputs hands outputs on, and ends a graceful stop with the last one.
 func (c *Container) outputs(outputs []Output) {

@@ -18,6 +18,8 @@ func (l *life) drain(part <-chan struct{}, limit time.Duration) (failure note, o
 			switch n.kind {
 			case noteStartFailed:
 				failure, ok = n, true
+			case noteLeaving:
+				l.leaving = true
 			case noteReady, noteSandbox:
 				l.hear(n)
 			default:

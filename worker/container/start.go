@@ -58,6 +58,7 @@ type life struct {
 	processUp     bool
 	logging       bool // there is a goroutine that ends with the sink's EOF; for the guest goroutine, and for finish after it
 	ready         bool
+	leaving       bool          // the runner has said that it ends, interrupted
 	sessionOver   chan struct{} // closed when the conversation with the runner has ended
 	processOver   chan struct{} // closed when the runner's process has ended
 	logsOver      chan struct{} // closed when its output has been read to the end

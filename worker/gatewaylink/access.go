@@ -124,4 +124,3 @@ func unavailable(w http.ResponseWriter, r *http.Request, err error) {
 
 // AccessClient returns an HTTP/2 client for calls of containers, with connections of its own.
 func (d *Dialer) AccessClient() (*http.Client, string) { return d.BulkClient() }
-

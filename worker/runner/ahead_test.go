@@ -229,7 +229,7 @@ func TestCancelAhead(t *testing.T) {
 		<-p.signals
 		go func() { p.expect(wire.Withdraw) }()
 		advance(time.Second)
-		p.heard.want(t, "output fc-1/2 status 3: the input was cancelled 1s", "overran fc-1/0")
+		p.heard.want(t, "output fc-1/2 status 3: the input was cancelled 1s", "ending: overran")
 		if got := p.session.Running(); !slices.Equal(got, keys(0, 1)) {
 			t.Errorf("running %v", got)
 		}
@@ -253,7 +253,7 @@ func TestTimeoutAhead(t *testing.T) {
 			advance(999 * time.Millisecond)
 			p.heard.want(t)
 			advance(time.Millisecond)
-			p.heard.want(t, "output fc-1/1 status 4: input ran longer than its timeout of 1s 1s", "overran fc-1/1")
+			p.heard.want(t, "output fc-1/1 status 4: input ran longer than its timeout of 1s 1s", "ending: overran")
 			if got := p.session.Running(); len(got) > 0 {
 				t.Errorf("running %v", got)
 			}
@@ -267,7 +267,7 @@ func TestTimeoutAhead(t *testing.T) {
 			p.expectInputs(0, 3)
 			go func() { p.expect(wire.Withdraw) }() // and doesn't answer
 			advance(time.Second)
-			p.heard.want(t, "overran fc-1/0")
+			p.heard.want(t, "ending: overran")
 			if got := p.session.Running(); !slices.Equal(got, keys(0, 3)) {
 				t.Errorf("running %v", got)
 			}

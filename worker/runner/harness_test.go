@@ -100,7 +100,9 @@ func (h *heard) Ready() { h.add("ready") }
 
 func (h *heard) StartFailed(e payload.RemoteError) { h.add("start failed: %s", e.Message) }
 
-func (h *heard) Overran(k payload.Key) { h.add("overran %s", name(k)) }
+func (h *heard) Ending(why container.Ending) {
+	h.add("ending: %s", map[container.Ending]string{container.Overran: "overran", container.Leaving: "leaving"}[why])
+}
 
 func (h *heard) Outputs(outputs []container.Output) {
 	for _, o := range outputs {

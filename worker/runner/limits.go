@@ -45,12 +45,11 @@ func (s *Session) checkLimits() {
 		}
 	}
 	s.over = true
-	key := s.handed[0].key
 	s.post(func() {
 		if len(outputs) > 0 {
 			s.events.Outputs(outputs)
 		}
-		s.events.Overran(key)
+		s.events.Ending(container.Overran)
 	})
 }
 

@@ -62,6 +62,8 @@ func (s *Session) readBatch(ctx context.Context, frames *wire.FrameReader) error
 			if err := s.readSlots(f); err != nil {
 				return err
 			}
+		case wire.Leaving:
+			s.leaving()
 		case wire.Withdrawn:
 			if err := s.readWithdrawn(f); err != nil {
 				return err

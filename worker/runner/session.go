@@ -56,8 +56,8 @@ type Config struct {
 // An input that was submitted ends in exactly one way: by an output, by being given back (Returned), by TakeQueued, or, when Run has
 // returned, by being listed in Running. Outputs are Success or Failure as the runner says; Cancelled for one that Cancel named;
 // TimedOut when it ran longer than Config.Timeout. After a TimedOut output, and after a Cancelled one whose input didn't end within
-// CancelGrace, Overran is called: the runner is stuck in user code, and the container is to be killed. Where it is stuck with several
-// inputs and doesn't answer, nobody knows which of them runs: then Overran comes without an output, and Running lists them all.
+// CancelGrace, Ending(Overran) is called: the runner is stuck in user code, and the container is to be killed. Where it is stuck with several
+// inputs and doesn't answer, nobody knows which of them runs: then it comes without an output, and Running lists them all.
 //
 // Its methods but Run are safe for concurrent use and neither block nor call events; events come from Run alone.
 type Session struct {
@@ -76,7 +76,7 @@ type Session struct {
 	average     time.Duration // how long inputs take, estimated; 0: not known
 	withdrawal  withdrawal
 	slow        bool      // inputs have been withdrawn from behind the one that runs: it gets no others
-	over        bool      // Overran was called, or Interrupt: nothing more is handed over
+	over        bool      // Ending was called, or Interrupt: nothing more is handed over
 	interrupt   bool      // the runner is to be told to end at once
 	slots       int       // of a wide session: units that the runner takes at a time
 	units       int       // that it has

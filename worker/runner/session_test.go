@@ -120,7 +120,7 @@ func TestTimeout(t *testing.T) {
 		advance(4900 * time.Millisecond)
 		p.heard.want(t)
 		advance(100 * time.Millisecond)
-		p.heard.want(t, "output fc-1/1 status 4: input ran longer than its timeout of 5s 5s", "overran fc-1/1")
+		p.heard.want(t, "output fc-1/1 status 4: input ran longer than its timeout of 5s 5s", "ending: overran")
 		if got := p.session.Running(); len(got) > 0 {
 			t.Errorf("running %v", got)
 		}
@@ -164,7 +164,7 @@ func TestCancel(t *testing.T) {
 		advance(999 * time.Millisecond)
 		p.heard.want(t)
 		advance(time.Millisecond)
-		p.heard.want(t, "output fc-1/3 status 3: the input was cancelled 1s", "overran fc-1/3")
+		p.heard.want(t, "output fc-1/3 status 3: the input was cancelled 1s", "ending: overran")
 		if n := len(p.signals); n != 2 {
 			t.Errorf("%d more signals, want 2", n)
 		}

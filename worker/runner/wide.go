@@ -156,7 +156,6 @@ func (s *Session) appendInput(in *container.Input, body io.Reader) error {
 // checkWide has inputs cancelled that have run too long, and gives up those that don't end within CancelGrace. The caller holds mu.
 func (s *Session) checkWide(now time.Time) {
 	var outputs []container.Output
-	stuck := payload.Key{}
 	for _, h := range s.handed {
 		if h.dead {
 			continue
@@ -178,7 +177,6 @@ func (s *Session) checkWide(now time.Time) {
 		}
 		h.dead = true
 		outputs = append(outputs, container.Output{Key: h.key, Result: s.ended(h), Elapsed: now.Sub(h.began)})
-		stuck = h.key
 	}
 	if len(outputs) == 0 {
 		return
@@ -186,7 +184,7 @@ func (s *Session) checkWide(now time.Time) {
 	s.over = true
 	s.post(func() {
 		s.events.Outputs(outputs)
-		s.events.Overran(stuck)
+		s.events.Ending(container.Overran)
 	})
 }
 
@@ -204,6 +202,15 @@ func (s *Session) Interrupt() {
 	defer s.mu.Unlock()
 	s.over, s.interrupt = true, true
 	s.kick(s.feed)
+}
+
+// leaving takes the runner's word that it ends, interrupted: it answers for nothing more.
+func (s *Session) leaving() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	s.pending = append(s.pending, func() { s.events.Ending(container.Leaving) })
+	s.lastItems = nil
 }
 
 // readItem takes an item of a generator and leaves it to be delivered.

@@ -21,7 +21,7 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 # The interpreter of the runner, where it is not to be that of the tests: containers bring their own.
 PYTHON = os.environ.get("SKERRY_TEST_RUNNER_PYTHON", sys.executable)
 START, INPUT, INPUT_DATA, CANCEL, STOP, WITHDRAW, BATCH = 1, 2, 3, 4, 5, 6, 7
-READY, START_FAILED, OUTPUT, OUTPUT_DATA, WITHDRAWN, ITEM, SLOTS = 16, 17, 18, 19, 20, 21, 22
+READY, START_FAILED, OUTPUT, OUTPUT_DATA, WITHDRAWN, ITEM, SLOTS, LEAVING = 16, 17, 18, 19, 20, 21, 22, 23
 HEAD = struct.Struct("<IBI")
 CONTAINER = "ta-0123456789abcdefghijkl"
 

@@ -7,7 +7,7 @@ import pickle
 import cloudpickle
 import pytest
 
-from conftest import BATCH, CANCEL, INPUT, OUTPUT, SLOTS, STOP, Host
+from conftest import BATCH, CANCEL, INPUT, LEAVING, OUTPUT, SLOTS, STOP, Host
 
 
 def outputs(host: Host, n: int) -> dict[int, tuple[int, object]]:
@@ -83,6 +83,7 @@ def test_interrupt_ends_all_without_outputs(host, source):
     host.give("ids", index=1)
     assert outputs(host, 1) == {1: (1, "1")}
     host.send(STOP, {"interrupt": True})
+    assert host.receive()[0] == LEAVING
     with pytest.raises(EOFError):
         host.receive()
     assert host.process.wait(30) == 0

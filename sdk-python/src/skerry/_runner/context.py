@@ -31,6 +31,9 @@ _alone: InputContext | None = None
 inputs: Any = None
 """Who runs inputs here, for ``control``; None outside a container."""
 
+slots: int | None = None
+"""How many inputs hooks want to have at a time, before there are inputs; 0: none."""
+
 started: dict[str, Any] = {}
 """What the host said at the start: module, qualname, app_id, app_name, function_id, function_name, function_ids,
 environment, container_id, class and the rest. Empty outside a container."""

@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 def stop_fetching_inputs() -> None:
     """Have the container finish the inputs it has and end. Raises RuntimeError outside a container."""
-    _running().tell_slots(0)
+    inputs = _running()
+    if inputs is None:
+        context.slots = 0
+    else:
+        inputs.tell_slots(0)
 
 
 def get_local_input_concurrency() -> int:
     """Return how many inputs the container takes at a time. Raises RuntimeError outside a container."""
     inputs = _running()
+    if inputs is None:
+        return context.slots or _most()
     return max(inputs.active(), inputs.slots)
 
 
@@ -32,11 +38,19 @@ def set_local_input_concurrency(n: int) -> None:
     if n < 1:
         raise ValueError(f"concurrency {n}: want 1 or more")
     inputs = _running()
+    if inputs is None:
+        context.slots = min(n, _most())
+        return
     inputs.slots = min(n, inputs.most)
     inputs.tell_slots(inputs.slots)
 
 
-def _running() -> Inputs:
-    if context.inputs is None:
+def _running() -> Inputs | None:
+    """Return who runs inputs here; None until the enter hooks have run."""
+    if not context.started:
         raise RuntimeError("this can only be called in a container that runs a function")
     return context.inputs
+
+
+def _most() -> int:
+    return context.started.get("max_inputs", 1)

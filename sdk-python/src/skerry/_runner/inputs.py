@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from _thread import RLock
 from time import monotonic
 
 from . import context, wire
-from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, failed, head, item_head
+from .outcome import CANCELLED, ENDS_CONTAINER, ERROR_CANCELLED, FAILURE, SUCCESS, failed, head, item_head, say_end
 from .streams import flush as flush_streams
-from .target import check_value, is_coroutine
+from .target import check_awaitable, check_value, detach_terminal, is_coroutine
 from .values import dump_result, load_arguments
 
 TYPE_CHECKING = False
@@ -69,8 +68,8 @@ class Inputs:
         """Tell the host how many inputs are taken at a time. For user code, while an input runs: it goes out with that one's output."""
         self._channel.hold(wire.SLOTS, f'{{"slots":{n}}}')
 
-    def serve(self) -> None:
-        """Run inputs until the host stops the runner or closes the connection."""
+    def serve(self) -> bool:
+        """Run inputs until the host stops the runner or closes the connection. Return whether one of them was interrupted."""
         while not self._stopping:
             frame = self._next()
             if frame is None or frame[0] == wire.STOP:
@@ -85,6 +84,7 @@ class Inputs:
             elif kind != wire.CANCEL:  # one that is too late names an input that has ended
                 raise wire.ProtocolError(f"a frame of kind {kind} where an input belongs")
         self._flush()
+        return self._stopping
 
     def on_signal(self, _signal: int, _frame: FrameType | None) -> None:
         """Do what the host wants of the inputs it has sent. The handler of SIGUSR1."""
@@ -194,9 +194,7 @@ class Inputs:
         if self._forked:
             flush_streams()
             os._exit(0 if status == SUCCESS else 1)
-        interaction = sys.modules.get("skerry._runner.interaction")
-        if interaction is not None:
-            interaction.detach()
+        detach_terminal()
 
     def _put(self, key: Key, status: int, seconds: float, members: str, result: bytes) -> None:
         """Hold an output, or send it where it is large."""
@@ -235,6 +233,7 @@ class Inputs:
         """Return what user code returns; a coroutine is awaited."""
         if not is_coroutine(function):
             value = function(*args, **kwargs)
+            check_awaitable(value)
             return self._await(lambda: value) if hasattr(value, "__await__") else value
         return self._await(lambda: function(*args, **kwargs))
 
@@ -279,7 +278,11 @@ class Inputs:
         try:
             async for item in value:
                 number += 1
+                self._current = None  # what is being written is not to be mixed with what a signal's handler writes
                 self._send_item(key, number, item)
+                self._current = key
+                if self._poked:
+                    self.on_signal(0, None)
         finally:
             close = getattr(value, "aclose", None)
             if close is not None:
@@ -351,6 +354,10 @@ class Inputs:
     def _failed(self, err: BaseException) -> tuple[int, str, bytes]:
         """Return the status, meta members and data of an input that raised."""
         if self._cancelled:  # whatever user code made of it
+            return CANCELLED, ERROR_CANCELLED, b""
+        if isinstance(err, ENDS_CONTAINER):
+            self._stopping = True
+            say_end(err)
             return CANCELLED, ERROR_CANCELLED, b""
         members, data = failed(err, self._container_id)
         return FAILURE, members, data

@@ -18,10 +18,12 @@ class Terminal:
         path = f"/tmp/.skerry-terminal-{os.getpid()}"  # noqa: S108 - nobody else is in the container
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
-            listener.listen(1)
-            os.write(2, f"\x1b]7771;{path}\a".encode())
-            self._connection, _ = listener.accept()
-        os.unlink(path)
+            try:
+                listener.listen(1)
+                os.write(2, f"\x1b]7771;{path}\a".encode())
+                self._connection, _ = listener.accept()
+            finally:
+                os.unlink(path)
         name = self._connection.makefile("rb").readline().decode().strip()
         terminal = os.open(name, os.O_RDWR)
         self._saved = [(fd, os.dup(fd)) for fd in (0, 1, 2)]

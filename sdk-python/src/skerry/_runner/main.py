@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from _signal import SIG_IGN, SIGUSR1, signal  # pyright: ignore - the C module, without enum around it
+from _signal import SIG_IGN, SIGINT, SIGUSR1, signal  # pyright: ignore - the C module, without enum around it
 from _socket import AF_UNIX, SOCK_STREAM, socket
 
 from . import context, streams, wire
@@ -48,8 +48,6 @@ def serve(channel: wire.Channel) -> None:
     context.started.update(start)
     streams.install()
     target = _load(channel, start, serialized)
-    if start.get("interactive"):
-        _hook_breakpoints()
     inputs: Any
     if start.get("max_inputs", 1) > 1:
         from .wide import Inputs as Wide
@@ -62,12 +60,25 @@ def serve(channel: wire.Channel) -> None:
         signal(SIGUSR1, inputs.on_signal)
     context.inputs = inputs
     channel.send(wire.READY, "{}")
-    inputs.serve()
+    if context.slots is not None:  # what hooks asked for
+        inputs.tell_slots(context.slots)
+    interrupted = _serve(inputs)
     signal(SIGUSR1, SIG_IGN)
+    signal(SIGINT, SIG_IGN)  # hooks run to their end
+    if interrupted:
+        channel.send(wire.LEAVING, "{}")
     target.leave()
     streams.flush()
     channel.close()
     _name_threads()
+
+
+def _serve(inputs: Any) -> bool:
+    """Run inputs. Return whether that was interrupted, and inputs may be left without an output."""
+    try:
+        return inputs.serve()
+    except KeyboardInterrupt:
+        return True
 
 
 def _load(channel: wire.Channel, start: dict[str, Any], serialized: bytes | bytearray) -> Target:
@@ -79,14 +90,16 @@ def _load(channel: wire.Channel, start: dict[str, Any], serialized: bytes | byte
 
             install()
         target = load(start, serialized)
+        if start.get("interactive"):
+            _hook_breakpoints()
         target.enter()
     except BaseException as err:
         from .failure import Failure
 
         failure = Failure(err, start["container_id"])
-        sys.stderr.write(failure.text)
-        sys.stderr.flush()
-        sys.stdout.flush()
+        if not isinstance(err, KeyboardInterrupt):  # with which the host stops what has not begun
+            streams.carefully("stderr", "write", failure.text)
+        streams.flush()
         members = '"format":1,' if failure.data else ""
         channel.send(wire.START_FAILED, f'{{{members}"error":{failure.error}}}', failure.data)
         channel.close()

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 SUCCESS, FAILURE, CANCELLED = 1, 2, 3
 
+ENDS_CONTAINER = (KeyboardInterrupt, GeneratorExit)
+"""What an input may raise that is no outcome: it is run again elsewhere. A host whose machine is taken away has it raised."""
+
 ERROR_CANCELLED = (
     '"error":{"type":"skerry.exception.InputCancellation","message":"the input was cancelled","traceback":""}'
 )
@@ -24,6 +27,14 @@ def head(key: Key, status: int, seconds: float, members: str) -> str:
 def item_head(key: Key, number: int, members: str) -> str:
     """Return the meta of an Item."""
     return f'{{"call":{wire.quote(key[0])},"index":{key[1]},"number":{number},{members}}}'
+
+
+def say_end(err: BaseException) -> None:
+    """Print that an input has ended the container."""
+    from . import streams
+
+    text = f"{type(err).__name__}: the container ends, and its inputs run again in another one\n"
+    streams.carefully("stderr", "write", text)
 
 
 def failed(err: BaseException, container_id: str) -> tuple[str, bytes]:

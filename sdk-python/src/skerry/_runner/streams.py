@@ -29,6 +29,7 @@ class MarkedBuffer(io.BufferedIOBase):
         self._pending = bytearray()
         self._writer: context.InputContext | None = None  # of what is pending
         self._marked: context.InputContext | None = None  # the last one that was written
+        os.register_at_fork(after_in_child=self._after_fork)
 
     def write(self, data: Any) -> int:
         """Take bytes. Lines go out when they are complete."""
@@ -59,6 +60,9 @@ class MarkedBuffer(io.BufferedIOBase):
             data = f"\x1b]7770;{names}\a".encode() + data
         while data:
             data = data[os.write(self._fd, data) :]
+
+    def _after_fork(self) -> None:
+        self._lock = RLock()  # it may have been another thread's, which is not in the child
 
     def fileno(self) -> int:
         """Return the descriptor."""

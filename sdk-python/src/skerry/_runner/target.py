@@ -59,6 +59,7 @@ class Target:
             value = hook()
             if hasattr(value, "__await__"):
                 self.loop().run(value)
+        detach_terminal()
 
     def leave(self) -> None:
         """Run the exit hooks, each whatever becomes of the others, and close the loop."""
@@ -81,7 +82,11 @@ def is_coroutine(function: Callable[..., Any]) -> bool:
 
 
 def _flags(function: Any) -> int:
+    while hasattr(function, "func"):  # a functools.partial
+        function = function.func
     code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is None:
+        code = getattr(type(function).__call__, "__code__", None)
     return 0 if code is None else code.co_flags
 
 
@@ -100,3 +105,21 @@ def check_value(value: Any, generator: bool) -> None:
             "the function returned a generator, and is not declared to be one: use @app.function(is_generator=True) "
             "(or @skerry.method(is_generator=True)) and call it with remote_gen(), or return a list"
         )
+
+
+def check_awaitable(value: Any) -> None:
+    """Raise InvalidError for the coroutine that a function returned which is none itself."""
+    if type(value).__name__ == "coroutine":
+        from skerry.exception import InvalidError
+
+        value.close()
+        raise InvalidError(
+            "the function returned a coroutine, and is not declared to be one: use async def, or run it there"
+        )
+
+
+def detach_terminal() -> None:
+    """Give back the client's terminal if user code has borrowed it."""
+    interaction = sys.modules.get("skerry._runner.interaction")
+    if interaction is not None:
+        interaction.detach()

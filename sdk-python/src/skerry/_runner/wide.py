@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from _signal import SIG_IGN, SIGUSR1, signal  # pyright: ignore - the C module, without enum around it
+from _signal import SIG_IGN, SIGINT, SIGUSR1, pthread_kill, signal  # pyright: ignore - the C module, without enum around it
 from queue import SimpleQueue
 from time import monotonic
 
 from . import context, wire
-from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, failed, head, item_head
+from .outcome import CANCELLED, ENDS_CONTAINER, ERROR_CANCELLED, FAILURE, SUCCESS, failed, head, item_head, say_end
 from .streams import flush as flush_streams
-from .target import check_value
+from .target import check_awaitable, check_value, detach_terminal
 from .values import dump_result, load_arguments
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     _Input = tuple[dict[str, Any], bytes | bytearray]
 
 # How long threads that were interrupted may take before the exit hooks run all the same.
-_INTERRUPT_GRACE = 5.0
+_INTERRUPT_GRACE = 1.0
 
 
 class _Run:
@@ -61,6 +62,10 @@ class Inputs:
         self._waiting = 0  # threads without work
         self._stopping = False
         self._loop: Any = None  # where any of the calls is asynchronous
+        self._ended: Any = None  # a future of the loop: there are no more frames
+        self._main = threading.get_ident()
+        self._forked = False
+        os.register_at_fork(after_in_child=self._after_fork)
 
     def active(self) -> int:
         """Return how many inputs, or batches, run."""
@@ -71,21 +76,25 @@ class Inputs:
         with self._write:
             self._channel.send(wire.SLOTS, f'{{"slots":{n}}}')
 
-    def serve(self) -> None:
-        """Run inputs until the host stops the runner or closes the connection."""
+    def serve(self) -> bool:
+        """Run inputs until the host stops the runner or closes the connection. Return whether they were interrupted."""
         signal(SIGUSR1, SIG_IGN)  # frames are read as they come
         if self._target.asynchronous():
             self._target.loop().run(self._serve_async())
         else:
-            self._read()
+            try:
+                self._read()
+            except KeyboardInterrupt:
+                self._stopping = True
         with self._idle:
             self._idle.wait_for(lambda: not self._runs, _INTERRUPT_GRACE if self._stopping else None)
+        return self._stopping
 
     async def _serve_async(self) -> None:
         import asyncio
 
         self._loop = asyncio.get_running_loop()
-        ended = self._loop.create_future()
+        self._ended = self._loop.create_future()
 
         def read() -> None:
             failure: BaseException | None = None
@@ -93,19 +102,21 @@ class Inputs:
                 self._read()
             except BaseException as err:
                 failure = err
-            self._loop.call_soon_threadsafe(self._end, ended, failure)
+            self._loop.call_soon_threadsafe(self._end, failure)
 
         threading.Thread(target=read, name="skerry frames", daemon=True).start()
-        await ended
+        await self._ended
         tasks = [run.task for run in list(self._runs) if run.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=_INTERRUPT_GRACE if self._stopping else None)
 
-    def _end(self, ended: Any, failure: BaseException | None) -> None:
+    def _end(self, failure: BaseException | None = None) -> None:
+        if self._ended.done():
+            return
         if failure is None:
-            ended.set_result(None)
+            self._ended.set_result(None)
         else:
-            ended.set_exception(failure)
+            self._ended.set_exception(failure)
 
     def _read(self) -> None:
         while True:
@@ -197,6 +208,7 @@ class Inputs:
         value = function(*args, **kwargs)
         if generator:
             return [(SUCCESS, f'"items":{self._generate(run, value)}', b"")]
+        check_awaitable(value)
         if hasattr(value, "__await__"):
             import asyncio
 
@@ -272,12 +284,26 @@ class Inputs:
     def _failed(self, run: _Run, err: BaseException) -> tuple[int, str, bytes]:
         if run.cancelled:  # whatever user code made of it
             return CANCELLED, ERROR_CANCELLED, b""
+        if isinstance(err, ENDS_CONTAINER):
+            self._end_container(err)
+            return CANCELLED, ERROR_CANCELLED, b""
         members, data = failed(err, self._container_id)
         return FAILURE, members, data
+
+    def _end_container(self, err: BaseException) -> None:
+        """Have all inputs end, and ``serve`` return."""
+        say_end(err)
+        self._interrupt()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._end)
+        else:
+            pthread_kill(self._main, SIGINT)
 
     def _finish(self, run: _Run, outputs: list[tuple[int, str, bytes]]) -> None:
         """Answer for those of the inputs that have no answer."""
         flush_streams()
+        if self._forked:
+            os._exit(0 if outputs[0][0] == SUCCESS else 1)
         elapsed = monotonic() - run.began
         if not self._stopping:
             with self._write:
@@ -286,6 +312,8 @@ class Inputs:
                         self._channel.send(wire.OUTPUT, head(key, status, elapsed, members), result)
         with self._idle:
             self._runs.discard(run)
+            if not self._runs:
+                detach_terminal()
             self._idle.notify_all()
 
     def _cancel(self, key: Key, whole: bool) -> None:
@@ -318,6 +346,14 @@ class Inputs:
             import ctypes
 
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(run.thread), ctypes.py_object(kind))
+
+    def _after_fork(self) -> None:
+        # A child that user code forks must neither answer for its parent nor hold the connection open.
+        # The locks may have been another thread's, which is not in the child.
+        self._forked = True
+        self._lock, self._write = threading.Lock(), threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._channel.close()
 
 
 def _success(result: bytes) -> tuple[int, str, bytes]:
