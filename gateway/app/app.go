@@ -137,12 +137,14 @@ type Versions interface {
 // Runtime is what runs the functions of apps: calls and containers.
 type Runtime interface {
 	// Published says that functions are new or changed. Containers of older versions finish the inputs they have and stop or, with
-	// recreate, stop at once, and their inputs run again in new ones.
+	// recreate, stop at once, and their inputs run again in new ones. Of functions that are removed, inputs that wait are cancelled.
 	Published(ctx context.Context, functions, removed []*function.Function, recreate bool) error
 	// StopApp cancels the app's inputs and begins to stop its containers. The channel is closed when all have ended.
 	StopApp(ctx context.Context, appID string) (done <-chan struct{}, err error)
-	// Work counts the app's containers that start or run, and its inputs that wait or run.
-	Work(appID string) (containers, inputs int)
+	// Containers counts the app's containers that start or run.
+	Containers(appID string) int
+	// Busy says whether the app has inputs without an outcome, wherever they are.
+	Busy(ctx context.Context, appID string) (bool, error)
 }
 
 // References checks what definitions name. Each method returns a fault.NotFound where it is missing.

@@ -23,7 +23,7 @@ func (s *Service) Stop(ctx context.Context, environment, key string, reason Stop
 	if err != nil || !moved {
 		return Stop{AppID: a.ID, AlreadyStopped: true}, err
 	}
-	containers, _ := s.d.Runtime.Work(a.ID)
+	containers := s.d.Runtime.Containers(a.ID)
 	begun := make(chan error, 1)
 	s.group.Go("stop app "+a.ID, func(ctx context.Context) error { s.finish(ctx, a.ID, reason, begun); return nil })
 	select {
@@ -119,21 +119,22 @@ func (s *Service) arm(id string, state State) {
 	}
 }
 
-// expire ends an app whose client has not been heard. A detached one goes on while it has work, and is looked at again a window later.
+// expire ends an app whose client has not been heard. A detached one goes on while it has inputs, and is looked at again a window later.
 func (s *Service) expire(id string, state State) {
-	if containers, inputs := s.d.Runtime.Work(id); state == Detached && containers+inputs > 0 {
-		s.mu.Lock()
-		if l := s.lives[id]; l != nil && l.timer != nil {
-			l.timer.Reset(s.d.Window)
+	s.group.Go("expire app "+id, func(ctx context.Context) error {
+		reason := ClientLost
+		if state == Detached {
+			reason = Completed
+			busy, err := s.d.Runtime.Busy(ctx, id)
+			if err != nil {
+				s.d.Log.Warn("detached app goes on: its work could not be looked up", "app", id, "error", err)
+				busy = true
+			}
+			if busy {
+				s.rearm(id)
+				return nil
+			}
 		}
-		s.mu.Unlock()
-		return
-	}
-	reason := ClientLost
-	if state == Detached {
-		reason = Completed
-	}
-	s.group.Go("stop app "+id, func(ctx context.Context) error {
 		// It may have been deployed while its window ran out.
 		if a, err := s.d.Store.App(ctx, id); err == nil && a.State != state {
 			return nil
@@ -147,4 +148,13 @@ func (s *Service) expire(id string, state State) {
 		}
 		return nil
 	})
+}
+
+// rearm begins the app's window anew.
+func (s *Service) rearm(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lives[id]; l != nil && l.timer != nil {
+		l.timer.Reset(s.d.Window)
+	}
 }

@@ -45,7 +45,7 @@ func Wanted(l Load, m Limits) (n int, recheck time.Duration) {
 		}
 	case work > 0:
 		n = enough(work, l.Elapsed)
-		if l.Backlog > 0 && l.Running > 0 && n < work {
+		if (l.Backlog > 0 || l.crowded()) && l.Running > 0 && n < work {
 			n = max(n, grown(&l, work))
 			if n < work {
 				recheck = Recheck
@@ -59,6 +59,9 @@ func Wanted(l Load, m Limits) (n int, recheck time.Duration) {
 	}
 	return n, recheck
 }
+
+// crowded says whether containers have more inputs than they are to have: they may, while others start.
+func (l *Load) crowded() bool { return l.Per > 1 && l.Running > l.Per*l.Ready }
 
 // shares returns how many containers the inputs are shared among.
 func shares(inputs, per int) int {

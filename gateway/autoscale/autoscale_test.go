@@ -35,7 +35,13 @@ func TestWanted(t *testing.T) {
 		"short, but one at last": {load{Backlog: 900, Running: 64, Ready: 2, Elapsed: ms / 10, Oldest: 600 * ms}, limits{}, 8, autoscale.Recheck},
 		"at max, no use to look": {load{Backlog: 98, Running: 2, Ready: 2, Oldest: 100 * ms}, limits{Max: 2}, 2, 0},
 		"min over max":           {load{}, limits{Min: 5, Max: 3}, 3, 0},
-		"just begun":             {load{Backlog: 98, Running: 2, Ready: 2}, limits{}, 2, autoscale.Recheck},
+		"all in one, over the target": {
+			load{Running: 100, Ready: 1, Oldest: 600 * ms, Per: 10}, limits{}, 4, autoscale.Recheck},
+		"all in one, at the target": {load{Running: 10, Ready: 1, Oldest: 600 * ms, Per: 10}, limits{}, 1, 0},
+		"shared, long":              {load{Backlog: 50, Running: 50, Ready: 5, Elapsed: time.Minute, Per: 10}, limits{}, 10, 0},
+		"single use":                {load{Backlog: 7, Single: true}, limits{Buffer: 1}, 8, 0},
+		"single use, max":           {load{Backlog: 7, Single: true}, limits{Max: 3}, 3, 0},
+		"just begun":                {load{Backlog: 98, Running: 2, Ready: 2}, limits{}, 2, autoscale.Recheck},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, recheck := autoscale.Wanted(c.load, c.limits)

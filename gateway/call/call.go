@@ -159,9 +159,16 @@ type Records interface {
 	// Pending returns up to limit inputs without output, of a call or (callID empty) of all, that come after a key in the order of
 	// call and index.
 	Pending(ctx context.Context, callID string, after payload.Key, limit int) ([]Input, error)
+	// PendingFrom returns up to limit inputs without output of one call, from an index on.
+	PendingFrom(ctx context.Context, from payload.Key, limit int) ([]Input, error)
 	// PendingOfApp returns the calls of an app with inputs that have no output.
 	PendingOfApp(ctx context.Context, appID string) ([]string, error)
-	// Expire deletes the outputs of calls that ended before a time, and remembers that they are expired.
+}
+
+// Expiry forgets SPAWN calls. Implemented by gateway/sqlstore.
+type Expiry interface {
+	// Expire deletes the outputs of calls that ended before a time, and remembers that they are expired. It goes step by step, so that
+	// others can write meanwhile.
 	Expire(ctx context.Context, before time.Time) error
 }
 

@@ -98,20 +98,17 @@ func (s *Service) unheldSync(callID string) []ending {
 
 // cancelRecorded records Cancelled for the unfinished inputs of a SPAWN call that are not in hand.
 func (s *Service) cancelRecorded(ctx context.Context, callID string) error {
-	inputs, err := s.pending(ctx, callID)
-	if err != nil {
-		return err
-	}
-	var ends []ending
-	s.mu.Lock()
-	for i := range inputs {
-		if s.hand[inputs[i].Key] == nil {
-			ends = append(ends, ending{output: Output{Key: inputs[i].Key, Result: cancelledByUser}})
+	return s.eachPending(ctx, callID, func(page []Input) {
+		ends := make([]ending, 0, len(page))
+		s.mu.Lock()
+		for i := range page {
+			if s.hand[page[i].Key] == nil {
+				ends = append(ends, ending{output: Output{Key: page[i].Key, Result: cancelledByUser}})
+			}
 		}
-	}
-	s.mu.Unlock()
-	s.ends.Add(ends...)
-	return nil
+		s.mu.Unlock()
+		s.ends.Add(ends...)
+	})
 }
 
 // abandon cancels a call that was refused, if anything of it is here.

@@ -236,11 +236,7 @@ func (s *Service) recover(ctx context.Context) error {
 // reconcile puts inputs of SPAWN calls into the flow that have no output and are not in hand: what is in the flow is not taken twice. While
 // the service runs, such an input may just have ended: then it is doubtful, and looked up again when it is delivered.
 func (s *Service) reconcile(ctx context.Context, live bool) error {
-	for after := (payload.Key{}); ; {
-		page, err := s.d.Records.Pending(ctx, "", after, recordPage)
-		if err != nil {
-			return err
-		}
+	return s.eachPending(ctx, "", func(page []Input) {
 		lost := page[:0:0]
 		s.mu.Lock()
 		for i := range page {
@@ -255,11 +251,7 @@ func (s *Service) reconcile(ctx context.Context, live bool) error {
 		}
 		s.mu.Unlock()
 		s.republish(lost)
-		if len(page) < recordPage {
-			return nil
-		}
-		after = page[len(page)-1].Key
-	}
+	})
 }
 
 // republish puts recorded inputs into the flow. One that can't be is left to the next reconciliation.
@@ -303,18 +295,51 @@ func (s *Service) subscribeLater(functionID string) {
 	}
 }
 
-// pending returns all unfinished inputs of a SPAWN call.
-func (s *Service) pending(ctx context.Context, callID string) ([]Input, error) {
-	var all []Input
+// eachPending hands the unfinished inputs of a SPAWN call, or (callID empty) of all, to f, a page at a time: there may be millions.
+func (s *Service) eachPending(ctx context.Context, callID string, f func(page []Input)) error {
 	for after := (payload.Key{}); ; {
 		page, err := s.d.Records.Pending(ctx, callID, after, recordPage)
 		if err != nil {
+			return err
+		}
+		for i := range page {
+			if i > 0 && page[i].Key.CallID == page[i-1].Key.CallID { // what is remembered of them shares one text
+				page[i].Key.CallID = page[i-1].Key.CallID
+			}
+		}
+		if len(page) > 0 {
+			after = page[len(page)-1].Key
+			f(page)
+		}
+		if len(page) < recordPage {
+			return nil
+		}
+	}
+}
+
+// stillPending returns those of some inputs of a SPAWN call that have no output.
+func (s *Service) stillPending(ctx context.Context, inputs []Input) ([]Input, error) {
+	wanted := make(map[payload.Key]bool, len(inputs))
+	first, last := inputs[0].Key, inputs[0].Key
+	for i := range inputs {
+		k := inputs[i].Key
+		wanted[k] = true
+		first.Index, last.Index = min(first.Index, k.Index), max(last.Index, k.Index)
+	}
+	var rest []Input
+	for {
+		page, err := s.d.Records.PendingFrom(ctx, first, recordPage)
+		if err != nil {
 			return nil, err
 		}
-		all = append(all, page...)
-		if len(page) < recordPage {
-			return all, nil
+		for i := range page {
+			if wanted[page[i].Key] {
+				rest = append(rest, page[i])
+			}
 		}
-		after = page[len(page)-1].Key
+		if len(page) < recordPage || page[len(page)-1].Key.Index >= last.Index {
+			return rest, nil
+		}
+		first.Index = page[len(page)-1].Key.Index + 1
 	}
 }

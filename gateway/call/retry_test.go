@@ -152,11 +152,13 @@ func TestCancelWhileWaitingForRetry(t *testing.T) {
 				u.session.Watch(t.Context(), call.Watch{CallID: u.id})
 			}
 			c.planned(t, firstDelay, 20)
+			wantBusy(t, r, u.fn.AppID, true)
 			if err := r.calls.Cancel(t.Context(), u.id, false); err != nil {
 				t.Fatal(err)
 			}
 			u.collect(20)
 			cancelledAll(t, u)
+			wantBusy(t, r, u.fn.AppID, false)
 			c.advance(time.Hour)
 			if n := w.total(); n != 20 {
 				t.Errorf("%d runs, want 20", n)
@@ -165,6 +167,14 @@ func TestCancelWhileWaitingForRetry(t *testing.T) {
 				t.Errorf("left behind: %+v", n)
 			}
 		})
+	}
+}
+
+// wantBusy checks whether an app has unfinished inputs, those that wait for a retry included: no container knows of them.
+func wantBusy(t *testing.T, r *rig, appID string, want bool) {
+	t.Helper()
+	if busy, err := r.calls.Busy(t.Context(), appID); err != nil || busy != want {
+		t.Errorf("busy: %t, %v; want %t", busy, err, want)
 	}
 }
 

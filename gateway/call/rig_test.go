@@ -31,9 +31,9 @@ type rig struct {
 	functions *functions
 	blobs     *blobs
 	clock     task.Clock
-	purged    chan string // hears of calls whose items are purged
-	expired   chan struct{}
-	accepting func() // called before inputs are recorded
+	purged    chan string    // hears of calls whose items are purged
+	expired   chan time.Time // hears of each Expire, before when
+	accepting func()         // called before inputs are recorded
 
 	engine *jetstream.Engine
 	db     *sqlstore.DB
@@ -56,7 +56,7 @@ func newRigAt(t testing.TB, clock task.Clock) *rig {
 	t.Helper()
 	r := &rig{
 		dir: t.TempDir(), functions: &functions{known: map[string]*function.Function{}}, blobs: &blobs{kept: map[string][]byte{}}, clock: clock,
-		purged: make(chan string, 1000), expired: make(chan struct{}, 1000), accepting: func() {},
+		purged: make(chan string, 1000), expired: make(chan time.Time, 10_000), accepting: func() {},
 	}
 	r.start(t)
 	t.Cleanup(func() { r.stop(t) })
@@ -119,7 +119,7 @@ func (d records) Accept(ctx context.Context, batch []call.Accept) error {
 
 func (d records) Expire(ctx context.Context, before time.Time) error {
 	err := d.DB.Expire(ctx, before)
-	d.r.expired <- struct{}{}
+	d.r.expired <- before
 	return err
 }
 

@@ -25,6 +25,7 @@ type Deps struct {
 	}
 	Records interface {
 		Records
+		Expiry
 		Lineage
 	}
 	Blobs      Blobs
@@ -125,6 +126,7 @@ func (s *Service) Run(ctx context.Context) error {
 		close(s.running)
 		return s.monitor(ctx)
 	})
+	g.Go("reconciler", s.runReconciler)
 	g.Go("acceptor", s.runAccepts)
 	g.Go("recorder", s.runEnds)
 	g.Go("retries", s.runFailures)
@@ -202,16 +204,28 @@ func (s *Service) ready(ctx context.Context) error {
 	}
 }
 
-// monitor keeps inputs in hand and compares records with the flow, each at its interval.
+// monitor keeps inputs in hand.
 func (s *Service) monitor(ctx context.Context) error {
-	beat, reconcile := s.every(ctx, HeartbeatInterval), s.every(ctx, ReconcileInterval)
-	for {
+	for beat := s.every(ctx, HeartbeatInterval); ; {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-beat:
 			s.heartbeat()
-		case <-reconcile:
+		}
+	}
+}
+
+// runReconciler compares records with the flow and forgets old ones. It may take long, where there are millions.
+func (s *Service) runReconciler(ctx context.Context) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	for tick := s.every(ctx, ReconcileInterval); ; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick:
 			if err := errors.Join(s.reconcile(ctx, true), s.d.Records.Expire(ctx, s.d.Clock.Now().Add(-Retention))); err != nil && ctx.Err() == nil {
 				s.d.Log.Error("calls not reconciled", "next_try", ReconcileInterval, "error", err)
 			}
@@ -280,6 +294,37 @@ func (s *Service) get(ctx context.Context, callID string) (State, error) {
 	}
 	s.mu.Unlock()
 	return s.d.Records.Get(ctx, callID)
+}
+
+// Busy says whether an app has inputs without an outcome. It waits until those of before the start are known.
+func (s *Service) Busy(ctx context.Context, appID string) (bool, error) {
+	if err := s.ready(ctx); err != nil {
+		return false, err
+	}
+	var nameless []string // functions of calls that a gateway before took
+	s.mu.Lock()
+	for _, c := range s.calls {
+		if c.kind != Sync || len(c.unfinished) == 0 {
+			continue
+		}
+		if c.appID == appID {
+			s.mu.Unlock()
+			return true, nil
+		}
+		if c.appID == "" {
+			nameless = append(nameless, c.functionID)
+		}
+	}
+	s.mu.Unlock()
+	for _, id := range nameless {
+		if fn, err := s.d.Dispatcher.Function(ctx, id); err == nil && fn.AppID == appID {
+			return true, nil
+		} else if err != nil && !isKind(err, fault.NotFound) {
+			return false, err
+		}
+	}
+	spawned, err := s.d.Records.PendingOfApp(ctx, appID)
+	return len(spawned) > 0, err
 }
 
 // permit refuses code in containers what concerns calls of other environments.

@@ -362,7 +362,7 @@ func (s *Service) accepted(ctx context.Context, a *accept) {
 	inputs := a.inputs
 	if a.resumed {
 		var err error
-		if inputs, err = s.pending(ctx, a.record.CallID); err != nil {
+		if inputs, err = s.stillPending(ctx, inputs); err != nil {
 			s.d.Log.Error("resumed inputs left to the reconciler", "call", a.record.CallID, "error", err)
 			return
 		}

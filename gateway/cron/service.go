@@ -41,6 +41,8 @@ type Deps struct {
 type Service struct {
 	d Deps
 
+	turn sync.Mutex // held while schedules are read or called: what is stored of one is about the schedule that is
+
 	mu      sync.Mutex
 	entries map[string]*scheduled // by function
 	wake    chan struct{}         // holds a token when something is to be looked at
@@ -100,6 +102,8 @@ func (s *Service) Published(ctx context.Context, appID string) error {
 
 // Stopped says that an app has stopped: its functions are no longer called.
 func (s *Service) Stopped(_ context.Context, appID string) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, e := range s.entries {
@@ -112,6 +116,8 @@ func (s *Service) Stopped(_ context.Context, appID string) error {
 
 // load takes the schedules of an app, or at the start (appID empty) of all.
 func (s *Service) load(ctx context.Context, appID string) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	list, err := s.d.Store.Scheduled(ctx, appID)
 	if err != nil {
 		return fmt.Errorf("schedules: %w", err)
@@ -179,6 +185,8 @@ func (e *scheduled) next(after time.Time) time.Time {
 
 // fire calls all functions that are due, and returns how long to wait.
 func (s *Service) fire(ctx context.Context) time.Duration {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	now := s.d.Clock.Now()
 	wait := lookAgain
 	s.mu.Lock()

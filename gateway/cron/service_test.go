@@ -172,6 +172,70 @@ func TestDaysOverAChangeOfTheClocks(t *testing.T) {
 	})
 }
 
+// TestLocalTimesOverAChangeOfTheClocks goes through spring and autumn hour by hour, with a gateway that is killed every few hours, also within
+// the hour that is skipped and the one that comes twice.
+func TestLocalTimesOverAChangeOfTheClocks(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		cron  string
+		from  time.Time
+		hours int
+		want  []string // in UTC
+	}{
+		"spring, skipped": {"30 2 * * *", time.Date(2000, 3, 25, 0, 0, 0, 0, time.UTC), 60,
+			[]string{"03-25T01:30", "03-26T01:00", "03-27T00:30"}},
+		"autumn, twice": {"30 2 * * *", time.Date(2000, 10, 28, 0, 0, 0, 0, time.UTC), 60,
+			[]string{"10-28T00:30", "10-29T00:30", "10-30T01:30"}},
+		"spring, hours that pass": {"0 */2 * * *", time.Date(2000, 3, 25, 23, 30, 0, 0, time.UTC), 5,
+			[]string{"03-26T02:00", "03-26T04:00"}},
+		"autumn, hours that pass": {"0 * * * *", time.Date(2000, 10, 28, 23, 30, 0, 0, time.UTC), 4,
+			[]string{"10-29T00:00", "10-29T01:00", "10-29T02:00", "10-29T03:00"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now().UTC()
+				pass(time.Until(c.from))
+				w := newWorld(scheduled("fu-1", function.Schedule{Cron: c.cron, Timezone: berlin.String()}))
+				for left := time.Duration(c.hours) * time.Hour; left > 0; left -= 35 * time.Minute {
+					w.run(t, min(left, 35*time.Minute))
+				}
+				var got []string
+				for _, d := range w.times(began) {
+					got = append(got, began.Add(d).Format("01-02T15:04"))
+				}
+				if !slices.Equal(got, c.want) {
+					t.Errorf("called at %v, want %v", got, c.want)
+				}
+				if len(w.notices) > 0 {
+					t.Errorf("notices %q", w.notices)
+				}
+			})
+		})
+	}
+}
+
+// TestPeriodsGoByTheCalendarOfUTC are as long in spring as in winter.
+func TestPeriodsGoByTheCalendarOfUTC(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		w := newWorld(scheduled("fu-1", function.Schedule{Period: &function.Period{Days: 1, Hours: 1}}))
+		for range 100 {
+			w.run(t, 25*time.Hour)
+		}
+		for i, d := range w.times(began) {
+			if want := time.Duration(i+1) * 25 * time.Hour; d != want {
+				t.Fatalf("call %d after %s, want %s", i, d, want)
+			}
+		}
+		if len(w.calls) != 100 {
+			t.Errorf("%d calls in 100 periods", len(w.calls))
+		}
+	})
+}
+
 func TestRedeploymentRestartsAPeriodAndNotACron(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

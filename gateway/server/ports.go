@@ -78,15 +78,8 @@ func (p payloads) HasBlob(ctx context.Context, digest string) (bool, error) {
 type runtime struct{ s *Server }
 
 func (r runtime) Published(ctx context.Context, functions, removed []*function.Function, recreate bool) error {
-	list := append([]*function.Function(nil), functions...)
-	for _, f := range removed {
-		// A version that wants no containers: those there are finish their inputs and stop.
-		gone := *f
-		gone.Version++
-		gone.Definition.Autoscaler.MinContainers, gone.Definition.Autoscaler.BufferContainers = 0, 0
-		list = append(list, &gone)
-	}
-	return r.s.scheduler.Published(ctx, list, recreate)
+	r.s.scheduler.Removed(removed, recreate)
+	return r.s.scheduler.Published(ctx, functions, recreate)
 }
 
 func (r runtime) StopApp(ctx context.Context, appID string) (<-chan struct{}, error) {
@@ -96,9 +89,10 @@ func (r runtime) StopApp(ctx context.Context, appID string) (<-chan struct{}, er
 	return r.s.scheduler.AppDone(appID), nil
 }
 
-func (r runtime) Work(appID string) (containers, inputs int) {
-	c := r.s.scheduler.CountByApp(appID)
-	return c.Containers, c.Backlog + c.Running
+func (r runtime) Containers(appID string) int { return r.s.scheduler.CountByApp(appID).Containers }
+
+func (r runtime) Busy(ctx context.Context, appID string) (bool, error) {
+	return r.s.calls.Busy(ctx, appID)
 }
 
 type references struct{ s *Server }

@@ -16,6 +16,7 @@ import (
 
 var (
 	_ call.Records = (*DB)(nil)
+	_ call.Expiry  = (*DB)(nil)
 	_ call.Lineage = (*DB)(nil)
 )
 
@@ -165,13 +166,28 @@ func (d *DB) Outputs(ctx context.Context, callID string, from uint32, limit int)
 	return list, rows.Err()
 }
 
+const pendingQuery = `
+	SELECT i.call_id, i.position, i.method, i.args, c.function_id
+	FROM call_inputs i JOIN calls c ON c.id = i.call_id
+	WHERE i.output IS NULL`
+
 // Pending implements call.Records.
 func (d *DB) Pending(ctx context.Context, callID string, after payload.Key, limit int) ([]call.Input, error) {
-	rows, err := d.reader.QueryContext(ctx, `
-		SELECT i.call_id, i.position, i.method, i.args, c.function_id
-		FROM call_inputs i JOIN calls c ON c.id = i.call_id
-		WHERE i.output IS NULL AND ($1 = '' OR i.call_id = $1) AND (i.call_id > $2 OR (i.call_id = $2 AND i.position > $3))
-		ORDER BY i.call_id, i.position LIMIT $4`, callID, after.CallID, afterIndex(after), limit)
+	if callID != "" {
+		return d.pending(ctx, pendingQuery+` AND i.call_id = $1 AND i.position > $2 ORDER BY i.position LIMIT $3`,
+			callID, afterIndex(after), limit)
+	}
+	return d.pending(ctx, pendingQuery+` AND (i.call_id, i.position) > ($1, $2) ORDER BY i.call_id, i.position LIMIT $3`,
+		after.CallID, afterIndex(after), limit)
+}
+
+// PendingFrom implements call.Records.
+func (d *DB) PendingFrom(ctx context.Context, from payload.Key, limit int) ([]call.Input, error) {
+	return d.pending(ctx, pendingQuery+` AND i.call_id = $1 AND i.position >= $2 ORDER BY i.position LIMIT $3`, from.CallID, from.Index, limit)
+}
+
+func (d *DB) pending(ctx context.Context, query string, args ...any) ([]call.Input, error) {
+	rows, err := d.reader.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("pending inputs: %w", err)
 	}
@@ -183,11 +199,11 @@ func (d *DB) Pending(ctx context.Context, callID string, after payload.Key, limi
 		if err := rows.Scan(&in.Key.CallID, &in.Key.Index, &in.Method, &encoded, &in.FunctionID); err != nil {
 			return nil, fmt.Errorf("pending inputs: %w", err)
 		}
-		args, err := parseArgs(encoded)
+		parsed, err := parseArgs(encoded)
 		if err != nil {
 			return nil, fault.New(fault.DataLoss, "input %d of call %q: %w", in.Key.Index, in.Key.CallID, err)
 		}
-		in.Args = *args
+		in.Args = *parsed
 		list = append(list, in)
 	}
 	return list, rows.Err()
@@ -232,21 +248,6 @@ func (d *DB) PendingOfApp(ctx context.Context, appID string) ([]string, error) {
 		ids = append(ids, id)
 	}
 	return ids, rows.Err()
-}
-
-// Expire implements call.Records.
-func (d *DB) Expire(ctx context.Context, before time.Time) error {
-	return d.tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `
-			DELETE FROM call_inputs WHERE call_id IN (SELECT id FROM calls WHERE ended_at < $1 AND expired = 0)`, millis(before))
-		if err != nil {
-			return fmt.Errorf("expire calls: %w", err)
-		}
-		if _, err := tx.ExecContext(ctx, `UPDATE calls SET expired = 1 WHERE ended_at < $1 AND expired = 0`, millis(before)); err != nil {
-			return fmt.Errorf("expire calls: %w", err)
-		}
-		return nil
-	})
 }
 
 // CallNodes implements call.Lineage.

@@ -212,7 +212,6 @@ func replaceFunctions(ctx context.Context, tx *sql.Tx, a *app.App, definitions [
 	if _, err := tx.ExecContext(ctx, `UPDATE functions SET current = 0 WHERE app_id = $1`, a.ID); err != nil {
 		return nil, fmt.Errorf("functions of app %q: %w", a.ID, err)
 	}
-	kept := map[string]bool{}
 	for _, def := range definitions {
 		if err := renewID(ctx, tx, a, old, def); err != nil {
 			return nil, err
@@ -228,14 +227,17 @@ func replaceFunctions(ctx context.Context, tx *sql.Tx, a *app.App, definitions [
 		if err != nil {
 			return nil, fmt.Errorf("function %q: %w", def.Name, err)
 		}
-		kept[def.Name] = true
 	}
 	done := &app.Published{App: *a}
 	if done.Functions, err = queryFunctions(ctx, tx, functionQuery+` WHERE f.app_id = $1 AND f.current = 1`, a.ID); err != nil {
 		return nil, err
 	}
+	kept := make(map[string]bool, len(done.Functions))
+	for _, f := range done.Functions {
+		kept[f.ID] = true
+	}
 	for _, f := range old {
-		if !kept[f.Definition.Name] {
+		if !kept[f.ID] { // a function that has become a class is gone, though its name is not
 			done.Removed = append(done.Removed, f)
 		}
 	}

@@ -356,7 +356,7 @@ func (p *pool) putBack(inputs []*Input, fx *effects) {
 		switch {
 		case p.s.closing: // the flow keeps it
 		case p.stopped:
-			fx.finish(p.fn.ID, Outcome{in, cancelledByStop(p.fn)})
+			fx.finish(p.fn.ID, Outcome{in, p.cancelledByStop()})
 		case in.cancelled:
 			fx.finish(p.fn.ID, Outcome{in, cancelledByUser})
 		case in.Attempt > MaxReruns:

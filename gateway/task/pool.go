@@ -6,6 +6,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/autoscale"
 	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
@@ -14,6 +15,7 @@ type pool struct {
 	s       *Scheduler
 	fn      *function.Function
 	stopped bool
+	why     string    // it is stopped, in words
 	prep    *prepared // what containers of this version are started with; nil: to be found out
 
 	again      []*Input // to be run before the queue, for they have waited longest
@@ -30,8 +32,9 @@ type pool struct {
 	failure      *failure
 	recheck      Timer
 	idle         Timer
-	retry        Timer // after which containers for no input at all are tried again
-	linger       Timer // after which a batch goes that is not full
+	recent       autoscale.Recent // how many containers were wanted
+	retry        Timer            // after which containers for no input at all are tried again
+	linger       Timer            // after which a batch goes that is not full
 	lastBatch    uint32
 }
 
@@ -70,7 +73,7 @@ func (p *pool) offer(in *Input) (wait <-chan struct{}, err error) {
 		p.s.perform(&fx)
 	}()
 	if p.stopped {
-		return nil, stoppedError(p.fn)
+		return nil, p.stoppedError()
 	}
 	if f := p.failure; f != nil && !in.QueuedAt.After(f.until) {
 		fx.finish(p.fn.ID, Outcome{in, f.result})
@@ -162,22 +165,22 @@ func (p *pool) publish(fn *function.Function, recreate bool) {
 	if !changed {
 		return
 	}
-	p.failure, p.failedStarts, p.crashes, p.elapsed = nil, 0, 0, 0
+	p.failure, p.failedStarts, p.crashes, p.elapsed, p.recent = nil, 0, 0, 0, autoscale.Recent{}
 	p.stopRetry()
 	for _, c := range append([]*Container(nil), p.containers...) {
 		p.s.halt(c, !recreate)
 	}
 }
 
-// stop ends all containers and cancels all inputs.
-func (p *pool) stop(fx *effects) {
-	p.stopped = true
+// stop ends all containers, with graceful after the inputs they have, and cancels all inputs that no container has then.
+func (p *pool) stop(why string, graceful bool, fx *effects) {
+	p.stopped, p.why = true, why
 	p.stopTimers()
 	for _, in := range p.drain() {
-		fx.finish(p.fn.ID, Outcome{in, cancelledByStop(p.fn)})
+		fx.finish(p.fn.ID, Outcome{in, p.cancelledByStop()})
 	}
 	for _, c := range append([]*Container(nil), p.containers...) {
-		p.s.halt(c, false)
+		p.s.halt(c, graceful)
 	}
 	p.forget()
 }
@@ -193,8 +196,12 @@ func (p *pool) forget() {
 	}
 }
 
-func cancelledByStop(fn *function.Function) payload.Result {
-	return payload.Failed(payload.Cancelled, "input was cancelled: app "+fn.AppName+" was stopped")
+func (p *pool) cancelledByStop() payload.Result {
+	return payload.Failed(payload.Cancelled, "input was cancelled: "+p.why)
+}
+
+func (p *pool) stoppedError() error {
+	return fault.New(fault.NotFound, "function %q: %s; deploy or run it again", p.fn.Definition.Name, p.why)
 }
 
 func (p *pool) stopTimers() {
@@ -220,7 +227,7 @@ func (p *pool) balance(fx *effects) {
 		return
 	}
 	p.dispatch()
-	n, recheck := autoscale.Wanted(p.load(), p.limits())
+	n, recheck := p.wanted()
 	live := p.live()
 	switch {
 	case live < n:
@@ -229,8 +236,11 @@ func (p *pool) balance(fx *effects) {
 		p.dropWaiting(live - n)
 	}
 	p.setRecheck(recheck)
-	p.setIdle()
+	p.setIdle(n)
 }
+
+// wanted returns how many containers there are to be, and when to ask again.
+func (p *pool) wanted() (n int, recheck time.Duration) { return autoscale.Wanted(p.load(), p.limits()) }
 
 func (p *pool) limits() autoscale.Limits {
 	a := p.fn.Definition.Autoscaler
@@ -251,7 +261,7 @@ func (p *pool) load() autoscale.Load {
 		if c.state == ready {
 			l.Ready++
 		}
-		if len(c.inputs) > 0 && l.Backlog > 0 {
+		if len(c.inputs) > 0 && (l.Backlog > 0 || d.Concurrency.Target > 1) {
 			l.Oldest = max(l.Oldest, now.Sub(c.busySince))
 		}
 	}
@@ -307,49 +317,4 @@ func (p *pool) setRecheck(d time.Duration) {
 		p.s.mu.Unlock()
 		p.s.perform(&fx)
 	})
-}
-
-// setIdle plans the stop of the container that has been idle longest. The timer is not moved when that one gets work: it finds out when it
-// fires, for inputs are many and timers cost.
-func (p *pool) setIdle() {
-	if p.idle != nil {
-		return
-	}
-	var first *Container
-	for _, c := range p.containers {
-		if c.state == ready && len(c.inputs) == 0 && (first == nil || c.idleSince.Before(first.idleSince)) {
-			first = c
-		}
-	}
-	if first == nil || p.live() <= p.limits().Min {
-		return
-	}
-	left := first.idleSince.Add(p.window()).Sub(p.s.d.Clock.Now())
-	p.idle = p.s.d.Clock.AfterFunc(max(0, left), p.idleExpired)
-}
-
-func (p *pool) window() time.Duration { return p.fn.Definition.Autoscaler.ScaledownWindow }
-
-// idleExpired stops the containers that have been idle for too long and are not wanted.
-func (p *pool) idleExpired() {
-	var fx effects
-	p.s.mu.Lock()
-	defer func() {
-		p.s.mu.Unlock()
-		p.s.perform(&fx)
-	}()
-	p.idle = nil
-	if p.stopped || p.s.closing {
-		return
-	}
-	wanted, _ := autoscale.Wanted(p.load(), p.limits())
-	expired := p.s.d.Clock.Now().Add(-p.window())
-	excess := p.live() - wanted
-	for _, c := range append([]*Container(nil), p.containers...) {
-		if excess > 0 && c.state == ready && len(c.inputs) == 0 && !c.idleSince.After(expired) {
-			p.s.halt(c, true)
-			excess--
-		}
-	}
-	p.balance(&fx)
 }

@@ -2,9 +2,7 @@ package task
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -137,13 +135,9 @@ func (s *Scheduler) Function(ctx context.Context, id string) (*function.Function
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.stopped {
-		return nil, stoppedError(p.fn)
+		return nil, p.stoppedError()
 	}
 	return p.fn, nil
-}
-
-func stoppedError(fn *function.Function) error {
-	return fault.New(fault.NotFound, "function %q: its app %q has been stopped; deploy or run it again", fn.Definition.Name, fn.AppName)
 }
 
 // pool returns the function's pool, made if need be.
@@ -173,54 +167,6 @@ func (s *Scheduler) adopt(fn *function.Function) *pool {
 	return p
 }
 
-// Published says that functions have a new current version, and at the gateway's start which deployed ones there are: min_containers are
-// started at once, containers of older versions take no more inputs and end when they have none.
-//
-// With recreate they are stopped at once, and their inputs run again in new ones. Bound functions in use follow their base. A function of
-// the version that is there, with other bounds of the number of containers, keeps its containers.
-func (s *Scheduler) Published(ctx context.Context, fns []*function.Function, recreate bool) error {
-	followers, err := s.followers(ctx, fns)
-	var fx effects
-	s.mu.Lock()
-	for _, fn := range append(followers, fns...) {
-		p := s.adopt(fn)
-		p.stopped = false
-		p.publish(fn, recreate)
-		p.balance(&fx)
-	}
-	s.mu.Unlock()
-	s.perform(&fx)
-	return err
-}
-
-// followers returns the bound functions in use whose bases are given, as they are now. Those that are no more drain.
-func (s *Scheduler) followers(ctx context.Context, fns []*function.Function) ([]*function.Function, error) {
-	var bound []*function.Function
-	s.mu.Lock()
-	for _, p := range s.pools {
-		b := p.fn.Binding
-		if b != nil && b.Version == 0 && slices.ContainsFunc(fns, func(fn *function.Function) bool { return fn.ID == b.BaseID }) {
-			bound = append(bound, p.fn)
-		}
-	}
-	s.mu.Unlock()
-	var errs []error
-	for i, old := range bound {
-		fn, err := s.d.Functions.Function(ctx, old.ID)
-		if err != nil {
-			gone := *old
-			gone.Version++
-			gone.Definition.Autoscaler.MinContainers, gone.Definition.Autoscaler.BufferContainers = 0, 0
-			fn = &gone
-			if !errors.Is(err, fault.NotFound) {
-				errs = append(errs, err)
-			}
-		}
-		bound[i] = fn
-	}
-	return bound, errors.Join(errs...)
-}
-
 // StopApp stops an app's containers and refuses its functions from here on, until they are published again. Inputs in hand get the outcome
 // Cancelled. The app is to be marked as stopped before, so that Functions does not find its functions any more. Users call
 // call.Service.StopApp, which also cancels what is not in hand, and calls this. It returns the functions that were in use.
@@ -230,7 +176,7 @@ func (s *Scheduler) StopApp(appID string) (functionIDs []string) {
 	for _, p := range s.pools {
 		if p.fn.AppID == appID {
 			functionIDs = append(functionIDs, p.fn.ID)
-			p.stop(&fx)
+			p.stop("app "+p.fn.AppName+" was stopped", false, &fx)
 		}
 	}
 	s.mu.Unlock()
