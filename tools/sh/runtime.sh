@@ -11,7 +11,7 @@ mkdir "$next/py" "$next/run"
 cp bin/skerry-init "$next/skerry-init"
 (cd sdk-python/src && tar --exclude=__pycache__ -cf - skerry) | tar -C "$next/py" -xf -
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-(cd "$site" && tar --exclude=__pycache__ -cf - cloudpickle protobuf connectrpc/__init__.py connectrpc/_version.py connectrpc/code.py connectrpc/errors.py typing_extensions.py) | tar -C "$next/py" -xf -
+(cd "$site" && tar --exclude=__pycache__ -cf - cloudpickle protobuf connectrpc/__init__.py connectrpc/_version.py connectrpc/code.py connectrpc/errors.py typing_extensions.py tblib) | tar -C "$next/py" -xf -
 # It asks the installed packages for its version, which takes a while and which containers don't have.
 .venv/bin/python -c 'from importlib.metadata import version; print("__version__ =", repr(version("connectrpc")))' >"$next/py/connectrpc/_version.py"
 for python in .venv/bin/python python3.10 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do

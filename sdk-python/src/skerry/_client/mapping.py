@@ -81,7 +81,10 @@ class MapCall(Call):
         self._credit = Once()
         self._buffer: dict[int, Output] = {}
         self._failed: Output | None = None
-        self._held_bytes = 0
+        # Sums, each written by one thread or under the lock: together they are the bytes that are held.
+        self._sent_bytes = 0
+        self._arrived_bytes = 0
+        self._consumed_bytes = 0
         self._sent = 0
         self._finished = 0
         self._given = 0
@@ -98,15 +101,13 @@ class MapCall(Call):
     def deliver(self, outputs: list[Output]) -> None:
         """Take outputs; those that came before a break of the session are dropped."""
         pop = self.unfinished.pop
-        following = self._given
-        with self._lock:
-            for output in outputs:
-                if not self._ordered or output.index == following:
-                    self._starving = False
-                if (item := pop(output.index, None)) is not None:
-                    self._held_bytes += _weight_of(output) - _weight(item.args)
-                    self._finished += 1
-                    self._arrived.append(output)
+        for output in outputs:
+            if not self._ordered or output.index == self._given:
+                self._starving = False
+            if (item := pop(output.index, None)) is not None:
+                self._arrived_bytes += _weight_of(output) - _weight(item.args)
+                self._finished += 1
+                self._arrived.append(output)
         self._arrival.set()
         if self._starving:
             self._lend()
@@ -188,8 +189,7 @@ class MapCall(Call):
 
     def consumed(self, output: Output) -> None:
         """Learn that the user gets an output."""
-        with self._lock:
-            self._held_bytes -= _weight_of(output)
+        self._consumed_bytes += _weight_of(output)
         self._consumed += 1
         if not self._credit.done and self._has_room(_RESUME_BELOW):
             self._credit.set()
@@ -220,7 +220,8 @@ class MapCall(Call):
     def _has_room(self, bound: int) -> bool:
         if self.closed:
             return True
-        if self._sent - self._finished >= bound or self._held_bytes >= MAX_HELD_BYTES:
+        held = self._sent_bytes + self._arrived_bytes - self._consumed_bytes
+        if self._sent - self._finished >= bound or held >= MAX_HELD_BYTES:
             return self._sent == self._consumed  # one input is always allowed, whatever its size
         return self._starving or self._sent - self._consumed < bound
 
@@ -265,7 +266,7 @@ class MapCall(Call):
         with self._lock:
             if self._closed or self._error is not None:
                 return
-            self._held_bytes += _weight(item.args)
+            self._sent_bytes += _weight(item.args)
         self._client.session.submit(self, [item])
         if self._closed:
             self._client.session.release(self)  # closed meanwhile: it must not come back
