@@ -152,7 +152,7 @@ bench/.venv/.made: bench/requirements.txt | .venv/bin/python
 ## Check
 
 .PHONY: check
-check: check-go check-python check-proto check-sh checkgenerate ## lint, types, formats and generated code
+check: check-go check-python check-proto check-sh check-docs checkgenerate ## lint, types, formats, generated code and pages
 
 .PHONY: check-go
 check-go: bin/golangci-lint
@@ -175,6 +175,10 @@ check-proto: .venv/.tools
 check-sh: .venv/.tools
 	@$(STEP) shellcheck 'shellcheck' .venv/bin/shellcheck tools/sh/*.sh .ci/run
 
+.PHONY: check-docs
+check-docs: .venv/.tools .venv/.sdk
+	@$(STEP) check-docs 'generated pages of docs/ are current' .venv/bin/python -m tools.docs --check
+
 .PHONY: lint
 lint: check-go check-python check-proto check-sh ## the linters and type checkers alone
 
@@ -190,6 +194,10 @@ CODEGEN := .venv/.tools bin/protoc-gen-go bin/protoc-gen-connect-go
 .PHONY: generate
 generate: $(CODEGEN) ## generate code from proto/
 	@$(STEP) generate 'code from proto/' tools/sh/generate.sh .
+
+.PHONY: docs
+docs: .venv/.tools .venv/.sdk ## write docs/reference, docs/api.md and docs/conformance.md
+	@$(STEP) docs 'pages of docs/' .venv/bin/python -m tools.docs
 
 .PHONY: checkgenerate
 checkgenerate: $(CODEGEN) ## fail when generated code is not what proto/ gives

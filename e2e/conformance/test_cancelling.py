@@ -27,7 +27,7 @@ def logs(app: skerry.App, daemon: Daemon) -> Generator[Client]:
         yield program
 
 
-def _cancelled(call: "skerry.FunctionCall[object]") -> None:
+def _cancelled(call: "skerry.FunctionCall[str]") -> None:
     with pytest.raises(skerry.exception.RemoteError, match="cancel"):
         call.get(timeout=60)
 

@@ -1,5 +1,6 @@
 """Sections 7 and 10: classes, their life, parameters and options."""
 
+import pickle
 from typing import Any
 
 import pytest
@@ -137,16 +138,15 @@ def test_exit_hooks_run_when_the_container_stops(daemon: Daemon) -> None:
 
 @line("10 classes", "update_autoscaler per parameter set.")
 def test_update_autoscaler() -> None:
-    settings = classes.Counter(start=77).update_autoscaler(max_containers=2, scaledown_window=30)  # pyright: ignore
+    counter: Any = classes.Counter(start=77)
+    settings = counter.update_autoscaler(max_containers=2, scaledown_window=30)
     assert settings.max_containers == 2
     assert settings.scaledown_window == 30
 
 
 @line("2 serialization", "Handles of instances travel.")
 def test_instance_handles_travel() -> None:
-    import cloudpickle
-
     counter = classes.Counter(start=50)
     counter.add.remote(0)
-    again = cloudpickle.loads(cloudpickle.dumps(counter))
+    again: classes.Counter = pickle.loads(pickle.dumps(counter))
     assert again.asynchronous.remote(1) == 51

@@ -234,7 +234,8 @@ def test_function_inside_another() -> None:
     ],
 )
 def test_removed_options(old: str, new: str) -> None:
-    _refused(new, lambda: app.function(**{old: 1}), skerry.exception.DeprecationError)
+    define: Any = app.function
+    _refused(new, lambda: define(**{old: 1}), skerry.exception.DeprecationError)
 
 
 @line("1.1 options", "max_inputs is deprecated: only 1, which is single_use_containers.")

@@ -58,3 +58,50 @@ def lookups() -> None:
     with skerry.enable_output(), app.run(detach=True):
         main(text="y")
         main(1)  # pyright: ignore[reportArgumentType]
+
+
+@app.function()
+async def double(x: int) -> int:
+    return 2 * x
+
+
+@app.function()
+@skerry.concurrent(max_inputs=10)
+async def shared(x: int) -> str:
+    return str(x)
+
+
+@app.function()
+@skerry.batched(max_batch_size=10, wait_ms=100)
+def batch(xs: list[int]) -> list[str]:
+    return [str(x) for x in xs]
+
+
+@app.cls(max_containers=1)
+class Model:
+    size: int = skerry.parameter()
+    name: str = skerry.parameter(default="model")
+
+    @skerry.enter()
+    def begin(self) -> None:
+        self.text = self.name * self.size
+
+    @skerry.method()
+    def run(self, x: int) -> str:
+        return self.text[x]
+
+    @skerry.method()
+    async def wait(self, x: int) -> str:
+        return self.text[x]
+
+
+async def of_coroutines_and_classes() -> None:
+    assert_type(double.remote(1), int)
+    assert_type(await double.local(1), int)
+    assert_type(list(shared.map([1])), list[str])
+    batch.remote(1)
+    model = Model(size=3)
+    assert_type(model.run.remote(1), str)
+    assert_type(await model.wait.remote.aio(1), str)
+    Model()  # pyright: ignore[reportCallIssue]
+    Model(size="3")  # pyright: ignore[reportArgumentType]

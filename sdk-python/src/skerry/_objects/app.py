@@ -16,18 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, NoReturn, ParamSpec, TypeVar
 
-    from typing_extensions import Self
+    from typing_extensions import Self, dataclass_transform
 
     from skerry.retries import Retries
     from skerry.schedule import Schedule
 
     from .cls import Cls
+    from .decorators import parameter
     from .function import Function
     from .secret import Secret
+    from .typed import FunctionDecorator
 
     P = ParamSpec("P")
     R = TypeVar("R")
     C = TypeVar("C", bound=type)
+else:
+    parameter = None
+
+    def dataclass_transform(**_given: object) -> object:
+        """Stand in for typing's, which tells type checkers what instances are made with."""
+        return lambda decorated: decorated
 
 
 class App(Living):
@@ -104,7 +112,7 @@ class App(Living):
         include_source: bool | None = None,
         max_inputs: int | None = None,
         **later: Any,
-    ) -> Callable[[Callable[P, R]], Function[P, R]]:
+    ) -> FunctionDecorator:
         """Make the decorated function one that runs in containers.
 
         Args:
@@ -144,13 +152,14 @@ class App(Living):
         given = locals()
         options = FunctionOptions({key: given[key] for key in FUNCTION_OPTIONS})
 
-        def decorate(raw: Callable[P, R]) -> Function[P, R]:
-            function: Function[P, R] = define_function(self, raw, name, options)
+        def decorate(raw: Callable[..., Any]) -> Function[..., Any]:
+            function = define_function(self, raw, name, options)
             self._register(function)
             return function
 
         return decorate
 
+    @dataclass_transform(field_specifiers=(parameter,), kw_only_default=True)
     def cls(
         self,
         *not_allowed: object,
@@ -228,6 +237,10 @@ class App(Living):
     def server(self, *_args: object, **_options: object) -> NoReturn:
         """Not available yet."""
         raise UnimplementedError("@app.server is not available in this version of skerry yet")
+
+    def get_dashboard_url(self) -> NoReturn:
+        """Not available yet."""
+        raise UnimplementedError("app.get_dashboard_url() is not available in this version of skerry yet")
 
     @property
     def image(self) -> Image:

@@ -20,18 +20,15 @@ from .partial import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Concatenate, ParamSpec, TypeVar
+    from typing import Any, TypeVar
 
     from .function import Function
+    from .typed import MethodDecorator
 
-    P = ParamSpec("P")
-    R = TypeVar("R")
     F = TypeVar("F")
 
 
-def method(
-    *not_allowed: object, is_generator: bool | None = None
-) -> Callable[[Callable[Concatenate[Any, P], R]], Function[P, R]]:
+def method(*not_allowed: object, is_generator: bool | None = None) -> MethodDecorator:
     """Make a method of an ``@app.cls()`` class one that is called remotely.
 
     Args:
@@ -103,7 +100,9 @@ def concurrent(*not_allowed: object, max_inputs: int, target_inputs: int | None 
     return decorate
 
 
-def batched(*not_allowed: object, max_batch_size: int, wait_ms: int) -> Callable[[F], F]:
+def batched(
+    *not_allowed: object, max_batch_size: int, wait_ms: int
+) -> Callable[[Callable[..., Any]], Function[..., Any]]:
     """Give the function lists, made of the arguments of several inputs; it returns a list of as many results.
 
     Args:

@@ -12,7 +12,9 @@ from .handle import Handle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable
-    from typing import Any, Generic, ParamSpec, TypeVar
+    from typing import Any, Generic, ParamSpec
+
+    from typing_extensions import TypeVar
 
     from skerry._client.client import Client
     from skerry.types import FunctionAutoscalerSettings
@@ -27,20 +29,22 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
+    # What the decorated function itself returns: of a coroutine function the coroutine, not what it gives.
+    O = TypeVar("O", covariant=True, default=R)  # noqa: E741
 else:
     from skerry._twin import Generic
 
-    P = R = None
+    P = R = O = None  # noqa: E741
 
 
-class Function(Handle, Generic[P, R]):
+class Function(Handle, Generic[P, R, O]):
     """A function that runs in containers.
 
     Get it from ``@app.function()`` or, for a function of a deployed app, from :meth:`from_name`. Calling the object itself is an error:
     say where it is to run, with :meth:`remote` or :meth:`local`.
     """
 
-    def __init__(self, raw: Callable[P, R] | None, name: str, app: App | None, options: FunctionOptions | None) -> None:
+    def __init__(self, raw: Callable[P, O] | None, name: str, app: App | None, options: FunctionOptions | None) -> None:
         super().__init__(name)
         self._raw = raw
         self._app = app
@@ -158,7 +162,7 @@ class Function(Handle, Generic[P, R]):
         async for _ in results:
             pass
 
-    def local(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
         """Run the function's body here, in this process. A coroutine function gives a coroutine.
 
         Raises ExecutionError for a function that was looked up by name: its code is not here.
@@ -252,7 +256,7 @@ class Function(Handle, Generic[P, R]):
 
     tag = name
 
-    def get_raw_f(self) -> Callable[P, R]:
+    def get_raw_f(self) -> Callable[P, O]:
         """Return the function that was decorated. Raises ExecutionError if it was looked up by name."""
         if self._raw is None:
             raise ExecutionError(f"function {self._name!r} was looked up by name; its code is not here, use remote()")
@@ -323,7 +327,7 @@ class Function(Handle, Generic[P, R]):
             client, function_id, min_containers, max_containers, buffer_containers, scaledown_window
         )
 
-    def with_options(self, **options: Any) -> Function[P, R]:
+    def with_options(self, **options: Any) -> Function[P, R, O]:
         """Return the function with other options, and containers of its own.
 
         Options: cpu, memory, env, secrets, retries, max_containers, buffer_containers, scaledown_window, timeout, region, cloud. Those that
@@ -331,13 +335,13 @@ class Function(Handle, Generic[P, R]):
         """
         return self._with(options)
 
-    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Function[P, R]:
+    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Function[P, R, O]:
         """Return the function with another number of inputs at a time, and containers of its own."""
         from .partial import Concurrency
 
         return self._with({"concurrency": Concurrency(max_inputs, target_inputs)})
 
-    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R]:
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R, O]:
         """Return the function with batches of another size, and containers of its own."""
         from .partial import Batching
 
@@ -345,12 +349,12 @@ class Function(Handle, Generic[P, R]):
 
     # Inside the package.
 
-    def _with(self, options: dict[str, Any]) -> Function[P, R]:
+    def _with(self, options: dict[str, Any]) -> Function[P, R, O]:
         from .bound import Changes
 
         if self._owner is not None:
             raise InvalidError(f"{self._name} is a method: use with_options() of its class")
-        changed: Function[P, R] = Function(self._raw, self._name, self._app, self._options)
+        changed: Function[P, R, O] = Function(self._raw, self._name, self._app, self._options)
         changed._generator = self._generator
         changed._base = self._base or self
         changed._changes = Changes(self._changes, options)

@@ -24,7 +24,7 @@ class MapMethod(Generic[R]):
 
     __slots__ = ("_function", "_star")
 
-    def __init__(self, function: Function[..., R], *, star: bool) -> None:
+    def __init__(self, function: Function[..., R, Any], *, star: bool) -> None:
         self._function = function
         self._star = star
 
@@ -125,7 +125,9 @@ class MapMethod(Generic[R]):
 class MapResults(Generic[R]):
     """Results of a map, in a loop or an asynchronous loop. Can be iterated over once; leaving the loop early cancels what is left."""
 
-    def __init__(self, function: Function[..., R], inputs: Inputs, *, ordered: bool, return_exceptions: bool) -> None:
+    def __init__(
+        self, function: Function[..., R, Any], inputs: Inputs, *, ordered: bool, return_exceptions: bool
+    ) -> None:
         self._wanted = False
         self._function = function
         self._inputs = inputs
