@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
-    # What the decorated function itself returns: of a coroutine function the coroutine, not what it gives.
-    O = TypeVar("O", covariant=True, default=R)  # noqa: E741
+    O = TypeVar("O", covariant=True, default=R)  # noqa: E741 - what the body returns: the coroutine of an asynchronous one
 else:
     from skerry._twin import Generic
 
