@@ -88,6 +88,10 @@ bin/golangci-lint: tools/lint/go.mod tools/lint/go.sum
 	@$(STEP) devtools 'tools of the checks in .venv' $(PIP) install --requirement tools/requirements.txt
 	@touch $@
 
+.venv/.e2e: e2e/requirements.txt | .venv/bin/python
+	@$(STEP) notebooks 'notebooks of the end-to-end tests in .venv' $(PIP) install --constraint tools/requirements.txt --requirement e2e/requirements.txt
+	@touch $@
+
 .PHONY: base
 base: bin/skerryd bin/buildkitd bin/runsc
 	@$(STEP) base 'base image (about two minutes once)' bin/skerryd base prepare
@@ -126,7 +130,7 @@ test-python: .venv/.tools .venv/.sdk testbase
 	@.venv/bin/python -m pytest -q sdk-python/tests
 
 .PHONY: test-e2e
-test-e2e: build .venv/.tools base
+test-e2e: build .venv/.tools .venv/.e2e base
 	@.venv/bin/python -m pytest -q e2e
 
 .PHONY: testbase

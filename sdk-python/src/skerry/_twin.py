@@ -39,9 +39,16 @@ else:
 
 
 def in_event_loop() -> bool:
-    """Tell whether the calling thread runs an event loop at this moment."""
+    """Tell whether the calling thread runs an event loop at this moment, which a call that blocks would hold up.
+
+    The loop that runs the cells of a notebook waits for the cell anyway.
+    """
     asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return False
+    from ._notebook import in_cells
+
+    return not in_cells()
 
 
 def warn_if_in_event_loop(name: str) -> None:

@@ -23,13 +23,19 @@ def enable_output(show_progress: bool = True) -> Generator[None, None, None]:
     Args:
         show_progress: False: only the output of functions.
     """
+    from skerry._notebook import in_jupyter
     from skerry._run import display
     from skerry._run.terminal import TerminalDisplay
 
     if isinstance(display.current_display(), TerminalDisplay):
         yield
         return
-    shown = TerminalDisplay(show_progress=show_progress)
+    if in_jupyter():
+        from skerry._run.notebook import NotebookDisplay
+
+        shown: TerminalDisplay = NotebookDisplay(show_progress=show_progress)
+    else:
+        shown = TerminalDisplay(show_progress=show_progress)
     previous = display.set_display(shown)
     try:
         yield

@@ -6,11 +6,12 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from skerry._gen.skerry.v1.call_pb import CallKind, CancelCallRequest, Input
+from skerry._gen.skerry.v1.call_pb import CallKind, Input
 from skerry._gen.skerry.v1.payload_pb import ResultStatus
 from skerry.exception import DataLossError, Error
 
 from .blobs import make_payload, read_payload
+from .cancelling import cancel_soon
 from .outstanding import Call
 from .results import failure
 from .serialization import deserialize, serialize
@@ -115,18 +116,6 @@ class GeneratorCall(Call):
         self._client.session.release(self)
         if not ended:
             cancel_soon(self._client, self.call_id)
-
-
-def cancel_soon(client: Client, call_id: str) -> None:
-    """Cancel a call in the background: whoever leaves it doesn't want to wait."""
-
-    def cancel() -> None:
-        try:
-            client.call(lambda: client.calls.cancel_call(CancelCallRequest(call_id=call_id)), 5)
-        except Error:
-            return  # it has ended, or the server is away and cancels what nobody waits for by itself
-
-    threading.Thread(target=cancel, name="skerry-cancel", daemon=True).start()
 
 
 def generate(

@@ -16,7 +16,7 @@ from skerry._gen.skerry.v1.call_pb import CallKind, Input
 from skerry._gen.skerry.v1.payload_pb import ResultStatus
 
 from .blobs import MAX_INLINE_BYTES, inline_payload, make_payload
-from .generating import cancel_soon
+from .cancelling import cancel_soon
 from .outstanding import Call
 from .results import failure, is_large, unwrap
 from .serialization import serialize

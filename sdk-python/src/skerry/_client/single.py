@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from skerry._gen.skerry.v1.call_pb import CallKind, Input
 
 from .blobs import MAX_INLINE_BYTES, inline_payload, make_payload
+from .cancelling import cancel_soon
 from .outstanding import Call
 from .results import is_large, unwrap
 from .serialization import serialize
@@ -56,6 +57,9 @@ def remote(client: Client, function_id: str, name: str, arguments: Arguments, me
     call = _begin(client, function_id, name, arguments, CallKind.SYNC, method)
     try:
         call.done.wait()
+    except BaseException:  # Ctrl-C, or a notebook's interrupt
+        cancel_soon(client, call.call_id)
+        raise
     finally:
         client.session.release(call)
     return _outcome(client, call, name)
@@ -66,6 +70,9 @@ async def remote_aio(client: Client, function_id: str, name: str, arguments: Arg
     call = await _begin_aio(client, function_id, name, arguments, CallKind.SYNC, method)
     try:
         await call.done.wait_aio()
+    except BaseException:  # the task that waits was cancelled
+        cancel_soon(client, call.call_id)
+        raise
     finally:
         client.session.release(call)
     if call.result is not None and is_large(call.result):

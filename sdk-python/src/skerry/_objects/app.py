@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skerry._names import check_labels, check_name
+from skerry._notebook import in_cells
 from skerry.exception import InvalidError, UnimplementedError
 
 from .definition import define_class, define_function
@@ -280,20 +281,13 @@ class App(Living):
 
     def _register(self, function: Function[..., Any]) -> None:
         old = self._functions.get(function.name)
-        if old is not None and old is not function and not _interactive():
+        if old is not None and old is not function and not in_cells():
             import logging
 
             logging.getLogger("skerry").warning(
                 "function name %r collision! Overriding existing function", function.name
             )
         self._functions[function.name] = function
-
-
-def _interactive() -> bool:
-    """Tell whether cells of a notebook or a console define things again and again."""
-    import builtins
-
-    return hasattr(builtins, "__IPYTHON__")
 
 
 # The options that FunctionOptions checks.

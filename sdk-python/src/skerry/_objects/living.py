@@ -166,4 +166,5 @@ class Living:
         """What the app's containers wrote. Raises InvalidError before it runs."""
         from .logs import AppLogsManager
 
-        return AppLogsManager(self)
+        app: Any = self
+        return AppLogsManager(app)

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from skerry._notebook import is_of_a_cell
 from skerry._objects.local import LocalDir, LocalFile, LocalFiles, LocalPythonSource
 from skerry._objects.patterns import FilePatternMatcher
 from skerry.exception import InvalidError, ModuleNotMountable
@@ -39,7 +40,7 @@ def find_source(raw: Any, *, serialized: bool, include: bool) -> Source:
     """
     module = sys.modules.get(raw.__module__)
     file = getattr(module, "__file__", None)
-    if serialized or module is None or file is None:
+    if serialized or module is None or file is None or is_of_a_cell(raw):
         # Without a file there is nothing to import: a notebook or a console.
         return Source("", raw.__qualname__, [])
     name = module_name(module, file)

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._client.client import Client
+    from skerry._client.client import Client
 
 __all__ = [
     "get_app_lifecycle",
@@ -34,14 +34,14 @@ _LATER = frozenset(
 
 def stop_fetching_inputs() -> None:
     """Have this container finish the inputs that it has, and end. Raises RuntimeError outside a container."""
-    from ._runner.control import stop_fetching_inputs
+    from skerry._runner.control import stop_fetching_inputs
 
     stop_fetching_inputs()
 
 
 def get_local_input_concurrency() -> int:
     """Return how many inputs this container takes at a time. Raises RuntimeError outside a container."""
-    from ._runner.control import get_local_input_concurrency
+    from skerry._runner.control import get_local_input_concurrency
 
     return get_local_input_concurrency()
 
@@ -51,17 +51,17 @@ def set_local_input_concurrency(concurrency: int) -> None:
 
     Raises RuntimeError outside a container, ValueError below 1.
     """
-    from ._runner.control import set_local_input_concurrency
+    from skerry._runner.control import set_local_input_concurrency
 
     set_local_input_concurrency(concurrency)
 
 
 def list_deployed_apps(environment_name: str = "", client: Client | None = None) -> list[Any]:
     """Return the deployed apps of an environment as ``skerry.types.AppInfo``, newest first."""
-    from ._client.client import shared_client
-    from ._gen.skerry.v1.app_pb import AppState, ListAppsRequest
-    from .config import config
-    from .types import AppInfo
+    from skerry._client.client import shared_client
+    from skerry._gen.skerry.v1.app_pb import AppState, ListAppsRequest
+    from skerry.config import config
+    from skerry.types import AppInfo
 
     known = client or shared_client()
     request = ListAppsRequest(environment=environment_name or config.environment)
@@ -71,9 +71,9 @@ def list_deployed_apps(environment_name: str = "", client: Client | None = None)
 
 def get_app_lifecycle(app_id: str, *, client: Client | None = None) -> Any:
     """Return where an app is in its life, as ``skerry.types.AppLifecycle``. Raises NotFoundError."""
-    from ._client.client import shared_client
-    from ._gen.skerry.v1.app_pb import GetAppRequest
-    from .types import AppLifecycle
+    from skerry._client.client import shared_client
+    from skerry._gen.skerry.v1.app_pb import GetAppRequest
+    from skerry.types import AppLifecycle
 
     known = client or shared_client()
     app = known.call(lambda: known.apps.get_app(GetAppRequest(app=app_id))).app
@@ -89,9 +89,9 @@ def get_app_lifecycle(app_id: str, *, client: Client | None = None) -> Any:
 
 def stop_app(name: str, *, environment_name: str | None = None, client: Client | None = None) -> None:
     """Stop a deployed app; its inputs that wait or run are cancelled. Raises NotFoundError."""
-    from ._client.client import shared_client
-    from ._gen.skerry.v1.app_pb import StopAppRequest, StopReason
-    from .config import config
+    from skerry._client.client import shared_client
+    from skerry._gen.skerry.v1.app_pb import StopAppRequest, StopReason
+    from skerry.config import config
 
     known = client or shared_client()
     request = StopAppRequest(app=name, environment=environment_name or config.environment, reason=StopReason.REQUESTED)
@@ -102,11 +102,11 @@ def get_app_objects(
     app_name: str, *, environment_name: str | None = None, client: Client | None = None
 ) -> dict[str, Any]:
     """Return the functions and classes of a deployed app by name. Raises NotFoundError."""
-    from ._client.client import shared_client
-    from ._gen.skerry.v1.app_pb import GetAppRequest
-    from ._objects.cls import Cls
-    from ._objects.function import Function
-    from .config import config
+    from skerry._client.client import shared_client
+    from skerry._gen.skerry.v1.app_pb import GetAppRequest
+    from skerry._objects.cls import Cls
+    from skerry._objects.function import Function
+    from skerry.config import config
 
     known = client or shared_client()
     request = GetAppRequest(app=app_name, environment=environment_name or config.environment)
@@ -119,7 +119,7 @@ def get_app_objects(
 
 def __getattr__(name: str) -> object:
     if name in _LATER:
-        from ._later import later
+        from skerry._later import later
 
         return later(f"experimental.{name}")
     raise AttributeError(f"module 'skerry.experimental' has no attribute {name!r}")
