@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import cloudpickle
 import pytest
@@ -149,12 +150,42 @@ def test_marks_tell_who_writes(host):
     host.give("a", index=0)
     host.give("b", index=1)
     outputs(host, 2)
-    lines = host.marked()[0].splitlines()
-    writer = ""
-    seen = []
-    for line in lines:
-        text = line
-        if line.startswith("\x1b]7770;"):
-            writer, _, text = line.removeprefix("\x1b]7770;").partition("\a")
-        seen.append((writer, text))
-    assert sorted(seen) == [("fc-abc;0", "one a"), ("fc-abc;0", "two a"), ("fc-abc;1", "one b"), ("fc-abc;1", "two b")]
+    assert sorted(written(host)) == [
+        ("fc-abc;0", "one a\n"),
+        ("fc-abc;0", "two a\n"),
+        ("fc-abc;1", "one b\n"),
+        ("fc-abc;1", "two b\n"),
+    ]
+
+
+def test_what_an_input_leaves_is_its_own(host):
+    host.ready(
+        """
+        import os, subprocess
+        def f(x):
+            if x == "child":
+                subprocess.run(["sh", "-c", "echo from a child"], check=True)
+                os.write(1, b"past Python\\n")
+            else:
+                print(x, end="")
+        """
+    )
+    for index, given in enumerate(["unfinished", "child", "again"]):
+        host.give(given, index=index)
+        outputs(host, 1)
+    assert written(host) == [
+        ("fc-abc;0", "unfinished"),
+        ("fc-abc;1", "from a child\n"),
+        ("fc-abc;1", "past Python\n"),
+        ("fc-abc;2", "again"),
+    ]
+
+
+def written(host) -> list[tuple[str, str]]:
+    """What was written to standard output, by line and writer."""
+    _, *parts = re.split("\x1b]7770;([^\a]*)\a", host.marked()[0])
+    return [
+        (who, line)
+        for who, text in zip(parts[::2], parts[1::2], strict=True)
+        for line in text.splitlines(keepends=True)
+    ]

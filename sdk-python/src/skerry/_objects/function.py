@@ -119,7 +119,7 @@ class Function(Handle, Generic[P, R, O]):
 
         Args:
             input_iterators: one iterable per positional parameter; the shortest ends the map. They are drawn lazily, from a background
-                thread, at most 1,000 elements ahead of the results that were consumed. ``.aio`` takes asynchronous ones as well.
+                thread, at most 1,000 elements and 64 MiB ahead. ``.aio`` takes asynchronous ones as well.
             kwargs: keyword arguments that are the same for all.
             order_outputs: results in the order of the inputs, else as they come.
             return_exceptions: exceptions are results, else the first one is raised.

@@ -6,7 +6,7 @@ from contextvars import ContextVar, Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 
@@ -31,6 +31,9 @@ _alone: InputContext | None = None
 inputs: Any = None
 """Who runs inputs here, for ``control``; None outside a container."""
 
+on_leave: Callable[[InputContext], None] | None = None
+"""Called with each input that ends."""
+
 slots: int | None = None
 """How many inputs hooks want to have at a time, before there are inputs; 0: none."""
 
@@ -49,6 +52,11 @@ def writer() -> InputContext | None:
     return _current.get() or _alone
 
 
+def alone() -> InputContext | None:
+    """Return the input that runs, if there can't be another at the time."""
+    return _alone
+
+
 def enter(call: str, index: int, alone: bool = True) -> Token[InputContext | None]:
     """Begin an input, of which there is no other if it is alone; the token ends it."""
     global _alone  # noqa: PLW0603 - one per process
@@ -61,5 +69,8 @@ def enter(call: str, index: int, alone: bool = True) -> Token[InputContext | Non
 def leave(token: Token[InputContext | None]) -> None:
     """End an input."""
     global _alone  # noqa: PLW0603 - one per process
+    left = _current.get()
     _alone = None
     _current.reset(token)
+    if left is not None and on_leave is not None:
+        on_leave(left)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MOST = 64 << 10  # bytes of an unfinished line that are kept
+# Events after which other processes may write to the standard streams.
+_BEGINNINGS = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"})
+
+_buffers: list[MarkedBuffer] = []
 
 
 class MarkedBuffer(io.BufferedIOBase):
@@ -49,15 +53,36 @@ class MarkedBuffer(io.BufferedIOBase):
         with self._lock:
             self._send()
 
+    def lend(self, writer: context.InputContext) -> None:
+        """Have what others write to the descriptor from here on be the input's."""
+        with self._lock:
+            self._send()
+            if writer is not self._marked:
+                self._put(self._mark(writer))
+
+    def settle(self, writer: context.InputContext) -> None:
+        """Send what an input that ends has left, and say that nothing after it is its own. The host ends an unfinished line there."""
+        with self._lock:
+            if self._writer is writer:
+                self._send()
+            if self._marked is writer:
+                self._put(self._mark(None))
+
     def _send(self) -> None:
         if not self._pending:
             return
         data = bytes(self._pending)
         self._pending.clear()
         if self._writer is not self._marked:
-            self._marked = writer = self._writer
-            names = f"{writer.call_id};{writer.index}" if writer is not None else ";"
-            data = f"\x1b]7770;{names}\a".encode() + data
+            data = self._mark(self._writer) + data
+        self._put(data)
+
+    def _mark(self, writer: context.InputContext | None) -> bytes:
+        self._marked = writer
+        names = f"{writer.call_id};{writer.index}" if writer is not None else ";"
+        return f"\x1b]7770;{names}\a".encode()
+
+    def _put(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._fd, data) :]
 
@@ -91,12 +116,35 @@ def carefully(stream: str, method: str, *args: object) -> None:
         pass
 
 
+def _settle(writer: context.InputContext) -> None:
+    for buffer in _buffers:
+        try:  # noqa: SIM105 - contextlib is not imported before user code
+            buffer.settle(writer)
+        except OSError:  # user code has closed the descriptor
+            pass
+
+
+def _audit(event: str, _arguments: object) -> None:
+    """Attribute the output of processes that the only running input starts: they write no marks."""
+    if event not in _BEGINNINGS or (writer := context.alone()) is None:
+        return
+    for buffer in _buffers:
+        try:  # noqa: SIM105 - contextlib is not imported before user code
+            buffer.lend(writer)
+        except OSError:  # user code has closed the descriptor
+            pass
+
+
 def install() -> None:
     """Have print and whatever else writes to sys.stdout and sys.stderr say for which input."""
+    context.on_leave = _settle
+    sys.addaudithook(_audit)
     for name, fd in (("stdout", 1), ("stderr", 2)):
         old = getattr(sys, name)
         errors = "backslashreplace" if name == "stderr" else "surrogateescape"
-        stream = io.TextIOWrapper(MarkedBuffer(fd, f"<{name}>"), encoding="utf-8", errors=errors, write_through=True)
+        buffer = MarkedBuffer(fd, f"<{name}>")
+        _buffers.append(buffer)
+        stream = io.TextIOWrapper(buffer, encoding="utf-8", errors=errors, write_through=True)
         old.flush()
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
