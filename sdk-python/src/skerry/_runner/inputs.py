@@ -7,7 +7,7 @@ from _thread import RLock
 from time import monotonic
 
 from . import context, wire
-from .outcome import CANCELLED, ENDS_CONTAINER, ERROR_CANCELLED, FAILURE, SUCCESS, failed, head, item_head, say_end
+from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, ends_container, failed, head, item_head, say_end
 from .streams import flush as flush_streams
 from .target import check_awaitable, check_value, detach_terminal, is_coroutine
 from .values import dump_result, load_arguments
@@ -355,7 +355,7 @@ class Inputs:
         """Return the status, meta members and data of an input that raised."""
         if self._cancelled:  # whatever user code made of it
             return CANCELLED, ERROR_CANCELLED, b""
-        if isinstance(err, ENDS_CONTAINER):
+        if ends_container(err):
             self._stopping = True
             say_end(err)
             return CANCELLED, ERROR_CANCELLED, b""

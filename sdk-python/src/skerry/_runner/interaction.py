@@ -56,6 +56,11 @@ def attach() -> None:
         _terminal = Terminal()
 
 
+def is_attached() -> bool:
+    """Tell whether the running input has it."""
+    return _terminal is not None
+
+
 def detach() -> None:
     """Give it back."""
     global _terminal

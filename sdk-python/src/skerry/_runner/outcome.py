@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from . import wire
 
 TYPE_CHECKING = False
@@ -10,12 +12,22 @@ if TYPE_CHECKING:
 
 SUCCESS, FAILURE, CANCELLED = 1, 2, 3
 
-ENDS_CONTAINER = (KeyboardInterrupt, GeneratorExit)
-"""What an input may raise that is no outcome: it is run again elsewhere. A host whose machine is taken away has it raised."""
+_ENDS_CONTAINER = (KeyboardInterrupt, GeneratorExit)
 
 ERROR_CANCELLED = (
     '"error":{"type":"skerry.exception.InputCancellation","message":"the input was cancelled","traceback":""}'
 )
+
+
+def ends_container(err: BaseException) -> bool:
+    """Tell whether what an input raised is no outcome: it is run again elsewhere. A host whose machine is taken away has it raised.
+
+    Where the input has the client's terminal, somebody there has pressed Ctrl-C, and wants it to fail.
+    """
+    interaction = sys.modules.get("skerry._runner.interaction")
+    if interaction is not None and interaction.is_attached():
+        return False
+    return isinstance(err, _ENDS_CONTAINER)
 
 
 def head(key: Key, status: int, seconds: float, members: str) -> str:

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from time import monotonic
 
 from . import context, wire
-from .outcome import CANCELLED, ENDS_CONTAINER, ERROR_CANCELLED, FAILURE, SUCCESS, failed, head, item_head, say_end
+from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, ends_container, failed, head, item_head, say_end
 from .streams import flush as flush_streams
 from .target import check_awaitable, check_value, detach_terminal
 from .values import dump_result, load_arguments
@@ -284,7 +284,7 @@ class Inputs:
     def _failed(self, run: _Run, err: BaseException) -> tuple[int, str, bytes]:
         if run.cancelled:  # whatever user code made of it
             return CANCELLED, ERROR_CANCELLED, b""
-        if isinstance(err, ENDS_CONTAINER):
+        if ends_container(err):
             self._end_container(err)
             return CANCELLED, ERROR_CANCELLED, b""
         members, data = failed(err, self._container_id)
