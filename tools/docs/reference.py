@@ -64,7 +64,7 @@ def _home(name: str) -> str:
 
 
 def _module(module: Any, name: str) -> str:
-    members = [m for m in module.members.values() if not m.is_alias and not m.name.startswith("_") and m.docstring]
+    members = [m for m in module.members.values() if not (m.is_alias or m.is_module) and not m.name.startswith("_") and m.docstring]
     parts = [_text(module.docstring.value)] if module.docstring else []
     if name == "exception":
         classes = [m for m in members if m.is_class]
