@@ -97,8 +97,8 @@ base: bin/skerryd bin/buildkitd bin/runsc
 	@$(STEP) base 'base image (about two minutes once)' bin/skerryd base prepare
 
 .PHONY: dist
-dist: .venv/.sdk ## build the SDK's wheel into dist/
-	@$(STEP) dist 'wheel in dist/' sh -c 'rm -rf dist && $(PIP) wheel --no-deps --wheel-dir dist ./sdk-python'
+dist: .venv/.sdk ## build the wheels of the SDK and of skerry-modal into dist/
+	@$(STEP) dist 'wheels in dist/' sh -c 'rm -rf dist && $(PIP) wheel --no-deps --wheel-dir dist ./sdk-python ./sdk-python/compat'
 
 .PHONY: clean
 clean: ## remove what was built, but for the two pinned binaries and the caches

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import nbformat
+import nbformat.v4
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from e2e.daemon import ROOT, Daemon
+
+V4: Any = nbformat.v4
 
 DEFINE = """
     import skerry
@@ -59,7 +61,7 @@ class Notebook:
 
     def run(self, source: str) -> str:
         """Run a new cell; what it shows, as text."""
-        cell = nbformat.v4.new_code_cell(textwrap.dedent(source))
+        cell: Any = V4.new_code_cell(textwrap.dedent(source))
         self.client.nb.cells.append(cell)
         self.client.execute_cell(cell, len(self.client.nb.cells) - 1)
         return "\n".join(output.get("text") or output["data"].get("text/plain", "") for output in cell.outputs)
@@ -74,7 +76,7 @@ def notebook(daemon: Daemon) -> Generator[Notebook]:
 
 @contextmanager
 def _kernel(daemon: Daemon) -> Generator[Notebook]:
-    client = Watching(nbformat.v4.new_notebook(), timeout=300, kernel_name="python3")
+    client = Watching(V4.new_notebook(), timeout=300, kernel_name="python3")
     with client.setup_kernel(env=daemon.env, cwd=str(daemon.home)):
         yield Notebook(client)
 
@@ -144,8 +146,8 @@ def test_an_interrupt_cancels_the_input(notebook: Notebook, daemon: Daemon) -> N
         _ = app.deploy()
     """)
     client = notebook.client
-    kernel = client.km.provisioner.process.pid
-    client.awaited, client.then = "it waits", lambda: os.kill(kernel, signal.SIGINT)
+    manager: Any = client.km
+    client.awaited, client.then = "it waits", lambda: os.kill(manager.provisioner.process.pid, signal.SIGINT)
     with pytest.raises(CellExecutionError, match="KeyboardInterrupt"):
         notebook.run("""
             import threading

@@ -75,6 +75,13 @@ class _Finder:
         self._specs[spec.name] = module.__spec__
         return module
 
+    def get_code(self, name: str) -> Any:
+        """Return a module's code, for ``python -m modal``."""
+        from importlib.util import find_spec
+
+        spec: Any = find_spec(name.replace("modal", "skerry", 1))
+        return spec.loader.get_code(spec.name)
+
     def exec_module(self, module: ModuleType) -> None:
         """Give the module its own name's spec back: it has run already."""
         spec: Any = module.__spec__
