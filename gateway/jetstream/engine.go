@@ -37,11 +37,13 @@ const (
 	outputsMaxMsgs  = 200_000
 	outputsMaxBytes = 4 << 30
 	logsMaxAge      = 7 * 24 * time.Hour
-	logsMaxBytes    = 16 << 30
 	// maxStore is what the server may promise to streams. Its default is most of the free disk, of which the limits above would be taken as
 	// reserved: a host with less free would not start at all, for space that it may never need.
 	maxStore = 1 << 50
 )
+
+// DefaultLogsMaxBytes is how much of what containers write is kept.
+const DefaultLogsMaxBytes = 16 << 30
 
 const (
 	inputsStream  = "IN"
@@ -53,6 +55,8 @@ const (
 type Config struct {
 	// Dir is the folder of the embedded server's files.
 	Dir string
+	// LogsMaxBytes is how much of what containers write is kept, of all apps together; 0: DefaultLogsMaxBytes.
+	LogsMaxBytes int64
 	// SyncAlways syncs every message before it is acknowledged, instead of every SyncInterval.
 	SyncAlways bool
 }
@@ -83,9 +87,12 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.LogsMaxBytes == 0 {
+		cfg.LogsMaxBytes = DefaultLogsMaxBytes
+	}
 	e := &Engine{log: log, server: srv, taken: map[string]bool{}, closed: make(chan struct{})}
 	e.anchor = &anchor{e: e}
-	if err := e.connect(ctx); err != nil {
+	if err := e.connect(ctx, cfg); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
@@ -119,7 +126,7 @@ func startServer(cfg Config, log *slog.Logger) (*server.Server, error) {
 	return srv, nil
 }
 
-func (e *Engine) connect(ctx context.Context) error {
+func (e *Engine) connect(ctx context.Context, cfg Config) error {
 	var err error
 	e.nc, err = nats.Connect("", nats.InProcessServer(e.server), nats.Name("gateway"), nats.NoReconnect(),
 		nats.ClosedHandler(func(*nats.Conn) { close(e.closed) }))
@@ -145,7 +152,7 @@ func (e *Engine) connect(ctx context.Context) error {
 		return err
 	}
 	if e.logs, err = e.stream(ctx, jetstream.StreamConfig{
-		Name: logsStream, Subjects: []string{"log.>"}, MaxAge: logsMaxAge, MaxBytes: logsMaxBytes, AllowDirect: true,
+		Name: logsStream, Subjects: []string{"log.>"}, MaxAge: logsMaxAge, MaxBytes: cfg.LogsMaxBytes, AllowDirect: true,
 	}); err != nil {
 		return err
 	}

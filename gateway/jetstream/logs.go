@@ -101,6 +101,35 @@ func (l *Logs) End(ctx context.Context, s logs.Selection) (logs.Position, error)
 	return logs.Position(m.Sequence + 1), nil
 }
 
+// Last implements logs.Stream.
+func (l *Logs) Last(ctx context.Context, s logs.Selection) (time.Time, error) {
+	m, err := l.e.logs.GetLastMsgForSubject(ctx, selectSubject(s))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fault.New(fault.Unavailable, "logs of app %q: %w", s.AppID, err)
+	}
+	return m.Time, nil
+}
+
+// Removed implements logs.Stream. What has gone for its age is not missed.
+func (l *Logs) Removed(ctx context.Context) (time.Time, error) {
+	info, err := l.e.logs.Info(ctx)
+	if err != nil {
+		return time.Time{}, fault.New(fault.Unavailable, "logs: %w", err)
+	}
+	first := info.State.FirstTime
+	if info.State.FirstSeq <= 1 || info.State.Msgs == 0 || time.Since(first) > logsMaxAge-time.Hour {
+		return time.Time{}, nil
+	}
+	// Nearly full, or it was its age that has removed the first: there is a pause of that length before what is there.
+	if full := uint64(info.Config.MaxBytes); info.State.Bytes < full-full/8 { //nolint:gosec // a size, and set
+		return time.Time{}, nil
+	}
+	return first, nil
+}
+
 // Read implements logs.Stream.
 func (l *Logs) Read(ctx context.Context, s logs.Selection, follow bool, f func(entries []logs.Entry, after logs.Position) error) error {
 	var end logs.Position

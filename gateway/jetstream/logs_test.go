@@ -112,6 +112,35 @@ func TestLogsFollow(t *testing.T) {
 	}
 }
 
+// TestLogsLimit drops the oldest entries, and says from when on all are there.
+func TestLogsLimit(t *testing.T) {
+	l := open(t, jetstream.Config{Dir: t.TempDir(), LogsMaxBytes: 4 << 20}).Logs()
+	write := func(n int) {
+		t.Helper()
+		for range n {
+			if err := l.Append(t.Context(), []logs.Entry{entry("ap-1", "fu-1", "ta-1", time.Now(), strings.Repeat("x", 100_000))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(10)
+	if at, err := l.Removed(t.Context()); err != nil || !at.IsZero() {
+		t.Errorf("removed before %s, %v", at, err)
+	}
+	write(50)
+	at, err := l.Removed(t.Context())
+	if err != nil || at.IsZero() {
+		t.Fatalf("removed before %s, %v", at, err)
+	}
+	kept := read(t, l, logs.Selection{AppID: "ap-1"})
+	if len(kept) < 30 || len(kept) > 41 || kept[0].Time.After(at) {
+		t.Errorf("%d entries are kept, the first of %s; said %s", len(kept), kept[0].Time, at)
+	}
+	if last, err := l.Last(t.Context(), logs.Selection{AppID: "ap-1"}); err != nil || last.Before(kept[len(kept)-1].Time) {
+		t.Errorf("last %s, %v", last, err)
+	}
+}
+
 // TestLogsLarge appends more than one message takes.
 func TestLogsLarge(t *testing.T) {
 	dir := t.TempDir()

@@ -51,6 +51,10 @@ type Stream interface {
 	Append(ctx context.Context, entries []Entry) error
 	// End returns the position after the last entry that is selected (Since included), or 0 if there is none.
 	End(ctx context.Context, s Selection) (Position, error)
+	// Last returns when the last entry that is selected was stored, or the zero time if there is none.
+	Last(ctx context.Context, s Selection) (time.Time, error)
+	// Removed returns the time before which entries may be missing because all together were too many; zero: none were.
+	Removed(ctx context.Context) (time.Time, error)
 	// Read hands the selected entries to f, in order. With follow it waits for more until ctx ends, and returns ctx's error; else it
 	// ends after the last entry that was stored when it began. f gets, with each batch, the position after it; an error of f ends Read
 	// and is returned.

@@ -37,6 +37,8 @@ type Apps interface {
 type Calls interface {
 	// AwaitEnd returns once all inputs of a call have ended; at once for a call that is not known any more.
 	AwaitEnd(ctx context.Context, callID string) error
+	// Began says which function a call is of and when it was made; false for a call that is not known any more.
+	Began(ctx context.Context, callID string) (functionID string, at time.Time, known bool)
 }
 
 // Deps are the parts of a Service. All are required.
@@ -194,8 +196,11 @@ func (s *Service) Read(ctx context.Context, q Query, emit func([]Entry) error) e
 		return fault.New(fault.Invalid, "tail %d: at most %d", q.Tail, MaxTail)
 	}
 	r := &reader{s: s, q: q, emit: emit}
+	if err := r.narrow(ctx); err != nil {
+		return err
+	}
 	if !q.Follow {
-		if err := s.d.Stream.Read(ctx, q.Selection, false, r.past); err != nil && !errors.Is(err, errEnough) {
+		if err := s.d.Stream.Read(ctx, r.q.Selection, false, r.past); err != nil && !errors.Is(err, errEnough) {
 			return err
 		}
 		return r.flush()

@@ -2,6 +2,7 @@ package logs_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -17,6 +18,8 @@ type memory struct {
 	mu      sync.Mutex
 	entries []logs.Entry
 	more    chan struct{}
+	read    int       // entries that were handed out
+	removed time.Time // before which some are missing
 }
 
 func (m *memory) Append(_ context.Context, entries []logs.Entry) error {
@@ -43,6 +46,19 @@ func (m *memory) End(_ context.Context, s logs.Selection) (end logs.Position, er
 	return end, nil
 }
 
+func (m *memory) Last(_ context.Context, s logs.Selection) (last time.Time, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.entries {
+		if m.matches(e, s) {
+			last = e.Time
+		}
+	}
+	return last, nil
+}
+
+func (m *memory) Removed(context.Context) (time.Time, error) { return m.removed, nil }
+
 func (m *memory) Read(ctx context.Context, s logs.Selection, follow bool, f func([]logs.Entry, logs.Position) error) error {
 	for next := 0; ; {
 		m.mu.Lock()
@@ -50,6 +66,7 @@ func (m *memory) Read(ctx context.Context, s logs.Selection, follow bool, f func
 		m.mu.Unlock()
 		for i, e := range batch {
 			if m.matches(e, s) {
+				m.count()
 				if err := f([]logs.Entry{e}, logs.Position(next+i+1)); err != nil {
 					return err
 				}
@@ -204,6 +221,76 @@ func TestAContainerThatEndedWithoutEOF(t *testing.T) {
 	if err := s.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+func (m *memory) count() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.read++
+}
+
+// TestTailIsFoundWithoutReadingAll looks for the last entries from the end.
+func TestTailIsFoundWithoutReadingAll(t *testing.T) {
+	m := &memory{more: make(chan struct{})}
+	w := world{make(chan struct{})}
+	s := logs.New(logs.Deps{Stream: m, Containers: w, Apps: w, Calls: w, Log: slog.New(slog.DiscardHandler)})
+	now := time.Now().Add(-time.Hour)
+	var all []logs.Entry
+	for i := range 10_000 {
+		all = append(all, logs.Entry{
+			Time: now.Add(time.Duration(i-10_000) * time.Second), Source: logs.Stdout, Text: fmt.Sprint(i, " "), Origin: logs.Origin{AppID: "ap-1"},
+		})
+	}
+	if err := m.Append(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	seen, err := reading(t, s, logs.Query{Tail: 3})
+	if got := rest(seen); got != "9997 9998 9999 " || <-err != nil {
+		t.Errorf("tail %q", got)
+	}
+	if m.read > 100 {
+		t.Errorf("%d entries were read for the last 3 of 10,000", m.read)
+	}
+	until := now.Add(-5000 * time.Second)
+	seen, err = reading(t, s, logs.Query{Tail: 2, Until: until})
+	if got := rest(seen); got != "4998 4999 " || <-err != nil {
+		t.Errorf("tail until %s: %q", until, got)
+	}
+	seen, err = reading(t, s, logs.Query{Tail: 2, Search: "12"})
+	if got := rest(seen); got != "9812 9912 " || <-err != nil {
+		t.Errorf("tail of a search: %q", got)
+	}
+	seen, err = reading(t, s, logs.Query{Tail: logs.MaxTail})
+	if got := rest(seen); len(strings.Fields(got)) != 10_000 || <-err != nil {
+		t.Errorf("a tail longer than all: %d entries", len(strings.Fields(got)))
+	}
+}
+
+// TestRemovedOutputIsTold says that something may be missing, where it may.
+func TestRemovedOutputIsTold(t *testing.T) {
+	m := &memory{more: make(chan struct{}), removed: time.Now().Add(-time.Hour)}
+	w := world{make(chan struct{})}
+	s := logs.New(logs.Deps{Stream: m, Containers: w, Apps: w, Calls: w, Log: slog.New(slog.DiscardHandler)})
+	push(t, s, frame("ta-1", 1, false, "a"))
+	for name, c := range map[string]struct {
+		q    logs.Query
+		told bool
+	}{
+		"all":          {logs.Query{}, true},
+		"since before": {logs.Query{Selection: logs.Selection{Since: time.Now().Add(-2 * time.Hour)}}, true},
+		"since after":  {logs.Query{Selection: logs.Selection{Since: time.Now().Add(-time.Minute)}}, false},
+		"tail":         {logs.Query{Tail: 1}, false},
+	} {
+		seen, err := reading(t, s, c.q)
+		got := rest(seen)
+		if told := strings.HasPrefix(got, "output from before "); told != c.told || !strings.HasSuffix(got, "a") || <-err != nil {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func (w world) Began(context.Context, string) (string, time.Time, bool) {
+	return "", time.Time{}, false
 }
 
 func (w world) AwaitEnd(context.Context, string) error { return nil }

@@ -127,6 +127,11 @@ func (e ends) AwaitEnd(ctx context.Context, callID string) error {
 	return e.s.calls.AwaitEnd(ctx, callID)
 }
 
+func (e ends) Began(ctx context.Context, callID string) (functionID string, at time.Time, known bool) {
+	state, err := e.s.calls.Get(ctx, callID)
+	return state.FunctionID, state.CreatedAt, err == nil
+}
+
 type execs struct{ workers *workerlink.Hub }
 
 func (e execs) Exec(ctx context.Context, workerID string) (rpc.ExecStream, error) {
