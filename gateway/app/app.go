@@ -151,6 +151,8 @@ type Runtime interface {
 type References interface {
 	// CheckImage checks a built image.
 	CheckImage(ctx context.Context, id string) error
+	// CheckBlob checks an uploaded blob.
+	CheckBlob(ctx context.Context, digest string) error
 	// CheckTree checks a recorded tree.
 	CheckTree(ctx context.Context, digest string) error
 	// CheckSecret checks a secret that the app may use.

@@ -238,6 +238,9 @@ func (s *Service) prepare(ctx context.Context, p *Publication) (err error) {
 }
 
 func (s *Service) check(ctx context.Context, owner string, definitions []function.Definition) error {
+	if len(definitions) > maxFunctions {
+		return fault.New(fault.Invalid, "%d functions in one app, at most %d", len(definitions), maxFunctions)
+	}
 	names := map[string]bool{}
 	for i := range definitions {
 		d, err := definitions[i].Checked()
@@ -262,6 +265,11 @@ func (s *Service) check(ctx context.Context, owner string, definitions []functio
 func (s *Service) checkReferences(ctx context.Context, owner string, d *function.Definition) error {
 	if err := s.d.References.CheckImage(ctx, d.ImageID); err != nil {
 		return err
+	}
+	if p := d.Serialized; p != nil && p.Blob != nil {
+		if err := s.d.References.CheckBlob(ctx, p.Blob.Digest); err != nil {
+			return err
+		}
 	}
 	for _, m := range d.Mounts {
 		if err := s.d.References.CheckTree(ctx, m.TreeDigest); err != nil {

@@ -12,8 +12,8 @@ import (
 
 // Bounds.
 const (
-	maxTags     = 100
-	maxReserved = 10_000
+	maxTags      = 100
+	maxFunctions = 10_000 // of one app
 )
 
 var tagText = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
@@ -93,8 +93,8 @@ func sourceVersion(a *App, history []Deployment, r Redeployment) (uint32, error)
 // Reserve returns ids for functions that the app of a deployment name or, where there is none, the app of an id is to have. Errors:
 // fault.Invalid, fault.NotFound, fault.Precondition (stopped).
 func (s *Service) Reserve(ctx context.Context, environment, id, name string, functions []string) (map[string]string, error) {
-	if len(functions) > maxReserved {
-		return nil, fault.New(fault.Invalid, "%d functions, at most %d", len(functions), maxReserved)
+	if len(functions) > maxFunctions {
+		return nil, fault.New(fault.Invalid, "%d functions, at most %d", len(functions), maxFunctions)
 	}
 	for _, f := range functions {
 		if err := ident.CheckName("function", f); err != nil {

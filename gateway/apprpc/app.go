@@ -33,7 +33,11 @@ func (s *appService) LookupApp(ctx context.Context, req *connect.Request[skerryv
 	if _, inside := identity.ScopeOf(ctx); inside && m.GetCreateIfMissing() {
 		return nil, fault.New(fault.Denied, "app %q: code in containers can't create apps", m.GetName())
 	}
-	a, err := s.d.Apps.Lookup(ctx, m.GetEnvironment(), m.GetName(), m.GetCreateIfMissing(), deployment(ctx))
+	env, err := identity.Environment(ctx, m.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.d.Apps.Lookup(ctx, env, m.GetName(), m.GetCreateIfMissing(), deployment(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -83,7 +83,14 @@ func (s *appService) SetAppTags(ctx context.Context, req *connect.Request[skerry
 }
 
 func (s *appService) GetApp(ctx context.Context, req *connect.Request[skerryv1.GetAppRequest]) (*connect.Response[skerryv1.GetAppResponse], error) {
-	a, err := s.d.Apps.Find(ctx, req.Msg.GetEnvironment(), req.Msg.GetApp())
+	env, err := identity.Environment(ctx, req.Msg.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.d.Apps.Find(ctx, env, req.Msg.GetApp())
+	if err == nil {
+		err = identity.CheckEnvironment(ctx, "app", req.Msg.GetApp(), a.Environment)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/function"
+	"github.com/skerry-dev/skerry/gateway/identity"
 	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -16,7 +17,10 @@ type functionService struct{ d Deps }
 
 func (s *functionService) GetFunction(ctx context.Context, req *connect.Request[skerryv1.GetFunctionRequest]) (*connect.Response[skerryv1.GetFunctionResponse], error) {
 	m := req.Msg
-	env, err := app.Environment(m.GetEnvironment())
+	env, err := identity.Environment(ctx, m.GetEnvironment())
+	if err == nil {
+		env, err = app.Environment(env)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -42,10 +46,7 @@ func (s *functionService) GetFunction(ctx context.Context, req *connect.Request[
 
 func (s *functionService) GetFunctionStats(ctx context.Context, req *connect.Request[skerryv1.GetFunctionStatsRequest]) (*connect.Response[skerryv1.GetFunctionStatsResponse], error) {
 	id := req.Msg.GetFunctionId()
-	if err := ident.Check(ident.Function, id); err != nil {
-		return nil, err
-	}
-	if _, err := s.d.Functions.Function(ctx, id); err != nil {
+	if err := s.within(ctx, id); err != nil {
 		return nil, err
 	}
 	c := s.d.Work.CountByFunction(id)
@@ -61,6 +62,9 @@ func (s *functionService) BindFunction(ctx context.Context, req *connect.Request
 	}
 	for _, p := range m.GetParameters() {
 		b.Parameters = append(b.Parameters, gatewire.ParameterFromProto(p))
+	}
+	if err := s.within(ctx, b.BaseID); err != nil {
+		return nil, err
 	}
 	id, err := s.d.Apps.Bind(ctx, b)
 	if err != nil {
@@ -81,11 +85,26 @@ func (s *functionService) UpdateAutoscaler(ctx context.Context, req *connect.Req
 	if window != 0 {
 		change.ScaledownWindow = &window
 	}
+	if err := s.within(ctx, m.GetFunctionId()); err != nil {
+		return nil, err
+	}
 	a, err := s.d.Apps.UpdateAutoscaler(ctx, m.GetFunctionId(), change)
 	if err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.UpdateAutoscalerResponse{Autoscaler: gatewire.AutoscalerToProto(a)}), nil
+}
+
+// within checks that there is a function of an id, as far as the caller sees.
+func (s *functionService) within(ctx context.Context, id string) error {
+	if err := ident.Check(ident.Function, id); err != nil {
+		return err
+	}
+	f, err := s.d.Functions.Function(ctx, id)
+	if err != nil {
+		return err
+	}
+	return identity.CheckEnvironment(ctx, "function", id, f.Environment)
 }
 
 // number widens an optional count.

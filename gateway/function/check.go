@@ -17,6 +17,7 @@ const (
 	MaxEphemeralDiskMiB = 64 << 20
 	MaxScaledownWindow  = 20 * time.Minute
 	MinScaledownWindow  = time.Second
+	MaxContainers       = 100_000
 	maxMounts           = 1000
 	maxSecrets          = 100
 )
@@ -152,6 +153,14 @@ func (r Resources) check() error {
 }
 
 func (a Autoscaler) check() error {
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"min_containers", a.MinContainers}, {"max_containers", a.MaxContainers}, {"buffer_containers", a.BufferContainers}} {
+		if f.value < 0 || f.value > MaxContainers {
+			return fault.New(fault.Invalid, "%s %d: want 0 to %d", f.name, f.value, MaxContainers)
+		}
+	}
 	if a.MaxContainers != 0 && a.MinContainers > a.MaxContainers {
 		return fault.New(fault.Invalid, "min_containers %d is above max_containers %d", a.MinContainers, a.MaxContainers)
 	}

@@ -42,3 +42,25 @@ func CheckApp(ctx context.Context, appID string) error {
 	}
 	return nil
 }
+
+// Environment returns the environment that a request means by a name: an empty one is that of the container whose code asks. It returns a
+// fault.NotFound where code in a container names another than its own: it sees no more than what is there.
+func Environment(ctx context.Context, name string) (string, error) {
+	s, limited := ScopeOf(ctx)
+	switch {
+	case !limited:
+		return name, nil
+	case name == "" || name == s.Environment:
+		return s.Environment, nil
+	default:
+		return "", fault.New(fault.NotFound, "environment %.80q: code in containers sees its own only, %q", name, s.Environment)
+	}
+}
+
+// CheckEnvironment returns a fault.NotFound where code in a container asks for something of another environment than its own.
+func CheckEnvironment(ctx context.Context, noun, key, environment string) error {
+	if s, limited := ScopeOf(ctx); limited && s.Environment != environment {
+		return fault.New(fault.NotFound, "%s %q: there is none in environment %q", noun, key, s.Environment)
+	}
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -77,9 +78,16 @@ func (s *logService) query(ctx context.Context, m *skerryv1.StreamLogsRequest) (
 			return q, fault.New(fault.NotFound, "container %q: none that runs or ended lately; name its app as well", q.ContainerID)
 		}
 		q.AppID = who.AppID
-		return q, nil
+		return q, identity.CheckEnvironment(ctx, "container", q.ContainerID, who.Environment)
 	}
-	a, err := s.d.Apps.Find(ctx, m.GetEnvironment(), m.GetApp())
+	env, err := identity.Environment(ctx, m.GetEnvironment())
+	if err != nil {
+		return q, err
+	}
+	a, err := s.d.Apps.Find(ctx, env, m.GetApp())
+	if err == nil {
+		err = identity.CheckEnvironment(ctx, "app", m.GetApp(), a.Environment)
+	}
 	if err != nil {
 		return q, err
 	}

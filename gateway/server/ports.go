@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
 	"github.com/skerry-dev/skerry/internal/blob"
+	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
@@ -99,6 +100,14 @@ type references struct{ s *Server }
 
 func (r references) CheckImage(ctx context.Context, id string) error {
 	_, err := r.s.images.Image(ctx, id)
+	return err
+}
+
+func (r references) CheckBlob(ctx context.Context, digest string) error {
+	has, err := r.s.blobs.Has(ctx, digest)
+	if err == nil && !has {
+		err = fault.New(fault.NotFound, "blob %q: not stored; upload it before", digest)
+	}
 	return err
 }
 
