@@ -108,27 +108,49 @@ func setSize(tty *os.File, size *unix.Winsize) error {
 	return errors.Join(err, set)
 }
 
+// gatherTime is how long lines that come fast are left in the pipe, to be read together. To wake a reader for each costs their writer, who
+// shares its processors, more than all else.
+const gatherTime = time.Millisecond
+
 // reader moves what a process writes from a pipe or terminal into a ring.
 type reader struct {
-	from *os.File
-	to   *ring
-	done chan struct{} // closed when pump has ended
+	from  *os.File
+	to    *ring
+	ended chan struct{} // closed when the process has
+	done  chan struct{} // closed when pump has ended
 }
 
 func newReader(from *os.File, to *ring) *reader {
-	return &reader{from: from, to: to, done: make(chan struct{})}
+	return &reader{from: from, to: to, ended: make(chan struct{}), done: make(chan struct{})}
 }
 
 // pump reads until the end, an error, or finish.
 func (r *reader) pump() {
 	defer close(r.done)
-	_, _ = io.CopyBuffer(writerOnly{r.to}, readerOnly{r.from}, make([]byte, 32<<10)) // an error is the end: EIO of a terminal, the deadline of finish
+	buf := make([]byte, 32<<10)
+	var last time.Time
+	for {
+		n, err := r.from.Read(buf)
+		_, _ = r.to.Write(buf[:n]) // rings take everything
+		if err != nil {
+			return // the end: EOF, EIO of a terminal, the deadline of finish
+		}
+		if n < len(buf) && time.Since(last) < gatherTime {
+			select {
+			case <-time.After(gatherTime):
+			case <-r.ended:
+			}
+		}
+		last = time.Now()
+	}
 }
 
 // finish is called once the process is reaped: everything it wrote is in the pipe by then. It moves that into the ring without waiting
 // for the pipe's end, since a daemon that the process left behind may hold it open for ever. What such a daemon writes later is thrown
 // away, so that it doesn't die of a closed pipe.
 func (r *reader) finish() {
+	r.to.rest()
+	close(r.ended)
 	_ = r.from.SetReadDeadline(time.Unix(1, 0)) // fails only if the file is not pollable, and then pump has ended by itself
 	<-r.done
 	_ = r.from.SetReadDeadline(time.Time{})
@@ -171,8 +193,5 @@ func (r *reader) drain() (ended bool) {
 	}
 }
 
-// writerOnly and readerOnly hide the ReadFrom and WriteTo of a file, which would splice past our buffer.
-type (
-	writerOnly struct{ io.Writer }
-	readerOnly struct{ io.Reader }
-)
+// readerOnly hides the WriteTo of a file, which would splice past our buffer.
+type readerOnly struct{ io.Reader }

@@ -1,29 +1,99 @@
 package guestinit
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
-// ringLimit is how much of each stream is kept, in bytes.
-const ringLimit = 1 << 20
+const (
+	// ringLimit is how much of each stream is kept, in bytes.
+	ringLimit = 1 << 20
+	// ringRest is how much more is kept of a process that has ended: what its pipe held, in bytes.
+	ringRest = 1<<20 + 64<<10
+	// ringPatience is how long a writer waits for a reader that is behind and makes no progress. Then the oldest bytes are forgotten.
+	ringPatience = 10 * time.Second
+)
 
-// ring keeps the last bytes of a stream by their offset from its start. It is safe for concurrent use.
+// ring keeps the last bytes of a stream by their offset from its start. While somebody follows it, a writer waits instead of having bytes
+// forgotten that are still to be read, but not for ever. It is safe for concurrent use.
 type ring struct {
 	mu         sync.Mutex
 	buf        []byte // byte at offset o is buf[o%len(buf)]; grown up to limit
 	limit      int
+	patience   time.Duration
 	start, end uint64
 	closed     bool
 	changed    chan struct{} // closed at the next change; nil while nobody waits
+	followers  map[*follower]struct{}
+	progress   chan struct{} // closed when a follower has read or gone; nil while no writer waits
+	rushing    bool          // writers don't wait: a follower is too slow, or the process has ended
 }
 
-func newRing(limit int) *ring { return &ring{limit: limit} }
+func newRing(limit int) *ring {
+	return &ring{limit: limit, patience: ringPatience, followers: make(map[*follower]struct{})}
+}
 
-// Write appends p, forgetting the oldest bytes beyond the limit. It never fails and, once the ring is closed, does nothing.
+// Write appends p. It never fails and, once the ring is closed, does nothing.
 func (r *ring) Write(p []byte) (int, error) {
 	n := len(p)
+	for len(p) > 0 {
+		k, progress := r.put(p)
+		if p = p[k:]; progress == nil {
+			continue
+		}
+		timer := time.NewTimer(r.patience)
+		select {
+		case <-progress:
+		case <-timer.C:
+			r.rush()
+		}
+		timer.Stop()
+	}
+	return n, nil
+}
+
+// rush has writers wait no longer, until a follower goes on.
+func (r *ring) rush() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || n == 0 {
-		return n, nil
+	r.rushing = true
+}
+
+// put appends as much of p as there is room for. Where that is not all, progress is closed when there may be more.
+func (r *ring) put(p []byte) (n int, progress <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return len(p), nil
+	}
+	n = min(len(p), r.room())
+	r.append(p[:n])
+	if n < len(p) {
+		if r.progress == nil {
+			r.progress = make(chan struct{})
+		}
+		progress = r.progress
+	}
+	return n, progress
+}
+
+// room is how much may be written without forgetting what a follower has yet to read.
+func (r *ring) room() int {
+	const all = int(^uint(0) >> 1)
+	if r.rushing || len(r.followers) == 0 {
+		return all
+	}
+	slowest := r.end
+	for f := range r.followers {
+		slowest = min(slowest, max(f.offset, r.start))
+	}
+	return r.limit - int(r.end-slowest) //nolint:gosec // at most limit
+}
+
+// append appends p, forgetting the oldest bytes beyond the limit.
+func (r *ring) append(p []byte) {
+	if len(p) == 0 {
+		return
 	}
 	if skip := len(p) - r.limit; skip > 0 {
 		r.end += uint64(skip)
@@ -37,7 +107,24 @@ func (r *ring) Write(p []byte) (int, error) {
 		r.start = r.end - kept
 	}
 	r.notify()
-	return n, nil
+}
+
+// rest makes room for what an ended process had written: nobody who writes it waits.
+func (r *ring) rest() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.limit += ringRest
+	r.patience = 0
+	r.rushing = true
+	r.moved()
+}
+
+// moved wakes writers that wait for room.
+func (r *ring) moved() {
+	if r.progress != nil {
+		close(r.progress)
+		r.progress = nil
+	}
 }
 
 // grow makes room for n more bytes, as far as the limit allows.
@@ -88,6 +175,43 @@ func (r *ring) notify() {
 	}
 }
 
+// follower reads a stream from an offset on.
+type follower struct {
+	ring   *ring
+	offset uint64 // guarded by the ring's mutex
+}
+
+// follow begins to read at an offset; close ends it.
+func (r *ring) follow(offset uint64) *follower {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := &follower{ring: r, offset: offset}
+	r.followers[f] = struct{}{}
+	return f
+}
+
+// next returns at most limit bytes, and goes on behind them.
+func (f *follower) next(limit int) chunk {
+	f.ring.mu.Lock()
+	defer f.ring.mu.Unlock()
+	c := f.ring.read(f.offset, limit)
+	if c.beyond || c.next == f.offset {
+		return c
+	}
+	f.offset = c.next
+	f.ring.rushing = f.ring.patience == 0
+	f.ring.moved()
+	return c
+}
+
+// close ends the reading.
+func (f *follower) close() {
+	f.ring.mu.Lock()
+	defer f.ring.mu.Unlock()
+	delete(f.ring.followers, f)
+	f.ring.moved()
+}
+
 // chunk is what a ring holds from an offset on.
 type chunk struct {
 	data    []byte
@@ -98,10 +222,8 @@ type chunk struct {
 	beyond  bool            // the offset has not been written yet, or never will
 }
 
-// read returns at most limit bytes from an offset on.
+// read returns at most limit bytes from an offset on. The mutex is held.
 func (r *ring) read(offset uint64, limit int) chunk {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if offset > r.end {
 		return chunk{beyond: true}
 	}

@@ -4,7 +4,16 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
+	"time"
 )
+
+// at reads from an offset on.
+func at(r *ring, offset uint64, limit int) chunk {
+	f := r.follow(offset)
+	defer f.close()
+	return f.next(limit)
+}
 
 func TestRingKeepsTheLastBytes(t *testing.T) {
 	const limit = 10_000 // not a power of two times the first size
@@ -24,7 +33,7 @@ func TestRingKeepsTheLastBytes(t *testing.T) {
 		}
 		all = append(all, p...)
 		offset := uint64(rnd.IntN(len(all) + 1))
-		c := r.read(offset, limit/2)
+		c := at(r, offset, limit/2)
 		want := all[min(offset+c.dropped, uint64(len(all))):][:len(c.data)]
 		if !bytes.Equal(c.data, want) || c.next != offset+c.dropped+uint64(len(c.data)) {
 			t.Fatalf("read at %d of %d: wrong bytes", offset, len(all))
@@ -37,25 +46,99 @@ func TestRingKeepsTheLastBytes(t *testing.T) {
 
 func TestRingFollow(t *testing.T) {
 	r := newRing(100)
-	if c := r.read(1, 10); !c.beyond {
+	if c := at(r, 1, 10); !c.beyond {
 		t.Error("an offset beyond the end is not refused")
 	}
-	c := r.read(0, 10)
+	c := at(r, 0, 10)
 	if c.changed == nil || c.eof {
 		t.Fatalf("empty ring: %+v", c)
 	}
 	go func() { _, _ = r.Write([]byte("abc")) }()
 	<-c.changed
-	if c = r.read(0, 10); string(c.data) != "abc" || c.eof {
+	if c = at(r, 0, 10); string(c.data) != "abc" || c.eof {
 		t.Fatalf("after write: %+v", c)
 	}
-	c = r.read(3, 10)
+	c = at(r, 3, 10)
 	go r.Close()
 	<-c.changed
-	if c = r.read(3, 10); !c.eof {
+	if c = at(r, 3, 10); !c.eof {
 		t.Fatalf("after close: %+v", c)
 	}
-	if c = r.read(0, 10); string(c.data) != "abc" || !c.eof {
+	if c = at(r, 0, 10); string(c.data) != "abc" || !c.eof {
 		t.Fatalf("the rest after close: %+v", c)
 	}
+}
+
+func TestRingWaitsForWhoFollows(t *testing.T) {
+	const total = 50_000
+	r := newRing(100)
+	f := r.follow(0)
+	defer f.close()
+	go func() {
+		p := make([]byte, 333)
+		for i := 0; i < total; {
+			n := min(len(p), total-i)
+			for k := range n {
+				p[k] = byte(i + k)
+			}
+			_, _ = r.Write(p[:n])
+			i += n
+		}
+		r.Close()
+	}()
+	var got int
+	for {
+		c := f.next(64)
+		if c.dropped > 0 {
+			t.Fatalf("%d bytes dropped at %d", c.dropped, got)
+		}
+		for _, b := range c.data {
+			if b != byte(got) {
+				t.Fatalf("byte %d is wrong", got)
+			}
+			got++
+		}
+		if c.eof {
+			break
+		}
+		if c.changed != nil {
+			<-c.changed
+		}
+	}
+	if got != total {
+		t.Fatalf("got %d bytes of %d", got, total)
+	}
+}
+
+func TestRingWaitsNotForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRing(100)
+		f := r.follow(0)
+		began := time.Now()
+		_, _ = r.Write(make([]byte, 250))
+		if waited := time.Since(began); waited != ringPatience {
+			t.Errorf("waited %s", waited)
+		}
+		if c := f.next(1000); c.dropped != 150 || len(c.data) != 100 {
+			t.Errorf("dropped %d, read %d", c.dropped, len(c.data))
+		}
+		wrote := make(chan struct{})
+		go func() {
+			_, _ = r.Write(make([]byte, 150))
+			close(wrote)
+		}()
+		synctest.Wait()
+		f.next(60)
+		<-wrote
+		// Nobody waits for a follower that goes, nor for what is left of a process.
+		go func() { synctest.Wait(); f.close() }()
+		_, _ = r.Write(make([]byte, 500))
+		f = r.follow(r.end)
+		defer f.close()
+		r.rest()
+		_, _ = r.Write(make([]byte, ringRest))
+		if c := f.next(2 * ringRest); c.dropped != 0 || len(c.data) != ringRest {
+			t.Errorf("dropped %d, read %d of the rest", c.dropped, len(c.data))
+		}
+	})
 }

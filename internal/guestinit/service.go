@@ -76,13 +76,14 @@ func (s *service) ReadOutput(
 	if err != nil {
 		return fault.ToConnect(err)
 	}
-	stdout, stderr := req.Msg.GetStdoutOffset(), req.Msg.GetStderrOffset()
+	stdout, stderr := p.stdout.follow(req.Msg.GetStdoutOffset()), p.stderr.follow(req.Msg.GetStderrOffset())
+	defer stdout.close()
+	defer stderr.close()
 	for {
-		out, errs := p.stdout.read(stdout, outputChunk), p.stderr.read(stderr, outputChunk)
+		out, errs := stdout.next(outputChunk), stderr.next(outputChunk)
 		if out.beyond || errs.beyond {
 			return fault.ToConnect(fault.New(fault.Invalid, "process %q: the offset lies beyond what it has written", p.id))
 		}
-		stdout, stderr = out.next, errs.next
 		if len(out.data) > 0 || len(errs.data) > 0 {
 			err := stream.Send(&guestv1.ReadOutputResponse{
 				Stdout: out.data, Stderr: errs.data, StdoutDropped: out.dropped, StderrDropped: errs.dropped,

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -39,7 +40,7 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{source: newMemorySource(t), logs: &logBook{lines: map[string][]string{}, ended: map[string]bool{}, news: make(chan struct{}, 1)}}
+	r := &rig{source: newMemorySource(t), logs: &logBook{lines: map[string][]string{}, wrote: map[string][]container.LogEntry{}, ended: map[string]bool{}, news: make(chan struct{}, 1)}}
 	r.dir = "/run/skerry/" + instance
 	groups, err := cgroup.Open("skerry_" + instance)
 	ok(t, err)
@@ -195,6 +196,7 @@ func (l *testLife) submit(indexes ...uint32) {
 type logBook struct {
 	mu    sync.Mutex
 	lines map[string][]string
+	wrote map[string][]container.LogEntry
 	ended map[string]bool
 	news  chan struct{} // holds a token after a line has come
 }
@@ -207,6 +209,8 @@ func (b *logBook) Write(id string, e container.LogEntry) {
 		line = "err:" + string(e.Text)
 	}
 	b.lines[id] = append(b.lines[id], line)
+	e.Text = bytes.Clone(e.Text)
+	b.wrote[id] = append(b.wrote[id], e)
 	select {
 	case b.news <- struct{}{}:
 	default:
@@ -223,6 +227,12 @@ func (b *logBook) text(id string) (text string, ended bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return strings.Join(b.lines[id], ""), b.ended[id]
+}
+
+func (b *logBook) entries(id string) []container.LogEntry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.wrote[id]
 }
 
 // memorySource holds blobs and trees.

@@ -129,6 +129,8 @@ type LogEntry struct {
 	At     time.Time
 	Stderr bool
 	Text   []byte
+	// System says that the text is not the container's own, but about it.
+	System bool
 	// Input is the one that wrote it, as far as that is known.
 	Input payload.Key
 	// WantsTerminal is a socket in the container that waits for a terminal; there is no text then.

@@ -230,7 +230,7 @@ func (l *life) hearLast() (failure note, ok bool) {
 	}
 	failure, ok = l.drain(l.sessionOver, outputGrace)
 	if l.processUp {
-		l.drain(l.logsOver, outputGrace)
+		l.drainLogs()
 	}
 	return failure, ok
 }

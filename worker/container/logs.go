@@ -22,11 +22,11 @@ func (l *life) copyOutput(ctx context.Context, guest Guest) {
 		return func(e LogEntry) {
 			e.At, e.Stderr = time.Now(), stderr
 			sink.Write(id, e)
+			l.copied.Add(1)
 		}
 	}
 	out, errs := &lines{write: write(false)}, &lines{write: write(true)}
-	// The error is the end of the link, which is the end of the container: what came before is handed over all the same.
-	_ = guest.Output(ctx, runnerProcess, func(chunk Chunk) error {
+	err := guest.Output(ctx, runnerProcess, func(chunk Chunk) error {
 		out.drop(chunk.StdoutDropped)
 		out.add(chunk.Stdout)
 		errs.drop(chunk.StderrDropped)
@@ -35,6 +35,10 @@ func (l *life) copyOutput(ctx context.Context, guest Guest) {
 	})
 	out.end()
 	errs.end()
+	if err != nil { // the end of the link, which is the end of the container
+		text := []byte("the container ended before all of its output was read: some may be missing here\n")
+		sink.Write(id, LogEntry{At: time.Now(), Text: text, System: true})
+	}
 }
 
 // The runner says in the streams which input writes, by a control sequence in front of what it writes: ESC ] number ; parameters BEL.
@@ -182,7 +186,9 @@ func (l *lines) drop(n uint64) {
 	if n > 0 {
 		l.markIsText()
 		l.flush()
-		l.write(LogEntry{Text: fmt.Appendf(nil, "[%d bytes of output were lost: they were written faster than they could be sent]\n", n)})
+		l.input = payload.Key{} // the mark of who writes may be among what is missing
+		text := fmt.Appendf(nil, "%d bytes of output are missing here: they were written faster than they could be stored\n", n)
+		l.write(LogEntry{Text: text, System: true})
 	}
 }
 

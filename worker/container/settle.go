@@ -32,6 +32,22 @@ func (l *life) drain(part <-chan struct{}, limit time.Duration) (failure note, o
 	}
 }
 
+// drainLogs goes on hearing notes until all that the ended process has written has been handed over, as long as the sink takes it.
+func (l *life) drainLogs() {
+	for end := time.Now().Add(l.host.cfg.StopGrace); time.Now().Before(end); {
+		copied := l.copied.Load()
+		l.drain(l.logsOver, outputGrace)
+		select {
+		case <-l.logsOver:
+			return
+		default:
+		}
+		if l.copied.Load() == copied {
+			return
+		}
+	}
+}
+
 // awaitSandbox waits a moment for the sandbox to end; false if it lives, or never was.
 func (l *life) awaitSandbox() bool {
 	timer := time.NewTimer(deathGrace)
@@ -65,7 +81,7 @@ func (l *life) killWith(exit Exit, running *payload.Result) Exit {
 		c, cancel := context.WithTimeout(context.Background(), outputGrace)
 		defer cancel()
 		if err := l.signal(c, syscall.SIGKILL, true); err == nil {
-			l.drain(l.logsOver, outputGrace)
+			l.drainLogs()
 		}
 	}
 	return l.finish(exit, running)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -62,6 +63,7 @@ type life struct {
 	sessionOver   chan struct{} // closed when the conversation with the runner has ended
 	processOver   chan struct{} // closed when the runner's process has ended
 	logsOver      chan struct{} // closed when its output has been read to the end
+	copied        atomic.Uint64 // how many entries of it the sink has taken
 	cancelSession context.CancelFunc
 
 	marks marks

@@ -22,6 +22,8 @@ const (
 	maxLogBytes = 8 << 20
 	// maxLogFrame is how much goes into one frame.
 	maxLogFrame = 256 << 10
+	// entryCost is what an entry takes besides its text, so that many short lines are not held without a bound.
+	entryCost = 64
 )
 
 // Logs carries what containers write to the gateway, in order and until it is acknowledged, over as many connections as that takes. Run
@@ -65,6 +67,9 @@ func (l *Logs) Write(containerID string, e container.LogEntry) {
 	if e.Stderr {
 		entry.Source = skerryv1.LogSource_LOG_SOURCE_STDERR
 	}
+	if e.System {
+		entry.Source = skerryv1.LogSource_LOG_SOURCE_SYSTEM
+	}
 	if e.WantsTerminal != "" {
 		entry.Source, entry.Text = skerryv1.LogSource_LOG_SOURCE_SYSTEM, "the container waits for a terminal: skerry run -i gives it yours\n"
 		entry.WantsTerminal = strings.ToValidUTF8(e.WantsTerminal, "\uFFFD")
@@ -79,8 +84,9 @@ func (l *Logs) Write(containerID string, e container.LogEntry) {
 	}
 	f := l.open(containerID)
 	f.msg.Entries = append(f.msg.Entries, entry)
-	f.size += len(entry.GetText())
-	l.bytes += len(entry.GetText())
+	size := len(entry.GetText()) + entryCost
+	f.size += size
+	l.bytes += size
 	l.signal()
 }
 

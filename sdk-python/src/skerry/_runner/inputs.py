@@ -190,9 +190,9 @@ class Inputs:
 
     def _left(self, token: Any, status: int) -> None:
         """End an input's context, and what was lent to it."""
+        flush_streams()  # the rest of a line is this input's
         context.leave(token)
         if self._forked:
-            flush_streams()
             os._exit(0 if status == SUCCESS else 1)
         detach_terminal()
 

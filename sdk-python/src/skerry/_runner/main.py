@@ -46,7 +46,7 @@ def serve(channel: wire.Channel) -> None:
     if kind != wire.START:
         raise wire.ProtocolError(f"a frame of kind {kind} where the start belongs")
     context.started.update(start)
-    streams.install()
+    streams.install(start.get("max_inputs", 1) > 1)
     target = _load(channel, start, serialized)
     inputs: Any
     if start.get("max_inputs", 1) > 1:

@@ -128,6 +128,7 @@ def _audit(event: str, _arguments: object) -> None:
     """Attribute the output of processes that the only running input starts: they write no marks."""
     if event not in _BEGINNINGS or (writer := context.alone()) is None:
         return
+    flush()  # a fork would copy an unfinished line
     for buffer in _buffers:
         try:  # noqa: SIM105 - contextlib is not imported before user code
             buffer.lend(writer)
@@ -135,8 +136,11 @@ def _audit(event: str, _arguments: object) -> None:
             pass
 
 
-def install() -> None:
-    """Have print and whatever else writes to sys.stdout and sys.stderr say for which input."""
+def install(together: bool) -> None:
+    """Have print and whatever else writes to sys.stdout and sys.stderr say for which input.
+
+    Where inputs run together, each piece of a line is handed on at once, for the next may be another input's.
+    """
     context.on_leave = _settle
     sys.addaudithook(_audit)
     for name, fd in (("stdout", 1), ("stderr", 2)):
@@ -144,7 +148,9 @@ def install() -> None:
         errors = "backslashreplace" if name == "stderr" else "surrogateescape"
         buffer = MarkedBuffer(fd, f"<{name}>")
         _buffers.append(buffer)
-        stream = io.TextIOWrapper(buffer, encoding="utf-8", errors=errors, write_through=True)
+        stream = io.TextIOWrapper(
+            buffer, encoding="utf-8", errors=errors, line_buffering=not together, write_through=together
+        )
         old.flush()
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
