@@ -8,7 +8,7 @@ import (
 
 // noticeGrace is how long user code that did not end its input may take to notice that it is interrupted. Code that only Python's
 // interpreter runs does so at once; code that is stuck elsewhere never does.
-const noticeGrace = time.Second
+const noticeGrace = 2 * time.Second
 
 // How containers end that nothing is wrong with.
 var (

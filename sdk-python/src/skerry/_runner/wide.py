@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     _Input = tuple[dict[str, Any], bytes | bytearray]
 
 # How long threads that were interrupted may take before the exit hooks run all the same.
-_INTERRUPT_GRACE = 1.0
+_INTERRUPT_GRACE = 0.5
 
 
 class _Run:
