@@ -161,3 +161,23 @@ def test_once():
         return await later.wait_aio()
 
     assert asyncio.run(main())
+
+
+def test_ending_in_the_middle_of_loops(server):
+    server.order(function="fu-echo", hold_index=5)
+    server.order(function="fu-numbers", items=1_000_000)
+    program = """
+import skerry
+results = iter(skerry.Function.from_name("demo", "echo").map(range(1000)))
+items = iter(skerry.Function.from_name("demo", "numbers").remote_gen())
+print(next(results), next(items))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **server.env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "((0,), {}) 0\n", "")

@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import assert_type
 
 import skerry
+from skerry.call_graph import InputInfo
 
 app = skerry.App("typed", image=skerry.Image.debian_slim().pip_install("numpy"))
 
@@ -31,6 +32,10 @@ def main(text: str = "x") -> None:
     assert_type(iter(repeat.map("ab")), Iterator[str])
     assert_type(list(repeat.map("ab", return_exceptions=True)), list[str | BaseException])
     repeat.for_each(["a"], ignore_exceptions=True)
+    assert_type(list(call.iter(end=1)), list[str])
+    assert_type(next(call.logs.tail(3)).message, str)
+    assert_type(repeat.experimental_spawn_map(["a"]), skerry.FunctionCall[str])
+    assert_type(call.get_call_graph()[0].children, list[InputInfo])
     repeat.remote(1)  # pyright: ignore[reportArgumentType]
     repeat.remote()  # pyright: ignore[reportCallIssue]
     repeat.spawn(nothing=1)  # pyright: ignore[reportCallIssue]

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def cancel_soon(client: Client, call_id: str) -> None:
-    """Cancel a call in the background: whoever leaves it doesn't want to wait."""
+    """Cancel a call in the background: whoever leaves it doesn't want to wait.
+
+    Where the client is closed this does nothing: the server cancels what nobody waits for by itself.
+    """
+    if client.is_closed():
+        return
 
     def cancel() -> None:
         try:

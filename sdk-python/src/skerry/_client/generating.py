@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,8 @@ class GeneratorCall(Call):
 
     def end(self) -> None:
         """Forget the call; one that has not ended is cancelled, for nobody would read what it yields."""
+        if sys.is_finalizing():
+            return  # no other thread goes on any more: one that has a lock would keep it
         ended = self._result is not None or self._error is not None
         self._client.session.release(self)
         if not ended:

@@ -8,6 +8,7 @@ consumer waits for one slow input, results behind it gather up to a bound in byt
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -201,6 +202,8 @@ class MapCall(Call):
 
     def close(self) -> None:
         """Stop feeding and forget outputs that have not come."""
+        if sys.is_finalizing():
+            return  # no other thread goes on any more: one that has a lock would keep it
         with self._lock:
             self._closed = True
         self._credit.set()

@@ -28,30 +28,6 @@ else:
 _CALL_ID = re.compile(r"fc-[0-9A-Za-z]{22}")
 
 
-class _FromId:
-    """``FunctionCall.from_id``, which asks nothing of the server and so needs no asynchronous twin any more."""
-
-    def __call__(self, function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
-        """Return the handle of a call by its id, "fc-...". Nothing is asked of the server until the handle is used.
-
-        Raises InvalidError for what is no such id.
-        """
-        if not _CALL_ID.fullmatch(function_call_id):
-            raise InvalidError(f"function call id {function_call_id!r}: want fc- and 22 letters or digits")
-        return FunctionCall(function_call_id, client)
-
-    async def aio(self, function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
-        """Do the same. Deprecated."""
-        import warnings
-
-        from skerry.exception import DeprecationError
-
-        warnings.warn(
-            "FunctionCall.from_id.aio: use FunctionCall.from_id, which does not block", DeprecationError, stacklevel=2
-        )
-        return self(function_call_id, client)
-
-
 class FunctionCall(Generic[R]):
     """A call that runs on by itself. Its results are kept for 7 days after it has ended.
 
@@ -63,7 +39,15 @@ class FunctionCall(Generic[R]):
         self._client_or_none = client
         self._watched_or_none: WatchedCall | None = None
 
-    from_id = _FromId()
+    @staticmethod
+    def from_id(function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
+        """Return the handle of a call by its id, "fc-...". Nothing is asked of the server until the handle is used.
+
+        Raises InvalidError for what is no such id.
+        """
+        if not _CALL_ID.fullmatch(function_call_id):
+            raise InvalidError(f"function call id {function_call_id!r}: want fc- and 22 letters or digits")
+        return FunctionCall(function_call_id, client)
 
     @twin
     def get(self, timeout: float | None = None, *, index: int = 0) -> R:
@@ -204,6 +188,23 @@ class FunctionCall(Generic[R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FunctionCall, (self.object_id,)
+
+
+async def _from_id_aio(function_call_id: str, client: Client | None = None) -> FunctionCall[Any]:
+    """Do what from_id does, for programs from when it asked the server."""
+    import warnings
+
+    from skerry.exception import DeprecationError
+
+    warnings.warn(
+        "FunctionCall.from_id.aio is deprecated; use FunctionCall.from_id, which asks nothing of the server",
+        DeprecationError,
+        stacklevel=2,
+    )
+    return FunctionCall.from_id(function_call_id, client)
+
+
+vars(FunctionCall)["from_id"].__func__.aio = _from_id_aio
 
 
 class _Race:

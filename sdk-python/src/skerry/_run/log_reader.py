@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -64,6 +65,8 @@ class LogReader:
         threading.Thread(target=self._read, name="skerry-logs", daemon=True).start()
 
     def _stop(self) -> None:
+        if sys.is_finalizing():
+            return  # no other thread goes on any more: one that has a lock would keep it
         self._stopping.set()
         with self._room:
             self._room.notify_all()
