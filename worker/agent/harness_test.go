@@ -40,6 +40,12 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
+	return newRigWith(t, nil)
+}
+
+// newRigWith returns a rig whose containers have an access to a gateway.
+func newRigWith(t testing.TB, access container.Access) *rig {
+	t.Helper()
 	r := &rig{source: newMemorySource(t), logs: &logBook{lines: map[string][]string{}, wrote: map[string][]container.LogEntry{}, ended: map[string]bool{}, news: make(chan struct{}, 1)}}
 	r.dir = "/run/skerry/" + instance
 	groups, err := cgroup.Open("skerry_" + instance)
@@ -61,7 +67,8 @@ func newRig(t testing.TB) *rig {
 	ok(t, err)
 	r.host, err = container.NewHost(container.HostConfig{
 		RunDir: r.dir + "/c", DiskDir: filepath.Join(t.TempDir(), "disks"), RuntimeDir: testbase.Tool(t, "guest"),
-		Network: n, Rootfs: store, Sandboxes: r.runtime, Logs: r.logs, Dialects: dialects{blobs: r.source},
+		Network: n, Rootfs: store, Sandboxes: r.runtime, Logs: r.logs, Access: access,
+		Dialects:  dialects{blobs: r.source},
 		MemoryMiB: 2048,
 	})
 	ok(t, err)

@@ -6,6 +6,8 @@ import os
 import socket
 import sys
 
+from . import context, streams
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
@@ -20,6 +22,8 @@ class Terminal:
             listener.bind(path)
             try:
                 listener.listen(1)
+                if (writer := context.writer()) is not None:
+                    streams.lend(writer)
                 os.write(2, f"\x1b]7771;{path}\a".encode())
                 self._connection, _ = listener.accept()
             finally:

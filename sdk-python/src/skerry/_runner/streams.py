@@ -126,8 +126,12 @@ def _settle(writer: context.InputContext) -> None:
 
 def _audit(event: str, _arguments: object) -> None:
     """Attribute the output of processes that the only running input starts: they write no marks."""
-    if event not in _BEGINNINGS or (writer := context.alone()) is None:
-        return
+    if event in _BEGINNINGS and (writer := context.alone()) is not None:
+        lend(writer)
+
+
+def lend(writer: context.InputContext) -> None:
+    """Have what is written past ``sys.stdout`` and ``sys.stderr`` from here on be the input's."""
     flush()  # a fork would copy an unfinished line
     for buffer in _buffers:
         try:  # noqa: SIM105 - contextlib is not imported before user code
