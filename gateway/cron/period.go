@@ -27,14 +27,17 @@ func longest(p *function.Period) time.Duration {
 
 // nextPeriod returns the first due time after a moment, counted in whole periods from the anchor.
 func nextPeriod(p *function.Period, anchor, after time.Time) time.Time {
-	n := 1
-	if length := longest(p); length > 0 && after.After(anchor) {
-		n = max(1, int(after.Sub(anchor)/length))
+	return add(anchor, p, periods(p, anchor, after)+1)
+}
+
+// periods is how many whole periods from the anchor have passed at a time.
+func periods(p *function.Period, anchor, at time.Time) int {
+	n := 0
+	if length := longest(p); length > 0 && at.After(anchor) {
+		n = max(0, int(at.Sub(anchor)/length)-1) // not too many, whatever the calendar
 	}
-	for {
-		if t := add(anchor, p, n); t.After(after) {
-			return t
-		}
+	for !add(anchor, p, n+1).After(at) {
 		n++
 	}
+	return n
 }

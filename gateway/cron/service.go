@@ -214,11 +214,7 @@ func (s *Service) fire(ctx context.Context) time.Duration {
 
 // call makes the call for the last due time that has passed.
 func (s *Service) call(ctx context.Context, e *scheduled, now time.Time) error {
-	due, skipped := e.due, 0
-	for next := e.next(due); !next.IsZero() && !next.After(now); next = e.next(due) {
-		due = next
-		skipped++
-	}
+	due, skipped := e.passed(now)
 	id := callID(e.Function.ID, due)
 	err := s.d.Calls.Start(ctx, id, e.Function.ID)
 	if errors.Is(err, fault.NotFound) {
@@ -240,6 +236,21 @@ func (s *Service) call(ctx context.Context, e *scheduled, now time.Time) error {
 	defer s.mu.Unlock()
 	e.State, e.due = state, e.next(due)
 	return nil
+}
+
+// passed returns the last due time that has passed, and how many due times before it have not been called for.
+func (e *scheduled) passed(now time.Time) (due time.Time, skipped int) {
+	due = e.due
+	if e.expression == nil { // short periods of a long time are too many to go through
+		p, anchor := e.Function.Definition.Schedule.Period, e.State.Anchor
+		last := periods(p, anchor, now)
+		return add(anchor, p, last), last - periods(p, anchor, due)
+	}
+	for next := e.next(due); !next.IsZero() && !next.After(now); next = e.next(due) {
+		due = next
+		skipped++
+	}
+	return due, skipped
 }
 
 // callID is the id of the call for a due time: "fc-" and 22 characters made of both.

@@ -145,6 +145,22 @@ func TestOfMissedDueTimesTheLastIsCalledForLate(t *testing.T) {
 	})
 }
 
+// TestMissedSecondsOfAYear are not gone through one by one.
+func TestMissedSecondsOfAYear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(scheduled("fu-1", function.Schedule{Period: &function.Period{Seconds: 1}}))
+		w.run(t, 10*time.Second)
+		pass(10 * 365 * 24 * time.Hour)
+		w.run(t, 1500*time.Millisecond)
+		if len(w.calls) != 12 {
+			t.Errorf("%d calls, want 10, one that is late, and one more", len(w.calls))
+		}
+		if len(w.notices) != 1 || !strings.Contains(w.notices[0], "315359999 due times before it were skipped") {
+			t.Errorf("notices %q", w.notices)
+		}
+	})
+}
+
 // TestCrashBetweenCallAndRecord makes the call again, which is the same call.
 func TestCrashBetweenCallAndRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

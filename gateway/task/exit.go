@@ -22,6 +22,9 @@ func (c *Container) Exited(exit Exit) {
 		case !c.served && exit.Reason != Stopped:
 			c.pool.holdBack(1) // else one that always ends at once would be started over and over
 		}
+		if !c.s.closing {
+			c.s.place() // only now: those that nobody waits for any more are not started
+		}
 		c.pool.balance(&fx)
 	}
 	c.s.mu.Unlock()
@@ -65,14 +68,8 @@ func (s *Scheduler) remove(c *Container) {
 		}
 		delete(s.done, c.fn.AppID)
 	}
-	if s.closing {
-		if len(s.containers) == 0 {
-			close(s.quiet)
-		}
-		return
-	}
-	if c.reservation != nil {
-		s.place()
+	if s.closing && len(s.containers) == 0 {
+		close(s.quiet)
 	}
 }
 

@@ -303,3 +303,45 @@ func TestRemoved(t *testing.T) {
 		t.Errorf("then started %s", next.spec.Function.ID)
 	}
 }
+
+// TestTerminate stops the containers that run inputs of a call, and no others.
+func TestTerminate(t *testing.T) {
+	r := newRig(t)
+	r.join(2)
+	fn := r.function(function.Autoscaler{MinContainers: 2})
+	publish(t, r, fn)
+	boxes := r.start(2)
+	r.offer(fn, 0, 1)
+	if err := r.s.Offer(t.Context(), fn.ID, &task.Input{Key: payload.Key{CallID: "fc-2"}, QueuedAt: r.clock.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	r.s.Terminate("fc-2")
+	holder := r.s.Holders("fc-2")[0]
+	for _, b := range boxes {
+		if want := b.spec.ContainerID == holder; b.stopped() != want || want && b.graceful {
+			t.Errorf("container that holds it: %t, stopped: %t, graceful: %t", want, b.stopped(), b.graceful)
+		}
+	}
+	if holder == "" || holder == r.s.Holders("fc-1")[0] {
+		t.Errorf("held by %q, which another call has", holder)
+	}
+}
+
+// TestHowStartsFail tells callers why a container of theirs did not start, and starts no other for them.
+func TestHowStartsFail(t *testing.T) {
+	for reason, want := range map[task.Reason]payload.Status{
+		task.StartFailed: payload.StartFailure, task.TimedOut: payload.StartFailure, task.RunnerExited: payload.StartFailure, task.OutOfMemory: payload.OutOfMemory,
+	} {
+		r := newRig(t)
+		r.join(1)
+		r.offer(r.function(function.Autoscaler{}), 0, 3)
+		(<-r.began).exit(reason, "it said why")
+		for i, res := range r.outcomes(3) {
+			if res.Status != want || res.Error.Message != "container did not start: it said why" {
+				t.Errorf("reason %d, input %d: %+v", reason, i, res)
+			}
+		}
+		r.clock.advance(time.Hour)
+		r.none()
+	}
+}

@@ -297,7 +297,7 @@ func (p *pool) grow(n int, fx *effects) {
 // dropWaiting takes back up to n containers that have no worker yet, the last asked for first.
 func (p *pool) dropWaiting(n int) {
 	for i := len(p.containers) - 1; i >= 0 && n > 0; i-- {
-		if c := p.containers[i]; c.state == waiting {
+		if c := p.containers[i]; c.state == waiting || c.state == preparing {
 			p.s.remove(c)
 			n--
 		}
