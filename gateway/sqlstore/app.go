@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/internal/fault"
 )
 
 var (
@@ -67,8 +68,11 @@ const appByName = `SELECT ` + appColumns + ` FROM apps WHERE environment = $1 AN
 // AppByName implements app.Store.
 func (d *DB) AppByName(ctx context.Context, environment, name string) (*app.App, error) {
 	a, err := scanApp(d.reader.QueryRowContext(ctx, appByName, environment, name, app.Deployed))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fault.New(fault.NotFound, "app %q is not deployed in environment %q; skerry app list shows the apps there are", name, environment)
+	}
 	if err != nil {
-		return nil, missing(err, "deployed app", name)
+		return nil, fmt.Errorf("app %q: %w", name, err)
 	}
 	return a, nil
 }
@@ -127,7 +131,7 @@ func (d *DB) SetTags(ctx context.Context, id string, tags map[string]string) err
 func (d *DB) Apps(ctx context.Context, environment string, stoppedSince time.Time) ([]app.App, error) {
 	rows, err := d.reader.QueryContext(ctx, `
 		SELECT `+appColumns+` FROM apps
-		WHERE ($1 = '' OR environment = $1) AND (state < $2 OR stopped_at >= $3)
+		WHERE ($1 = '' OR environment = $1) AND (state < $2 OR (stopped_at >= $3 AND version > 0))
 		ORDER BY created_at DESC, id`, environment, app.Stopped, millis(stoppedSince))
 	if err != nil {
 		return nil, fmt.Errorf("apps: %w", err)
