@@ -42,6 +42,7 @@ const (
 	LocalError  StopReason = 3
 	Requested   StopReason = 4
 	ClientLost  StopReason = 5
+	Moved       StopReason = 6 // what it had went to the app that has the name it was made for
 )
 
 // App is an app. Name is its deployment name, empty while it was only run. Version counts its publications.
@@ -114,8 +115,7 @@ type Store interface {
 	// SetAppState moves an app to a later state; at is kept as the stop time for Stopped. Moving to the state it has or one before
 	// changes nothing and returns false. Errors: fault.NotFound.
 	SetAppState(ctx context.Context, id string, state State, reason StopReason, at time.Time) (bool, error)
-	// Apps lists apps, newest first: the living ones, and those stopped at or after stoppedSince that ever had functions. An empty environment
-	// is all.
+	// Apps lists apps, newest first: the living ones, and those stopped at or after stoppedSince, but for Moved ones. An empty environment is all.
 	Apps(ctx context.Context, environment string, stoppedSince time.Time) ([]App, error)
 	// SetTags replaces an app's tags. Errors: fault.NotFound.
 	SetTags(ctx context.Context, id string, tags map[string]string) error

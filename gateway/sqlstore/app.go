@@ -131,8 +131,8 @@ func (d *DB) SetTags(ctx context.Context, id string, tags map[string]string) err
 func (d *DB) Apps(ctx context.Context, environment string, stoppedSince time.Time) ([]app.App, error) {
 	rows, err := d.reader.QueryContext(ctx, `
 		SELECT `+appColumns+` FROM apps
-		WHERE ($1 = '' OR environment = $1) AND (state < $2 OR (stopped_at >= $3 AND version > 0))
-		ORDER BY created_at DESC, id`, environment, app.Stopped, millis(stoppedSince))
+		WHERE ($1 = '' OR environment = $1) AND (state < $2 OR (stopped_at >= $3 AND stop_reason <> $4))
+		ORDER BY created_at DESC, id`, environment, app.Stopped, millis(stoppedSince), app.Moved)
 	if err != nil {
 		return nil, fmt.Errorf("apps: %w", err)
 	}

@@ -168,7 +168,7 @@ func publishTarget(ctx context.Context, tx *sql.Tx, p app.Publication) (*app.App
 		return nil, fmt.Errorf("secrets of app %q: %w", given.ID, err)
 	}
 	if _, err := tx.ExecContext(ctx, `UPDATE apps SET state = $1, stop_reason = $2, stopped_at = $3 WHERE id = $4`,
-		app.Stopped, app.Completed, millis(p.Deployment.DeployedAt), given.ID); err != nil {
+		app.Stopped, app.Moved, millis(p.Deployment.DeployedAt), given.ID); err != nil {
 		return nil, fmt.Errorf("app %q: %w", given.ID, err)
 	}
 	return deployed, nil

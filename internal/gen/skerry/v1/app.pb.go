@@ -107,6 +107,8 @@ const (
 	StopReason_STOP_REASON_REQUESTED StopReason = 4
 	// Its client vanished.
 	StopReason_STOP_REASON_CLIENT_LOST StopReason = 5
+	// It was made for a deployment, and all that it had went to the app that has the name. Such apps are not listed.
+	StopReason_STOP_REASON_MOVED StopReason = 6
 )
 
 // Enum value maps for StopReason.
@@ -118,6 +120,7 @@ var (
 		3: "STOP_REASON_LOCAL_ERROR",
 		4: "STOP_REASON_REQUESTED",
 		5: "STOP_REASON_CLIENT_LOST",
+		6: "STOP_REASON_MOVED",
 	}
 	StopReason_value = map[string]int32{
 		"STOP_REASON_UNSPECIFIED": 0,
@@ -126,6 +129,7 @@ var (
 		"STOP_REASON_LOCAL_ERROR": 3,
 		"STOP_REASON_REQUESTED":   4,
 		"STOP_REASON_CLIENT_LOST": 5,
+		"STOP_REASON_MOVED":       6,
 	}
 )
 
@@ -1657,7 +1661,7 @@ const file_skerry_v1_app_proto_rawDesc = "" +
 	"\x12APP_STATE_DETACHED\x10\x03\x12\x16\n" +
 	"\x12APP_STATE_DEPLOYED\x10\x04\x12\x16\n" +
 	"\x12APP_STATE_STOPPING\x10\x05\x12\x15\n" +
-	"\x11APP_STATE_STOPPED\x10\x06*\xb6\x01\n" +
+	"\x11APP_STATE_STOPPED\x10\x06*\xcd\x01\n" +
 	"\n" +
 	"StopReason\x12\x1b\n" +
 	"\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -1665,7 +1669,8 @@ const file_skerry_v1_app_proto_rawDesc = "" +
 	"\x17STOP_REASON_INTERRUPTED\x10\x02\x12\x1b\n" +
 	"\x17STOP_REASON_LOCAL_ERROR\x10\x03\x12\x19\n" +
 	"\x15STOP_REASON_REQUESTED\x10\x04\x12\x1b\n" +
-	"\x17STOP_REASON_CLIENT_LOST\x10\x052\xbf\x06\n" +
+	"\x17STOP_REASON_CLIENT_LOST\x10\x05\x12\x15\n" +
+	"\x11STOP_REASON_MOVED\x10\x062\xbf\x06\n" +
 	"\n" +
 	"AppService\x12F\n" +
 	"\tCreateApp\x12\x1b.skerry.v1.CreateAppRequest\x1a\x1c.skerry.v1.CreateAppResponse\x12F\n" +
