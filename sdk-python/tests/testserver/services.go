@@ -103,6 +103,20 @@ func (f *functions) GetFunction(
 	return connect.NewResponse(&skerryv1.GetFunctionResponse{FunctionId: "fu-" + r.Msg.GetFunctionName()}), nil
 }
 
+// BindFunction gives every request the same id of its own.
+func (f *functions) BindFunction(
+	_ context.Context, r *connect.Request[skerryv1.BindFunctionRequest],
+) (*connect.Response[skerryv1.BindFunctionResponse], error) {
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.Msg)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.report.Bound = append(f.report.Bound, hex.EncodeToString(encoded))
+	return connect.NewResponse(&skerryv1.BindFunctionResponse{FunctionId: r.Msg.GetFunctionId() + "-" + digestOf(encoded)[7:15]}), nil
+}
+
 type images struct {
 	skerryv1connect.UnimplementedImageServiceHandler
 	*state

@@ -50,6 +50,7 @@ type report struct {
 	Published   map[string]string   `json:"published"`    // encoded PublishAppRequests by app, in hex
 	Recipes     []string            `json:"recipes"`      // encoded Recipes asked for, in hex
 	Secrets     []map[string]string `json:"secrets"`      // variables of secrets
+	Bound       []string            `json:"bound"`        // encoded BindFunctionRequests, in hex
 	ParentInput string              `json:"parent_input"` // of the last Submit
 	ItemsSent   int                 `json:"items_sent"`   // most items of a generator sent
 	Spawned     int                 `json:"spawned"`      // calls spawned

@@ -45,6 +45,9 @@ _KNOWN = frozenset(
         "batching",
     ]
 )
+# How many of its instances a function remembers.
+_MOST_INSTANCES = 32
+
 # The field of a Parameter that has a value of each type.
 _FIELDS = {1: "string_value", 2: "int_value", 3: "bytes_value", 4: "bool_value"}
 
@@ -61,6 +64,16 @@ class Changes:
         self.options: dict[str, Any] = dict(before.options) if before is not None else {}
         self.options.update({name: value for name, value in given.items() if name in _KNOWN and value})
         self.message([])  # raises for values that make no sense
+        self._secret_ids: dict[str, list[str]] = {}  # by app
+
+    def secret_ids(self, client: Client, app_id: str) -> list[str]:
+        """Return the ids of the secrets in an app, made there once: other secrets would be other containers."""
+        if app_id not in self._secret_ids:
+            requests = [CreateSecretRequest(app_id=app_id, variables=s._variables) for s in self.secrets()]
+            self._secret_ids[app_id] = [
+                client.call(lambda r=r: client.secrets.create_secret(r)).secret_id for r in requests
+            ]
+        return self._secret_ids[app_id]
 
     def secrets(self) -> list[Secret]:
         """Return the secrets, with the environment variables last."""
@@ -113,7 +126,10 @@ def bind(
     parameters: dict[str, tuple[int, Any]] | None = None,
     constructor: tuple[tuple[Any, ...], dict[str, Any]] | None = None,
 ) -> str:
-    """Return the id of a function that has what is given of its own: the same for the same."""
+    """Return the id of a function that has what is given of its own: the same for the same.
+
+    The function remembers the ids that it was asked for last, so that instances which come and go cost no request each.
+    """
     request = BindFunctionRequest(function_id=function_id)
     for name, (kind, value) in (parameters or {}).items():
         request.parameters.append(parameter_message(name, kind, value))
@@ -122,14 +138,13 @@ def bind(
 
         request.constructor_arguments = serialize(constructor, f"the constructor's arguments of {function.name}")
     if changes is not None and changes.options:
-        request.options = changes.message([_secret(client, function, s) for s in changes.secrets()])
-    return client.call(lambda: client.functions.bind_function(request)).function_id
-
-
-def _secret(client: Client, function: Function[..., Any], secret: Secret) -> str:
-    app_id = function._app_of()
-    request = CreateSecretRequest(app_id=app_id, variables=secret._variables)
-    return client.call(lambda: client.secrets.create_secret(request)).secret_id
+        request.options = changes.message(changes.secret_ids(client, function._app_of()))
+    key, known = request.to_binary(), function._instances
+    bound_id = known.pop(key, None) or client.call(lambda: client.functions.bind_function(request)).function_id
+    known[key] = bound_id
+    while len(known) > _MOST_INSTANCES:
+        known.pop(next(iter(known)), None)
+    return bound_id
 
 
 def update_autoscaler(

@@ -9,7 +9,7 @@ from skerry.exception import ExecutionError, InvalidError, NotFoundError
 
 from .decorators import Parameter
 from .function import Function, yields
-from .lifecycle import construct, enter_hooks, methods, partials
+from .lifecycle import construct, enter_hooks, methods, partials, run_here
 from .partial import METHOD, PartialFunction
 
 TYPE_CHECKING = False
@@ -239,14 +239,29 @@ class Obj:
             self._instance.__dict__["_skerry_obj"] = self
         if enter and not self._entered:
             self._entered = True
-            for snap in (True, False):
-                for hook in enter_hooks(cls, snap):
-                    value = hook(self._instance)
-                    if hasattr(value, "__await__"):
-                        import asyncio
-
-                        asyncio.run(_awaited(value))
+            if hasattr(cls, "__enter__"):
+                self._instance.__enter__()
+            for hook in (hook for snap in (True, False) for hook in enter_hooks(cls, snap)):
+                run_here(hook(self._instance))
         return self._instance
+
+    def _run_here(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a method here, in the real instance; an asynchronous one gives a coroutine."""
+        raw = methods(self._cls._user_cls)[name] if self._cls._user_cls is not None else None
+        if getattr(getattr(raw, "__code__", None), "co_flags", 0) & 0x0080:
+            return self._run_here_aio(name, args, kwargs)
+        return getattr(self._local(enter=True), name)(*args, **kwargs)
+
+    async def _run_here_aio(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an asynchronous method here. As in the reference, of all hooks only those of the language run before it."""
+        instance = self._local()
+        if not self._entered:
+            self._entered = True
+            if hasattr(instance, "__aenter__"):
+                await instance.__aenter__()
+            elif hasattr(instance, "__enter__"):
+                instance.__enter__()
+        return await getattr(instance, name)(*args, **kwargs)
 
     @twin
     def update_autoscaler(
@@ -273,7 +288,13 @@ class Obj:
         return f"<skerry.Obj {self._cls._service.name}({', '.join(given)})>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Obj, (self._cls, self._args, self._kwargs)
+        return _restore_instance, (self._cls, self._args, self._kwargs, self._ids)
+
+
+def _restore_instance(cls: Cls, args: tuple[Any, ...], kwargs: dict[str, Any], ids: dict[str, str]) -> Obj:
+    instance = Obj(cls, args, kwargs)
+    instance._ids = dict(ids)
+    return instance
 
 
 class BoundMethod:
@@ -302,10 +323,9 @@ class _Here:
     def __init__(self, instance: Any) -> None:
         self._instance = instance
 
-    def _local(self, enter: bool = False) -> Any:
-        """Return the instance itself, whose hooks have run."""
-        del enter
-        return self._instance
+    def _run_here(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a method of the instance itself, whose hooks have run."""
+        return getattr(self._instance, name)(*args, **kwargs)
 
     def _ready(self) -> tuple[Client, str]:
         function_id = started().get("function_id")
@@ -345,7 +365,7 @@ def parameters(cls: type) -> dict[str, tuple[int, Parameter]]:
         return {}
     found: dict[str, tuple[int, Parameter]] = {}
     for base in reversed(cls.__mro__):
-        hints = vars(base).get("__annotations__", {})
+        hints = getattr(base, "__annotations__", {})  # of a class these are its own
         for name, value in vars(base).items():
             if not isinstance(value, Parameter) or not value.init:
                 continue
@@ -363,10 +383,6 @@ def parameters(cls: type) -> dict[str, tuple[int, Parameter]]:
                 )
             found[name] = kind, value
     return found
-
-
-async def _awaited(value: Any) -> Any:
-    return await value
 
 
 __all__ = ["Cls", "Obj", "is_local"]

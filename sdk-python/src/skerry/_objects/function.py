@@ -167,12 +167,8 @@ class Function(Handle, Generic[P, R, O]):
         Raises ExecutionError for a function that was looked up by name: its code is not here.
         """
         if self._owner is not None:
-            return self._local_method(*args, **kwargs)
+            return self._owner._run_here(self._method, args, kwargs)
         return self.get_raw_f()(*args, **kwargs)
-
-    def _local_method(self, *args: Any, **kwargs: Any) -> Any:
-        instance = self._owner._local(enter=True)
-        return getattr(instance, self._method)(*args, **kwargs)
 
     @twin
     def spawn_map(self, *input_iterators: Iterable[Any], kwargs: dict[str, Any] | None = None) -> None:

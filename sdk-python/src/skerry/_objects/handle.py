@@ -38,6 +38,7 @@ class Handle:
         self._base: Function[..., Any] | None = None  # with other options
         self._changes: Changes | None = None
         self._bound: dict[str, str] = {}  # ids, by that of the base
+        self._instances: dict[bytes, str] = {}  # ids, by what was asked for, the newest last
 
     @twin
     def hydrate(self, client: Client | None = None) -> Self:
@@ -165,7 +166,7 @@ class Handle:
         if self._owner is not None:
             return getattr, (self._owner, self._method)
         if self._base is not None:
-            return _restore_changed, (self._base, self._changes)
+            return _restore_changed, (self._base, self._changes, self._bound)
         if self._object_id is None and self._lookup is None:
             self._object_id = started().get("function_ids", {}).get(self._name)
         if self._object_id is not None:
@@ -193,12 +194,13 @@ def _parse(message: Any, data: bytes) -> Any:
     return message.from_binary(data)
 
 
-def _restore_changed(base: Function[..., Any], changes: Changes) -> Function[..., Any]:
+def _restore_changed(base: Function[..., Any], changes: Changes, bound: dict[str, str]) -> Function[..., Any]:
     from .function import Function
 
     function: Function[..., Any] = Function(None, base.name, None, None)
     function._base = base
     function._changes = changes
+    function._bound = dict(bound)
     function._generator = base._generator
     return function
 

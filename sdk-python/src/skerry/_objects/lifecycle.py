@@ -66,3 +66,22 @@ def partials(cls: type, what: int) -> dict[str, PartialFunction]:
             else:
                 found.pop(name, None)  # overridden by what has no such mark
     return found
+
+
+def run_here(value: Any) -> Any:
+    """Return what a hook returned, awaited where that is a coroutine; in a thread of its own where an event loop runs."""
+    if not hasattr(value, "__await__"):
+        return value
+    import asyncio
+
+    from skerry._twin import in_event_loop
+
+    async def awaited() -> Any:
+        return await value
+
+    if not in_event_loop():
+        return asyncio.run(awaited())
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, awaited()).result()

@@ -101,8 +101,7 @@ class FunctionOptions:
             raise InvalidError(f"schedule must be a skerry.Cron or skerry.Period, got {type(self.schedule).__name__}")
         self.is_generator: bool | None = given.get("is_generator")
         self.region, self.cloud = given.get("region"), given.get("cloud")
-        if self.region is not None and not isinstance(self.region, (str, list, tuple)):
-            raise InvalidError(f"region={self.region!r}: want a name or a list of names")
+        _check_placement(self.region, self.cloud)
         self.nonpreemptible = bool(given.get("nonpreemptible"))
         self.restrict_access = bool(given.get("restrict_modal_access"))
         self.single_use = bool(given.get("single_use_containers"))
@@ -112,6 +111,14 @@ class FunctionOptions:
                     f"max_inputs={given['max_inputs']!r}: only 1 is supported; use single_use_containers=True"
                 )
             self.single_use = True
+
+
+def _check_placement(region: Any, cloud: Any) -> None:
+    regions: Any = region if isinstance(region, (list, tuple)) else [region]  # pyright: ignore[reportUnknownVariableType]
+    if region is not None and not all(isinstance(name, str) for name in regions):
+        raise InvalidError(f"region={region!r}: want a name or a list of names")
+    if cloud is not None and not isinstance(cloud, str):
+        raise InvalidError(f"cloud={cloud!r}: want a name")
 
 
 def check_secrets(secrets: Sequence[Secret] | None) -> list[Secret]:

@@ -72,7 +72,6 @@ class AppRun:
         self._detach = detach
         self._environment = environment or config.environment
         self._display = current_display()
-        self._interactive = interactive
         self._app_id = ""
         self._heart: _Heart | None = None
         self._logs: LogFollower | None = None
@@ -103,9 +102,13 @@ class AppRun:
     ) -> bool:
         self._unbind()
         self.interrupted = isinstance(error, KeyboardInterrupt)
-        if self._detach and (error is None or self.interrupted):
+        lost = isinstance(error, exc.ConnectionError)
+        if self._detach and (error is None or self.interrupted or lost):
+            if lost:
+                self._display.note(f"Connection lost: {error}")
             self._leave_running()
-            return self.interrupted
+            # Who sees nothing of what is displayed has to learn of a lost connection by the exception.
+            return self.interrupted or (lost and self._display.enabled)
         try:
             self._stop(_reason(error))
         except exc.Error as err:
@@ -193,7 +196,8 @@ class AppRun:
             self._heart.stop()
         if self._app_id:
             try:
-                self._client.call(lambda: self._client.apps.stop_app(StopAppRequest(app=self._app_id, reason=reason)))
+                request = StopAppRequest(app=self._app_id, reason=reason)
+                self._client.call(lambda: self._client.apps.stop_app(request), _STOP_SECONDS)
             except exc.Error as err:
                 logger.warning("app %s could not be stopped: %s", self._app_id, err)
         if self._logs is not None:

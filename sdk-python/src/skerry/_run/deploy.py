@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("skerry")
 
+# How long a deployment that failed tries to take back what it has begun.
+_STOP_SECONDS = 5.0
+
 STRATEGIES = {"rolling": DeploymentStrategy.ROLLING, "recreate": DeploymentStrategy.RECREATE}
 
 
@@ -92,10 +95,19 @@ class _Deployment:
         try:
             return self._publish(app_id)
         except BaseException:
-            # Left behind, it would be an app that never was.
-            request = StopAppRequest(app=app_id, reason=StopReason.LOCAL_ERROR)
-            client.call(lambda: client.apps.stop_app(request))
+            self._abandon(app_id)
             raise
+
+    def _abandon(self, app_id: str) -> None:
+        """Stop the app, which left behind would be one that never was. What went wrong first is what the user has to see."""
+        client = self._client
+        for function in self._app._functions.values():
+            function._bind(None, None)
+        request = StopAppRequest(app=app_id, reason=StopReason.LOCAL_ERROR)
+        try:
+            client.call(lambda: client.apps.stop_app(request), _STOP_SECONDS)
+        except exc.Error as err:
+            logger.warning("app %s, which was to be deployed, could not be stopped: %s", app_id, err)
 
     def _publish(self, app_id: str) -> DeployResult:
         client = self._client
