@@ -327,7 +327,10 @@ func (s *Service) History(ctx context.Context, environment, key string) ([]Deplo
 
 // String names the reason for messages.
 func (r StopReason) String() string {
-	names := []string{"no reason was given", "its entrypoint returned", "it was interrupted", "the client's code raised", "somebody asked for it", "its client vanished"}
+	names := []string{
+		"no reason was given", "its entrypoint returned", "it was interrupted", "the client's code raised", "somebody asked for it",
+		"its client vanished", "it was made for an app that is deployed",
+	}
 	if int(r) < len(names) {
 		return names[r]
 	}

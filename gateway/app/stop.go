@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/fault"
 )
 
 // Stop is the outcome of a stop.
@@ -15,6 +17,9 @@ type Stop struct {
 // Stop cancels the app's inputs, stops its containers, and returns when the inputs are cancelled; Done tells when the containers have
 // ended. Key is the app's id or deployment name. Errors: fault.Invalid, fault.NotFound.
 func (s *Service) Stop(ctx context.Context, environment, key string, reason StopReason) (Stop, error) {
+	if reason > ClientLost {
+		return Stop{}, fault.New(fault.Invalid, "stop reason %d: want one of those that clients give, up to %d", reason, ClientLost)
+	}
 	a, err := s.Find(ctx, environment, key)
 	if err != nil {
 		return Stop{}, err
