@@ -2,8 +2,6 @@ package call
 
 import (
 	"context"
-	"math"
-	"time"
 
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/task"
@@ -103,17 +101,8 @@ func (s *Service) retry(f *failed, fn *function.Function) bool {
 	}
 	r.count++
 	r.bytes += len(in.Args.Inline)
-	h.timer = s.d.Clock.AfterFunc(delay(policy, h.failures), func() { s.isDue(h, in) })
+	h.timer = s.d.Clock.AfterFunc(policy.Delay(h.failures), func() { s.isDue(h, in) })
 	return true
-}
-
-// delay is how long the n-th retry waits.
-func delay(p *function.Retries, n int) time.Duration {
-	d := float64(p.InitialDelay) * math.Pow(p.Backoff, float64(n-1))
-	if most := p.MaxDelay; most > 0 && d > float64(most) {
-		return most
-	}
-	return time.Duration(min(d, float64(function.MaxTimeout)))
 }
 
 // isDue has an input offered whose delay is over, unless it was cancelled meanwhile.

@@ -49,8 +49,12 @@ func (r Retries) checked() (Retries, error) {
 
 // Delay is how long the n-th retry waits, n from 1.
 func (r Retries) Delay(n int) time.Duration {
+	most := r.MaxDelay
+	if most == 0 {
+		most = DefaultMaxDelay
+	}
 	d := float64(r.InitialDelay) * math.Pow(r.Backoff, float64(n-1))
-	return time.Duration(min(d, float64(r.MaxDelay)))
+	return time.Duration(min(d, float64(most)))
 }
 
 // checked returns the concurrency with its defaults.
@@ -130,15 +134,6 @@ func (c *Class) check() error {
 		seen[p.Name] = true
 	}
 	return nil
-}
-
-// Method returns a remote method by name.
-func (c *Class) Method(name string) (Method, bool) {
-	i := slices.IndexFunc(c.Methods, func(m Method) bool { return m.Name == name })
-	if i < 0 {
-		return Method{}, false
-	}
-	return c.Methods[i], true
 }
 
 func (p ParameterSpec) check() error {
@@ -236,29 +231,6 @@ func (d *Definition) checkTogether() error {
 		return fault.New(fault.Invalid, "schedule: not for classes")
 	case d.Schedule != nil && d.Generator:
 		return fault.New(fault.Invalid, "schedule: not for generators, whose items nobody would read")
-	}
-	return nil
-}
-
-// YieldsItems says whether an input of a method (of a function: "") yields items.
-func (d *Definition) YieldsItems(method string) bool {
-	if d.Class == nil {
-		return d.Generator
-	}
-	m, _ := d.Class.Method(method)
-	return m.Generator
-}
-
-// CheckMethod returns a fault.Invalid unless inputs may name the method: one of a class, none of a function.
-func (d *Definition) CheckMethod(method string) error {
-	if d.Class == nil {
-		if method != "" {
-			return fault.New(fault.Invalid, "function %q: is no class and has no method %.80q", d.Name, method)
-		}
-		return nil
-	}
-	if _, ok := d.Class.Method(method); !ok {
-		return fault.New(fault.Invalid, "class %q: has no remote method %.80q", d.Name, method)
 	}
 	return nil
 }
