@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import signal
 
+import pytest
 from conftest import CANCEL, ITEM, OUTPUT, Host
 
 
@@ -116,3 +117,33 @@ def test_large_items(host):
     while left:
         left -= len(host.receive()[2])
     assert host.receive()[1]["number"] == 3
+
+
+CLOSED = """
+import asyncio, time
+{define} f(how):
+    try:
+        yield 1
+        if how == "fail": raise ValueError("of the generator")
+        {wait}
+    finally:
+        print("closed", flush=True)
+"""
+
+
+@pytest.mark.parametrize("max_inputs", [1, 3])
+@pytest.mark.parametrize(
+    ("define", "wait"),
+    [("def", "for _ in range(60_000): time.sleep(0.01)"), ("async def", "await asyncio.sleep(600)")],
+)
+@pytest.mark.parametrize(("how", "status"), [("fail", 2), ("wait", 3)])
+def test_generator_is_closed_whatever_ends_it(host, define, wait, how, status, max_inputs):
+    host.ready(CLOSED.format(define=define, wait=wait), generator=True, max_inputs=max_inputs)
+    host.give(how)
+    kind, meta, data = host.receive()
+    assert (kind, meta["number"], pickle.loads(data)) == (ITEM, 1, 1)
+    if how == "wait":
+        host.cancel()
+    _, meta = read_rest(host)
+    assert meta["status"] == status
+    assert host.written()[0] == "closed\n"

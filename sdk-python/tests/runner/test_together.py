@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import time
 
 import cloudpickle
 import pytest
@@ -189,3 +190,47 @@ def written(host) -> list[tuple[str, str]]:
         for who, text in zip(parts[::2], parts[1::2], strict=True)
         for line in text.splitlines(keepends=True)
     ]
+
+
+def test_a_hundred_coroutines_sleep_together(host):
+    host.ready(
+        """
+        import asyncio, skerry
+        running, most = 0, 0
+        async def f(i):
+            global running, most
+            running += 1
+            most = max(most, running)
+            mine = skerry.current_input_id()
+            await asyncio.sleep(1)
+            assert skerry.current_input_id() == mine == f"in-abc-{i}"
+            running -= 1
+            return most
+        """,
+        max_inputs=100,
+    )
+    began = time.monotonic()
+    for i in range(100):
+        host.give(i, index=i)
+    found = outputs(host, 100)
+    assert time.monotonic() - began < 2
+    assert found == {i: (1, 100) for i in range(100)}
+
+
+def test_threads_have_contexts_of_their_own(host):
+    host.ready(
+        """
+        import skerry, threading
+        barrier = threading.Barrier(8)
+        def f(i):
+            barrier.wait(30)
+            mine = skerry.current_input_id(), skerry.current_function_call_id()
+            barrier.wait(30)
+            assert mine == (skerry.current_input_id(), skerry.current_function_call_id())
+            return mine
+        """,
+        max_inputs=8,
+    )
+    for i in range(8):
+        host.give(i, index=i)
+    assert outputs(host, 8) == {i: (1, (f"in-abc-{i}", "fc-abc")) for i in range(8)}
