@@ -6,6 +6,7 @@ import pickle
 import signal
 
 import pytest
+
 from conftest import CANCEL, ITEM, OUTPUT, Host
 
 

@@ -8,6 +8,7 @@ from time import monotonic
 
 from . import context, wire
 from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, ends_container, failed, head, item_head, say_end
+from .streams import end_lines
 from .streams import flush as flush_streams
 from .target import check_awaitable, check_value, detach_terminal, is_coroutine
 from .values import dump_result, load_arguments
@@ -190,9 +191,10 @@ class Inputs:
 
     def _left(self, token: Any, status: int) -> None:
         """End an input's context, and what was lent to it."""
-        flush_streams()  # the rest of a line is this input's
+        end_lines()  # what is left of one is this input's
         context.leave(token)
         if self._forked:
+            flush_streams()
             os._exit(0 if status == SUCCESS else 1)
         detach_terminal()
 

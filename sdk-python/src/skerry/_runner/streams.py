@@ -18,6 +18,7 @@ _MOST = 64 << 10  # bytes of an unfinished line that are kept
 _BEGINNINGS = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"})
 
 _buffers: list[MarkedBuffer] = []
+_streams: list[io.TextIOWrapper] = []
 
 
 class MarkedBuffer(io.BufferedIOBase):
@@ -50,8 +51,9 @@ class MarkedBuffer(io.BufferedIOBase):
 
     def flush(self) -> None:
         """Send an unfinished line as well."""
-        with self._lock:
-            self._send()
+        if self._pending:
+            with self._lock:
+                self._send()
 
     def lend(self, writer: context.InputContext) -> None:
         """Have what others write to the descriptor from here on be the input's."""
@@ -62,6 +64,8 @@ class MarkedBuffer(io.BufferedIOBase):
 
     def settle(self, writer: context.InputContext) -> None:
         """Send what an input that ends has left, and say that nothing after it is its own. The host ends an unfinished line there."""
+        if self._writer is not writer and self._marked is not writer:
+            return
         with self._lock:
             if self._writer is writer:
                 self._send()
@@ -106,6 +110,15 @@ def flush() -> None:
     """Send what has been printed, as far as user code has left streams to flush."""
     for name in ("stdout", "stderr"):
         carefully(name, "flush")
+
+
+def end_lines() -> None:
+    """Hand on what has been printed of a line, for the next to print is somebody else."""
+    for stream in _streams:
+        try:  # noqa: SIM105 - contextlib is not imported before user code
+            stream.flush()
+        except (OSError, ValueError):  # user code has closed it
+            pass
 
 
 def carefully(stream: str, method: str, *args: object) -> None:
@@ -155,6 +168,7 @@ def install(together: bool) -> None:
         stream = io.TextIOWrapper(
             buffer, encoding="utf-8", errors=errors, line_buffering=not together, write_through=together
         )
+        _streams.append(stream)
         old.flush()
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)

@@ -82,11 +82,12 @@ def is_coroutine(function: Callable[..., Any]) -> bool:
 
 
 def _flags(function: Any) -> int:
-    while hasattr(function, "func"):  # a functools.partial
-        function = function.func
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    if code is None:
-        code = getattr(type(function).__call__, "__code__", None)
+    code = getattr(function, "__code__", None)  # a method has its function's
+    if code is not None:
+        return code.co_flags
+    if hasattr(function, "func"):  # a functools.partial
+        return _flags(function.func)
+    code = getattr(type(function).__call__, "__code__", None)
     return 0 if code is None else code.co_flags
 
 
