@@ -2,13 +2,15 @@
 
 import json
 import threading
+from typing import Any
 
 import pytest
 import skerry
 
+from e2e.client import client
 from e2e.conformance.apps import deployed
 from e2e.conformance.lines import line
-from e2e.daemon import Daemon
+from e2e.daemon import SKERRY, Daemon
 
 NAME = "conformance-deployed"
 
@@ -134,3 +136,116 @@ def test_stop(daemon: Daemon) -> None:
     daemon.skerry("app", "stop", NAME, "--yes")
     with pytest.raises(skerry.exception.NotFoundError):
         skerry.Function.from_name(NAME, "answer").remote()
+
+
+@line("12 apps", "Deployment: a name is needed, from deploy() or the app.")
+def test_deploying_without_a_name() -> None:
+    with pytest.raises(skerry.exception.InvalidError, match="name"):
+        skerry.App().deploy()
+
+
+@line("12 apps", "recreate: old containers are stopped, and their inputs run again in new ones.")
+def test_recreating_deployment(daemon: Daemon) -> None:
+    name = "conformance-recreate"
+    deployed.waiting(1).deploy(name=name)
+    call = skerry.Function.from_name(name, "wait").spawn("/tmp/gate")
+    with client(daemon, [str(SKERRY), "app", "logs", name, "-f"]) as logs:
+        first = logs.until("waits in").split()[-1]
+        deployed.waiting(2).deploy(name=name, strategy="recreate")
+        second = logs.until("waits in").split()[-1]
+        assert first != second
+        daemon.skerry("container", "exec", second, "--", "touch", "/tmp/gate")
+        assert call.get(timeout=60) == second
+    daemon.skerry("app", "stop", name, "--yes")
+
+
+@line("12 apps", "A strategy that is neither rolling nor recreate: InvalidError.")
+def test_unknown_strategy() -> None:
+    with pytest.raises(skerry.exception.InvalidError, match="rolling"):
+        skerry.App("conformance-strategy").deploy(strategy="blue-green")
+
+
+@line("12 apps", "The same function name twice: a logged warning, and the last one counts.")
+def test_colliding_names(caplog: pytest.LogCaptureFixture) -> None:
+    app = skerry.App("conformance-collision")
+
+    def one() -> int:
+        return 1
+
+    def two() -> int:
+        return 2
+
+    app.function(serialized=True, name="same")(one)
+    function = app.function(serialized=True, name="same")(two)
+    assert "function name 'same' collision! Overriding existing function" in caplog.text
+    with app.run():
+        assert function.remote() == 2
+
+
+@line("12 apps", "A name that turns from a function into a class gets a fresh id.")
+def test_function_that_becomes_a_class(daemon: Daemon) -> None:
+    name = "conformance-turned"
+    app = skerry.App(name)
+
+    def turned() -> int:
+        return 1
+
+    app.function(serialized=True, name="Turned")(turned).get_raw_f()
+    app.deploy()
+    old = skerry.Function.from_name(name, "Turned").hydrate().object_id
+    app = skerry.App(name)
+
+    class Turned:
+        @skerry.method()
+        def run(self) -> int:
+            return 2
+
+    app.cls(serialized=True)(Turned)
+    app.deploy()
+    turned_class: Any = skerry.Cls.from_name(name, "Turned")
+    assert turned_class().run.remote() == 2
+    assert turned_class.hydrate().object_id != old
+    daemon.skerry("app", "stop", name, "--yes")
+
+
+@line("12 apps", "Redeployed functions keep their ids.")
+@pytest.mark.usefixtures("two_versions")
+def test_ids_are_kept() -> None:
+    before = skerry.Function.from_name(NAME, "answer").hydrate().object_id
+    deployed.version(1).deploy()
+    assert skerry.Function.from_name(NAME, "answer").hydrate().object_id == before
+
+
+@line("12 apps", "History: version, time, tag.")
+@pytest.mark.usefixtures("two_versions")
+def test_history(daemon: Daemon) -> None:
+    history = json.loads(daemon.skerry("app", "history", NAME, "--json").stdout)
+    assert history[0]["tag"] == "second"
+    assert [row["version"] for row in history] == sorted((row["version"] for row in history), reverse=True)
+
+
+@line(
+    "12 apps",
+    "environment_name: an environment of its own.",
+    differs='there is one environment so far, "main"; any other is NotFoundError',
+)
+def test_environments() -> None:
+    with pytest.raises(skerry.exception.NotFoundError, match="environment"):
+        skerry.App.lookup("conformance-made", environment_name="other")
+    with pytest.raises(skerry.exception.InvalidError, match="environment"):
+        skerry.App.lookup("conformance-made", environment_name="en-wrong name")
+
+
+@line("1 App", "app_id is None before; set_tags, get_tags and logs need an app that runs or is deployed.")
+def test_app_that_does_not_run() -> None:
+    app = skerry.App("conformance-idle")
+    assert app.app_id is None and app.name == app.description == "conformance-idle"
+    for use in (lambda: app.set_tags({"a": "b"}), app.get_tags, lambda: list(app.logs.tail(1))):
+        with pytest.raises(skerry.exception.InvalidError, match="run"):
+            use()
+
+
+@line("1 App", "registered_functions, registered_classes, registered_entrypoints.")
+def test_registered_names() -> None:
+    assert set(deployed.including.registered_functions) == {"two", "three"}
+    assert deployed.including.registered_classes == {} == deployed.including.registered_entrypoints

@@ -2,6 +2,7 @@
 
 import asyncio
 import builtins
+from typing import Any
 
 import pytest
 import skerry
@@ -229,3 +230,50 @@ def test_call_graph_shows_children() -> None:
 def test_function_of_an_app_that_does_not_run() -> None:
     with pytest.raises(skerry.exception.ExecutionError, match="has not been hydrated"):
         calls.never.remote()
+
+
+@line("2 FunctionCall", "from_id is lazy; a call that there is not: NotFoundError at its use.")
+def test_call_that_there_is_not() -> None:
+    call = skerry.FunctionCall.from_id("fc-" + "0" * 22)
+    with pytest.raises(skerry.exception.NotFoundError):
+        call.get(timeout=10)
+
+
+@line("2 FunctionCall", "iter yields the results in the order of the inputs; ValueError for a wrong range.")
+def test_results_of_one_input_by_iter() -> None:
+    call = calls.double.spawn(4)
+    assert list(call.iter()) == [8]
+    with pytest.raises(ValueError, match="range"):
+        list(call.iter(start=2, end=5))
+
+
+@line("2 FunctionCall", "get of an input that there is not is an error.")
+def test_result_of_an_input_that_there_is_not() -> None:
+    call = calls.double.spawn(4)
+    call.get()
+    with pytest.raises((IndexError, ValueError, skerry.exception.Error)):
+        call.get(index=5, timeout=10)
+
+
+@line("3 invocation", "One exception is raised by each get, also with a time limit.")
+def test_exception_of_a_spawned_call() -> None:
+    call = calls.fail.spawn("value")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="a value"):
+            call.get(timeout=60)
+
+
+@line("1.1 options", "include_source=False: the source is not sent.")
+def test_function_without_its_source() -> None:
+    app = skerry.App("conformance-no-source", include_source=False)
+    function: Any = app.function()(calls.bare)
+    with app.run(), pytest.raises(ModuleNotFoundError):
+        function.remote()
+
+
+@line("2 Function", "local() runs the body here; a coroutine function gives a coroutine.")
+def test_local() -> None:
+    assert calls.double.local(4) == 8
+    assert asyncio.run(calls.slow_double.local(4)) == 8
+    assert calls.slow_double.remote(4) == 8
+    assert calls.double.get_raw_f()(5) == 10

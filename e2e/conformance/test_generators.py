@@ -1,14 +1,16 @@
 """Section 6: generators."""
 
 import asyncio
+from typing import Any
 
 import pytest
 import skerry
 
+from e2e.client import client
 from e2e.conformance.apps import generators
 from e2e.conformance.conftest import Running
 from e2e.conformance.lines import line
-from e2e.daemon import Daemon
+from e2e.daemon import SKERRY, Daemon
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -89,3 +91,33 @@ def test_items_over_a_killed_daemon(daemon: Daemon) -> None:
             daemon.kill()
             daemon.start()
     assert seen == list(range(3000))
+
+
+@line(
+    "6 generators",
+    "Closing the client's iterator early.",
+    differs="the remote generator is cancelled, and its clean-up runs; the reference lets it run on unless it is cancelled",
+)
+@line("6 generators", "A generator that is cancelled is closed: its clean-up code runs.")
+def test_leaving_early(app: skerry.App, daemon: Daemon) -> None:
+    assert app.app_id is not None
+    with client(daemon, [str(SKERRY), "app", "logs", app.app_id, "-f"]) as logs:
+        items: Any = generators.cleaned.remote_gen()
+        assert next(iter(items)) == 1
+        items.close()
+        logs.until("the generator was closed")
+
+
+@line("6 generators", "An asynchronous generator is closed when it fails or is cancelled.")
+def test_leaving_an_asynchronous_generator_early(app: skerry.App, daemon: Daemon) -> None:
+    assert app.app_id is not None
+    with client(daemon, [str(SKERRY), "app", "logs", app.app_id, "-f"]) as logs:
+        items: Any = generators.cleaned_async.remote_gen()
+        assert next(iter(items)) == 1
+        items.close()
+        logs.until("the asynchronous generator was closed")
+
+
+@line("6 generators", "None and empty values are items.")
+def test_items_of_any_value() -> None:
+    assert list(generators.odd_values.remote_gen()) == [None, 0, "", [], None]

@@ -1,5 +1,7 @@
 """Section 4: retries and time limits."""
 
+import builtins
+
 import pytest
 import skerry
 
@@ -72,3 +74,37 @@ def test_container_that_ends_itself() -> None:
 def test_single_use_containers() -> None:
     tasks = [policies.once.remote() for _ in range(3)]
     assert len(set(tasks)) == 3
+
+
+@line("4 retries", "retries=N: one second between attempts.")
+def test_delay_of_a_number_of_retries() -> None:
+    first, second = policies.constant.remote()
+    assert 1.0 <= second - first < 5
+
+
+@line(
+    "4 retries",
+    "max_delay bounds the delay.",
+    differs="it holds for all calls; the reference does not apply it where its client retries",
+)
+def test_longest_delay() -> None:
+    first, second, third = policies.capped.remote()
+    assert second - first >= 1.0
+    assert 1.0 <= third - second < 8
+
+
+@line("4 timeouts", "After an input that took too long the next one is run.")
+def test_input_after_a_timeout() -> None:
+    with pytest.raises(skerry.exception.FunctionTimeoutError, match="2"):
+        policies.sleeps.remote(600)
+    assert policies.sleeps.remote(0).startswith("ta-")
+
+
+@line("1.1 options", "region and cloud: only workers with such a label.")
+def test_region_without_workers() -> None:
+    call = policies.placed.spawn()
+    with pytest.raises(builtins.TimeoutError):
+        call.get(timeout=1)
+    call.cancel()
+    with pytest.raises(skerry.exception.RemoteError, match="cancel"):
+        call.get(timeout=60)

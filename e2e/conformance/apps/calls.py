@@ -1,5 +1,6 @@
 """Calls of one input."""
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -139,3 +140,13 @@ unbound = skerry.App("conformance-never-run")
 @unbound.function()
 def never() -> None:
     pass
+
+
+def bare() -> int:
+    return 1
+
+
+@app.function()
+async def slow_double(x: int) -> int:
+    await asyncio.sleep(0.01)
+    return 2 * x

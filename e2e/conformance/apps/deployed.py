@@ -56,3 +56,20 @@ def every_minute() -> None:
 @scheduled.function(schedule=skerry.Period(days=1))
 def every_day() -> None:
     print("the day has come", flush=True)
+
+
+def waiting(n: int) -> skerry.App:
+    """An app whose function waits for a file in its container, in its n-th version."""
+    app = skerry.App("conformance-waiting", tags={"version": str(n)})
+
+    def wait(path: str) -> str:
+        import os
+        import time
+
+        print(f"waits in {os.environ['SKERRY_TASK_ID']}", flush=True)
+        while not os.path.exists(path):
+            time.sleep(0.05)
+        return os.environ["SKERRY_TASK_ID"]
+
+    app.function(serialized=True, name="wait", timeout=100 + n)(wait)
+    return app

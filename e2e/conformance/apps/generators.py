@@ -72,3 +72,18 @@ def cleaned() -> Iterator[int]:
             time.sleep(0.05)
     finally:
         print("the generator was closed", flush=True)
+
+
+@app.function()
+async def cleaned_async() -> AsyncIterator[int]:
+    try:
+        while True:
+            yield 1
+            await asyncio.sleep(0.05)
+    finally:
+        print("the asynchronous generator was closed", flush=True)
+
+
+@app.function()
+def odd_values() -> Iterator[Any]:
+    yield from (None, 0, "", [], None)

@@ -75,3 +75,37 @@ def dies(code: int) -> None:
 @app.function(single_use_containers=True)
 def once() -> str:
     return os.environ["SKERRY_TASK_ID"]
+
+
+def _times(name: str) -> list[float]:
+    """When this and the attempts before have begun."""
+    with open(f"/tmp/{name}", "a") as file:
+        file.write(f"{time.monotonic()}\n")
+    with open(f"/tmp/{name}") as file:
+        return [float(line) for line in file]
+
+
+@app.function(retries=1, max_containers=1)
+def constant() -> list[float]:
+    times = _times("constant")
+    if len(times) < 2:
+        raise ValueError("not yet")
+    return times
+
+
+@app.function(retries=skerry.Retries(max_retries=2, initial_delay=1.0, backoff_coefficient=10.0, max_delay=1.0), max_containers=1)
+def capped() -> list[float]:
+    times = _times("capped")
+    if len(times) < 3:
+        raise ValueError("not yet")
+    return times
+
+
+@app.function(timeout=2, max_containers=1)
+def sleeps(seconds: float) -> str:
+    time.sleep(seconds)
+    return os.environ["SKERRY_TASK_ID"]
+
+
+@app.function(min_containers=1, scaledown_window=2, max_containers=2, buffer_containers=1, region="nowhere-else")
+def placed() -> None: ...
