@@ -39,3 +39,8 @@ def slow(seconds: float) -> float:
 @app.function()
 def one() -> int:
     return 1
+
+
+@app.function()
+def says() -> None:
+    print("it says this")
