@@ -62,18 +62,12 @@ def test_lookup_in_a_container() -> None:
         runtime.look_up.remote("nowhere", "nothing")
 
 
-@line("7 runtime", "A user's exception is a failed output; the container goes on.")
-@line(
-    "7 runtime",
-    "KeyboardInterrupt and GeneratorExit raised by user code.",
-    differs="they are failures of the input like all others, and the container goes on; in the reference they end it",
-)
-@pytest.mark.parametrize("kind", ["interrupt", "generator"])
-def test_base_exceptions_of_the_interpreter(kind: str) -> None:
+@line("7 runtime", "KeyboardInterrupt and GeneratorExit raised by user code end the container; the input runs again, at most five times.")
+def test_interrupt_by_user_code() -> None:
     task = runtime.interrupts_itself.remote("")
-    with pytest.raises(skerry.exception.RemoteError, match=r"KeyboardInterrupt|GeneratorExit"):
-        runtime.interrupts_itself.remote(kind)
-    assert runtime.interrupts_itself.remote("") == task
+    with pytest.raises(skerry.exception.InternalFailure, match="6 times"):
+        runtime.interrupts_itself.remote("interrupt")
+    assert runtime.interrupts_itself.remote("") != task
 
 
 @line("7 runtime", "Sync hooks and methods run in the main thread; values that hooks return are ignored.")

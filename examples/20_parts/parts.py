@@ -4,7 +4,6 @@ Run it with: python parts.py
 """
 
 import shared
-
 import skerry
 from skerry.experimental import get_app_objects, stop_app
 
