@@ -112,15 +112,17 @@ def test_bool_for_int() -> None:
 
 @line("10 classes", "init=False: no parameter; unset without a default it is an AttributeError.")
 def test_parameter_that_is_not_given() -> None:
+    kept: Any = options.Kept
     with pytest.raises(skerry.exception.InvalidError, match="later"):
-        options.Kept(later="x")
+        kept(later="x")
     assert options.Kept().unset.remote().startswith("AttributeError")
 
 
 @line("10 classes", "Inheritance: methods and typed parameters of base classes.")
 def test_inherited_parameters() -> None:
-    assert options.Child(inherited=5, own="mine").both.remote() == (5, "mine")
-    assert options.Child().of_parent.remote() == 3
+    child: Any = options.Child
+    assert child(inherited=5, own="mine").both.remote() == (5, "mine")
+    assert child().of_parent.remote() == 3
 
 
 @line("3 cls", "Attributes of a local class fall through to a real local instance.")
@@ -194,8 +196,11 @@ def test_asynchronous_run() -> None:
 
     function = app.function(serialized=True, name="one")(one)
 
-    async def main() -> int:
-        async with app.run():
-            return await function.remote.aio()
+    results: list[int] = []
 
-    assert asyncio.run(main()) == 1
+    async def main() -> None:
+        async with app.run():
+            results.append(await function.remote.aio())
+
+    asyncio.run(main())
+    assert results == [1]

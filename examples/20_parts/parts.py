@@ -3,18 +3,18 @@
 Run it with: python parts.py
 """
 
-import shared
+import library
 import skerry
 from skerry.experimental import get_app_objects, stop_app
 
 app = skerry.App("parts", tags={"kind": "whole"}, include_source=True)
-app.include(shared.app)
+app.include(library.app)
 
 
-@app.function(image=skerry.Image.debian_slim().add_local_python_source("shared"))
+@app.function(image=skerry.Image.debian_slim().add_local_python_source("library"))
 def quadruple(x: int) -> int:
     """Use a function of the part from inside a container."""
-    return shared.double.remote(shared.double.remote(x))
+    return library.double.remote(library.double.remote(x))
 
 
 if __name__ == "__main__":

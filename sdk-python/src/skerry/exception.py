@@ -11,7 +11,12 @@
       │   ├ FunctionTimeoutError ├ ExecTimeoutError ├ InteractiveTimeoutError ├ MountUploadTimeoutError
       │   ├ OutputExpiredError ├ SandboxTimeoutError └ VolumeUploadTimeoutError
       ├ ClientClosed ├ ConnectionError ├ DeserializationError ├ ExecutionError ├ InternalFailure ├ LogsFetchError
-      ├ ModuleNotMountable ├ RequestSizeError ├ SerializationError └ VersionError
+      ├ FilesystemExecutionError ├ ModuleNotMountable ├ RequestSizeError ├ SandboxTerminatedError ├ SerializationError
+      ├ SnapshotCreationError ├ VersionError ├ WorkspaceManagementError
+      └ SandboxFilesystemError
+          ├ SandboxFilesystemNotFoundError ├ SandboxFilesystemDirectoryNotEmptyError ├ SandboxFilesystemIsADirectoryError
+          ├ SandboxFilesystemNotADirectoryError ├ SandboxFilesystemPermissionError ├ SandboxFilesystemFileTooLargeError
+          └ SandboxFilesystemPathAlreadyExistsError
     UserWarning: AsyncUsageWarning, DeprecationError, ServerWarning
     BaseException: InputCancellation
 
@@ -155,6 +160,57 @@ class SerializationError(Error):
 
 class VersionError(Error):
     """Client and server do not fit together."""
+
+
+# What the exceptions below are about comes with later versions; they can be named in except clauses today.
+
+
+class SandboxTerminatedError(Error):
+    """A sandbox was ended from outside."""
+
+
+class SnapshotCreationError(Error):
+    """A snapshot could not be made."""
+
+
+class WorkspaceManagementError(Error):
+    """A setting of the workspace could not be changed."""
+
+
+class FilesystemExecutionError(Error):
+    """An operation on the files of a sandbox could not be run."""
+
+
+class SandboxFilesystemError(Error):
+    """An operation on the files of a sandbox failed."""
+
+
+class SandboxFilesystemNotFoundError(SandboxFilesystemError):
+    """The path does not exist."""
+
+
+class SandboxFilesystemDirectoryNotEmptyError(SandboxFilesystemError):
+    """The folder to be removed has something in it."""
+
+
+class SandboxFilesystemIsADirectoryError(SandboxFilesystemError):
+    """The path is a folder."""
+
+
+class SandboxFilesystemNotADirectoryError(SandboxFilesystemError):
+    """A part of the path is no folder."""
+
+
+class SandboxFilesystemPermissionError(SandboxFilesystemError):
+    """The path may not be used so."""
+
+
+class SandboxFilesystemFileTooLargeError(SandboxFilesystemError):
+    """The file is larger than can be read at once."""
+
+
+class SandboxFilesystemPathAlreadyExistsError(SandboxFilesystemError):
+    """The path exists."""
 
 
 class AsyncUsageWarning(UserWarning):

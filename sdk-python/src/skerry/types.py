@@ -124,3 +124,38 @@ class AppLifecycle(NamedTuple):
     """When it was made, in UTC."""
     stopped_at: datetime | None
     """When it stopped; None while it lives."""
+
+
+_LATER = frozenset(
+    {
+        "BillingReportItem",
+        "DictInfo",
+        "EnvironmentBillingSummary",
+        "FileEntry",
+        "FileEntryType",
+        "FileInfo",
+        "FileType",
+        "FileWatchEvent",
+        "FileWatchEventType",
+        "ProxyTokenInfo",
+        "QueueInfo",
+        "SandboxConnectCredentials",
+        "SecretInfo",
+        "ServerAutoscalerSettings",
+        "TokenData",
+        "VolumeCreateOptions",
+        "VolumeInfo",
+        "WorkspaceBillingSummary",
+        "WorkspaceMemberInfo",
+        "WorkspaceSettings",
+    }
+)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'skerry.types' has no attribute {name!r}")
+    from ._later import later
+
+    globals()[name] = value = later(f"types.{name}")
+    return value

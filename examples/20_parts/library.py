@@ -2,7 +2,7 @@
 
 import skerry
 
-app = skerry.App("shared", tags={"team": "platform", "kind": "part"})
+app = skerry.App("library", tags={"team": "platform", "kind": "part"})
 
 
 @app.function()
