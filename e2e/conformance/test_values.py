@@ -24,7 +24,7 @@ def test_no_arguments() -> None:
 
 @line("2 serialization", "A missing module is named, and the side that lacks it, for arguments and results.")
 def test_missing_modules() -> None:
-    with pytest.raises(skerry.exception.ExecutionError, match="'only_here', which is not in the remote environment"):
+    with pytest.raises(skerry.exception.DeserializationError, match="'only_here', which is not in the remote environment"):
         values.take.remote(values.OnlyHere())
     with pytest.raises(skerry.exception.ExecutionError, match="'only_there', which is not in the local environment"):
         values.only_there.remote()
@@ -91,13 +91,9 @@ def test_exception_that_can_not_be_read() -> None:
     assert "raise OnlyReadableThere" in str(caught.value)
 
 
-@line(
-    "3 mapping",
-    "An exception that can't be written is described.",
-    differs="it is an ExecutionError with its type, text and remote traceback, where the reference raises a SerializationError",
-)
+@line("3 mapping", "An exception that can't be written: SerializationError that describes it, with the remote traceback.")
 def test_exception_that_can_not_be_written() -> None:
-    with pytest.raises(skerry.exception.ExecutionError, match="Locked: holds a lock") as caught:
+    with pytest.raises(skerry.exception.SerializationError, match="Locked: holds a lock") as caught:
         values.fail.remote("locked")
     assert "raise Locked" in str(caught.value)
 
@@ -134,11 +130,16 @@ def test_frames_and_source() -> None:
     assert "_runner" not in text
 
 
-@line("2 sizes", "Long texts of exceptions are trimmed.")
+@line(
+    "2 sizes",
+    "Texts of exceptions are trimmed at 2 MiB.",
+    differs="an exception of more than 512 KiB is not sent as an object: it is described by a SerializationError with a trimmed text",
+)
 def test_long_exception() -> None:
-    with pytest.raises((ValueError, skerry.exception.ExecutionError)) as caught:
+    with pytest.raises(skerry.exception.SerializationError, match="ValueError") as caught:
         values.fail.remote("long")
-    assert 1000 < len(str(caught.value)) <= (3 << 20)
+    assert "characters left out" in str(caught.value)
+    assert 1000 < len(str(caught.value)) < (1 << 20)
 
 
 @line("1 hydration", "Lazy handles ask the server at their first use, or by hydrate(); then they have an id.")

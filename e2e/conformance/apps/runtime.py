@@ -65,7 +65,7 @@ def interrupts_itself(kind: str) -> str:
 
 @app.function(max_containers=1)
 def leaves_a_thread() -> str:
-    threading.Thread(target=time.sleep, args=(3,), name="left-behind").start()
+    threading.Thread(target=time.sleep, args=(60,), name="left-behind").start()
     return os.environ["SKERRY_TASK_ID"]
 
 
