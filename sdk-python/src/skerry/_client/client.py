@@ -18,6 +18,7 @@ from skerry._twin import static_twin, twin
 from skerry.config import config
 
 from . import faults
+from .interruptible import interruptible
 from .patience import Patience
 from .session import Session
 from .watched import WatchedCall
@@ -174,10 +175,10 @@ class Client:
                 return result
 
     def stream(self, rpc: Callable[[], Iterator[T]]) -> Iterator[T]:
-        """Do a streaming RPC once. Raises the errors of this package."""
+        """Do a streaming RPC once. Raises the errors of this package. Waiting for the next message can be interrupted."""
         self._check_open()
         try:
-            yield from rpc()
+            yield from interruptible(rpc)
         except ConnectError as err:
             if faults.is_refused(err):
                 raise self._give_up(err.message) from None
