@@ -1,5 +1,7 @@
 """An app that is deployed in versions."""
 
+import datetime
+
 import skerry
 
 
@@ -50,7 +52,8 @@ scheduled = skerry.App("conformance-scheduled")
 
 @scheduled.function(schedule=skerry.Cron("* * * * *"))
 def every_minute() -> None:
-    print("the minute has come", flush=True)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    print(f"the minute has come: {now:%H:%M}", flush=True)
 
 
 @scheduled.function(schedule=skerry.Period(days=1))
