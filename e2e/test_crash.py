@@ -11,8 +11,10 @@ from e2e.daemon import Daemon
 from e2e.processes import running, watch
 
 
-@pytest.mark.parametrize(("entrypoint", "line"), [("mapped", "result"), ("spawned", "spawned")])
-def test_every_input_has_one_result_over_a_killed_daemon(daemon: Daemon, full: bool, entrypoint: str, line: str) -> None:
+@pytest.mark.parametrize(
+    ("entrypoint", "line"), [("mapped", "result"), ("methods", "result"), ("generated", "item"), ("spawned", "spawned")]
+)
+def test_every_input_and_item_has_one_result_over_a_killed_daemon(daemon: Daemon, full: bool, entrypoint: str, line: str) -> None:
     count = 2000 if full else 300
     with client(daemon, run_app(f"crash::{entrypoint}", "--count", str(count))) as program:
         program.until(f"{line} {count // 3}")
