@@ -22,15 +22,16 @@ def fleet() -> Generator[Fleet]:
 def test_batched_and_concurrent_maps_survive_gateway_restarts_and_a_killed_worker(fleet: Fleet, full: bool) -> None:
     count = 4000 if full else 400
     with client(fleet.gateway, run_app("fleet", "--count", str(count))) as program:
-        program.until(f"result {count // 8}")
+        program.until(f"result {count // 8} ")
         fleet.gateway.kill()
         fleet.gateway.start()
-        program.until(f"result {count // 4}")
-        fleet.workers[0].kill()
-        program.until(f"result {count // 2}")
+        region = program.until(f"result {count // 4} ").rpartition(" ")[2]
+        busy = next(worker for worker, text in zip(fleet.workers, LABELS, strict=True) if f"region={region}," in text)
+        busy.kill()
+        program.until(f"result {count // 2} ")
         fleet.gateway.kill()
         fleet.gateway.start()
-        fleet.workers[0].start()
+        busy.start()
         program.until("complete", seconds=600)
         program.finish()
 

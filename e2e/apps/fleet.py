@@ -1,6 +1,7 @@
 """Maps that go on while gateways restart and a worker is killed."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,25 +13,25 @@ app = skerry.App("fleet")
 
 @app.function(max_containers=4)
 @skerry.concurrent(max_inputs=8)
-async def concurrent_square(x: int) -> int:
+async def concurrent_square(x: int) -> tuple[int, str]:
     await asyncio.sleep(0.02)
-    return x * x
+    return x * x, os.environ["SKERRY_REGION"]
 
 
 @app.function(max_containers=4)
 @skerry.batched(max_batch_size=16, wait_ms=50)
-def batched_square(xs: list[int]) -> list[int]:
+def batched_square(xs: list[int]) -> list[tuple[int, str]]:
     time.sleep(0.05)
-    return [x * x for x in xs]
+    return [(x * x, os.environ["SKERRY_REGION"]) for x in xs]
 
 
-def _check(name: str, count: int, results: Callable[[], Iterator[int]], failures: list[str]) -> None:
+def _check(name: str, count: int, results: Callable[[], Iterator[tuple[int, str]]], failures: list[str]) -> None:
     seen = 0
-    for expected, result in enumerate(results()):
+    for expected, (result, region) in enumerate(results()):
         seen += 1
         if result != expected * expected:
             failures.append(f"{name}: input {expected} gave {result}")
-        print(f"{name} result {seen}", flush=True)
+        print(f"{name} result {seen} from {region}", flush=True)
     if seen != count:
         failures.append(f"{name}: {seen} results of {count}")
 
