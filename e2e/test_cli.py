@@ -190,6 +190,19 @@ def test_shell_without_a_terminal(daemon: Daemon, tmp_path: Path) -> None:
     assert daemon.skerry("shell", f"{COMMANDS}::describe", "--cpu", "2", check=False).returncode == 2
 
 
+def test_ctrl_c_ends_a_shell_without_a_terminal(daemon: Daemon) -> None:
+    command = ["shell", f"{COMMANDS}::describe", "--no-pty", "--cmd", "echo up; sleep 1000"]
+    with client(daemon, [str(SKERRY), *command]) as program:
+        program.until("up")
+    assert program.process.returncode == 130
+    assert listed(daemon, "app", "list")[0]["state"] in ("stopping...", "stopped")
+    with client(daemon, run_app("stay")) as staying:
+        container = staying.until("started in").split()[-1]
+        with client(daemon, [str(SKERRY), "container", "exec", "--no-pty", container, "sh", "-c", "echo up; sleep 1000"]) as program:
+            program.until("up")
+        assert program.process.returncode == 130
+
+
 def test_serve_loads_changes_and_survives_bad_ones(daemon: Daemon, tmp_path: Path) -> None:
     source = tmp_path / "served.py"
 

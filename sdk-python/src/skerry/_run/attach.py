@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from skerry._client.client import Client
-    from skerry._gen.skerry.v1.container_pb import ExecStart
+    from skerry._gen.skerry.v1.container_pb import ExecResponse, ExecStart
 
 _READ_BYTES = 64 << 10
+# How many pieces of output wait for a slow terminal.
+_MAX_WAITING = 100
 
 
 def attach(client: Client, start: ExecStart, *, pty: bool) -> int:
@@ -59,12 +61,12 @@ class Attachment:
         self._frames.put(ExecRequest(resize=_size()))
 
     def _run(self) -> int:
-        frames, client = self._frames, self._client
+        frames = self._frames
         frames.put(ExecRequest(start=self._start))
         code: int | None = None
         with _read_stdin(frames.put):
             try:
-                for response in client.stream(lambda: client.containers.exec(self._requests())):
+                for response in self._responses():
                     _write(1, response.stdout)
                     _write(2, response.stderr)
                     if response.exit is not None:
@@ -76,6 +78,28 @@ class Attachment:
         if code is None:
             raise ServiceError("the connection ended before the command did")
         return code
+
+    def _responses(self) -> Iterator[ExecResponse]:
+        """Yield what comes, from a thread that waits for it: no signal, such as Ctrl-C's, wakes one that waits for the server."""
+        client = self._client
+        received: SimpleQueue[ExecResponse | BaseException | None] = SimpleQueue()
+        room = threading.Semaphore(_MAX_WAITING)
+
+        def receive() -> None:
+            try:
+                for response in client.stream(lambda: client.containers.exec(self._requests())):
+                    room.acquire()
+                    received.put(response)
+                received.put(None)
+            except BaseException as err:  # raised below
+                received.put(err)
+
+        threading.Thread(target=receive, name="skerry-exec", daemon=True).start()
+        while (response := received.get()) is not None:
+            if isinstance(response, BaseException):
+                raise response
+            room.release()
+            yield response
 
     def _requests(self) -> Iterator[ExecRequest]:
         return iter(self._frames.get, None)

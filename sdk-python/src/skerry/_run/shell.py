@@ -38,7 +38,8 @@ def held_container(
     app = App(image=None if service._app is None else service._app.image)
     app._register(service)
     client = shared_client()
-    with _HeldRun(app, client=client, description=description, detach=False, environment=environment):
+    run = _HeldRun(app, client=client, description=description, detach=False, environment=environment)
+    with run:
         app_id, function_id = app.app_id, service._object_id
         assert app_id is not None  # noqa: S101 - the app runs
         assert function_id is not None  # noqa: S101
@@ -48,6 +49,8 @@ def held_container(
         if not containers.containers:
             raise exc.ServiceError("the container ended before it could be entered; see `skerry app logs` for why")
         yield containers.containers[0].container_id
+    if run.interrupted:
+        raise KeyboardInterrupt
 
 
 class _HoldLoader(Loader):

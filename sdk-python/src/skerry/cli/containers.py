@@ -15,7 +15,7 @@ from skerry._run.attach import attach
 from skerry._run.terminal import TerminalDisplay
 
 from . import tables
-from .ending import end_process
+from .ending import end_like
 from .logs import Follow, Search, Since, Source, Tail, Until, logs_request, show_logs
 from .options import AsJson, Environment, Timestamps, Yes, environment_of
 
@@ -82,7 +82,8 @@ def execute(
     """
     command = command[1:] if command[0] == "--" else command
     argv = shlex.split(command[0]) if len(command) == 1 else command
-    end_process(attach(shared_client(), ExecStart(container_id=container, argv=argv), pty=wants_pty(pty)))
+    start = ExecStart(container_id=container, argv=argv)
+    end_like(lambda: attach(shared_client(), start, pty=wants_pty(pty)))
 
 
 @cli.command()

@@ -16,7 +16,7 @@ from skerry._runner.hold import hold
 from skerry.output import enable_output
 
 from .containers import Pty, wants_pty
-from .ending import end_process
+from .ending import end_like
 from .later import refuse
 from .options import AsModule, Environment, ModalNames
 from .refs import find_service
@@ -83,13 +83,13 @@ def shell(
     with_terminal = wants_pty(pty)
     if reference is not None and reference.startswith("ta-"):
         start = ExecStart(container_id=reference, argv=shlex.split(cmd))
-        end_process(attach(shared_client(), start, pty=with_terminal))
+        end_like(lambda: attach(shared_client(), start, pty=with_terminal))
     if reference is None:
         service = _configured(add_local or [], cpu, memory, cloud, region)
     else:
         service = find_service(reference, as_module=as_module)
     description = " ".join(["shell", *([reference] if reference else [])])[:64]
-    end_process(_in_new_container(service, description, environment, cmd, pty=with_terminal))
+    end_like(lambda: _in_new_container(service, description, environment, cmd, pty=with_terminal))
 
 
 def _in_new_container(
