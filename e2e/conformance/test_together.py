@@ -20,9 +20,11 @@ def app(running: Running) -> skerry.App:
 def test_a_hundred_sleepers_in_one_container() -> None:
     list(together.sleep_async.map([0.0]))  # the container is there
     began = time.monotonic()
-    tasks = list(together.sleep_async.map([1.0] * 100))
-    assert time.monotonic() - began < 2
-    assert len(set(tasks)) == 1
+    results = list(together.sleep_async.map([1.0] * 100))
+    # One after the other they would take 100 s; `make bench` holds the time against the promise.
+    assert time.monotonic() - began < 10
+    assert len({task for task, _ in results}) == 1
+    assert max(asleep for _, asleep in results) == 100
 
 
 @line("9 concurrency", "sync: thread pool of max_inputs threads, user code off the main thread.")
@@ -51,7 +53,10 @@ def test_full_batches() -> None:
 
 @line("9 batching", "A batch that is not full goes after wait_ms.")
 def test_batch_that_is_not_full() -> None:
+    together.sizes.remote(5)  # the container is there
+    began = time.monotonic()
     assert together.sizes.remote(5) == (5, 1)
+    assert time.monotonic() - began >= 1
 
 
 @line("9 batching", "Each parameter becomes a list in input order; positional or keyword.")

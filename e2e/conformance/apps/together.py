@@ -9,12 +9,18 @@ import skerry
 
 app = skerry.App("conformance-together")
 
+asleep: set[object] = set()
+
 
 @app.function(max_containers=1)
 @skerry.concurrent(max_inputs=100)
-async def sleep_async(seconds: float) -> str:
+async def sleep_async(seconds: float) -> tuple[str, int]:
+    """The container, and how many inputs slept in it when this one awoke."""
+    asleep.add(asyncio.current_task())
     await asyncio.sleep(seconds)
-    return os.environ["SKERRY_TASK_ID"]
+    together = len(asleep)
+    asleep.discard(asyncio.current_task())
+    return os.environ["SKERRY_TASK_ID"], together
 
 
 @app.function(max_containers=1)
