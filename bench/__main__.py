@@ -55,6 +55,8 @@ def _figures(raw: dict[str, Any]) -> list[Figure]:
         Figure("warm .remote(), p50", ours["p50_ms"], "ms", 1, floor("p50") | beside("p50_ms")),
         Figure("warm .remote(), p99", ours["p99_ms"], "ms", None, floor("p99") | beside("p99_ms")),
         Figure(".map, two containers", ours["map_per_s"], "calls/s", 10_000, beside("map_per_s"), least=True),
+        Figure(".map, batched, two containers", ours["batched_per_s"], "calls/s", None, {"not batched": ours["map_per_s"]}, least=True),
+        Figure("100 concurrent inputs that sleep 1 s", ours["sleepers_ms"], "ms", 2000, {}),
         Figure("generator", ours["items_per_s"], "items/s", None, {}, least=True),
         Figure("warm .remote(), concurrent threads", ours["concurrent_p50_ms"], "ms", None, {"not concurrent": ours["p50_ms"]}),
         Figure("warm .remote(), concurrent tasks", ours["concurrent_async_p50_ms"], "ms", None, {"not concurrent": ours["p50_ms"]}),
