@@ -11,11 +11,14 @@ from .decorators import Parameter
 from .function import Function, yields
 from .lifecycle import construct, enter_hooks, methods, partials, run_here
 from .partial import METHOD, PartialFunction
+from .variants import Variants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from typing_extensions import Self
 
     from skerry._client.client import Client
 
@@ -25,7 +28,7 @@ _KINDS = {"str": 1, "int": 2, "bytes": 3, "bool": 4}
 _TYPES = {1: str, 2: int, 3: bytes, 4: bool}
 
 
-class Cls:
+class Cls(Variants):
     """A class whose instances live in containers.
 
     Get it from ``@app.cls()`` or, for one of a deployed app, from :meth:`from_name`. Call it for an instance, whose methods are called as
@@ -68,26 +71,10 @@ class Cls:
         """Return an instance. Nothing is asked of the server until it is used. Raises InvalidError or TypeError for wrong parameters."""
         return Obj(self, args, kwargs)
 
-    def with_options(self, **options: Any) -> Cls:
-        """Return the class with other options, and containers of its own. Options are as in :meth:`Function.with_options`."""
-        return self._with(**options)
-
-    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Cls:
-        """Return the class with another number of inputs at a time, and containers of its own."""
-        from .partial import Concurrency
-
-        return self._with(concurrency=Concurrency(max_inputs, target_inputs))
-
-    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls:
-        """Return the class with batches of another size, and containers of its own."""
-        from .partial import Batching
-
-        return self._with(batching=Batching(max_batch_size, wait_ms))
-
-    def _with(self, **options: Any) -> Cls:
+    def _with(self, options: dict[str, Any]) -> Self:
         from .bound import Changes
 
-        changed = Cls(self._user_cls, self._service)
+        changed = type(self)(self._user_cls, self._service)
         changed._changes = Changes(self._changes, options)
         return changed
 

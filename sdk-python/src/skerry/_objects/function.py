@@ -8,13 +8,14 @@ from skerry._twin import twin
 from skerry.exception import ExecutionError, InvalidError
 
 from .handle import Handle
+from .variants import Variants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable
     from typing import Any, Generic, ParamSpec
 
-    from typing_extensions import TypeVar
+    from typing_extensions import Self, TypeVar
 
     from skerry._client.client import Client
     from skerry.types import FunctionAutoscalerSettings
@@ -36,7 +37,7 @@ else:
     P = R = O = None  # noqa: E741
 
 
-class Function(Handle, Generic[P, R, O]):
+class Function(Variants, Handle, Generic[P, R, O]):
     """A function that runs in containers.
 
     Get it from ``@app.function()`` or, for a function of a deployed app, from :meth:`from_name`. Calling the object itself is an error:
@@ -322,34 +323,14 @@ class Function(Handle, Generic[P, R, O]):
             client, function_id, min_containers, max_containers, buffer_containers, scaledown_window
         )
 
-    def with_options(self, **options: Any) -> Function[P, R, O]:
-        """Return the function with other options, and containers of its own.
-
-        Options: cpu, memory, env, secrets, retries, max_containers, buffer_containers, scaledown_window, timeout, region, cloud. Those that
-        are None or empty stay as they are; secrets replace all of the definition's.
-        """
-        return self._with(options)
-
-    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Function[P, R, O]:
-        """Return the function with another number of inputs at a time, and containers of its own."""
-        from .partial import Concurrency
-
-        return self._with({"concurrency": Concurrency(max_inputs, target_inputs)})
-
-    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R, O]:
-        """Return the function with batches of another size, and containers of its own."""
-        from .partial import Batching
-
-        return self._with({"batching": Batching(max_batch_size, wait_ms)})
-
     # Inside the package.
 
-    def _with(self, options: dict[str, Any]) -> Function[P, R, O]:
+    def _with(self, options: dict[str, Any]) -> Self:
         from .bound import Changes
 
         if self._owner is not None:
             raise InvalidError(f"{self._name} is a method: use with_options() of its class")
-        changed: Function[P, R, O] = Function(self._raw, self._name, self._app, self._options)
+        changed = type(self)(self._raw, self._name, self._app, self._options)
         changed._generator = self._generator
         changed._base = self._base or self
         changed._changes = Changes(self._changes, options)
