@@ -85,7 +85,7 @@ def test_functions_and_classes_of_cells_run_remotely(notebook: Notebook) -> None
     notebook.run(DEFINE)
     shown = notebook.run("""
         with skerry.enable_output(), app.run():
-            print("result:", square.remote(7), Adder(n=3).add.remote(2))
+            print(f"result: {square.remote(7)} {Adder(n=3).add.remote(2)}")  # in one write: lines of containers come between two
     """)
     assert "square | squaring 7" in shown
     assert "result: 49 7" in shown
@@ -96,7 +96,7 @@ def test_progress_of_a_map_is_in_the_cell(notebook: Notebook) -> None:
     notebook.run(DEFINE)
     shown = notebook.run("""
         with skerry.enable_output(), app.run():
-            print("sum:", sum(square.map(range(10))))
+            print(f"sum: {sum(square.map(range(10)))}")
     """)
     assert "sum: 285" in shown
     assert "square.map: 10/10" in shown
@@ -202,7 +202,7 @@ def _():
 @app.cell
 def _(skerry, skerry_app, square):
     with skerry.enable_output(), skerry_app.run():
-        print("sum:", sum(square.map(range(4))), square.remote(7))
+        print(f"sum: {sum(square.map(range(4)))} {square.remote(7)}")
     return
 
 
