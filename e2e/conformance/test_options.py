@@ -70,7 +70,7 @@ def test_timeout_of_options() -> None:
 @line("2 Function", "with_options: what it does not know is refused at once; what is not yet, too.")
 def test_unknown_options() -> None:
     with pytest.raises(TypeError, match="colour"):
-        options.sleep.with_options(colour="red")
+        options.sleep.with_options(colour="red")  # pyright: ignore[reportCallIssue]
     with pytest.raises(skerry.exception.UnimplementedError, match="gpu"):
         options.sleep.with_options(gpu="T4")
 
