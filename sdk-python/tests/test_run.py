@@ -38,6 +38,16 @@ def published(server, app_id):
     return PublishAppRequest.from_binary(bytes.fromhex(server.order()["published"][app_id]))
 
 
+def test_cloud_of_the_settings_where_a_function_names_none(server, client, monkeypatch):
+    monkeypatch.setenv("SKERRY_DEFAULT_CLOUD", "gcp")
+    for cloud, wanted in ((None, ["gcp"]), ("aws", ["aws"]), ("auto", [])):
+        app, _ = serialized_app(cloud=cloud)
+        with app.run(client=client):
+            app_id = app.app_id
+        (definition,) = published(server, app_id).functions
+        assert list(definition.placement.clouds) == wanted
+
+
 def test_functions_can_be_called_while_the_app_runs(server, client):
     app, f = serialized_app(
         cpu=(0.5, 2), memory=(256, 512), timeout=60, env={"A": "b"}, max_containers=3, scaledown_window=5

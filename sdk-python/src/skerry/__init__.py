@@ -102,7 +102,18 @@ _HOMES = {
     "is_local": "_context",
 }
 _SUBMODULES = frozenset(
-    {"call_graph", "config", "exception", "experimental", "output", "retries", "runner", "schedule", "types"}
+    {
+        "call_graph",
+        "config",
+        "exception",
+        "experimental",
+        "file_pattern_matcher",
+        "output",
+        "retries",
+        "runner",
+        "schedule",
+        "types",
+    }
 )
 _LATER = frozenset(
     [

@@ -21,36 +21,35 @@ if TYPE_CHECKING:
 # Modules of the reference that other parts of it bring.
 _LATER = frozenset(
     {
-        "app",
         "billing",
-        "client",
         "cloud_bucket_mount",
-        "cls",
         "container_process",
         "dict",
         "environments",
         "file_io",
-        "file_pattern_matcher",
-        "functions",
-        "image",
         "io_streams",
-        "mount",
         "network_file_system",
-        "object",
-        "partial_function",
         "proxy",
         "queue",
         "sandbox",
         "sandbox_fs",
         "scheduler_placement",
-        "secret",
-        "serving",
         "snapshot",
         "stream_type",
-        "token_flow",
         "volume",
     }
 )
+
+# Modules whose names are those of what they define: that is in the package itself.
+_INSIDE = {
+    "app": "App",
+    "client": "Client",
+    "cls": "Cls",
+    "functions": "Function, FunctionCall",
+    "image": "Image",
+    "partial_function": "method, enter, exit",
+    "secret": "Secret",
+}
 
 # Variables that say where Modal is and who one is there, which is nothing that Skerry's server may learn.
 _OTHERS = frozenset({"MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_SERVER_URL", "MODAL_PROFILE", "MODAL_CONFIG_PATH"})
@@ -97,6 +96,10 @@ def _submodule(name: str, rest: str) -> ModuleType:
     except ModuleNotFoundError as err:
         if err.name not in {f"skerry.{rest}", f"skerry.{top}"}:
             raise
+        if top in _INSIDE:
+            raise ImportError(
+                f"{name}: Skerry has no such module; use: from modal import {_INSIDE[top]}", name=name
+            ) from None
         if top in _LATER:
             raise ImportError(f"{name} is not available in this version of skerry yet", name=name) from None
         raise ModuleNotFoundError(f"{name}: skerry has no module {rest!r}", name=name) from None

@@ -17,6 +17,7 @@ key                    meaning (default)
 ``connect_timeout``    how long a server that can't be reached at first is tried, in seconds (1.5)
 ``reconnect_timeout``  how long a server that was reached before is tried, in seconds (600)
 ``serve_timeout``      seconds after which `skerry serve` stops by itself (0: never)
+``default_cloud``      the cloud of functions that name none (any)
 ``force_build``        build every image again (false)
 ``traceback``          let the command line show whole tracebacks (false)
 ``loglevel``           level of the SDK's own logger (WARNING)
@@ -51,6 +52,7 @@ DEFAULTS: dict[str, Value] = {
     "connect_timeout": 1.5,
     "reconnect_timeout": 600.0,
     "serve_timeout": 0.0,
+    "default_cloud": "",
     "force_build": False,
     "traceback": False,
     "loglevel": "WARNING",

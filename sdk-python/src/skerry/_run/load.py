@@ -25,6 +25,7 @@ from skerry._objects.bound import parameter_message
 from skerry._objects.cls import has_constructor, is_generator, parameters
 from skerry._objects.lifecycle import partials
 from skerry._objects.partial import METHOD
+from skerry.config import config
 from skerry.exception import InvalidError
 
 from .images import Images
@@ -98,7 +99,9 @@ class Loader:
             client_version=f"python/{skerry.__version__}",
             is_generator=function.is_generator,
             single_use_containers=options.single_use,
-            placement=placement_of(options.region, options.cloud, options.nonpreemptible),
+            placement=placement_of(
+                options.region, options.cloud or str(config.get("default_cloud")) or None, options.nonpreemptible
+            ),
             restrict_access=options.restrict_access,
             interactive=self._interactive,
             modal_names=_modal.installed(),
