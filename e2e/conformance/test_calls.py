@@ -224,6 +224,7 @@ def test_call_graph_shows_children() -> None:
     assert root.function_name.startswith("call_echo")
     assert [child.function_name for child in root.children] == ["echo"]
     assert root.children[0].status == root.status
+    assert root.module_name == root.children[0].module_name == calls.__name__
 
 
 @line("1 hydration", "Non-lazy used before app run: ExecutionError, 'has not been hydrated'.")

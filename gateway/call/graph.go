@@ -47,7 +47,24 @@ func (s *Service) Graph(ctx context.Context, callID string) ([]lineage.Node, err
 		}
 	}
 	s.locate(nodes)
+	s.nameModules(ctx, nodes)
 	return nodes, nil
+}
+
+// nameModules fills in the modules of functions that are known.
+func (s *Service) nameModules(ctx context.Context, nodes []lineage.Node) {
+	modules := map[string]string{}
+	for i := range nodes {
+		id := nodes[i].FunctionID
+		module, ok := modules[id]
+		if !ok {
+			if fn, err := s.d.Dispatcher.Function(ctx, id); err == nil {
+				module = fn.Definition.Module
+			}
+			modules[id] = module
+		}
+		nodes[i].Module = module
+	}
 }
 
 func (s *Service) rootNodes(ctx context.Context, callID string) ([]lineage.Node, error) {

@@ -187,7 +187,7 @@ func (s *service) GetCallGraph(
 		n := &nodes[i]
 		info := &skerryv1.InputInfo{
 			InputId: lineage.InputID(n.Key), CallId: n.Key.CallID, Index: n.Key.Index, ParentInputId: n.ParentInputID, FunctionId: n.FunctionID,
-			FunctionName: n.FunctionName, ContainerId: n.ContainerID, Status: skerryv1.InputStatus_INPUT_STATUS_PENDING,
+			FunctionName: n.FunctionName, ModuleName: n.Module, ContainerId: n.ContainerID, Status: skerryv1.InputStatus_INPUT_STATUS_PENDING,
 		}
 		if n.Finished {
 			info.Status, info.Result = skerryv1.InputStatus_INPUT_STATUS_FINISHED, skerryv1.ResultStatus(n.Status)

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // not every host has the zones
 
 	"github.com/skerry-dev/skerry/internal/fault"
 )

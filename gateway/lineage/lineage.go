@@ -25,6 +25,7 @@ type Node struct {
 	ParentInputID string // empty: a client outside made the call
 	FunctionID    string
 	FunctionName  string // with the method's behind a dot where it is a class
+	Module        string // of the function; empty: it was sent by value, or is not known
 	ContainerID   string // empty: none yet, or not known
 	Status        payload.Status
 	Finished      bool // else Status means nothing

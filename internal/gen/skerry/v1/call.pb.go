@@ -1219,7 +1219,9 @@ type InputInfo struct {
 	// Where it stands.
 	Status InputStatus `protobuf:"varint,8,opt,name=status,proto3,enum=skerry.v1.InputStatus" json:"status,omitempty"`
 	// How it ended; unspecified while it has not.
-	Result        ResultStatus `protobuf:"varint,9,opt,name=result,proto3,enum=skerry.v1.ResultStatus" json:"result,omitempty"`
+	Result ResultStatus `protobuf:"varint,9,opt,name=result,proto3,enum=skerry.v1.ResultStatus" json:"result,omitempty"`
+	// The function's module; empty for one that was sent by value, or is not known any more.
+	ModuleName    string `protobuf:"bytes,10,opt,name=module_name,json=moduleName,proto3" json:"module_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1317,6 +1319,13 @@ func (x *InputInfo) GetResult() ResultStatus {
 	return ResultStatus_RESULT_STATUS_UNSPECIFIED
 }
 
+func (x *InputInfo) GetModuleName() string {
+	if x != nil {
+		return x.ModuleName
+	}
+	return ""
+}
+
 var File_skerry_v1_call_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_call_proto_rawDesc = "" +
@@ -1393,7 +1402,7 @@ const file_skerry_v1_call_proto_rawDesc = "" +
 	"\x13GetCallGraphRequest\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\"D\n" +
 	"\x14GetCallGraphResponse\x12,\n" +
-	"\x06inputs\x18\x01 \x03(\v2\x14.skerry.v1.InputInfoR\x06inputs\"\xc7\x02\n" +
+	"\x06inputs\x18\x01 \x03(\v2\x14.skerry.v1.InputInfoR\x06inputs\"\xe8\x02\n" +
 	"\tInputInfo\x12\x19\n" +
 	"\binput_id\x18\x01 \x01(\tR\ainputId\x12\x17\n" +
 	"\acall_id\x18\x02 \x01(\tR\x06callId\x12\x14\n" +
@@ -1404,7 +1413,10 @@ const file_skerry_v1_call_proto_rawDesc = "" +
 	"\rfunction_name\x18\x06 \x01(\tR\ffunctionName\x12!\n" +
 	"\fcontainer_id\x18\a \x01(\tR\vcontainerId\x12.\n" +
 	"\x06status\x18\b \x01(\x0e2\x16.skerry.v1.InputStatusR\x06status\x12/\n" +
-	"\x06result\x18\t \x01(\x0e2\x17.skerry.v1.ResultStatusR\x06result*N\n" +
+	"\x06result\x18\t \x01(\x0e2\x17.skerry.v1.ResultStatusR\x06result\x12\x1f\n" +
+	"\vmodule_name\x18\n" +
+	" \x01(\tR\n" +
+	"moduleName*N\n" +
 	"\bCallKind\x12\x19\n" +
 	"\x15CALL_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eCALL_KIND_SYNC\x10\x01\x12\x13\n" +

@@ -44,6 +44,6 @@ def _info(item: call_pb.InputInfo) -> InputInfo:
         task_id=item.container_id,
         status=_STATUSES.get(item.result, InputStatus.PENDING) if ended else InputStatus.PENDING,
         function_name=item.function_name,
-        module_name="",
+        module_name=item.module_name,
         children=[],
     )
