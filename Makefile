@@ -164,7 +164,7 @@ check-go: bin/golangci-lint
 	@$(STEP) arch 'architecture rules' go test ./internal/arch
 
 .PHONY: check-python
-check-python: .venv/.tools .venv/.sdk
+check-python: .venv/.tools .venv/.sdk .venv/.e2e
 	@$(STEP) ruff 'ruff' .venv/bin/ruff check sdk-python examples e2e bench tools
 	@$(STEP) ruff-format 'ruff format' .venv/bin/ruff format --check sdk-python examples e2e bench tools
 	@$(STEP) pyright-sdk 'pyright sdk-python' .venv/bin/pyright --pythonpath .venv/bin/python --project sdk-python
