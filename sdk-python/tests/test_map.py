@@ -161,7 +161,7 @@ def test_results_that_arrived_before_a_failure_come_before_it(client):
     call.deliver([Output(index=2, result=good), Output(index=1, result=FAILED), Output(index=0, result=good)])
     first = call.take()
     assert isinstance(first, list)
-    assert [output.index for output in first] == [2]
+    assert [output.index for output, _ in first] == [2]
     with pytest.raises(exc.FunctionTimeoutError):
         call.take()
 

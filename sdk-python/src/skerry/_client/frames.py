@@ -42,12 +42,13 @@ class Request:
 
     def add(self, frame: Frame) -> bool:
         """Take a frame. False if it has to go into the next message."""
-        size = sum(_size(item) for item in frame.inputs)
-        full = self._inputs + len(frame.inputs) > MAX_FRAME_INPUTS or self._size + size > MAX_FRAME_BYTES
+        inputs = frame.inputs
+        size = _size(inputs[0]) if len(inputs) == 1 else sum(map(_size, inputs))
+        full = self._inputs + len(inputs) > MAX_FRAME_INPUTS or self._size + size > MAX_FRAME_BYTES
         if full and self._frames:
             return False
         self._frames.append(frame)
-        self._inputs += len(frame.inputs)
+        self._inputs += len(inputs)
         self._size += size
         return True
 

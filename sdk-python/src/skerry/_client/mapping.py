@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from skerry._gen.skerry.v1.call_pb import Output
-    from skerry._gen.skerry.v1.payload_pb import Payload
 
     from .client import Client
     from .single import Arguments
+
+    _Weighed = tuple[Output, int]
 
 # Inputs of a map without an output, and results that a slow consumer has ahead of it.
 MAX_OUTSTANDING = 1000
@@ -73,14 +74,16 @@ class MapCall(Call):
         super().__init__(function_id, CallKind.SYNC)
         self._client = client
         self._name = name
+        self._what = f"the arguments of {name}"
         self._method = method
         self._ordered = ordered
         self._return_exceptions = return_exceptions
         self._lock = threading.Lock()
-        self._arrived: deque[Output] = deque()
+        self._arrived: deque[_Weighed] = deque()
+        self._weights: dict[int, int] = {}  # of inputs without an output
         self._arrival = Once()
         self._credit = Once()
-        self._buffer: dict[int, Output] = {}
+        self._buffer: dict[int, _Weighed] = {}
         self._failed: Output | None = None
         # Sums, each written by one thread or under the lock: together they are the bytes that are held.
         self._sent_bytes = 0
@@ -102,13 +105,18 @@ class MapCall(Call):
     def deliver(self, outputs: list[Output]) -> None:
         """Take outputs; those that came before a break of the session are dropped."""
         pop = self.unfinished.pop
+        arrived, weights = self._arrived, self._weights
+        gained = 0
         for output in outputs:
-            if not self._ordered or output.index == self._given:
+            index = output.index
+            if not self._ordered or index == self._given:
                 self._starving = False
-            if (item := pop(output.index, None)) is not None:
-                self._arrived_bytes += _weight_of(output) - _weight(item.args)
+            if pop(index, None) is not None:
+                weight = _weight_of(output)
+                gained += weight - weights.pop(index, 0)
+                arrived.append((output, weight))
                 self._finished += 1
-                self._arrived.append(output)
+        self._arrived_bytes += gained
         self._arrival.set()
         if self._starving:
             self._lend()
@@ -146,7 +154,7 @@ class MapCall(Call):
         if len(data) > MAX_INLINE_BYTES:
             self._upload(index, data)
         else:
-            self._submit(Input(index=index, args=inline_payload(data), method=self._method))
+            self._submit(Input(index=index, args=inline_payload(data), method=self._method), len(data))
 
     def finish(self) -> None:
         """Learn that there are no more inputs."""
@@ -155,8 +163,8 @@ class MapCall(Call):
 
     # Called by the consumer.
 
-    def take(self) -> list[Output] | Once | None:
-        """Return outputs that are next, None after the last, or what to wait for.
+    def take(self) -> list[_Weighed] | Once | None:
+        """Return outputs that are next, each with what it weighs, None after the last, or what to wait for.
 
         Raises what the function raised, in order of arrival, and what the user's iterator raised, as soon as it is known.
         """
@@ -188,9 +196,9 @@ class MapCall(Call):
                 raise
             return err
 
-    def consumed(self, output: Output) -> None:
-        """Learn that the user gets an output."""
-        self._consumed_bytes += _weight_of(output)
+    def consumed(self, weight: int) -> None:
+        """Learn that the user gets an output of that weight."""
+        self._consumed_bytes += weight
         self._consumed += 1
         if not self._credit.done and self._has_room(_RESUME_BELOW):
             self._credit.set()
@@ -216,10 +224,6 @@ class MapCall(Call):
             # Nobody reads what they give.
             cancel_soon(self._client, self.call_id)
 
-    @property
-    def _what(self) -> str:
-        return f"the arguments of {self._name}"
-
     def _has_room(self, bound: int) -> bool:
         if self.closed:
             return True
@@ -233,17 +237,18 @@ class MapCall(Call):
         if not self._credit.done and self._has_room(_RESUME_BELOW):
             self._credit.set()
 
-    def _collect(self) -> list[Output]:
-        ready: list[Output] = []
+    def _collect(self) -> list[_Weighed]:
+        ready: list[_Weighed] = []
         arrived = self._arrived
         while arrived and self._failed is None:
-            output = arrived.popleft()
+            weighed = arrived.popleft()
+            output = weighed[0]
             if not self._return_exceptions and (output.result is None or output.result.status != _SUCCESS):
                 self._failed = output
             elif self._ordered:
-                self._buffer[output.index] = output
+                self._buffer[output.index] = weighed
             else:
-                ready.append(output)
+                ready.append(weighed)
         if self._ordered and self._buffer:
             buffer = self._buffer
             following = self._given
@@ -259,30 +264,29 @@ class MapCall(Call):
         def upload() -> None:
             try:
                 payload = make_payload(self._client, data, self._what)
-                self._submit(Input(index=index, args=payload, method=self._method))
+                self._submit(Input(index=index, args=payload, method=self._method), 0)
             except Exception as err:
                 self.fail(err)
 
         self._uploads.start(upload)
 
-    def _submit(self, item: Input) -> None:
+    def _submit(self, item: Input, size: int) -> None:
+        weight = _OVERHEAD_BYTES + size
         with self._lock:
             if self._closed or self._error is not None:
                 return
-            self._sent_bytes += _weight(item.args)
+            self._weights[item.index] = weight
+            self._sent_bytes += weight
         self._client.session.submit(self, [item])
         if self._closed:
             self._client.session.release(self)  # closed meanwhile: it must not come back
 
 
-def _weight(payload: Payload | None) -> int:
-    """Return about how much memory a payload takes."""
+def _weight_of(output: Output) -> int:
+    """Return about how much memory an output takes."""
+    payload = output.result.value if output.result is not None else None
     content = payload.content if payload is not None else None
     return _OVERHEAD_BYTES + (len(content.value) if content is not None and content.field == "inline" else 0)
-
-
-def _weight_of(output: Output) -> int:
-    return _weight(output.result.value if output.result is not None else None)
 
 
 class _Uploads:
@@ -316,9 +320,9 @@ def run(call: MapCall, inputs: Iterator[Arguments]) -> Generator[Any, None, None
             if isinstance(taken, Once):
                 taken.wait()
                 continue
-            for output in taken:
+            for output, weight in taken:
                 value = call.value(output)
-                call.consumed(output)
+                call.consumed(weight)
                 yield value
     finally:
         call.close()
@@ -347,12 +351,12 @@ async def run_aio(call: MapCall, inputs: AsyncGenerator[Arguments, None]) -> Asy
             if isinstance(taken, Once):
                 await taken.wait_aio()
                 continue
-            for output in taken:
+            for output, weight in taken:
                 if output.result is not None and is_large(output.result):
                     value = await asyncio.to_thread(call.value, output)
                 else:
                     value = call.value(output)
-                call.consumed(output)
+                call.consumed(weight)
                 yield value
     finally:
         call.close()

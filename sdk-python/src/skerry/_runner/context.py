@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 class InputContext:
     """An input: its id as users see it ("in-...-0") and its call's ("fc-..."). Unpacks to the two."""
 
-    __slots__ = ("call_id", "index", "input_id")
+    __slots__ = ("call_id", "index")
 
     def __init__(self, call_id: str, index: int) -> None:
-        self.input_id = f"in-{call_id.removeprefix('fc-')}-{index}"
         self.call_id = call_id
         self.index = index
+
+    @property
+    def input_id(self) -> str:
+        """The input's id. Made when it is asked for: most inputs never do."""
+        return f"in-{self.call_id.removeprefix('fc-')}-{self.index}"
 
     def __iter__(self) -> Iterator[str]:
         yield self.input_id
@@ -33,6 +37,9 @@ inputs: Any = None
 
 on_leave: Callable[[InputContext], None] | None = None
 """Called with each input that ends."""
+
+wrote = False
+"""Whether anything was written to the standard streams since the input began that runs alone."""
 
 slots: int | None = None
 """How many inputs hooks want to have at a time, before there are inputs; 0: none."""
@@ -59,10 +66,11 @@ def alone() -> InputContext | None:
 
 def enter(call: str, index: int, alone: bool = True) -> Token[InputContext | None]:
     """Begin an input, of which there is no other if it is alone; the token ends it."""
-    global _alone  # noqa: PLW0603 - one per process
+    global _alone, wrote  # noqa: PLW0603 - one per process
     context = InputContext(call, index)
     if alone:
         _alone = context
+        wrote = False
     return _current.set(context)
 
 
@@ -70,7 +78,8 @@ def leave(token: Token[InputContext | None]) -> None:
     """End an input."""
     global _alone  # noqa: PLW0603 - one per process
     left = _current.get()
+    silent = _alone is not None and not wrote  # as most are: there is nothing to settle
     _alone = None
     _current.reset(token)
-    if left is not None and on_leave is not None:
+    if left is not None and on_leave is not None and not silent:
         on_leave(left)

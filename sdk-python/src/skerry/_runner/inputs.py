@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from _thread import RLock
 from time import monotonic
 
@@ -10,7 +11,7 @@ from . import context, wire
 from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, ends_container, failed, head, item_head, say_end
 from .streams import end_lines
 from .streams import flush as flush_streams
-from .target import check_awaitable, check_value, detach_terminal, is_coroutine
+from .target import PLAIN, check_awaitable, check_value, detach_terminal, is_coroutine
 from .values import dump_result, load_arguments
 
 TYPE_CHECKING = False
@@ -31,6 +32,10 @@ _SHORT = 0.001
 _HOLD_BYTES = 64 << 10
 
 
+# Imported by the first input that asks for a terminal.
+_TERMINALS = "skerry._runner.interaction"
+
+
 class Inputs:
     """The runner once the function is loaded.
 
@@ -49,6 +54,7 @@ class Inputs:
         self._cancellation = InputCancellation
         self._ahead: list[_Frame] = []  # read by the signal's handler, in order
         self._current: Key | None = None  # while user code runs
+        self._found: dict[str, tuple[Any, bool, bool]] = {}  # by method
         self._batch: set[Key] = set()  # those that run together with it and are not cancelled
         self._poked = False  # a signal came that nobody has acted on
         self._acting = False
@@ -191,12 +197,14 @@ class Inputs:
 
     def _left(self, token: Any, status: int) -> None:
         """End an input's context, and what was lent to it."""
-        end_lines()  # what is left of one is this input's
+        if context.wrote:
+            end_lines()  # what is left of one is this input's
         context.leave(token)
         if self._forked:
             flush_streams()
             os._exit(0 if status == SUCCESS else 1)
-        detach_terminal()
+        if _TERMINALS in sys.modules:
+            detach_terminal()
 
     def _put(self, key: Key, status: int, seconds: float, members: str, result: bytes) -> None:
         """Hold an output, or send it where it is large."""
@@ -223,40 +231,49 @@ class Inputs:
         if self._poked:
             self.on_signal(0, None)
         args, kwargs = load_arguments(data, meta["format"])
-        function, generator = self._target.find(meta.get("method", ""))
+        method = meta.get("method", "")
+        function, generator, coroutine = self._found.get(method) or self._find(method)
         if generator:
             return b"", f'"items":{self._generate(key, function(*args, **kwargs))}'
-        value = self._call(function, args, kwargs)
-        check_value(value, False)
+        if coroutine:
+            value = self._await(function, args, kwargs)
+        else:
+            value = function(*args, **kwargs)
+            if type(value) not in PLAIN:
+                value = self._awaited(value)
+        if type(value) not in PLAIN:
+            check_value(value, False)
         result = dump_result(value)
         return result, wire.payload_meta(result)
 
-    def _call(self, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Return what user code returns; a coroutine is awaited."""
-        if not is_coroutine(function):
-            value = function(*args, **kwargs)
-            check_awaitable(value)
-            return self._await(lambda: value) if hasattr(value, "__await__") else value
-        return self._await(lambda: function(*args, **kwargs))
+    def _find(self, method: str) -> tuple[Any, bool, bool]:
+        """Return what an input calls, whether it is a generator, and whether to call it gives a coroutine."""
+        function, generator = self._target.find(method)
+        found = self._found[method] = function, generator, is_coroutine(function)
+        return found
 
-    def _await(self, make: Any) -> Any:
+    def _awaited(self, value: Any) -> Any:
+        """Return what user code returned; something to be awaited is."""
+        check_awaitable(value)
+        return self._await(_itself, (value,)) if hasattr(value, "__await__") else value
+
+    def _await(self, make: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
         """Await what is made. An interruption is the event loop's from before it is made on: a coroutine that was made is awaited."""
         loop = self._target.loop()
         loop.arm()
         self._in_loop = True
         try:
-            return loop.run(make())
+            return loop.run(make(*args, **(kwargs or {})))
         finally:
             self._in_loop = False
 
     def _generate(self, key: Key, value: Any) -> int:
         """Send the items of a generator; return how many there were."""
         if hasattr(value, "__await__"):
-            awaitable = value
-            value = self._await(lambda: awaitable)
+            value = self._await(_itself, (value,))
         check_value(value, True)
         if hasattr(value, "__anext__"):
-            return self._await(lambda: self._generate_async(key, value))
+            return self._await(self._generate_async, (key, value))
         number = 0
         try:
             while True:
@@ -346,11 +363,11 @@ class Inputs:
 
         if self._poked:
             self.on_signal(0, None)
-        function, _ = self._target.find(metas[0].get("method", ""))
+        function, _, coroutine = self._find(metas[0].get("method", ""))
         arguments = merge(
             function, [load_arguments(data, meta["format"]) for meta, data in zip(metas, datas, strict=True)]
         )
-        value = self._call(function, (), arguments)
+        value = self._await(function, (), arguments) if coroutine else self._awaited(function(**arguments))
         return [dump_result(result) for result in split(function, value, len(metas))]
 
     def _failed(self, err: BaseException) -> tuple[int, str, bytes]:
@@ -369,3 +386,7 @@ class Inputs:
         self._forked = True
         self._current = None
         self._channel.close()
+
+
+def _itself(value: Any) -> Any:
+    return value

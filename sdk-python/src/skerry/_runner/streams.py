@@ -39,6 +39,7 @@ class MarkedBuffer(io.BufferedIOBase):
     def write(self, data: Any) -> int:
         """Take bytes. Lines go out when they are complete."""
         size = len(data)
+        context.wrote = True
         with self._lock:
             writer = context.writer()
             if writer is not self._writer:
@@ -57,6 +58,7 @@ class MarkedBuffer(io.BufferedIOBase):
 
     def lend(self, writer: context.InputContext) -> None:
         """Have what others write to the descriptor from here on be the input's."""
+        context.wrote = True
         with self._lock:
             self._send()
             if writer is not self._marked:
@@ -104,6 +106,15 @@ class MarkedBuffer(io.BufferedIOBase):
     def writable(self) -> bool:
         """Tell that it can be written."""
         return True
+
+
+class MarkedStream(io.TextIOWrapper):
+    """Text for a MarkedBuffer. Says that there is some, which may stay here for a while."""
+
+    def write(self, text: str) -> int:
+        """Take text."""
+        context.wrote = True
+        return super().write(text)
 
 
 def flush() -> None:
@@ -165,7 +176,7 @@ def install(together: bool) -> None:
         errors = "backslashreplace" if name == "stderr" else "surrogateescape"
         buffer = MarkedBuffer(fd, f"<{name}>")
         _buffers.append(buffer)
-        stream = io.TextIOWrapper(
+        stream = MarkedStream(
             buffer, encoding="utf-8", errors=errors, line_buffering=not together, write_through=together
         )
         _streams.append(stream)

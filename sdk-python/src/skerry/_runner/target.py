@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200  # of a code object's flags
 
 
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple, set})
+"""Types of values that are neither generators nor to be awaited: most values need no closer look."""
+
+
 class Target:
     """Calls by method name (of a function: ""), each with whether it is a generator, and the hooks around them."""
 

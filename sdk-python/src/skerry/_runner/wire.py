@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _struct import Struct
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
@@ -15,7 +17,8 @@ READY, START_FAILED, OUTPUT, OUTPUT_DATA, WITHDRAWN, ITEM, SLOTS, LEAVING = 16, 
 MAX_META = 1 << 20
 MAX_DATA = 1 << 20
 MAX_INLINE = 512 << 10
-_HEAD = 9  # length, kind, length of meta
+_HEAD = 9
+_HEADER = Struct("<IBI")  # length, kind, length of meta
 _DONTWAIT = 0x40  # MSG_DONTWAIT of Linux
 
 
@@ -73,10 +76,7 @@ class Channel:
         """
         if not self._fill(_HEAD):
             return None
-        start = self._start
-        length = int.from_bytes(self._view[start : start + 4], "little")
-        kind = self._buffer[start + 4]
-        meta_length = int.from_bytes(self._view[start + 5 : start + _HEAD], "little")
+        length, kind, meta_length = _HEADER.unpack_from(self._buffer, self._start)
         data_length = length - 5 - meta_length
         if meta_length > MAX_META or not 0 <= data_length <= MAX_DATA:
             raise ProtocolError(f"a frame of kind {kind} has the length {length} and meta of {meta_length}")
@@ -201,9 +201,7 @@ class Channel:
 
 def _frame(kind: int, meta: str, data: bytes | memoryview) -> bytes:
     encoded = meta.encode("ascii")
-    length = 5 + len(encoded) + len(data)
-    head = length.to_bytes(4, "little") + bytes((kind,)) + len(encoded).to_bytes(4, "little")
-    return b"".join((head, encoded, data))
+    return b"".join((_HEADER.pack(5 + len(encoded) + len(data), kind, len(encoded)), encoded, data))
 
 
 def payload_meta(data: bytes) -> str:
