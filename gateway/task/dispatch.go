@@ -165,6 +165,9 @@ func (s *Scheduler) Cancel(functionID string, keys []payload.Key) {
 }
 
 func (p *pool) cancel(keys []payload.Key, fx *effects) {
+	if len(keys) == 0 {
+		return
+	}
 	wanted := make(map[payload.Key]bool, len(keys))
 	for _, k := range keys {
 		wanted[k] = true

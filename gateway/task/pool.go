@@ -104,22 +104,27 @@ func (p *pool) backlog() int { return len(p.again) + len(p.queue) - p.head }
 
 // next takes the first input that waits, or returns nil.
 func (p *pool) next() *Input {
-	if len(p.again) > 0 {
-		in := p.again[0]
-		p.again = p.again[1:]
-		return in
-	}
-	if p.head == len(p.queue) {
+	var in *Input
+	switch {
+	case len(p.again) > 0:
+		in = p.again[0]
+		p.again[0] = nil
+		if p.again = p.again[1:]; len(p.again) == 0 {
+			p.again = nil // an empty slice would keep all that was behind it
+		}
+	case p.head < len(p.queue):
+		in = p.queue[p.head]
+		p.queue[p.head] = nil
+		p.head++
+		if p.head == len(p.queue) {
+			p.queue, p.head = p.queue[:0], 0
+		} else if p.head >= QueueLimit {
+			kept := copy(p.queue, p.queue[p.head:])
+			clear(p.queue[kept:])
+			p.queue, p.head = p.queue[:kept], 0
+		}
+	default:
 		return nil
-	}
-	in := p.queue[p.head]
-	p.queue[p.head] = nil
-	p.head++
-	if p.head == len(p.queue) {
-		p.queue, p.head = p.queue[:0], 0
-	} else if p.head >= QueueLimit {
-		p.queue = append(p.queue[:0], p.queue[p.head:]...)
-		p.head = 0
 	}
 	if p.space != nil && p.backlog() <= p.queueLimit()/2 {
 		close(p.space)

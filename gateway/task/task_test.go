@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -416,4 +417,37 @@ func TestRun(t *testing.T) {
 		t.Errorf("run: %v", err)
 	}
 	r.none()
+}
+
+// TestOffersGoOnAfterACancellation hold back an input while the queue is full, also while a cancellation has gone through the queue, and take
+// it once there is room.
+func TestOffersGoOnAfterACancellation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.join(1)
+		fn := r.function(function.Autoscaler{MaxContainers: 1})
+		r.offer(fn, 0, 1)
+		b := r.start(1)[0]
+		r.offer(fn, 1, task.QueueLimit)
+		late := &task.Input{Key: payload.Key{CallID: "fc-1", Index: task.QueueLimit + 1}, QueuedAt: r.clock.Now()}
+		offered := make(chan error, 1)
+		go func() { offered <- r.s.Offer(t.Context(), fn.ID, late) }()
+		synctest.Wait()
+		r.s.Cancel(fn.ID, []payload.Key{{CallID: "fc-2"}}) // none of those that wait
+		synctest.Wait()
+		select {
+		case err := <-offered:
+			t.Fatalf("an input was taken though the queue was full: %v", err)
+		default:
+		}
+		for range task.QueueLimit + 1 {
+			b.answer(time.Minute, b.take()...)
+		}
+		synctest.Wait()
+		if err := <-offered; err != nil {
+			t.Fatal(err)
+		}
+		b.answer(time.Minute, b.take()...)
+		r.outcomes(task.QueueLimit + 2)
+	})
 }
