@@ -139,6 +139,22 @@ func (e *Expression) Next(after time.Time) (time.Time, bool) {
 	}
 }
 
+// last returns the last due time that is not after a moment, given one that is not.
+func (e *Expression) last(due, at time.Time) time.Time {
+	// What follows a moment is later the later the moment is, so the last due time is found by halves.
+	for end := at; ; {
+		middle := due.Add(end.Sub(due) / 2)
+		switch next, ok := e.Next(middle); {
+		case ok && !next.After(at):
+			due = next
+		case middle.After(due):
+			end = middle
+		default:
+			return due
+		}
+	}
+}
+
 // nextPassing goes by the minutes that pass, whatever the clocks do.
 func (e *Expression) nextPassing(after time.Time) (time.Time, bool) {
 	t := after.Truncate(time.Minute).Add(time.Minute)

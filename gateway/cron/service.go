@@ -26,6 +26,8 @@ const (
 	retryAfter = 5 * time.Second
 	// lateAfter is when a call counts as late, and its log says so.
 	lateAfter = time.Minute
+	// maxCounted is how many due times that were missed are counted; of more the log says only that there were.
+	maxCounted = 1000
 )
 
 // Deps are the parts a Service works with. All are required.
@@ -214,7 +216,7 @@ func (s *Service) fire(ctx context.Context) time.Duration {
 
 // call makes the call for the last due time that has passed.
 func (s *Service) call(ctx context.Context, e *scheduled, now time.Time) error {
-	due, skipped := e.passed(now)
+	due, skipped, more := e.passed(now)
 	id := callID(e.Function.ID, due)
 	err := s.d.Calls.Start(ctx, id, e.Function.ID)
 	if errors.Is(err, fault.NotFound) {
@@ -228,9 +230,13 @@ func (s *Service) call(ctx context.Context, e *scheduled, now time.Time) error {
 		return err
 	}
 	if late := now.Sub(due); late > lateAfter || skipped > 0 {
-		s.d.Log.Warn("scheduled call is late", "function", e.Function.ID, "due", due, "late", late, "skipped", skipped)
-		s.d.Notices.Notice(e.Function, "", fmt.Sprintf("called for %s, %s late; %d due times before it were skipped: the server was away\n",
-			due.UTC().Format(time.RFC3339), late.Round(time.Second), skipped))
+		s.d.Log.Warn("scheduled call is late", "function", e.Function.ID, "due", due, "late", late, "skipped", skipped, "more", more)
+		bound := ""
+		if more {
+			bound = "more than "
+		}
+		s.d.Notices.Notice(e.Function, "", fmt.Sprintf("called for %s, %s late; %s%d due times before it were skipped: the server was away\n",
+			due.UTC().Format(time.RFC3339), late.Round(time.Second), bound, skipped))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,19 +244,22 @@ func (s *Service) call(ctx context.Context, e *scheduled, now time.Time) error {
 	return nil
 }
 
-// passed returns the last due time that has passed, and how many due times before it have not been called for.
-func (e *scheduled) passed(now time.Time) (due time.Time, skipped int) {
-	due = e.due
-	if e.expression == nil { // short periods of a long time are too many to go through
+// passed returns the last due time that has passed, and how many due times before it have not been called for, or that there are more.
+func (e *scheduled) passed(now time.Time) (due time.Time, skipped int, more bool) {
+	if e.expression == nil {
 		p, anchor := e.Function.Definition.Schedule.Period, e.State.Anchor
 		last := periods(p, anchor, now)
-		return add(anchor, p, last), last - periods(p, anchor, due)
+		return add(anchor, p, last), last - periods(p, anchor, e.due), false
 	}
-	for next := e.next(due); !next.IsZero() && !next.After(now); next = e.next(due) {
-		due = next
-		skipped++
+	// A gateway may have been away for years: the last one is searched for, and not all on the way to it are gone through.
+	due = e.expression.last(e.due, now)
+	for at := e.due; at.Before(due); skipped++ {
+		if skipped == maxCounted {
+			return due, skipped, true
+		}
+		at = e.next(at)
 	}
-	return due, skipped
+	return due, skipped, false
 }
 
 // callID is the id of the call for a due time: "fc-" and 22 characters made of both.

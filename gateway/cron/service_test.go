@@ -161,6 +161,39 @@ func TestMissedSecondsOfAYear(t *testing.T) {
 	})
 }
 
+// TestMissedMinutesOfAYear are not gone through one by one, and neither are they all counted.
+func TestMissedMinutesOfAYear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		w := newWorld(scheduled("fu-1", function.Schedule{Cron: "* * * * *"}))
+		w.run(t, 90*time.Second)
+		pass(10 * 365 * 24 * time.Hour)
+		late := time.Since(began)
+		w.run(t, 40*time.Second)
+		want := []time.Duration{time.Minute, late, late.Truncate(time.Minute) + time.Minute}
+		if got := w.times(began); !slices.Equal(got, want) {
+			t.Errorf("calls at %v, want %v", got, want)
+		}
+		if len(w.notices) != 1 || !strings.Contains(w.notices[0], "30s late; more than 1000 due times before it were skipped") {
+			t.Errorf("notices %q", w.notices)
+		}
+	})
+}
+
+// TestMissedDays are counted one by one, and the last of them is called for, over a change of the clocks as well.
+func TestMissedDays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(scheduled("fu-1", function.Schedule{Cron: "30 2 * * 1-5", Timezone: "Europe/Berlin"}))
+		w.run(t, time.Hour)
+		pass(300*24*time.Hour - time.Hour)
+		w.run(t, time.Hour)
+		// The bubble begins on Saturday, 1 January 2000. 300 days later it is Friday, 27 October, 02:00 in Berlin: half an hour before the next.
+		if len(w.notices) != 1 || !strings.HasPrefix(w.notices[0], "called for 2000-10-26T00:30:00Z, 23h30m0s late; 213 due times before") {
+			t.Errorf("notices %q", w.notices)
+		}
+	})
+}
+
 // TestCrashBetweenCallAndRecord makes the call again, which is the same call.
 func TestCrashBetweenCallAndRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
