@@ -77,7 +77,7 @@ func (s *Scheduler) remove(c *Container) {
 func (s *Scheduler) remember(c *Container) {
 	now := s.d.Clock.Now()
 	n := 0
-	for n < len(s.past) && now.Sub(s.past[n].at) > identityKept {
+	for n < len(s.past) && now.Sub(s.past[n].at) > IdentityKept {
 		n++
 	}
 	s.past = append(s.past[n:], departed{c.id, c.identity(), now})

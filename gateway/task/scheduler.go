@@ -20,8 +20,8 @@ const (
 	MaxReruns = 5
 	// MaxFailedStarts is how often in a row a function's containers may fail to be made before the inputs that wait fail.
 	MaxFailedStarts = 5
-	// identityKept is how long an ended container can be identified, for output that is still on its way.
-	identityKept = 15 * time.Minute
+	// IdentityKept is how long an ended container can be identified, for output that is still on its way.
+	IdentityKept = 15 * time.Minute
 	// stopTimeout bounds how long Run waits for containers to end.
 	stopTimeout = 10 * time.Second
 )

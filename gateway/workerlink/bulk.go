@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/mount"
 	"github.com/skerry-dev/skerry/internal/blob"
@@ -31,7 +32,14 @@ const (
 type BulkDeps struct {
 	Blobs  *blob.Store
 	Mounts *mount.Service
-	Logs   *logs.Service
+	Logs   Frames
+	Owners Owners
+}
+
+// Frames takes what containers write. Implemented by logs.Service.
+type Frames interface {
+	// Push stores a frame, or returns a fault.NotFound for a container that is not known.
+	Push(ctx context.Context, f logs.Frame) error
 }
 
 type bulkService struct{ d BulkDeps }
@@ -111,14 +119,28 @@ func (s *bulkService) PushLogs(ctx context.Context, stream *connect.BidiStream[w
 		if err != nil {
 			return err
 		}
-		// A container that nobody knows any more has no reader: its output is acknowledged and gone.
-		if err := s.d.Logs.Push(ctx, f); err != nil && !errors.Is(err, fault.NotFound) {
+		if err := s.push(ctx, f); err != nil {
 			return err
 		}
 		if err := stream.Send(&workerv1.PushLogsResponse{ContainerId: f.ContainerID, Sequence: f.Sequence}); err != nil {
 			return err
 		}
 	}
+}
+
+// push stores a frame of a container that runs, or ran, on the caller.
+func (s *bulkService) push(ctx context.Context, f logs.Frame) error {
+	owner, known := s.d.Owners.OwnerOf(f.ContainerID)
+	if !known {
+		return nil // a container that nobody knows any more has no reader: its output is acknowledged and gone
+	}
+	if t := identity.Caller(ctx); t == nil || t.ID != owner {
+		return fault.New(fault.Denied, "container %q: is not one of this worker's", f.ContainerID)
+	}
+	if err := s.d.Logs.Push(ctx, f); err != nil && !errors.Is(err, fault.NotFound) {
+		return err
+	}
+	return nil
 }
 
 func frameFromProto(m *workerv1.PushLogsRequest) (logs.Frame, error) {

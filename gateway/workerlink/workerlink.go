@@ -34,6 +34,7 @@ const DescribeTimeout = 10 * time.Second
 type Hub struct {
 	scheduler *task.Scheduler
 	outputs   Outputs
+	owners    *owners
 	log       *slog.Logger
 
 	mu     sync.Mutex
@@ -46,7 +47,7 @@ type Hub struct {
 
 // New returns a Hub that joins workers to the scheduler.
 func New(s *task.Scheduler, outputs Outputs, log *slog.Logger) *Hub {
-	return &Hub{scheduler: s, outputs: outputs, log: log, links: map[string]*worker{}, joined: make(chan struct{})}
+	return &Hub{scheduler: s, outputs: outputs, owners: newOwners(), log: log, links: map[string]*worker{}, joined: make(chan struct{})}
 }
 
 // Joined is closed once a worker has joined.
@@ -88,7 +89,7 @@ func (h *Hub) serve(ctx context.Context, client *link.Client) error {
 		return err
 	}
 	defer h.wg.Done()
-	leave, err := h.scheduler.Join(info, &observed{w, h.outputs})
+	leave, err := h.scheduler.Join(info, &observed{w, w.token, h.owners, h.outputs})
 	if err != nil {
 		h.forget(info.ID)
 		return err
@@ -112,6 +113,9 @@ func (h *Hub) TokenOf(workerID string) string {
 	}
 	return ""
 }
+
+// OwnerOf implements Owners.
+func (h *Hub) OwnerOf(containerID string) (tokenID string, known bool) { return h.owners.of(containerID) }
 
 // enter adds a link, which wg then counts. It refuses a second one of a worker, and all once the Hub is closed.
 func (h *Hub) enter(id string, w *worker, client *link.Client) error {

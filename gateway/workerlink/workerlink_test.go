@@ -128,6 +128,8 @@ func (w *worker) dial(t testing.TB, address string) (cut func()) {
 	return cut
 }
 
+var discard = slog.New(slog.DiscardHandler)
+
 // rig is a hub with a scheduler behind it.
 type rig struct {
 	hub       *workerlink.Hub
@@ -151,10 +153,9 @@ func newRig(t testing.TB) *rig {
 			},
 		},
 	}
-	log := slog.New(slog.DiscardHandler)
-	r.scheduler = task.New(task.Deps{Functions: r, Images: r, Secrets: r, Fleet: fleet.New(), Clock: task.SystemClock, Log: log})
+	r.scheduler = task.New(task.Deps{Functions: r, Images: r, Secrets: r, Fleet: fleet.New(), Clock: task.SystemClock, Log: discard})
 	r.scheduler.SetSink(r)
-	r.hub = workerlink.New(r.scheduler, r, log)
+	r.hub = workerlink.New(r.scheduler, r, discard)
 	server := httptest.NewServer(r.hub)
 	r.url = server.URL
 	t.Cleanup(func() {
