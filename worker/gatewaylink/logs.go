@@ -38,20 +38,24 @@ type Logs struct {
 	bytes    int                          // of all frames
 	sequence map[string]uint64            // last sequence by container
 	wake     chan struct{}                // holds a token when there is something to send
-	closed   bool                         // Run has ended: nothing is held any more
+	over     chan struct{}                // closed when Run has ended: nothing is held any more
 	drained  map[chan<- struct{}]struct{} // closed when frames is empty
 }
 
 type logFrame struct {
-	msg  *workerv1.PushLogsRequest
-	size int
+	msg    *workerv1.PushLogsRequest
+	size   int
+	sealed bool // it has been sent, and may be stored: nothing more goes into it, on no connection
 }
 
 var _ container.LogSink = (*Logs)(nil)
 
 // NewLogs returns a sink that sends over bulk.
 func NewLogs(bulk *Bulk) *Logs {
-	l := &Logs{bulk: bulk, sequence: make(map[string]uint64), wake: make(chan struct{}, 1), drained: make(map[chan<- struct{}]struct{})}
+	l := &Logs{
+		bulk: bulk, sequence: make(map[string]uint64), wake: make(chan struct{}, 1), over: make(chan struct{}),
+		drained: make(map[chan<- struct{}]struct{}),
+	}
 	l.room = sync.NewCond(&l.mu)
 	return l
 }
@@ -76,10 +80,10 @@ func (l *Logs) Write(containerID string, e container.LogEntry) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.bytes >= maxLogBytes && !l.closed {
+	for l.bytes >= maxLogBytes && !l.ended() {
 		l.room.Wait()
 	}
-	if l.closed {
+	if l.ended() {
 		return
 	}
 	f := l.open(containerID)
@@ -94,7 +98,7 @@ func (l *Logs) Write(containerID string, e container.LogEntry) {
 func (l *Logs) EOF(containerID string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.ended() {
 		return
 	}
 	l.open(containerID).msg.Eof = true
@@ -102,11 +106,20 @@ func (l *Logs) EOF(containerID string) {
 	l.signal()
 }
 
+func (l *Logs) ended() bool {
+	select {
+	case <-l.over:
+		return true
+	default:
+		return false
+	}
+}
+
 // open returns the last frame if more of the container may go into it, else a new one.
 func (l *Logs) open(containerID string) *logFrame {
-	if n := len(l.frames); n > l.sent {
+	if n := len(l.frames); n > 0 {
 		last := l.frames[n-1]
-		if last.msg.GetContainerId() == containerID && last.size < maxLogFrame {
+		if !last.sealed && last.msg.GetContainerId() == containerID && last.size < maxLogFrame {
 			return last
 		}
 	}
@@ -123,7 +136,7 @@ func (l *Logs) signal() {
 	}
 }
 
-// Flush waits until everything has been acknowledged or ctx ends.
+// Flush waits until everything has been acknowledged or ctx ends. It fails when Run has ended before.
 func (l *Logs) Flush(ctx context.Context) error {
 	done := make(chan struct{})
 	l.mu.Lock()
@@ -133,9 +146,16 @@ func (l *Logs) Flush(ctx context.Context) error {
 	}
 	l.drained[done] = struct{}{}
 	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.drained, done)
+	}()
 	select {
 	case <-done:
 		return nil
+	case <-l.over:
+		return errors.New("logs: output not acknowledged by the gateway: nothing is sent any more")
 	case <-ctx.Done():
 		return fmt.Errorf("logs: output not acknowledged by the gateway: %w", context.Cause(ctx))
 	}
@@ -158,8 +178,7 @@ func (l *Logs) Run(ctx context.Context, lost func(error)) error {
 func (l *Logs) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closed = true
-	l.frames = nil
+	close(l.over)
 	l.room.Broadcast()
 }
 
@@ -229,8 +248,10 @@ func (l *Logs) next() *logFrame {
 	if l.sent >= len(l.frames) {
 		return nil
 	}
+	f := l.frames[l.sent]
+	f.sealed = true
 	l.sent++
-	return l.frames[l.sent-1]
+	return f
 }
 
 // acknowledge forgets what the gateway has stored.
