@@ -15,8 +15,21 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
-// Authenticate lets requests through that carry a token of one of the roles, and answers all others in the protocol they came in.
+// Authenticate lets requests through that carry a token of one of the roles, and answers all others in the protocol they came in. What a
+// worker passes on for code in a container is refused: the worker's token is not the code's.
 func Authenticate(tokens *identity.Service, next http.Handler, roles ...identity.Role) http.Handler {
+	own := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if id := r.Header.Get(ContainerHeader); id != "" {
+			refuse(w, r, fault.New(fault.Denied, "container %.80q: code in containers may not call %s", id, r.URL.Path))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	return admit(tokens, own, roles...)
+}
+
+// admit is Authenticate for what workers pass on as well.
+func admit(tokens *identity.Service, next http.Handler, roles ...identity.Role) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t, err := tokens.Authenticate(r.Context(), r.Header.Get("Authorization"))
 		if err == nil && !slices.Contains(roles, t.Role) {

@@ -46,7 +46,7 @@ var open = map[string]bool{
 // authenticate lets clients with an admin token through, and what workers pass on for their containers as far as those may go.
 func authenticate(tokens *identity.Service, containers Places, next http.Handler) http.Handler {
 	clients := Authenticate(tokens, next, identity.Admin)
-	workers := Authenticate(tokens, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	workers := admit(tokens, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		scope, err := scopeOf(r, containers)
 		if err != nil {
 			refuse(w, r, err)

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"io"
 	"log/slog"
 	"math/big"
 	"net/http"
@@ -24,6 +25,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/rpc"
 	"github.com/skerry-dev/skerry/gateway/server"
 	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -105,6 +107,32 @@ func TestNothingAnswersWithoutAToken(t *testing.T) {
 	}
 	if strings.Contains(g.log.String(), g.admin.Secret) {
 		t.Error("the secret is in the log")
+	}
+}
+
+// TestContainersHaveNoRightsOfTheirWorkers plays a worker that passes on whatever code in a container sends.
+func TestContainersHaveNoRightsOfTheirWorkers(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	client := g.client(t, g.Tokens().Ephemeral("w", identity.Worker).Encode())
+	for _, path := range append(procedures("skerry.worker.v1"), "/skerry.worker.v1/link", "/skerry.build.v1/link") {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/connect+proto")
+		r.Header.Set(rpc.ContainerHeader, "ta-0123456789abcdefghijkl")
+		res, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err := errors.Join(err, res.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode != http.StatusForbidden && !bytes.Contains(body, []byte(`"permission_denied"`)) {
+			t.Errorf("%s answers %s: %s", path, res.Status, body)
+		}
 	}
 }
 

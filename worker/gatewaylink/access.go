@@ -1,18 +1,17 @@
 package gatewaylink
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"strings"
+	"regexp"
 	"time"
 
+	"connectrpc.com/connect"
 	"golang.org/x/net/netutil"
 
 	"github.com/skerry-dev/skerry/worker/container"
@@ -30,7 +29,8 @@ const (
 )
 
 // Access lets code in containers call the gateway: what it sends to its socket, HTTP/1.1 with bodies in both directions at once, goes on over
-// the worker's own connections with the name of the container. The container holds no credential, and can't say that it is another.
+// the worker's own connections with the name of the container. The container holds no credential, and can't say that it is another. Only
+// procedures of the public API go on: the others are the worker's own.
 type Access struct {
 	proxy *httputil.ReverseProxy
 	log   *slog.Logger
@@ -69,6 +69,9 @@ var forwarded = []string{
 	"Connect-Content-Encoding", "Connect-Accept-Encoding", "X-Skerry-Client-Version", "X-Skerry-Python-Version",
 }
 
+// public are the paths of the public API's procedures.
+var public = regexp.MustCompile(`^/skerry\.v1\.[A-Za-z]+/[A-Za-z]+$`)
+
 type containerKey struct{}
 
 func containerOf(ctx context.Context) string {
@@ -83,6 +86,10 @@ func (a *Access) Serve(ctx context.Context, containerID string, ln net.Listener)
 			// A stream's answer begins before its request has ended.
 			if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
 				unavailable(w, r, err)
+				return
+			}
+			if !public.MatchString(r.URL.Path) {
+				refuse(w, r, connect.CodePermissionDenied, "code in containers may not call "+r.URL.Path)
 				return
 			}
 			a.proxy.ServeHTTP(w, r)
@@ -102,24 +109,14 @@ func (a *Access) Serve(ctx context.Context, containerID string, ln net.Listener)
 	return nil
 }
 
-// unavailable answers in the Connect protocol's way that the gateway was not reached: clients try again.
+// unavailable answers that the gateway was not reached: clients try again.
 func unavailable(w http.ResponseWriter, r *http.Request, err error) {
-	text, merr := json.Marshal(map[string]string{"code": "unavailable", "message": "the worker does not reach its gateway: " + err.Error()})
-	if merr != nil {
-		text = []byte(`{"code":"unavailable"}`)
-	}
-	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/connect+") {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write(text) // who has gone doesn't want it
-		return
-	}
-	w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
-	var end bytes.Buffer
-	body := append(append([]byte(`{"error":`), text...), '}')
-	end.Write([]byte{2, byte(len(body) >> 24), byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}) // the end of a stream
-	end.Write(body)
-	_, _ = w.Write(end.Bytes()) // as above
+	refuse(w, r, connect.CodeUnavailable, "the worker does not reach its gateway: "+err.Error())
+}
+
+// refuse answers in the Connect protocol's way.
+func refuse(w http.ResponseWriter, r *http.Request, code connect.Code, message string) {
+	_ = connect.NewErrorWriter().Write(w, r, connect.NewError(code, errors.New(message))) // who has gone doesn't want it
 }
 
 // AccessClient returns an HTTP/2 client for calls of containers, with connections of its own.
