@@ -21,13 +21,23 @@ MAX_FRAME_INPUTS = 1000
 class Frame:
     """Something to send: inputs of a call, its Watch (no inputs), or only the releases that wait (no call)."""
 
-    __slots__ = ("call", "inputs", "resumed", "seen")
+    __slots__ = ("call", "inputs", "resumed", "seen", "size")
 
     def __init__(self, call: Call | None, inputs: list[Input], *, resumed: bool = False, seen: int = 0) -> None:
         self.call = call
         self.inputs = inputs
         self.resumed = resumed
         self.seen = seen  # not 0: items of a generator that were read, and nothing else
+        self.size = sum(map(_size, inputs))
+
+    def take(self, item: Input) -> bool:
+        """Take another input. False if it has to go into another frame."""
+        size = self.size + _size(item)
+        if size > MAX_FRAME_BYTES or len(self.inputs) >= MAX_FRAME_INPUTS:
+            return False
+        self.inputs.append(item)
+        self.size = size
+        return True
 
 
 class Request:
@@ -42,14 +52,13 @@ class Request:
 
     def add(self, frame: Frame) -> bool:
         """Take a frame. False if it has to go into the next message."""
-        inputs = frame.inputs
-        size = _size(inputs[0]) if len(inputs) == 1 else sum(map(_size, inputs))
-        full = self._inputs + len(inputs) > MAX_FRAME_INPUTS or self._size + size > MAX_FRAME_BYTES
+        count = len(frame.inputs)
+        full = self._inputs + count > MAX_FRAME_INPUTS or self._size + frame.size > MAX_FRAME_BYTES
         if full and self._frames:
             return False
         self._frames.append(frame)
-        self._inputs += len(inputs)
-        self._size += size
+        self._inputs += count
+        self._size += frame.size
         return True
 
     def messages(self, released: list[str]) -> Iterator[SessionRequest]:

@@ -21,13 +21,14 @@ from .cancelling import cancel_soon
 from .outstanding import Call
 from .results import failure, is_large, unwrap
 from .serialization import serialize
+from .uploads import Uploads
 from .waiting import Once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-    from concurrent.futures import Future, ThreadPoolExecutor
 
     from skerry._gen.skerry.v1.call_pb import Output
+    from skerry._gen.skerry.v1.payload_pb import Payload
 
     from .client import Client
     from .single import Arguments
@@ -40,13 +41,16 @@ MAX_OUTSTANDING = 1000
 MAX_HELD_BYTES = 64 << 20
 # A feeder that had to wait goes on once so few are left: being woken for each would cost two thread switches a result.
 _RESUME_BELOW = 872
-_PARALLEL_UPLOADS = 8
+# How many inputs are drawn before there is another look at what is outstanding, unless one is larger than this.
+_DRAW_AHEAD = 64
+_SMALL_BYTES = 4 << 10
 # How many inputs of a synchronous source are drawn before other tasks of the event loop get a turn.
 _YIELD_EVERY = 64
 # What an input or an output takes besides its bytes.
 _OVERHEAD_BYTES = 512
 
 _SUCCESS = ResultStatus.SUCCESS
+_NEVER = sys.maxsize
 
 
 class MapCall(Call):
@@ -78,14 +82,12 @@ class MapCall(Call):
         self._method = method
         self._ordered = ordered
         self._return_exceptions = return_exceptions
-        self._lock = threading.Lock()
         self._arrived: deque[_Weighed] = deque()
-        self._weights: dict[int, int] = {}  # of inputs without an output
         self._arrival = Once()
         self._credit = Once()
         self._buffer: dict[int, _Weighed] = {}
         self._failed: Output | None = None
-        # Sums, each written by one thread or under the lock: together they are the bytes that are held.
+        # Sums, each written by one thread: together they are the bytes that are held.
         self._sent_bytes = 0
         self._arrived_bytes = 0
         self._consumed_bytes = 0
@@ -93,11 +95,13 @@ class MapCall(Call):
         self._finished = 0
         self._given = 0
         self._consumed = 0
+        self._resume_at = _NEVER  # how many results are consumed when a waiting feeder may go on
         self._starving = False
         self._all_sent = False
-        self._closed = False
+        self.closed = False
+        """Whether the consumer has gone, or all is over because of an error."""
         self._error: BaseException | None = None
-        self._uploads: _Uploads | None = None
+        self._uploads: Uploads | None = None
         self.on_close: Callable[[], object] | None = None
 
     # Called from the reader thread.
@@ -105,17 +109,19 @@ class MapCall(Call):
     def deliver(self, outputs: list[Output]) -> None:
         """Take outputs; those that came before a break of the session are dropped."""
         pop = self.unfinished.pop
-        arrived, weights = self._arrived, self._weights
-        gained = 0
+        arrived = self._arrived
+        gained = finished = 0
         for output in outputs:
             index = output.index
             if not self._ordered or index == self._given:
                 self._starving = False
-            if pop(index, None) is not None:
-                weight = _weight_of(output)
-                gained += weight - weights.pop(index, 0)
+            if (item := pop(index, None)) is not None:
+                result = output.result
+                weight = _weight(result.value if result is not None else None)
+                gained += weight - _weight(item.args)
                 arrived.append((output, weight))
-                self._finished += 1
+                finished += 1
+        self._finished += finished
         self._arrived_bytes += gained
         self._arrival.set()
         if self._starving:
@@ -125,23 +131,21 @@ class MapCall(Call):
         """Learn that no more outputs will come, or that the user's iterator raised."""
         if self._error is None:
             self._error = error
+        self.closed = True
         self._arrival.set()
         self._credit.set()
 
     # Called by the feeder.
 
-    @property
-    def closed(self) -> bool:
-        """Whether the consumer has gone."""
-        return self._closed or self._error is not None
-
-    def room(self) -> Once | None:
-        """Return None if another input may be added, else what to wait for."""
-        if self._has_room(MAX_OUTSTANDING):
-            return None
+    def room(self) -> int | Once:
+        """Return how many more inputs may be added before this is asked again, or what to wait for."""
+        self._resume_at = _NEVER
+        if (room := self._room(MAX_OUTSTANDING)) > 0:
+            return room
         credit = self._credit = Once()
-        # Looked at again: what was consumed before the line above did not set the new event.
-        return None if self._has_room(_RESUME_BELOW) else credit
+        self._resume_at = self._sent - _RESUME_BELOW + 1
+        # Looked at again: what was consumed before the lines above did not set the new event.
+        return self._room(_RESUME_BELOW) or credit
 
     def encode(self, arguments: Arguments) -> bytes:
         """Return the pickle of an input's arguments."""
@@ -152,9 +156,11 @@ class MapCall(Call):
         index = self._sent
         self._sent += 1
         if len(data) > MAX_INLINE_BYTES:
+            self._sent_bytes += _OVERHEAD_BYTES
             self._upload(index, data)
         else:
-            self._submit(Input(index=index, args=inline_payload(data), method=self._method), len(data))
+            self._sent_bytes += _OVERHEAD_BYTES + len(data)
+            self._submit(Input(index=index, args=inline_payload(data), method=self._method))
 
     def finish(self) -> None:
         """Learn that there are no more inputs."""
@@ -200,8 +206,8 @@ class MapCall(Call):
         """Learn that the user gets an output of that weight."""
         self._consumed_bytes += weight
         self._consumed += 1
-        if not self._credit.done and self._has_room(_RESUME_BELOW):
-            self._credit.set()
+        if self._consumed >= self._resume_at:
+            self._lend()
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -212,8 +218,7 @@ class MapCall(Call):
         """Stop feeding and forget outputs that have not come."""
         if sys.is_finalizing():
             return  # no other thread goes on any more: one that has a lock would keep it
-        with self._lock:
-            self._closed = True
+        self.closed = True
         self._credit.set()
         if self._uploads is not None:
             self._uploads.close()
@@ -224,91 +229,67 @@ class MapCall(Call):
             # Nobody reads what they give.
             cancel_soon(self._client, self.call_id)
 
-    def _has_room(self, bound: int) -> bool:
+    def _room(self, bound: int) -> int:
         if self.closed:
-            return True
+            return 1  # so that the feeder goes on, and sees it
+        sent = self._sent
         held = self._sent_bytes + self._arrived_bytes - self._consumed_bytes
-        if self._sent - self._finished >= bound or held >= MAX_HELD_BYTES:
-            return self._sent == self._consumed  # one input is always allowed, whatever its size
-        return self._starving or self._sent - self._consumed < bound
+        if sent - self._finished >= bound or held >= MAX_HELD_BYTES:
+            return 1 if sent == self._consumed else 0  # one input is always allowed, whatever its size
+        ahead = sent - self._finished if self._starving else sent - self._consumed
+        return min(max(bound - ahead, 0), _DRAW_AHEAD)
 
     def _lend(self) -> None:
-        """Let the feeder run ahead of a consumer that waits for an input before those that are finished."""
-        if not self._credit.done and self._has_room(_RESUME_BELOW):
+        """Let a feeder that waits go on if there is room."""
+        if not self._credit.done and self._room(_RESUME_BELOW):
             self._credit.set()
 
     def _collect(self) -> list[_Weighed]:
         ready: list[_Weighed] = []
-        arrived = self._arrived
+        arrived, buffer = self._arrived, self._buffer
+        following = self._given
         while arrived and self._failed is None:
             weighed = arrived.popleft()
             output = weighed[0]
             if not self._return_exceptions and (output.result is None or output.result.status != _SUCCESS):
                 self._failed = output
-            elif self._ordered:
-                self._buffer[output.index] = weighed
+            elif not self._ordered:
+                ready.append(weighed)
+            elif output.index != following:
+                buffer[output.index] = weighed
             else:
                 ready.append(weighed)
-        if self._ordered and self._buffer:
-            buffer = self._buffer
-            following = self._given
-            while following in buffer:
-                ready.append(buffer.pop(following))
                 following += 1
+                while buffer and (weighed := buffer.pop(following, None)) is not None:
+                    ready.append(weighed)
+                    following += 1
         return ready
 
     def _upload(self, index: int, data: bytes) -> None:
         if self._uploads is None:
-            self._uploads = _Uploads()
+            self._uploads = Uploads()
 
         def upload() -> None:
             try:
                 payload = make_payload(self._client, data, self._what)
-                self._submit(Input(index=index, args=payload, method=self._method), 0)
+                self._submit(Input(index=index, args=payload, method=self._method))
             except Exception as err:
                 self.fail(err)
 
         self._uploads.start(upload)
 
-    def _submit(self, item: Input, size: int) -> None:
-        weight = _OVERHEAD_BYTES + size
-        with self._lock:
-            if self._closed or self._error is not None:
-                return
-            self._weights[item.index] = weight
-            self._sent_bytes += weight
+    def _submit(self, item: Input) -> None:
+        if self.closed:
+            return
         self._client.session.submit(self, [item])
-        if self._closed:
+        if self.closed:
             self._client.session.release(self)  # closed meanwhile: it must not come back
 
 
-def _weight_of(output: Output) -> int:
-    """Return about how much memory an output takes."""
-    payload = output.result.value if output.result is not None else None
+def _weight(payload: Payload | None) -> int:
+    """Return about how much memory a payload takes."""
     content = payload.content if payload is not None else None
     return _OVERHEAD_BYTES + (len(content.value) if content is not None and content.field == "inline" else 0)
-
-
-class _Uploads:
-    """Large inputs on their way to the blob store, a few at a time: the feeder waits while there are more."""
-
-    def __init__(self) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        self._pool: ThreadPoolExecutor = ThreadPoolExecutor(_PARALLEL_UPLOADS, thread_name_prefix="skerry-upload")
-        self._slots = threading.Semaphore(_PARALLEL_UPLOADS)
-
-    def start(self, upload: Any) -> None:
-        self._slots.acquire()
-        try:
-            future: Future[None] = self._pool.submit(upload)
-        except RuntimeError:  # the consumer has left and closed it meanwhile
-            self._slots.release()
-            return
-        future.add_done_callback(lambda _: self._slots.release())
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def run(call: MapCall, inputs: Iterator[Arguments]) -> Generator[Any, None, None]:
@@ -330,12 +311,18 @@ def run(call: MapCall, inputs: Iterator[Arguments]) -> Generator[Any, None, None
 
 def _feed(call: MapCall, inputs: Iterator[Arguments]) -> None:
     try:
+        room = 0
         for arguments in inputs:
-            while (wait := call.room()) is not None:
-                wait.wait()
+            while room == 0:
+                if isinstance(found := call.room(), int):
+                    room = found
+                else:
+                    found.wait()
             if call.closed:
                 return
-            call.send(call.encode(arguments))
+            data = call.encode(arguments)
+            call.send(data)
+            room = room - 1 if len(data) <= _SMALL_BYTES else 0
         call.finish()
     except BaseException as err:  # the consumer's thread raises it
         call.fail(err)
@@ -368,10 +355,13 @@ async def _feed_aio(call: MapCall, inputs: AsyncGenerator[Arguments, None]) -> N
     import asyncio
 
     try:
-        drawn = 0
+        drawn = room = 0
         async for arguments in inputs:
-            while (wait := call.room()) is not None:
-                await wait.wait_aio()
+            while room == 0:
+                if isinstance(found := call.room(), int):
+                    room = found
+                else:
+                    await found.wait_aio()
             if call.closed:
                 return
             data = call.encode(arguments)
@@ -379,6 +369,7 @@ async def _feed_aio(call: MapCall, inputs: AsyncGenerator[Arguments, None]) -> N
                 await asyncio.to_thread(call.send, data)
             else:
                 call.send(data)
+            room = room - 1 if len(data) <= _SMALL_BYTES else 0
             drawn += 1
             if drawn % _YIELD_EVERY == 0:
                 # A synchronous source never yields to the loop by itself.

@@ -53,6 +53,8 @@ class Session:
         self._work = threading.Condition(self._lock)
         self._closing = threading.Event()
         self._outbox: SimpleQueue[Frame | None] = SimpleQueue()
+        # By call, what is in the queue and takes more inputs: the transport draws one frame where it would draw hundreds.
+        self._growing: dict[str, Frame] = {}
         self._streaming = False
         self._calls: dict[str, Call] = {}
         self._releases: list[str] = []
@@ -62,10 +64,14 @@ class Session:
         """Send inputs of a call. They are sent again until their outputs (SPAWN: their acceptance) have come."""
         self.check()
         with self._lock:
-            self._enter(call)
+            if not self._streaming or call.call_id not in self._calls:
+                self._enter(call)
             for item in inputs:
                 call.unfinished[item.index] = item
-            self._outbox.put(Frame(call, inputs))
+                growing = self._growing.get(call.call_id)
+                if growing is None or not growing.take(item):
+                    self._growing[call.call_id] = growing = Frame(call, [item])
+                    self._outbox.put(growing)
 
     def watch(self, call: Call) -> None:
         """Ask for the outputs of a call."""
@@ -85,6 +91,7 @@ class Session:
         with self._lock:
             if self._calls.pop(call.call_id, None) is None:
                 return
+            self._growing.pop(call.call_id, None)
             self._releases.append(call.call_id)
             if len(self._releases) >= MAX_LAZY_RELEASES:
                 self._outbox.put(Frame(None, []))
@@ -149,6 +156,7 @@ class Session:
             if self._closing.is_set():
                 return None
             self._outbox = SimpleQueue()
+            self._growing = {}
             for call in self._calls.values():
                 unfinished = list(call.unfinished.values())
                 for start in range(0, len(unfinished), MAX_FRAME_INPUTS):
@@ -165,7 +173,7 @@ class Session:
         carried: Frame | None = None
         ended = False
         while not ended:
-            frame = carried or outbox.get()
+            frame = carried or self._drawn(outbox.get())
             carried = None
             if frame is None:
                 break
@@ -173,7 +181,7 @@ class Session:
             request.add(frame)
             while True:
                 try:
-                    frame = outbox.get_nowait()
+                    frame = self._drawn(outbox.get_nowait())
                 except Empty:
                     break
                 if frame is None:
@@ -184,6 +192,14 @@ class Session:
                     break
             yield from self._finish(request)
         yield from self._finish(Request())
+
+    def _drawn(self, frame: Frame | None) -> Frame | None:
+        """Have a frame from the queue grow no more."""
+        if frame is not None and frame.call is not None and frame.inputs:
+            with self._lock:
+                if self._growing.get(frame.call.call_id) is frame:
+                    del self._growing[frame.call.call_id]
+        return frame
 
     def _finish(self, request: Request) -> Iterator[SessionRequest]:
         with self._lock:
