@@ -18,6 +18,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/skerry-dev/skerry/internal/netdump"
 )
 
 // Config says how steps are run. Command turns it into the arguments of Main.
@@ -198,7 +200,7 @@ func isolate(path string) error {
 		return fmt.Errorf("network namespace %q: %w", path, err)
 	}
 	defer h.Close()
-	links, err := h.LinkList()
+	links, err := netdump.Whole(h.LinkList)
 	if err != nil {
 		return fmt.Errorf("network namespace %q: %w", path, err)
 	}

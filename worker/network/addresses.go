@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/netdump"
 )
 
 // candidates are the ranges to pick from: /16 of 10/8 and 172.16/12 that few networks use, without 10.208/12, where builds of other
@@ -93,12 +94,14 @@ func overlapsAny(p netip.Prefix, used []netip.Prefix) bool {
 
 // usedPrefixes lists the host's IPv4 addresses and routes but for default routes and the instance's own leftovers.
 func usedPrefixes(instance string) ([]netip.Prefix, error) {
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	addrs, err := netdump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, fmt.Errorf("list the host's addresses: %w", err)
 	}
 	// Every table: policy routing keeps the routes of VPNs in tables of their own.
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{}, netlink.RT_FILTER_TABLE)
+	routes, err := netdump.Whole(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list the host's routes: %w", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/internal/netdump"
 	"github.com/skerry-dev/skerry/worker/network/rules"
 )
 
@@ -144,15 +145,20 @@ func (h *host) up(link netlink.Link) error {
 
 // uplinkMTU is that of the interface with the default route: a container's packets must not be larger than the way out takes.
 func uplinkMTU() (int, error) {
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
+	routes, err := netdump.Whole(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
+	})
 	if err != nil {
 		return 0, fmt.Errorf("list the host's default routes: %w", err)
 	}
 	mtu := 0
-	for _, r := range routes {
-		link, err := netlink.LinkByIndex(r.LinkIndex)
+	for _, index := range waysOut(routes) {
+		link, err := netlink.LinkByIndex(index)
+		if errors.As(err, &netlink.LinkNotFoundError{}) {
+			continue // it has just gone, and its route with it
+		}
 		if err != nil {
-			return 0, fmt.Errorf("interface %d of the default route: %w", r.LinkIndex, err)
+			return 0, fmt.Errorf("interface %d of the default route: %w", index, err)
 		}
 		if m := link.Attrs().MTU; mtu == 0 || m < mtu {
 			mtu = m
@@ -162,6 +168,19 @@ func uplinkMTU() (int, error) {
 		mtu = defaultMTU
 	}
 	return mtu, nil
+}
+
+// waysOut are the interfaces of routes. A route that refuses what it is for has none, one with several hops has several.
+func waysOut(routes []netlink.Route) (indices []int) {
+	for _, r := range routes {
+		if r.LinkIndex != 0 {
+			indices = append(indices, r.LinkIndex)
+		}
+		for _, hop := range r.MultiPath {
+			indices = append(indices, hop.LinkIndex)
+		}
+	}
+	return indices
 }
 
 const forwardingSysctl = "/proc/sys/net/ipv4/ip_forward"
@@ -197,7 +216,7 @@ func disableIPv6(iface string) error {
 
 // ownLinks lists the instance's interfaces on the host.
 func ownLinks(instance string) ([]netlink.Link, error) {
-	all, err := netlink.LinkList()
+	all, err := netdump.Whole(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list the host's interfaces: %w", err)
 	}

@@ -14,13 +14,15 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+
+	"github.com/skerry-dev/skerry/internal/netdump"
 )
 
 // leftovers lists what there is of the instance on the host.
 func leftovers(t *testing.T, runDir string) []string {
 	t.Helper()
 	var found []string
-	links, err := netlink.LinkList()
+	links, err := netdump.Whole(netlink.LinkList)
 	if err != nil {
 		t.Fatal(err)
 	}
