@@ -132,8 +132,8 @@ func (s *Session) readStart(frames *wire.FrameReader) error {
 // readOutput takes one Output frame with the data that belongs to it. Given is false for the answer of an input whose output has been
 // given already.
 func (s *Session) readOutput(ctx context.Context, frames *wire.FrameReader, f wire.Frame) (o container.Output, given bool, err error) {
-	var m wire.OutputMeta
-	if err := json.Unmarshal(f.Meta, &m); err != nil {
+	m, err := wire.ParseOutput(f.Meta)
+	if err != nil {
 		return o, false, fault.New(fault.Invalid, "output: %w", err)
 	}
 	o.Key = payload.Key{CallID: m.Call, Index: m.Index}
