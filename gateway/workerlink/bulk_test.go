@@ -55,7 +55,7 @@ func pusher(t *testing.T, r *rig, w *written, token string) workerv1connect.Bulk
 func push(t *testing.T, c workerv1connect.BulkServiceClient, containerID string, sequence uint64) error {
 	t.Helper()
 	stream := c.PushLogs(t.Context())
-	defer stream.CloseResponse() //nolint:errcheck // what matters was received
+	defer stream.CloseResponse()
 	if err := stream.Send(&workerv1.PushLogsRequest{ContainerId: containerID, Sequence: sequence}); err != nil {
 		t.Fatal(err)
 	}

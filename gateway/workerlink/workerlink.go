@@ -115,7 +115,9 @@ func (h *Hub) TokenOf(workerID string) string {
 }
 
 // OwnerOf implements Owners.
-func (h *Hub) OwnerOf(containerID string) (tokenID string, known bool) { return h.owners.of(containerID) }
+func (h *Hub) OwnerOf(containerID string) (tokenID string, known bool) {
+	return h.owners.of(containerID)
+}
 
 // enter adds a link, which wg then counts. It refuses a second one of a worker, and all once the Hub is closed.
 func (h *Hub) enter(id string, w *worker, client *link.Client) error {
