@@ -57,6 +57,7 @@ type Output struct {
 	Key         payload.Key
 	Result      payload.Result
 	ContainerID string // that it ran in; empty: in none, or not known. Records keep it, the flow does not
+	Place       uint64 // in the flow, growing; 0: it is not there, or not known
 }
 
 // Submit is a batch of inputs of one call, from a session.
@@ -95,11 +96,12 @@ type State struct {
 // Delivery is an input that the flow hands out.
 type Delivery struct {
 	Input
-	Sequence  uint64    // its place in the flow
-	StoredAt  time.Time // when it was put
-	Behind    int       // how many wait in the flow after it
-	Recovered bool      // it may have been delivered before, and have an output
-	Ticket    Ticket
+	Sequence uint64    // its place in the flow
+	StoredAt time.Time // when it was put
+	Behind   int       // how many wait in the flow after it
+	Earlier  bool      // it was there when the flow was opened, and may have an output
+	Again    bool      // it has been delivered before
+	Ticket   Ticket
 }
 
 // Ticket stands for a delivered input. No method blocks; what is lost on the way is delivered again after a restart.
@@ -118,16 +120,12 @@ type Subscription interface {
 	Close() error
 }
 
-// Flow keeps inputs until they are acknowledged, and outputs of SYNC calls for a while. Implemented by gateway/jetstream.
+// Flow keeps inputs until they are acknowledged. Implemented by gateway/jetstream.
 type Flow interface {
 	// PutInputs stores inputs and calls done, from a goroutine of the flow's, when the fate of all is known: errs is nil if all are
 	// stored, else errs[i] is nil, a fault.Exists if the input is there already, or what went wrong. It blocks only while too much
 	// is on its way.
 	PutInputs(inputs []Input, done func(errs []error))
-	// PutOutputs stores outputs likewise; fault.Exists says that the input has an output already.
-	PutOutputs(outputs []Output, done func(errs []error))
-	// Output returns the stored output of an input, or a fault.NotFound.
-	Output(ctx context.Context, key payload.Key) (payload.Result, error)
 	// Subscribe delivers the function's inputs to deliver, those there are and those to come, in order. Deliver is called from one
 	// goroutine and may block; at most a bounded number is read ahead.
 	Subscribe(ctx context.Context, functionID string, deliver func(Delivery)) (Subscription, error)
@@ -136,6 +134,16 @@ type Flow interface {
 	// PurgeCall removes the inputs of a call, delivered or not; PurgeFunction those of a function.
 	PurgeCall(ctx context.Context, callID string) error
 	PurgeFunction(ctx context.Context, functionID string) error
+}
+
+// Outputs keeps outputs of SYNC calls for a while. Implemented by gateway/jetstream.
+type Outputs interface {
+	// PutOutputs stores outputs, as PutInputs does inputs, and sets the Place of those that are stored; fault.Exists says that the input has an output already.
+	PutOutputs(outputs []Output, done func(errs []error))
+	// Output returns the stored output of an input, or a fault.NotFound.
+	Output(ctx context.Context, key payload.Key) (Output, error)
+	// PurgeOutputs removes the stored outputs of a call with places before one, or (0) all.
+	PurgeOutputs(ctx context.Context, callID string, before uint64) error
 }
 
 // Record is what SQL keeps of a SPAWN call.

@@ -151,22 +151,32 @@ func (s *Service) admit(ctx context.Context, d *Delivery) (h *held, doubtful, ca
 	}
 }
 
-// take notes a delivery as in hand. The mutex is held. It returns nil for one that is in hand already, and whether the input may have an output.
+// take notes a delivery as in hand. The mutex is held. It returns nil for one that is in hand already or has ended, and whether the input may have
+// an output.
 func (s *Service) take(d *Delivery) (h *held, doubtful, cancelled bool) {
 	if h, ok := s.hand[d.Key]; ok {
 		h.ticket = d.Ticket
 		return nil, false, false
 	}
+	c, ok := s.calls[d.Key.CallID]
+	open := false
+	if ok {
+		_, open = c.unfinished[d.Key.Index]
+	}
+	if d.Kind == Sync && !d.Earlier && !open {
+		// It was registered before it was put, so it has ended: this is another delivery, from before that was said.
+		d.Ticket.Ack()
+		return nil, false, false
+	}
 	h = &held{functionID: d.FunctionID, kind: d.Kind, ticket: d.Ticket}
 	s.hand[d.Key] = h
-	doubtful = d.Recovered
+	doubtful = d.Earlier || d.Again
 	if d.Kind == Spawn {
 		doubtful = (doubtful || s.doubtful[d.Key]) && !s.recorded[d.Key]
 		delete(s.doubtful, d.Key)
 		delete(s.recorded, d.Key)
 		return h, doubtful, s.cancelled[d.Key.CallID]
 	}
-	c, ok := s.calls[d.Key.CallID]
 	if !ok {
 		// Its client is away; it may come back for the output.
 		c = s.newSyncCall(d.Key.CallID, d.FunctionID, "")
@@ -175,12 +185,9 @@ func (s *Service) take(d *Delivery) (h *held, doubtful, cancelled bool) {
 		s.miss(c)
 		return h, true, false
 	}
-	if _, open := c.unfinished[d.Key.Index]; !open {
-		doubtful = true
-		if d.Recovered {
-			c.inputs++
-			c.unfinished[d.Key.Index] = false
-		}
+	if !open {
+		c.inputs++
+		c.unfinished[d.Key.Index] = false
 	}
 	return h, doubtful, c.cancelled
 }
@@ -188,7 +195,7 @@ func (s *Service) take(d *Delivery) (h *held, doubtful, cancelled bool) {
 // ended deals with a delivered input that has an output.
 func (s *Service) ended(ctx context.Context, d *Delivery, h *held) (bool, error) {
 	if d.Kind == Sync {
-		result, err := s.d.Flow.Output(ctx, d.Key)
+		o, err := s.d.Flow.Output(ctx, d.Key)
 		if err != nil {
 			if isKind(err, fault.NotFound) {
 				err = nil
@@ -196,7 +203,7 @@ func (s *Service) ended(ctx context.Context, d *Delivery, h *held) (bool, error)
 			return false, err
 		}
 		s.letGo(d.Key, h)
-		s.finishSync(Output{Key: d.Key, Result: result})
+		s.finishSync(o)
 		return true, nil
 	}
 	outputs, err := s.d.Records.Outputs(ctx, d.Key.CallID, d.Key.Index, 1)

@@ -16,7 +16,7 @@ func (s *Service) Finished(functionID string, outcomes []task.Outcome) {
 	ends := make([]ending, 0, len(outcomes))
 	for i := range outcomes {
 		o := &outcomes[i]
-		e := ending{Output{o.Input.Key, o.Result, o.Input.ContainerID}, o.Input.Handle.(*held)} //nolint:forcetypeassert // every Input here was made by deliver
+		e := ending{Output{Key: o.Input.Key, Result: o.Result, ContainerID: o.Input.ContainerID}, o.Input.Handle.(*held)} //nolint:forcetypeassert // every Input here was made by deliver
 		if retryable(o.Result.Status) {
 			s.failures.Add(failed{functionID, o.Input, e})
 		} else {
@@ -54,16 +54,16 @@ func (s *Service) storeSync(ends []ending) {
 	for i := range ends {
 		outputs[i] = ends[i].output
 	}
-	s.d.Flow.PutOutputs(outputs, func(errs []error) { s.storedSync(ends, errs) })
+	s.d.Flow.PutOutputs(outputs, func(errs []error) { s.storedSync(ends, outputs, errs) })
 }
 
 // storedSync goes on when the flow has answered.
-func (s *Service) storedSync(ends []ending, errs []error) {
+func (s *Service) storedSync(ends []ending, outputs []Output, errs []error) {
 	s.acknowledge(ends)
 	var elsewhere []payload.Key
 	s.mu.Lock()
-	for i := range ends {
-		o := ends[i].output
+	for i := range outputs {
+		o := outputs[i]
 		var err error
 		if errs != nil {
 			err = errs[i]
@@ -116,9 +116,9 @@ func (s *Service) open(k payload.Key) bool {
 // handOutStored gives out the output that another attempt has stored.
 func (s *Service) handOutStored(k payload.Key) {
 	s.detach("look up an output", func(ctx context.Context) error {
-		result, err := s.d.Flow.Output(ctx, k)
+		o, err := s.d.Flow.Output(ctx, k)
 		if err == nil {
-			s.finishSync(Output{Key: k, Result: result})
+			s.finishSync(o)
 		}
 		return err
 	})

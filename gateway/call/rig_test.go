@@ -32,6 +32,7 @@ type rig struct {
 	blobs     *blobs
 	clock     task.Clock
 	purged    chan string    // hears of calls whose items are purged
+	forgotten chan uint64    // hears of each PurgeOutputs, before which place
 	expired   chan time.Time // hears of each Expire, before when
 	accepting func()         // called before inputs are recorded
 
@@ -56,7 +57,7 @@ func newRigAt(t testing.TB, clock task.Clock) *rig {
 	t.Helper()
 	r := &rig{
 		dir: t.TempDir(), functions: &functions{known: map[string]*function.Function{}}, blobs: &blobs{kept: map[string][]byte{}}, clock: clock,
-		purged: make(chan string, 1000), expired: make(chan time.Time, 10_000), accepting: func() {},
+		purged: make(chan string, 1000), forgotten: make(chan uint64, 1000), expired: make(chan time.Time, 10_000), accepting: func() {},
 	}
 	r.start(t)
 	t.Cleanup(func() { r.stop(t) })
@@ -103,6 +104,12 @@ type flow struct {
 func (f flow) PurgeItems(ctx context.Context, callID string) error {
 	err := f.Engine.PurgeItems(ctx, callID)
 	f.r.purged <- callID
+	return err
+}
+
+func (f flow) PurgeOutputs(ctx context.Context, callID string, before uint64) error {
+	err := f.Engine.PurgeOutputs(ctx, callID, before)
+	f.r.forgotten <- before
 	return err
 }
 

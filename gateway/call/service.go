@@ -21,6 +21,7 @@ import (
 type Deps struct {
 	Flow interface {
 		Flow
+		Outputs
 		item.Log
 	}
 	Records interface {
@@ -52,7 +53,7 @@ type Service struct {
 	accepts  *gather.Queue[accept]
 	ends     *gather.Queue[ending] // of SPAWN inputs
 	failures *gather.Queue[failed]
-	purges   *gather.Queue[string] // calls whose items nobody wants any more
+	purges   *gather.Queue[purge]
 	work     *gather.Queue[work]
 
 	mu        sync.Mutex
@@ -104,7 +105,7 @@ type ending struct {
 func New(d Deps) *Service {
 	s := &Service{
 		d: d, running: make(chan struct{}), accepts: gather.NewQueue[accept](), ends: gather.NewQueue[ending](), failures: gather.NewQueue[failed](),
-		purges: gather.NewQueue[string](), work: gather.NewQueue[work](),
+		purges: gather.NewQueue[purge](), work: gather.NewQueue[work](),
 		calls: map[string]*callState{}, hand: map[payload.Key]*held{}, subs: map[string]*subscribing{}, retrying: map[string]*retrying{},
 		cancelled: map[string]bool{}, doubtful: map[payload.Key]bool{}, recorded: map[payload.Key]bool{}, traces: lineage.NewMemory(),
 	}
@@ -131,7 +132,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go("recorder", s.runEnds)
 	g.Go("retries", s.runFailures)
 	g.Go("items", s.items.Run)
-	g.Go("items purger", s.runPurges)
+	g.Go("purger", s.runPurges)
 	g.Go("background", func(ctx context.Context) error { return s.runWork(ctx, g) })
 	err := g.Wait()
 	s.stopTimers()

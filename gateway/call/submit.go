@@ -224,7 +224,7 @@ func (s *Service) register(r *registration) (fresh []Input, cancelled bool, err 
 		return nil, false, fault.New(fault.Invalid, "call %q: has another kind or function; choose a new id for a new call", m.CallID)
 	}
 	c.appID = fn.AppID
-	c.watch(x)
+	w, reopened := c.watch(x), 0
 	for i := range r.inputs {
 		k := r.inputs[i].Key
 		wanted, known := c.unfinished[k.Index]
@@ -235,6 +235,7 @@ func (s *Service) register(r *registration) (fresh []Input, cancelled bool, err 
 		case !wanted:
 			c.unfinished[k.Index] = true
 			c.wanted++
+			reopened++
 		}
 		if r.generates != nil && r.generates[i] {
 			s.feed(x, c, k, !known && !m.Resumed, m.Seen[k.Index])
@@ -248,6 +249,7 @@ func (s *Service) register(r *registration) (fresh []Input, cancelled bool, err 
 	}
 	c.wanted += len(fresh)
 	c.inputs += uint32(len(fresh))
+	s.forgetReceived(c, w, len(fresh)+reopened)
 	if m.ParentInputID != "" {
 		s.traces.Begin(m.CallID, m.ParentInputID, nodesOf(fn, fresh))
 	}
@@ -267,10 +269,10 @@ func (s *Service) newSyncCall(id, functionID, appID string) *callState {
 func (s *Service) answerStored(ctx context.Context, inputs []Input) ([]Input, error) {
 	var rest []Input
 	for i := range inputs {
-		result, err := s.d.Flow.Output(ctx, inputs[i].Key)
+		o, err := s.d.Flow.Output(ctx, inputs[i].Key)
 		switch {
 		case err == nil:
-			s.finishSync(Output{Key: inputs[i].Key, Result: result})
+			s.finishSync(o)
 		case isKind(err, fault.NotFound):
 			rest = append(rest, inputs[i])
 		default:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/skerry-dev/skerry/gateway/item"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 )
@@ -19,6 +18,7 @@ type watcher struct {
 	session *Session
 	from    uint32
 	seen    *indexes // known to the client or sent; nil for SYNC calls, whose outputs come by once
+	got     receipts // of a SYNC call
 }
 
 // indexes is a set of numbers that comes to have no gaps: those below next, and some beyond.
@@ -87,6 +87,7 @@ func (w *watcher) give(o Output) bool {
 		return true
 	case w.seen == nil:
 		w.session.push(o, false)
+		w.got.given = append(w.got.given, o.Place)
 		return true
 	case w.seen.has(o.Key.Index):
 		return true
@@ -128,9 +129,7 @@ func (s *Service) drop(c *callState) {
 	}
 	c.expect()
 	delete(s.calls, c.id)
-	if c.yields && c.released {
-		s.purges.Add(c.id)
-	}
+	s.forget(c)
 }
 
 // miss plans to cancel a call whose client has gone without a word. The mutex is held.
@@ -150,21 +149,6 @@ func (s *Service) miss(c *callState) {
 		s.detach("cancel a call without a client", func(ctx context.Context) error { return s.cancel(ctx, c.id, c.functionID, false) })
 	})
 	timer = c.vanished
-}
-
-// runPurges removes the items of calls.
-func (s *Service) runPurges(ctx context.Context) error {
-	for {
-		calls, err := s.purges.Take(ctx, maxCommit)
-		if err != nil {
-			return err
-		}
-		for _, id := range calls {
-			if err := s.d.Flow.PurgeItems(ctx, id); err != nil && ctx.Err() == nil {
-				s.d.Log.Warn("items are left to their age", "call", id, "limit", item.Retention, "error", err)
-			}
-		}
-	}
 }
 
 // Watch answers with the call's state and has its outputs sent, those there are and those to come. It may be repeated, with other indexes.

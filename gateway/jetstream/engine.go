@@ -31,7 +31,7 @@ const (
 )
 
 // Limits of streams. Outputs of SYNC calls are there for clients whose session broke, who have at most a thousand unfinished inputs a
-// call; logs for people.
+// call: those of large calls are purged before these limits are reached. Logs are for people.
 const (
 	outputsMaxAge   = time.Hour
 	outputsMaxMsgs  = 200_000

@@ -15,7 +15,10 @@ import (
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
-var _ call.Flow = (*Engine)(nil)
+var (
+	_ call.Flow    = (*Engine)(nil)
+	_ call.Outputs = (*Engine)(nil)
+)
 
 // inputVersion begins the data of every input: version, kind, method with its length before it, payload. The key and the function are in
 // the subject.
@@ -83,30 +86,42 @@ func parseInput(subject string, data []byte) (in call.Input, err error) {
 // it can't refuse by its limit per subject as the inputs' stream does.
 var firstWins = nats.Header{jetstream.ExpectedLastSubjSeqHeader: []string{"0"}}
 
-// PutOutputs implements call.Flow.
+// PutOutputs implements call.Outputs.
 func (e *Engine) PutOutputs(outputs []call.Output, done func(errs []error)) {
 	messages := make([]message, len(outputs))
 	for i := range outputs {
 		o := &outputs[i]
-		messages[i] = message{subject: outputSubject(o.Key), header: firstWins, data: o.Result.Append(nil)}
+		messages[i] = message{subject: outputSubject(o.Key), header: firstWins, data: o.Result.Append(nil), place: &o.Place}
 	}
 	e.pub.publish(messages, done)
 }
 
-// Output implements call.Flow.
-func (e *Engine) Output(ctx context.Context, key payload.Key) (payload.Result, error) {
+// Output implements call.Outputs.
+func (e *Engine) Output(ctx context.Context, key payload.Key) (call.Output, error) {
 	m, err := e.outs.GetLastMsgForSubject(ctx, outputSubject(key))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return payload.Result{}, fault.New(fault.NotFound, "output of call %q, input %d: not stored", key.CallID, key.Index)
+		return call.Output{}, fault.New(fault.NotFound, "output of call %q, input %d: not stored", key.CallID, key.Index)
 	}
 	if err != nil {
-		return payload.Result{}, fault.New(fault.Unavailable, "output of call %q, input %d: %w", key.CallID, key.Index, err)
+		return call.Output{}, fault.New(fault.Unavailable, "output of call %q, input %d: %w", key.CallID, key.Index, err)
 	}
 	r, err := payload.ParseResult(m.Data)
 	if err != nil {
-		return payload.Result{}, fault.New(fault.DataLoss, "output of call %q, input %d: %w", key.CallID, key.Index, err)
+		return call.Output{}, fault.New(fault.DataLoss, "output of call %q, input %d: %w", key.CallID, key.Index, err)
 	}
-	return r, nil
+	return call.Output{Key: key, Result: r, Place: m.Sequence}, nil
+}
+
+// PurgeOutputs implements call.Outputs.
+func (e *Engine) PurgeOutputs(ctx context.Context, callID string, before uint64) error {
+	options := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSubject("out." + callID + ".>")}
+	if before > 0 {
+		options = append(options, jetstream.WithPurgeSequence(before))
+	}
+	if err := e.outs.Purge(ctx, options...); err != nil {
+		return fault.New(fault.Unavailable, "purge outputs of call %q: %w", callID, err)
+	}
+	return nil
 }
 
 // Waiting implements call.Flow.

@@ -41,7 +41,9 @@ func shut(t testing.TB, e *jetstream.Engine) {
 func TestFlow(t *testing.T) {
 	for name, always := range map[string]bool{"lazy": false, "always": true} {
 		t.Run(name, func(t *testing.T) {
-			calltest.Flow(t, func(t *testing.T) call.Flow { return open(t, jetstream.Config{Dir: t.TempDir(), SyncAlways: always}) })
+			calltest.Flow(t, func(t *testing.T) calltest.Store {
+				return open(t, jetstream.Config{Dir: t.TempDir(), SyncAlways: always})
+			})
 		})
 	}
 }
@@ -108,12 +110,12 @@ func reopen(t *testing.T, crash bool) {
 	}
 	for i := range uint32(inputs - 5) {
 		d := <-again
-		if d.Key.Index != i+5 || !d.Recovered {
+		if d.Key.Index != i+5 || !d.Earlier {
 			t.Fatalf("delivery %d: %+v", i, d)
 		}
 	}
 	calltest.Put(t, e, calltest.Inputs(fn, ident.New(ident.Call), 1)...)
-	if d := <-again; d.Recovered {
+	if d := <-again; d.Earlier {
 		t.Error("an input put after the start counts as recovered")
 	}
 }

@@ -39,6 +39,7 @@ type message struct {
 	subject string
 	header  nats.Header // nil: none
 	data    []byte
+	place   *uint64 // set to where the stream has it, before done is called; nil: nobody asks
 }
 
 // batch collects the fates of its messages. It is guarded by the publisher's mutex.
@@ -52,6 +53,7 @@ type flight struct {
 	batch *batch
 	index int
 	size  int
+	place *uint64
 }
 
 func newPublisher(nc *nats.Conn) (*publisher, error) {
@@ -78,7 +80,7 @@ func (p *publisher) publish(messages []message, done func(errs []error)) {
 	b := &batch{size: len(messages), left: len(messages), done: done}
 	for i := range messages {
 		m := &messages[i]
-		id, err := p.takeOff(b, i, len(m.data))
+		id, err := p.takeOff(flight{b, i, len(m.data), m.place})
 		if err == nil {
 			err = p.nc.PublishMsg(&nats.Msg{
 				Subject: m.subject, Reply: p.prefix + strconv.FormatUint(id, 36), Header: m.header, Data: m.data,
@@ -94,10 +96,10 @@ func (p *publisher) publish(messages []message, done func(errs []error)) {
 }
 
 // takeOff registers a message, waiting for room.
-func (p *publisher) takeOff(b *batch, index, size int) (uint64, error) {
+func (p *publisher) takeOff(f flight) (uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.broken == nil && (len(p.pending) >= maxInflight || (p.bytes > 0 && p.bytes+size > maxInflightBytes)) {
+	for p.broken == nil && (len(p.pending) >= maxInflight || (p.bytes > 0 && p.bytes+f.size > maxInflightBytes)) {
 		p.waiting++
 		p.room.Wait()
 		p.waiting--
@@ -106,8 +108,8 @@ func (p *publisher) takeOff(b *batch, index, size int) (uint64, error) {
 		return 0, p.broken
 	}
 	p.next++
-	p.bytes += size
-	p.pending[p.next] = flight{b, index, size}
+	p.bytes += f.size
+	p.pending[p.next] = f
 	return p.next, nil
 }
 
@@ -155,6 +157,9 @@ func (p *publisher) acknowledged(m *nats.Msg) {
 	}
 	delete(p.pending, id)
 	p.bytes -= f.size
+	if f.place != nil && fate == nil {
+		*f.place = parsePlace(m.Data)
+	}
 	finished := f.batch.settle(f.index, fate)
 	if p.waiting > 0 {
 		p.room.Broadcast()
@@ -193,6 +198,20 @@ const (
 )
 
 var errTaken = fault.New(fault.Exists, "flow: the subject has a message already")
+
+var placeKey = []byte(`"seq":`)
+
+// parsePlace returns where a stream has put a message, as its answer says; 0 if it does not.
+func parsePlace(answer []byte) (place uint64) {
+	_, digits, _ := bytes.Cut(answer, placeKey)
+	for _, c := range bytes.TrimLeft(digits, " ") {
+		if c < '0' || c > '9' {
+			break
+		}
+		place = 10*place + uint64(c-'0')
+	}
+	return place
+}
 
 // parseAck returns what a stream's answer to a publication means.
 func parseAck(m *nats.Msg) error {

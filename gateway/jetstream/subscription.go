@@ -183,8 +183,8 @@ func (s *subscription) handle(m *nats.Msg) {
 	}
 	s.deliver(call.Delivery{
 		Input: in, Sequence: meta.Sequence.Stream, StoredAt: meta.Timestamp, Behind: int(meta.NumPending),
-		Recovered: meta.Sequence.Stream <= s.e.recovered || meta.NumDelivered > 1,
-		Ticket:    ticket{s.e.nc, m.Reply},
+		Earlier: meta.Sequence.Stream <= s.e.recovered, Again: meta.NumDelivered > 1,
+		Ticket: ticket{s.e.nc, m.Reply},
 	})
 }
 

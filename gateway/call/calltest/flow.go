@@ -41,24 +41,30 @@ func put(f call.Flow, inputs []call.Input) []error {
 }
 
 // PutOutput stores an output, and ends the test if that fails.
-func PutOutput(t testing.TB, f call.Flow, k payload.Key, r payload.Result) {
+func PutOutput(t testing.TB, f call.Outputs, k payload.Key, r payload.Result) {
 	t.Helper()
 	if err := errors.Join(putOutputs(f, call.Output{Key: k, Result: r})...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func putOutputs(f call.Flow, outputs ...call.Output) []error {
+func putOutputs(f call.Outputs, outputs ...call.Output) []error {
 	done := make(chan []error, 1)
 	f.PutOutputs(outputs, func(errs []error) { done <- errs })
 	return <-done
 }
 
-// Flow checks an implementation of call.Flow; open returns an empty one.
-func Flow(t *testing.T, open func(t *testing.T) call.Flow) {
-	for name, test := range map[string]func(*testing.T, call.Flow){
+// Store is what Flow checks.
+type Store interface {
+	call.Flow
+	call.Outputs
+}
+
+// Flow checks an implementation of call.Flow and call.Outputs; open returns an empty one.
+func Flow(t *testing.T, open func(t *testing.T) Store) {
+	for name, test := range map[string]func(*testing.T, Store){
 		"deliver": deliver, "deliver later": deliverLater, "one per subject": onePerSubject, "first output wins": firstWins,
-		"purge": purge, "payloads": payloads, "blocked": blocked, "one subscription": oneSubscription,
+		"purge": purge, "purge outputs": purgeOutputs, "payloads": payloads, "blocked": blocked, "one subscription": oneSubscription,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -80,7 +86,7 @@ func subscribe(t *testing.T, f call.Flow, functionID string) <-chan call.Deliver
 	return ch
 }
 
-func deliver(t *testing.T, f call.Flow) {
+func deliver(t *testing.T, f Store) {
 	fn, id := ident.New(ident.Function), ident.New(ident.Call)
 	ch := subscribe(t, f, fn)
 	inputs := Inputs(fn, id, 600)
@@ -91,7 +97,7 @@ func deliver(t *testing.T, f call.Flow) {
 		if diff := cmp.Diff(inputs[i], d.Input); diff != "" {
 			t.Fatal(diff)
 		}
-		if d.StoredAt.IsZero() || d.Recovered {
+		if d.StoredAt.IsZero() || d.Earlier || d.Again {
 			t.Fatalf("delivery %+v", d)
 		}
 		d.Ticket.Working()
@@ -99,7 +105,7 @@ func deliver(t *testing.T, f call.Flow) {
 	}
 }
 
-func deliverLater(t *testing.T, f call.Flow) {
+func deliverLater(t *testing.T, f Store) {
 	fn := ident.New(ident.Function)
 	Put(t, f, Inputs(fn, ident.New(ident.Call), 50)...)
 	waiting, err := f.Waiting(t.Context())
@@ -114,7 +120,7 @@ func deliverLater(t *testing.T, f call.Flow) {
 	}
 }
 
-func onePerSubject(t *testing.T, f call.Flow) {
+func onePerSubject(t *testing.T, f Store) {
 	fn, id := ident.New(ident.Function), ident.New(ident.Call)
 	Put(t, f, Inputs(fn, id, 2)...)
 	errs := put(f, Inputs(fn, id, 3))
@@ -123,7 +129,7 @@ func onePerSubject(t *testing.T, f call.Flow) {
 	}
 }
 
-func firstWins(t *testing.T, f call.Flow) {
+func firstWins(t *testing.T, f Store) {
 	k := payload.Key{CallID: ident.New(ident.Call), Index: 7}
 	if _, err := f.Output(t.Context(), k); !errors.Is(err, fault.NotFound) {
 		t.Errorf("no output yet: %v", err)
@@ -137,12 +143,12 @@ func firstWins(t *testing.T, f call.Flow) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(first, got); diff != "" {
-		t.Error(diff)
+	if diff := cmp.Diff(first, got.Result); diff != "" || got.Key != k || got.Place == 0 {
+		t.Errorf("%+v: %s", got, diff)
 	}
 }
 
-func purge(t *testing.T, f call.Flow) {
+func purge(t *testing.T, f Store) {
 	fn, other := ident.New(ident.Function), ident.New(ident.Function)
 	gone, kept := ident.New(ident.Call), ident.New(ident.Call)
 	Put(t, f, Inputs(fn, gone, 5)...)
@@ -164,7 +170,45 @@ func purge(t *testing.T, f call.Flow) {
 	Put(t, f, Inputs(fn, gone, 5)...) // the subjects are free again
 }
 
-func payloads(t *testing.T, f call.Flow) {
+func purgeOutputs(t *testing.T, f Store) {
+	kept, gone := ident.New(ident.Call), ident.New(ident.Call)
+	outputs := make([]call.Output, 20)
+	for i := range outputs { // in turn
+		id := kept
+		if i%2 == 1 {
+			id = gone
+		}
+		outputs[i] = call.Output{Key: payload.Key{CallID: id, Index: uint32(i)}, Result: payload.Failed(payload.Failure, "x")}
+	}
+	if err := errors.Join(putOutputs(f, outputs...)...); err != nil {
+		t.Fatal(err)
+	}
+	there := func(i int) bool {
+		o, err := f.Output(t.Context(), outputs[i].Key)
+		if err != nil && !errors.Is(err, fault.NotFound) {
+			t.Fatal(err)
+		}
+		if err == nil && o.Place != outputs[i].Place {
+			t.Errorf("output %d is at %d, and was said to be at %d", i, o.Place, outputs[i].Place)
+		}
+		return err == nil
+	}
+	for _, c := range []struct {
+		before uint64
+		first  int // of those of the call that are left
+	}{{outputs[9].Place, 9}, {0, 20}, {0, 20}} {
+		if err := f.PurgeOutputs(t.Context(), gone, c.before); err != nil {
+			t.Fatal(err)
+		}
+		for i := range outputs {
+			if want := i%2 == 0 || i >= c.first; there(i) != want {
+				t.Errorf("before %d: output %d is there: %t", c.before, i, !want)
+			}
+		}
+	}
+}
+
+func payloads(t *testing.T, f Store) {
 	fn := ident.New(ident.Function)
 	ch := subscribe(t, f, fn)
 	for i, p := range []payload.Payload{
@@ -183,14 +227,14 @@ func payloads(t *testing.T, f call.Flow) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(&p, r.Value, cmp.Comparer(bytes.Equal)); diff != "" {
+		if diff := cmp.Diff(&p, r.Result.Value, cmp.Comparer(bytes.Equal)); diff != "" {
 			t.Errorf("payload %d: %s", i, diff)
 		}
 	}
 }
 
 // blocked holds deliveries up, and has all of them come in the end.
-func blocked(t *testing.T, f call.Flow) {
+func blocked(t *testing.T, f Store) {
 	const inputs = 2000
 	fn, id := ident.New(ident.Function), ident.New(ident.Call)
 	free, ch := make(chan struct{}), make(chan uint32)
@@ -214,7 +258,7 @@ func blocked(t *testing.T, f call.Flow) {
 	}
 }
 
-func oneSubscription(t *testing.T, f call.Flow) {
+func oneSubscription(t *testing.T, f Store) {
 	fn := ident.New(ident.Function)
 	sub, err := f.Subscribe(t.Context(), fn, func(call.Delivery) {})
 	if err != nil {

@@ -211,7 +211,8 @@ type Submit struct {
 	FunctionId string `protobuf:"bytes,2,opt,name=function_id,json=functionId,proto3" json:"function_id,omitempty"`
 	// How the call is kept; the same in all its Submits.
 	Kind CallKind `protobuf:"varint,3,opt,name=kind,proto3,enum=skerry.v1.CallKind" json:"kind,omitempty"`
-	// The inputs, at most 1,000 in a frame. The client keeps at most 1,000 unfinished inputs of a call in flight.
+	// The inputs, at most 1,000 in a frame. The client keeps at most 1,000 inputs of a call in flight whose outputs it has not received. So
+	// the gateway knows which it has received, and forgets those.
 	Inputs []*Input `protobuf:"bytes,4,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	// True where these inputs may have been sent before, over a session that broke.
 	Resumed bool `protobuf:"varint,5,opt,name=resumed,proto3" json:"resumed,omitempty"`

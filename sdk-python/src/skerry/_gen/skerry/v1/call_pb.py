@@ -111,7 +111,8 @@ class Submit(Message[_SubmitFields]):
             skerry.v1.CallKind kind = 3;
             ```
         inputs:
-            The inputs, at most 1,000 in a frame. The client keeps at most 1,000 unfinished inputs of a call in flight.
+            The inputs, at most 1,000 in a frame. The client keeps at most 1,000 inputs of a call in flight whose outputs it has not received. So
+            the gateway knows which it has received, and forgets those.
 
             ```proto
             repeated skerry.v1.Input inputs = 4;
