@@ -305,6 +305,28 @@ def test_leaving_an_asynchronous_map_cancels_the_rest(echo, server):
         threading.Event().wait(0.01)
 
 
+def test_breaking_out_of_an_asynchronous_map_cancels_the_rest_at_once(echo, server, caplog):
+    """And not when the collector comes by, which then would close two generators one of which is in the other."""
+    server.order(function="fu-echo", hold_index=500)
+
+    async def main():
+        async for _ in echo.map.aio(range(100_000)):
+            break
+        await asyncio.to_thread(until_cancelled)
+
+    def until_cancelled():
+        while not server.order()["cancelled"]:
+            threading.Event().wait(0.01)
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
+    gc.collect()
+    assert caplog.text == ""
+
+
 def test_deprecated_argument_warns(echo):
     with pytest.warns(exc.DeprecationError, match="wrap_returned_exceptions"):
         assert values(echo.map([1], wrap_returned_exceptions=False)) == [1]

@@ -80,6 +80,19 @@ def test_leaving_a_loop_of_events_cancels_the_call(numbers, server):
     _until(lambda: server.order()["cancelled"])
 
 
+def test_breaking_out_of_a_loop_of_events_cancels_the_call_at_once(numbers, server):
+    async def main():
+        async for _ in numbers(1_000_000).remote_gen.aio():
+            break
+        await asyncio.to_thread(_until, lambda: server.order()["cancelled"])
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
+
+
 def test_a_call_that_has_ended_is_not_cancelled(numbers, server):
     assert len(list(numbers(10).remote_gen())) == 10
     assert not server.order()["cancelled"]

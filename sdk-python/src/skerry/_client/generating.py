@@ -19,7 +19,7 @@ from .serialization import deserialize, serialize
 from .waiting import Once
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from skerry._gen.skerry.v1.call_pb import Items, Output
     from skerry._gen.skerry.v1.payload_pb import Payload, Result
@@ -138,11 +138,12 @@ def generate(
 
 
 async def generate_aio(
-    client: Client, function_id: str, name: str, arguments: Arguments, method: str
+    begin: Callable[[], Awaitable[tuple[Client, str]]], name: str, arguments: Arguments, method: str
 ) -> AsyncGenerator[Any, None]:
-    """Do the same without blocking the event loop."""
+    """Do the same without blocking the event loop, also while what to call is looked up."""
     import asyncio
 
+    client, function_id = await begin()
     call = GeneratorCall(client, function_id, name)
     await asyncio.to_thread(call.begin, arguments, method)
     try:

@@ -25,7 +25,7 @@ from .uploads import Uploads
 from .waiting import Once
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 
     from skerry._gen.skerry.v1.call_pb import Output
     from skerry._gen.skerry.v1.payload_pb import Payload
@@ -328,10 +328,16 @@ def _feed(call: MapCall, inputs: Iterator[Arguments]) -> None:
         call.fail(err)
 
 
-async def run_aio(call: MapCall, inputs: AsyncGenerator[Arguments, None]) -> AsyncGenerator[Any, None]:
-    """Give the results of a map whose inputs are drawn in the caller's event loop."""
+async def run_aio(
+    begin: Callable[[], Awaitable[MapCall]], inputs: AsyncGenerator[Arguments, None]
+) -> AsyncGenerator[Any, None]:
+    """Give the results of a map whose inputs are drawn in the caller's event loop.
+
+    One generator, not one around another: a loop that is left early leaves both to the collector, and each would close the inner one.
+    """
     import asyncio
 
+    call = await begin()
     feeder = asyncio.ensure_future(_feed_aio(call, inputs))
     try:
         while (taken := call.take()) is not None:

@@ -66,7 +66,11 @@ class GeneratorItems:
     def __aiter__(self) -> AsyncIterator[Any]:
         self._wanted = True
         if self._running_aio is None:
-            self._running_aio = self._run_aio()
+            function = self._function
+            # It must not hold this object, which holds it: a loop that is left early is to end it at once.
+            self._running_aio = generate_aio(
+                lambda: function._ready_for_aio(generator=True), function.name, self._arguments, function._method
+            )
         return self._running_aio
 
     async def __anext__(self) -> Any:
@@ -77,16 +81,6 @@ class GeneratorItems:
         self._wanted = True
         if self._running_aio is not None:
             await self._running_aio.aclose()
-
-    async def _run_aio(self) -> AsyncGenerator[Any, None]:
-        function = self._function
-        client, function_id = await function._ready_for_aio(generator=True)
-        items = generate_aio(client, function_id, function.name, self._arguments, function._method)
-        try:
-            async for item in items:
-                yield item
-        finally:
-            await items.aclose()
 
     def __del__(self) -> None:
         if not self._wanted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 from skerry._client.mapping import MapCall, run, run_aio
 from skerry._twin import in_event_loop
@@ -13,6 +13,8 @@ from .inputs import Inputs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
+
+    from skerry._client.client import Client
 
     from .function import Function
 
@@ -119,20 +121,47 @@ class MapMethod(Generic[R]):
         if wrap is not None:
             warnings.warn("wrap_returned_exceptions does nothing; leave it out", DeprecationError, stacklevel=3)
         inputs = Inputs(sources, kwargs, star=self._star)
-        return MapResults(self._function, inputs, ordered=ordered, return_exceptions=return_exceptions)
+        return MapResults(_Opening(self._function, ordered, return_exceptions), inputs)
+
+
+class _Opening(NamedTuple):
+    """What begins a map."""
+
+    function: Function[..., Any, Any]
+    ordered: bool
+    return_exceptions: bool
+
+    def open(self) -> MapCall:
+        """Begin it."""
+        return self._call(*self.function._ready_for(generator=False))
+
+    async def open_aio(self) -> MapCall:
+        """Begin it without blocking the event loop."""
+        return self._call(*await self.function._ready_for_aio(generator=False))
+
+    def _call(self, client: Client, function_id: str) -> MapCall:
+        from skerry._run.display import track_map
+
+        name = self.function.name
+        call = MapCall(
+            client,
+            function_id,
+            name,
+            ordered=self.ordered,
+            return_exceptions=self.return_exceptions,
+            method=self.function._method,
+        )
+        track_map(name, call)
+        return call
 
 
 class MapResults(Generic[R]):
     """Results of a map, in a loop or an asynchronous loop. Can be iterated over once; leaving the loop early cancels what is left."""
 
-    def __init__(
-        self, function: Function[..., R, Any], inputs: Inputs, *, ordered: bool, return_exceptions: bool
-    ) -> None:
+    def __init__(self, opening: _Opening, inputs: Inputs) -> None:
         self._wanted = False
-        self._function = function
+        self._opening = opening
         self._inputs = inputs
-        self._ordered = ordered
-        self._return_exceptions = return_exceptions
         self._running: Generator[R, None, None] | None = None
         self._running_aio: AsyncGenerator[R, None] | None = None
 
@@ -141,12 +170,11 @@ class MapResults(Generic[R]):
         if self._running is None:
             if in_event_loop():
                 raise InvalidError(
-                    f"the results of {self._function.name}.map() can't be iterated over in a running event loop; "
-                    f"use `async for result in {self._function.name}.map.aio(...)`"
+                    f"the results of {self._name}.map() can't be iterated over in a running event loop; "
+                    f"use `async for result in {self._name}.map.aio(...)`"
                 )
             self._inputs.check_synchronous()
-            client, function_id = self._function._ready_for(generator=False)
-            self._running = cast("Generator[R, None, None]", run(self._call(client, function_id), self._inputs.draw()))
+            self._running = cast("Generator[R, None, None]", run(self._opening.open(), self._inputs.draw()))
         return self._running
 
     def __next__(self) -> R:
@@ -161,7 +189,8 @@ class MapResults(Generic[R]):
     def __aiter__(self) -> AsyncIterator[R]:
         self._wanted = True
         if self._running_aio is None:
-            self._running_aio = self._run_aio()
+            # It must not hold this object, which holds it: a loop that is left early is to end it at once.
+            self._running_aio = run_aio(self._opening.open_aio, self._inputs.draw_aio())
         return self._running_aio
 
     async def __anext__(self) -> R:
@@ -173,33 +202,14 @@ class MapResults(Generic[R]):
         if self._running_aio is not None:
             await self._running_aio.aclose()
 
-    async def _run_aio(self) -> AsyncGenerator[R, None]:
-        client, function_id = await self._function._ready_for_aio(generator=False)
-        results = run_aio(self._call(client, function_id), self._inputs.draw_aio())
-        try:
-            async for result in results:
-                yield result
-        finally:
-            await results.aclose()
-
-    def _call(self, client: Any, function_id: str) -> MapCall:
-        from skerry._run.display import track_map
-
-        call = MapCall(
-            client,
-            function_id,
-            self._function.name,
-            ordered=self._ordered,
-            return_exceptions=self._return_exceptions,
-            method=self._function._method,
-        )
-        track_map(self._function.name, call)
-        return call
+    @property
+    def _name(self) -> str:
+        return self._opening.function.name
 
     def __del__(self) -> None:
         if not self._wanted:
             warnings.warn(
-                f"the results of {self._function.name}.map() were never iterated over, so nothing ran; "
+                f"the results of {self._name}.map() were never iterated over, so nothing ran; "
                 "use for_each() where results do not matter",
                 RuntimeWarning,
                 stacklevel=2,
