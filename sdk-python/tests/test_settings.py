@@ -100,6 +100,37 @@ def test_cli_profiles_and_tokens(cli, server, tmp_path):
     assert json.loads(cli("config", "show", "--no-redact").stdout)["token_secret"] == "secret"
 
 
+def test_cli_where_no_profile_is_in_use(cli, path):
+    """What says which one is to be used has to work, and what needs one says so in one line."""
+    path.write_text("[a]\nlogs_timeout = 3.0\n[b]\n")
+    shown = cli("config", "show", code=1).stderr
+    assert "no profile is active" in shown
+    assert "Traceback" not in shown
+    listed = cli("profile", "list", "--json")
+    assert [row["active"] for row in json.loads(listed.stdout)] == ["", ""]
+    assert "no profile is active" in listed.stderr
+    assert json.loads(cli("config", "show", "--profile", "a").stdout)["logs_timeout"] == 3
+    cli("profile", "activate", "b")
+    assert cli("profile", "current").stdout == "b\n"
+
+
+def test_cli_settings_that_make_no_sense(cli, path):
+    path.write_text("[a\n")
+    assert "toml" in cli("app", "list", code=1).stderr
+    path.write_text("")
+    shown = cli("profile", "current", code=1, SKERRY_LOGLEVEL="loud").stderr
+    assert "want one of DEBUG, INFO" in shown
+    assert "Traceback" not in shown
+
+
+def test_cli_token_of_a_profile_that_there_was_not(cli, server, path):
+    cli("token", "set", "--token-id", "tk-test", "--token-secret", "secret")
+    new = ("--profile", "new", "--server-url", server.url, "--no-activate")
+    cli("token", "set", "--token-id", "tk-test", "--token-secret", "secret", *new)
+    assert Config().profiles["new"]["server_url"] == server.url
+    assert cli("profile", "current").stdout == "default\n"
+
+
 def test_cli_help_and_version(cli):
     assert cli("--version").stdout.startswith("skerry client version: ")
     assert "Usage" in cli(code=None).stdout

@@ -108,6 +108,12 @@ class Config:
         """Use another profile for the rest of the process."""
         self._chosen = profile
 
+    def begin(self) -> None:
+        """Have the profile that was chosen count as one without settings if it is not there: it is about to be written."""
+        chosen = self._chosen or os.environ.get("SKERRY_PROFILE")
+        if chosen:
+            self.profiles.setdefault(chosen, {})
+
     def reload(self) -> None:
         """Forget what was read, so that the next lookup reads the file again."""
         self._profiles = None

@@ -26,7 +26,7 @@ _REMOTE = re.compile(r"<(ta-[0-9A-Za-z]+)>:(.*)", re.DOTALL)
 def show_error(error: BaseException) -> None:
     """Show what a command failed with."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    if config.get("traceback"):
+    if _wants_everything():
         console.print("".join(traceback.format_exception(error)), markup=False)
         return
     if isinstance(error, exc.Error) and not _has_user_frames(error):
@@ -38,11 +38,24 @@ def show_error(error: BaseException) -> None:
         show_panel(str(error), type(error).__name__)
 
 
+def _wants_everything() -> bool:
+    try:
+        return bool(config.get("traceback"))
+    except exc.InvalidError:
+        return False  # settings that make no sense may be just what is to be shown
+
+
 def show_panel(message: str, title: str = "Error") -> None:
     """Show a message of ours."""
     Console(stderr=True, highlight=False).print(
         Panel(Text(message), title=title, title_align="left", border_style="red")
     )
+
+
+def has_remote_frames(error: BaseException) -> bool:
+    """Tell whether an exception was raised in a container."""
+    stack = traceback.TracebackException.from_exception(error).stack
+    return any(_REMOTE.match(frame.filename) for frame in stack)
 
 
 def _has_user_frames(error: BaseException) -> bool:

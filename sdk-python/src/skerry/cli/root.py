@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import skerry
 from skerry.config import config
+from skerry.exception import InvalidError
 
 from . import apps, calls, containers, schedules, settings
 from .changelog import changelog
 from .deploy import deploy
-from .errors import show_error
+from .errors import has_remote_frames, show_error
 from .later import add_later
 from .options import OBSERVABILITY, ONBOARDING, RUNNING, SETTINGS
 from .run import run
@@ -31,8 +33,31 @@ Write an app, run it with [bold]skerry run FILE[/bold], deploy it with [bold]ske
 # Options of `skerry run` that take a value: what follows them is not the reference.
 _VALUE_OPTIONS = frozenset({"-n", "--name", "-w", "--write-result", "-e", "--env"})
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class _CarriedError(Exception):
+    """Carries an exception of the user's past the parser, which takes some for its own: those of an ended input or a broken pipe."""
+
+    def __init__(self, error: EOFError | OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Commands(TyperGroup):
+    """All commands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (EOFError, OSError) as err:
+            raise _CarriedError(err) from err
+
+
 cli = typer.Typer(
     name="skerry",
+    cls=_Commands,
     help=HELP,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -59,6 +84,17 @@ def _root(
 ) -> None:
     if profile:
         config.choose(profile)
+    _set_log_level()
+
+
+def _set_log_level() -> None:
+    try:
+        level = str(config.get("loglevel")).upper()
+    except InvalidError:
+        return  # the commands that set settings right have to work; those that need them say what is wrong
+    if level not in _LEVELS:
+        raise InvalidError(f"loglevel {level!r}: want one of {', '.join(_LEVELS)}")
+    logging.getLogger("skerry").setLevel(level)
 
 
 _PROGRAM_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -83,15 +119,17 @@ def run_command(arguments: list[str]) -> int:
     """Run a command and return the exit code."""
     try:
         logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-        logging.getLogger("skerry").setLevel(str(config.get("loglevel")).upper())
         cli(_profile_first(arguments), prog_name="skerry", obj=list(arguments))
     except SystemExit as err:
         return _code(err)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing more may be written, at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except _CarriedError as failed:
+        if isinstance(failed.error, BrokenPipeError) and not has_remote_frames(failed.error):
+            # Whoever read our output has gone; nothing more may be written, at exit either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        show_error(failed.error)
         return 1
     except Exception as err:
         show_error(err)

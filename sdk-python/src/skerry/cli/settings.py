@@ -66,7 +66,11 @@ def set_value(
 @profile_cli.command("list")
 def list_profiles(as_json: AsJson = False) -> None:
     """List the profiles; the one in use is marked."""
-    current = config.profile
+    try:
+        current = config.profile
+    except exc.InvalidError as err:  # none is in use, or several: here one looks which
+        current = ""
+        print(err, file=sys.stderr)
     rows = [
         ["•" if name == current else "", name, str(table.get("server_url") or settings.DEFAULTS["server_url"])]
         for name, table in config.profiles.items()
@@ -104,7 +108,13 @@ def set_token(
     activating: Activate = True,
     verify: Verify = True,
 ) -> None:
-    """Store a token in a profile: the one in use, or the one that --profile names."""
+    """Store a token in a profile: the one in use, or the one that --profile names, which is made if it is not there.
+
+    [bold]Example[/bold]
+
+    skerry token set --profile work --server-url https://skerry.example.com
+    """
+    config.begin()
     token_id = token_id or typer.prompt("Token id")
     token_secret = token_secret or typer.prompt("Token secret", hide_input=True)
     if token_id == "-":  # noqa: S105 - says where to read it
