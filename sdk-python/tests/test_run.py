@@ -20,6 +20,7 @@ from skerry._client.blobs import inline_payload
 from skerry._gen.skerry.v1.app_pb import PublishAppRequest
 from skerry._gen.skerry.v1.deployment_pb import DeploymentStrategy
 from skerry._gen.skerry.v1.payload_pb import Result, ResultStatus
+from skerry._run.load import Loader
 
 COMPLETED, INTERRUPTED, LOCAL_ERROR = 1, 2, 3
 
@@ -81,6 +82,48 @@ def test_async_run(server, client):
 
     assert asyncio.run(main()) == ((1,), {})
     assert list(server.order()["stopped"].values()) == [COMPLETED]
+
+
+def test_start_that_is_cancelled_stops_the_app(server, client):
+    """The thread that starts it goes on when its task is cancelled, and then has to take back what it has begun."""
+    app, _ = serialized_app()
+    loads, go_on = threading.Event(), threading.Event()
+
+    class Waiting(Loader):
+        def load(self):
+            loads.set()
+            go_on.wait()
+            return super().load()
+
+    async def enter():
+        run = app.run(client=client)
+        run.loader_class = Waiting
+        async with run:
+            raise AssertionError("it was cancelled before it had started")
+
+    async def main():
+        task = asyncio.create_task(enter())
+        await asyncio.to_thread(loads.wait)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        go_on.set()
+
+    asyncio.run(main())
+    assert list(server.order()["stopped"].values()) == [INTERRUPTED]
+    with app.run(client=client):
+        pass
+
+
+def test_block_in_an_event_loop_warns(client):
+    app, _ = serialized_app()
+
+    async def main():
+        with app.run(client=client):
+            pass
+
+    with pytest.warns(exc.AsyncUsageWarning, match="async with app.run"):
+        asyncio.run(main())
 
 
 def test_error_in_the_block_stops_the_app(server, client):
@@ -299,6 +342,17 @@ def test_cli_user_errors_show_the_users_frames(cli, program):
     assert "cli/run.py" in cli("run", "prog.py::fail", code=1, SKERRY_TRACEBACK="1").stderr
     (program / "broken.py").write_text("import skerry\n1/0\n")
     assert "ZeroDivisionError" in cli("run", "broken.py", code=1).stderr
+
+
+@pytest.mark.parametrize("error", ["EOFError('of the user')", "BrokenPipeError(32, 'of the user')"])
+def test_cli_errors_that_the_parser_takes_for_its_own(cli, program, error):
+    (program / "ends.py").write_text(
+        "import skerry\napp = skerry.App('ends')\n@app.local_entrypoint()\ndef main():\n"
+        f"    exec(compile(\"raise {error}\", '<ta-1>:/root/ends.py', 'exec'))\n"
+    )
+    done = cli("run", "ends.py", code=1)
+    assert "of the user" in done.stderr
+    assert "Aborted" not in done.stderr
 
 
 def test_cli_interrupt(server, program):

@@ -51,8 +51,8 @@ def in_event_loop() -> bool:
     return not in_cells()
 
 
-def warn_if_in_event_loop(name: str) -> None:
-    """Warn the user whose event loop the blocking form of ``name`` is about to hold up."""
+def warn_if_in_event_loop(name: str, instead: str = "") -> None:
+    """Warn the user whose event loop the blocking form of ``name`` is about to hold up, and say what to use instead: by default its aio."""
     if not in_event_loop():
         return
     import warnings
@@ -62,7 +62,7 @@ def warn_if_in_event_loop(name: str) -> None:
 
     if config.async_warnings:
         warnings.warn(
-            f"{name}() blocks the event loop that it is called in; use `await {name}.aio(...)`",
+            f"{name}() blocks the event loop that it is called in; use `{instead or f'await {name}.aio(...)'}`",
             AsyncUsageWarning,
             stacklevel=3,
         )

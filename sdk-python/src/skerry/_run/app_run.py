@@ -20,6 +20,7 @@ from skerry._gen.skerry.v1.app_pb import (
     StopAppRequest,
     StopReason,
 )
+from skerry._twin import warn_if_in_event_loop
 from skerry.config import config
 
 from .display import current_display
@@ -77,6 +78,7 @@ class AppRun:
         self._logs: LogFollower | None = None
 
     def __enter__(self) -> App:
+        warn_if_in_event_loop("App.run", "async with app.run():")
         app = self._app
         if not is_local():
             raise exc.InvalidError(
@@ -123,7 +125,12 @@ class AppRun:
     async def __aenter__(self) -> App:
         import asyncio
 
-        return await asyncio.to_thread(self.__enter__)
+        entering = _Entering(self)
+        try:
+            return await asyncio.to_thread(entering.enter)
+        except asyncio.CancelledError:
+            entering.give_up()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -178,7 +185,7 @@ class AppRun:
             if self._logs is not None and not self._logs.drain(config.seconds("logs_timeout")):
                 logger.warning("timed out waiting for the last output; see `skerry app logs %s`", self._app_id)
         display.ended(
-            "App aborted." if self.interrupted else "App completed.",
+            "App aborted." if reason == StopReason.INTERRUPTED else "App completed.",
             self._app_id,
             success=reason == StopReason.COMPLETED,
         )
@@ -210,6 +217,39 @@ class AppRun:
         app._app_id = None
         for function in app._functions.values():
             function._bind(None, None)
+
+
+class _Entering:
+    """A run that a thread enters for a task, which may be cancelled meanwhile: then the thread leaves it as well."""
+
+    def __init__(self, run: AppRun) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._entered = self._given_up = False
+
+    def enter(self) -> App:
+        """Enter, in the thread."""
+        app = self._run.__enter__()
+        with self._lock:
+            self._entered = True
+            if not self._given_up:
+                return app
+        self._leave()
+        return app
+
+    def give_up(self) -> None:
+        """Have nobody wait for it any more."""
+        with self._lock:
+            self._given_up = True
+            if not self._entered:
+                return
+        threading.Thread(target=self._leave, name="skerry-leave").start()
+
+    def _leave(self) -> None:
+        import asyncio
+
+        error = asyncio.CancelledError()
+        self._run.__exit__(type(error), error, None)
 
 
 class _Heart:
