@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _END_SECONDS = 5.0
 
 
-def update_app(app: App, app_id: str) -> list[str]:
+def update_app(app: App, app_id: str, environment: str | None = None) -> list[str]:
     """Give a running app the functions that an app has here; its containers are replaced. Returns the files to watch."""
     client, display = shared_client(), current_display()
     with display.creating():
@@ -40,7 +40,7 @@ def update_app(app: App, app_id: str) -> list[str]:
         loader = Loader(client, app, app_id, display)
         request = PublishAppRequest(
             app_id=app_id,
-            environment=config.environment,
+            environment=environment or config.environment,
             functions=loader.load(),
             strategy=DeploymentStrategy.RECREATE,
         )

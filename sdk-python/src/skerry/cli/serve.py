@@ -47,7 +47,7 @@ def serve(
     app = find_app(reference, as_module=as_module)
     with enable_output():
         if update is not None:
-            paths = update_app(app, update)
+            paths = update_app(app, update, environment)
             if report is not None:
                 report_paths(report, paths)
             return
