@@ -82,6 +82,20 @@ def test_failing_exit_hook_is_reported_and_the_next_one_runs(host):
     assert "of the first exit hook" in err
 
 
+def test_exit_hook_that_takes_an_exception_gets_none(host):
+    """As hooks of older programs do, which are written like ``__exit__``."""
+    source = SMALL.format(enter="pass", body="pass").replace("def leave(self)", "def leave(self, kind, error, trace=1)")
+    source = source.replace("def fails(self): raise ValueError('of the first exit hook')", "")
+    source += """
+    @skerry.exit()
+    async def late(self, kind, error, trace): print(kind, error, trace)
+"""
+    host.ready(source, qualname="C", **{"class": CLASS})
+    code, out, err = host.stop()
+    assert (code, out) == (0, "enters\nNone None None\n")
+    assert "missing 2 required positional arguments: 'kind' and 'error'" in err
+
+
 def test_exit_hooks_run_when_the_host_is_gone(host):
     ready(host, "return 1")
     host.conn.shutdown(socket.SHUT_WR)

@@ -46,6 +46,15 @@ def exit_hooks(cls: type) -> list[Callable[..., Any]]:
     return list(marked(cls, EXIT).values())
 
 
+def bind_exit(hook: Callable[..., Any], instance: Any) -> Callable[[], Any]:
+    """Return an exit hook of an instance. One with three parameters gets them as ``__exit__`` would where nothing was raised."""
+    bound: Callable[..., Any] = hook.__get__(instance)
+    code = getattr(hook, "__code__", None)
+    if code is not None and code.co_argcount - len(getattr(hook, "__defaults__", None) or ()) == 4:
+        return lambda: bound(None, None, None)
+    return bound
+
+
 def methods(cls: type) -> dict[str, Callable[..., Any]]:
     """Return the remote methods by name."""
     return marked(cls, METHOD)

@@ -47,7 +47,7 @@ def _instance(found: Any, start: dict[str, Any]) -> Target:
     raw = lifecycle.methods(cls)
     calls = {m["name"]: (_bind(raw, m["name"], instance), bool(m["generator"])) for m in spec["methods"]}
     enter = [hook.__get__(instance) for snap in (True, False) for hook in lifecycle.enter_hooks(cls, snap)]
-    return Target(calls, enter, [hook.__get__(instance) for hook in lifecycle.exit_hooks(cls)])
+    return Target(calls, enter, [lifecycle.bind_exit(hook, instance) for hook in lifecycle.exit_hooks(cls)])
 
 
 def _bind(raw: dict[str, Any], name: str, instance: Any) -> Callable[..., Any]:
