@@ -132,14 +132,27 @@ def test_attributes_of_a_local_instance() -> None:
     assert kept.other == "other"
 
 
-@line(
-    "10 classes",
-    ".local() of an asynchronous method is a coroutine.",
-    differs="its enter hooks have run; in the reference they have not, which its own notes call a quirk",
-)
+@line("10 classes", ".local() of an asynchronous method is a coroutine, before which only __aenter__ or __enter__ runs.")
 def test_local_asynchronous_method() -> None:
     kept: Any = options.Kept(number=4)
-    assert asyncio.run(kept.here.local()) == 4
+    assert asyncio.run(kept.here.local()) == (4, ["__aenter__"])
+
+
+@line("10 classes", ".local() runs __enter__ and all enter hooks; in containers only these hooks run.")
+def test_context_manager_of_a_class() -> None:
+    kept: Any = options.Kept(number=4)
+    assert kept.entered_by.local() == ["__enter__", "enter"]
+    assert kept.entered_by.remote() == ["enter"]
+    kept = options.Kept(number=5)
+    assert asyncio.run(kept.here.remote.aio()) == (5, ["enter"])
+
+
+@line("6 generators", "A variant of a generator that was looked up is one: remote_gen, not remote.")
+def test_variant_of_a_deployed_generator(deployed: str) -> None:
+    counting = skerry.Function.from_name(deployed, "counting")
+    assert list(counting.with_options(timeout=60).remote_gen(3)) == [0, 1, 2]
+    with pytest.raises(skerry.exception.InvalidError, match="remote_gen"):
+        counting.with_options(timeout=60).remote(3)
 
 
 @line("10 classes", "Cls.from_name: methods, parameters and options of a deployed class.")

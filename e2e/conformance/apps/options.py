@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 
 import skerry
 
@@ -15,6 +16,11 @@ def _seen() -> dict[str, str | None]:
 @app.function(env={"A": "definition", "BOTH": "function"})
 def variables() -> dict[str, str | None]:
     return _seen()
+
+
+@app.function()
+def counting(n: int) -> Iterator[int]:
+    yield from range(n)
 
 
 @app.function(retries=0, max_containers=1)
@@ -50,9 +56,23 @@ class Kept:
         except AttributeError as err:
             return f"AttributeError: {err}"
 
+    def __enter__(self) -> None:
+        self.entered = ["__enter__"]
+
+    async def __aenter__(self) -> None:
+        self.entered = ["__aenter__"]
+
+    @skerry.enter()
+    def enter(self) -> None:
+        self.entered = [*getattr(self, "entered", []), "enter"]
+
     @skerry.method()
-    async def here(self) -> int:
-        return self.number
+    async def here(self) -> tuple[int, list[str]]:
+        return self.number, self.entered
+
+    @skerry.method()
+    def entered_by(self) -> list[str]:
+        return self.entered
 
 
 class Parent:

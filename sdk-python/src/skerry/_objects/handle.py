@@ -115,6 +115,8 @@ class Handle:
             from .bound import bind
 
             self._bound[base_id] = bind(client, base, base_id, changes=self._changes)
+        if self._generator is None:
+            self._generator = base._generator  # known once the base was looked up
         return client, self._bound[base_id]
 
     async def _ready_aio(self) -> tuple[Client, str]:
