@@ -49,7 +49,13 @@ def test_calls_need_a_running_app():
         ({"memory": (512, 256)}, "limit"),
         ({"memory": 1.5}, "memory"),
         ({"memory": (1, 2, 3)}, "memory"),
+        ({"cpu": float("inf")}, "cpu"),
+        ({"cpu": float("nan")}, "cpu"),
+        ({"memory": 10**12}, "memory"),
+        ({"max_containers": 10**12}, "max_containers"),
+        ({"min_containers": 10**12}, "min_containers"),
         ({"secrets": skerry.Secret.from_dict({})}, "secrets"),
+        ({"secrets": 5}, "secrets"),
         ({"secrets": ["x"]}, "secrets"),
         ({"image": "debian"}, "image"),
         ({"env": {"A": 1}}, "env"),
@@ -115,6 +121,38 @@ def test_what_can_be_decorated():
     with pytest.raises(exc.InvalidError, match="schedule"):
         fresh.function(serialized=True, schedule=1)  # pyright: ignore[reportArgumentType]
     assert fresh.function(serialized=True)(local).name == "local"
+    with pytest.raises(exc.InvalidError, match="lambda"):
+        fresh.function(name="named")(_lambda)
+    assert fresh.function(name="named", serialized=True)(_lambda).name == "named"
+
+
+_lambda = lambda x: x  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"image": "debian"}, "image"),
+        ({"secrets": 5}, "secrets"),
+        ({"secrets": skerry.Secret.from_dict({})}, "secrets"),
+        ({"tags": ["a"]}, "tags"),
+        ({"tags": {"a": 1}}, "tag"),
+    ],
+)
+def test_apps_of_wrong_types(arguments, text):
+    with pytest.raises(exc.InvalidError, match=text):
+        skerry.App("x", **arguments)
+
+
+def test_what_is_put_into_an_app_is_checked():
+    fresh = skerry.App()
+    with pytest.raises(exc.InvalidError, match="include"):
+        fresh.include("other")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(exc.InvalidError, match="image"):
+        fresh.image = "debian"  # pyright: ignore[reportAttributeAccessIssue]
+    for thing in (top, 5):
+        with pytest.raises(exc.InvalidError, match="plain functions"):
+            fresh.local_entrypoint()(thing)  # pyright: ignore[reportArgumentType]
 
 
 def test_names(caplog):

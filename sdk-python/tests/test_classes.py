@@ -9,7 +9,7 @@ import pytest
 
 import skerry
 from skerry import exception as exc
-from skerry._objects.bound import Changes
+from skerry._objects.bound import Changes, parameter_message
 from skerry._objects.cls import has_constructor, parameters
 
 app = skerry.App("classes")
@@ -123,6 +123,25 @@ def test_local_runs_asynchronous_hooks_inside_a_running_loop():
 
 def test_local_of_an_asynchronous_method_runs_the_languages_hook_alone():
     assert asyncio.run(Counter().what_happened_aio.local()) == ["__enter__"]
+
+
+def test_decorated_class_is_no_base():
+    with pytest.raises(exc.InvalidError, match="derived"):
+
+        class Derived(Counter):  # pyright: ignore[reportUnusedClass]
+            pass
+
+
+def test_numbers_that_are_too_large():
+    assert parameter_message("x", 2, -(2**63)).value.value == -(2**63)
+    with pytest.raises(exc.InvalidError, match="64 bits"):
+        parameter_message("x", 2, 2**63)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan"), "1", True])
+def test_periods_of_no_length(seconds):
+    with pytest.raises(exc.InvalidError, match="seconds"):
+        skerry.Period(seconds=seconds)
 
 
 def test_method_needs_an_instance():

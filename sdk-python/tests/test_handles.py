@@ -66,6 +66,12 @@ def test_get_of_another_thread_goes_on_when_a_gather_fails(client, echo, server)
     assert got == [((1,), {})]
 
 
+@pytest.mark.parametrize("call_id", ["fc-1", "fu-" + "0" * 22, "", 5, None])
+def test_ids_of_no_call(call_id):
+    with pytest.raises(exc.InvalidError, match="fc-"):
+        skerry.FunctionCall.from_id(call_id)
+
+
 def test_handle_by_id_asks_nothing(server):
     server.kill()
     call = skerry.FunctionCall.from_id("fc-" + "x" * 22)

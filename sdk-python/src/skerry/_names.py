@@ -60,6 +60,8 @@ def check_environment(name: str) -> str:
 
 def check_labels(noun: str, labels: dict[str, str]) -> dict[str, str]:
     """Return a copy of an object's tags, or raise InvalidError."""
+    if not isinstance(labels, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidError(f"{noun} tags: want a dict of str to str, got {type(labels).__name__}")
     for key, value in labels.items():
         for text in (key, value):
             if not _consists(text, 63, _NAME):

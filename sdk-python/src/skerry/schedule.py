@@ -30,6 +30,8 @@ class Cron(Schedule):
             raise InvalidError(
                 f"cron {cron_string!r}: want five fields: minute, hour, day of month, month, day of week"
             )
+        if not isinstance(timezone, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f"cron time zone {timezone!r}: want a name such as 'Europe/Berlin'")
         self.cron_string = cron_string
         self.timezone = timezone
 
@@ -63,7 +65,7 @@ class Period(Schedule):
             value = getattr(self, name)
             if type(value) is not int or value < 0:
                 raise InvalidError(f"period: {name}={value!r}: want a whole number, 0 or more")
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"period: seconds={seconds!r}: want a number, 0 or more")
         if not (years or months or weeks or days or hours or minutes) and seconds < 1:
             raise InvalidError("period: want at least one second")

@@ -7,7 +7,7 @@ from skerry._notebook import in_cells
 from skerry.exception import InvalidError, UnimplementedError
 
 from .definition import define_class, define_function
-from .entrypoint import LocalEntrypoint
+from .entrypoint import LocalEntrypoint, check_entrypoint
 from .image import Image
 from .living import Living
 from .options import DEFAULT_TIMEOUT, FunctionOptions, check_secrets, refuse_later
@@ -71,12 +71,10 @@ class App(Living):
         volumes: dict[str, object] | None = None,
         include_source: bool = True,
     ) -> None:
-        if image is not None and not isinstance(image, Image):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidError(f"image must be a skerry.Image, got {type(image).__name__}")
         if volumes:
             raise UnimplementedError("App(volumes=...) is not available in this version of skerry yet")
         super().__init__(None if name is None else check_name("app", name), check_labels("app", tags or {}))
-        self._image = image
+        self._image = _check_image(image)
         self._secrets = check_secrets(secrets)
         self._include_source = include_source
         self._functions: dict[str, Function[..., Any]] = {}
@@ -218,6 +216,7 @@ class App(Living):
             raise InvalidError("@app.local_entrypoint needs parentheses: @app.local_entrypoint()")
 
         def decorate(raw: Callable[P, R]) -> LocalEntrypoint[P, R]:
+            check_entrypoint(raw)
             tag = name or raw.__qualname__
             if tag in self._entrypoints:
                 raise InvalidError(f"local entrypoint {tag!r} is there already; give one of them a name")
@@ -229,6 +228,8 @@ class App(Living):
 
     def include(self, other_app: App, inherit_tags: bool = True) -> Self:
         """Register all functions and classes of another app in this one, too. This app's own tags win."""
+        if not isinstance(other_app, App):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidError(f"include() takes another skerry.App, got {type(other_app).__name__}")
         for function in other_app._functions.values():
             self._register(function)
         if inherit_tags:
@@ -252,7 +253,7 @@ class App(Living):
 
     @image.setter
     def image(self, image: Image) -> None:
-        self._image = image
+        self._image = _check_image(image)
 
     @property
     def registered_functions(self) -> dict[str, Function[..., Any]]:
@@ -288,6 +289,12 @@ class App(Living):
                 "function name %r collision! Overriding existing function", function.name
             )
         self._functions[function.name] = function
+
+
+def _check_image(image: Image | None) -> Image | None:
+    if image is not None and not isinstance(image, Image):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidError(f"image must be a skerry.Image, got {type(image).__name__}")
+    return image
 
 
 # The options that FunctionOptions checks.

@@ -113,6 +113,8 @@ class Changes:
 
 def parameter_message(name: str, kind: int, value: Any) -> Parameter:
     """Return the value of a class's parameter for the server."""
+    if kind == ParameterType.INT and not -(2**63) <= value < 2**63:
+        raise InvalidError(f"parameter {name!r}: {value} does not fit 64 bits")
     field: Any = Oneof(_FIELDS[kind], int(value) if kind == ParameterType.INT else value)
     return Parameter(name=name, value=field)
 

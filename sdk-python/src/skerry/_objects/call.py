@@ -45,7 +45,7 @@ class FunctionCall(Generic[R]):
 
         Raises InvalidError for what is no such id.
         """
-        if not _CALL_ID.fullmatch(function_call_id):
+        if not isinstance(function_call_id, str) or not _CALL_ID.fullmatch(function_call_id):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidError(f"function call id {function_call_id!r}: want fc- and 22 letters or digits")
         return FunctionCall(function_call_id, client)
 

@@ -16,7 +16,7 @@ from .variants import Variants
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NoReturn
 
     from typing_extensions import Self
 
@@ -58,13 +58,12 @@ class Cls(Variants):
 
         Arguments are as in :meth:`Function.from_name`.
         """
+        check_name("class", name)
         if "." in name:
             raise InvalidError(
                 f"class {name!r}: want the class's name alone; its methods are attributes of its instances"
             )
-        service = Function.from_name(
-            app_name, check_name("class", name), version=version, environment_name=environment_name, client=client
-        )
+        service = Function.from_name(app_name, name, version=version, environment_name=environment_name, client=client)
         return Cls(None, service)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Obj:
@@ -110,6 +109,11 @@ class Cls(Variants):
             return getattr(cls, name)
         raise AttributeError(
             f"{name!r} is an attribute of instances; did you forget to instantiate the class? {self._service.name}().{name}"
+        )
+
+    def __mro_entries__(self, _bases: tuple[Any, ...]) -> NoReturn:
+        raise InvalidError(
+            f"{self._service.name} is decorated by @app.cls(), so no class can be derived from it: derive both from one that is not"
         )
 
     def __repr__(self) -> str:

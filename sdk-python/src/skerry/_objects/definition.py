@@ -111,6 +111,10 @@ def _check_importable(raw: Any, noun: str, decorator: str, options: FunctionOpti
             f"{noun} {raw.__qualname__!r} is not at the top of its module, so a container can't find it; "
             f"move it there or use {decorator}(serialized=True)"
         )
+    if getattr(raw, "__name__", "") == "<lambda>":
+        raise InvalidError(
+            f"a lambda has no name that a container could find it by; use def, or {decorator}(serialized=True)"
+        )
     if "." in raw.__qualname__:
         what = "is a method; @app.function decorates functions" if noun == "function" else "is inside another class"
         raise InvalidError(f"{noun} {raw.__qualname__!r} {what}")

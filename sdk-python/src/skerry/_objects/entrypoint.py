@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from skerry.exception import InvalidError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,17 @@ class LocalEntrypoint(Generic[P, R]):
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy in a container is just the function.
         return _identity, (self._raw,)
+
+
+def check_entrypoint(raw: Any) -> None:
+    """Raise InvalidError for what `skerry run` could not call here."""
+    from .function import Function
+
+    kind = type(raw).__name__
+    if isinstance(raw, (LocalEntrypoint, Function)) or not hasattr(raw, "__qualname__") or not callable(raw):
+        raise InvalidError(
+            f"@app.local_entrypoint decorates plain functions, got {kind}: it runs here, and calls others by remote()"
+        )
 
 
 def _identity(raw: Any) -> Any:

@@ -228,11 +228,12 @@ class Function(Variants, Handle, Generic[P, R, O]):
         """
         if version is not None and (type(version) is not int or version < 1):
             raise InvalidError(f"version={version!r}: want the number of a deployment, from 1")
+        check_name("function", name)
         if "." in name:
             raise InvalidError(
                 f"function {name!r}: look the class up with skerry.Cls.from_name, and use the method of an instance"
             )
-        function: Function[..., Any] = Function(None, check_name("function", name), None, None)
+        function: Function[..., Any] = Function(None, name, None, None)
         function._lookup = (check_name("app", app_name), environment_name)
         function._version = version
         function._client = client

@@ -40,6 +40,9 @@ _REMOVED = {
 
 DEFAULT_TIMEOUT = 300
 
+# The most of anything that makes sense, by its unit. The server's bounds may be lower, and it names them.
+_MOST = {"cores": 1000, "MiB": 64 << 20, "containers": 100_000, "seconds": 86_400}
+
 
 class FunctionOptions:
     """What ``@app.function`` was given. Raises InvalidError for what makes no sense."""
@@ -125,7 +128,7 @@ def check_secrets(secrets: Sequence[Secret] | None) -> list[Secret]:
     """Return a copy of a list of secrets, or raise InvalidError."""
     if secrets is None:
         return []
-    if isinstance(secrets, Secret) or not all(isinstance(secret, Secret) for secret in secrets):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(secrets, (list, tuple)) or not all(isinstance(secret, Secret) for secret in secrets):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidError("secrets must be a list of skerry.Secret")
     return list(secrets)
 
@@ -161,24 +164,27 @@ def request_and_limit(key: str, value: Any, kinds: tuple[type, ...], unit: str) 
     if len(pair) != 2:
         raise InvalidError(f"{key} must be a number of {unit} or (request, limit)")
     request, limit = pair
+    most = _MOST[unit]
     for number in pair:
-        if number is not None and (isinstance(number, bool) or not isinstance(number, kinds) or number <= 0):
-            raise InvalidError(f"{key} {number!r}: want a positive number of {unit}")
+        if number is not None and (isinstance(number, bool) or not isinstance(number, kinds) or not 0 < number <= most):
+            raise InvalidError(f"{key} {number!r}: want a positive number of {unit}, at most {most:,}")
     if request is not None and limit is not None and limit < request:
         raise InvalidError(f"{key}: the limit {limit} is less than the request {request}")
     return request, limit
 
 
 def _count(key: str, value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise InvalidError(f"{key} {value!r}: want 0 or more containers")
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST["containers"]
+    ):
+        raise InvalidError(f"{key} {value!r}: want 0 to {_MOST['containers']:,} containers")
     return value
 
 
 def positive_option(key: str, value: Any, unit: str) -> Any:
     """Return an option that is a whole number above 0, or None. Raises InvalidError."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):
-        raise InvalidError(f"{key} {value!r}: want a whole number of {unit}, more than 0")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MOST[unit]):
+        raise InvalidError(f"{key} {value!r}: want a whole number of {unit}, from 1 to {_MOST[unit]:,}")
     return value
 
 
