@@ -56,7 +56,7 @@ def run(
 ) -> None:
     """Call a scheduled function now. Its next run stays as it is.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     skerry schedule run my-app nightly_report
     """

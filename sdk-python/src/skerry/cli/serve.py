@@ -37,7 +37,7 @@ def serve(
 
     A change that can't be loaded leaves the version before it running.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     skerry serve my_app.py
     """

@@ -110,7 +110,7 @@ def set_token(
 ) -> None:
     """Store a token in a profile: the one in use, or the one that --profile names, which is made if it is not there.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     skerry token set --profile work --server-url https://skerry.example.com
     """
