@@ -26,6 +26,8 @@ import (
 const (
 	// MaxUnfinished is how many inputs of one SYNC call may be without an output at a time.
 	MaxUnfinished = 1000
+	// MaxIndex is the largest index of an input: there is always a next one.
+	MaxIndex = 1<<32 - 2
 	// MaxSubmit is how many inputs one Submit may have.
 	MaxSubmit = 1000
 	// MaxRecorded is the largest payload kept in a SQL record, in bytes; larger ones become blobs.

@@ -254,6 +254,7 @@ func TestRefused(t *testing.T) {
 		"parent":           {func(m *call.Submit) { m.ParentInputID = "in-1-1" }, fault.Invalid},
 		"parent index":     {func(m *call.Submit) { m.ParentInputID = "in-" + m.CallID[3:] + "-01" }, fault.Invalid},
 		"own parent":       {func(m *call.Submit) { m.ParentInputID = "in-" + m.CallID[3:] + "-1" }, fault.Invalid},
+		"index":            {func(m *call.Submit) { m.Inputs = []call.Item{input(call.MaxIndex + 1)} }, fault.Invalid},
 		"no inputs":        {func(m *call.Submit) { m.Inputs = nil }, fault.Invalid},
 		"too many":         {func(m *call.Submit) { m.Inputs = make([]call.Item, call.MaxSubmit+1) }, fault.Invalid},
 		"format":           {func(m *call.Submit) { m.Inputs = []call.Item{{}} }, fault.Invalid},

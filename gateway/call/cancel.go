@@ -42,7 +42,7 @@ func (s *Service) cancel(ctx context.Context, callID, functionID string, termina
 		err = s.cancelRecorded(ctx, callID)
 	}
 	s.settle(s.cancelWaiting(callID))
-	s.d.Dispatcher.Cancel(functionID, s.held(callID))
+	s.d.Dispatcher.Cancel(functionID, s.cancelHeld(callID))
 	if terminate {
 		s.d.Dispatcher.Terminate(callID)
 	}
@@ -66,13 +66,14 @@ func (s *Service) markCancelled(callID string) (sync bool) {
 	return false
 }
 
-// held returns the inputs of a call that are in hand.
-func (s *Service) held(callID string) []payload.Key {
+// cancelHeld marks the inputs of a call that are in hand and returns them. The dispatcher may get one of them much later: it waits for room.
+func (s *Service) cancelHeld(callID string) []payload.Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var keys []payload.Key
-	for k := range s.hand {
+	for k, h := range s.hand {
 		if k.CallID == callID {
+			h.cancelled.Store(true)
 			keys = append(keys, k)
 		}
 	}
@@ -111,11 +112,11 @@ func (s *Service) cancelRecorded(ctx context.Context, callID string) error {
 	})
 }
 
-// abandon cancels a call that was refused, if anything of it is here.
+// abandon cancels a call that was refused, if anything of it is here and nobody else watches it.
 func (s *Service) abandon(callID string) {
 	s.mu.Lock()
 	c, ok := s.calls[callID]
-	ok = ok && c.kind == Sync && len(c.unfinished) > 0
+	ok = ok && c.kind == Sync && len(c.unfinished) > 0 && len(c.watchers) == 0
 	s.mu.Unlock()
 	if !ok {
 		return

@@ -124,8 +124,9 @@ func (s *Service) offer(ctx context.Context, functionID string, in *task.Input) 
 
 // catchUp cancels an input whose call was cancelled while it was on its way to the dispatcher.
 func (s *Service) catchUp(functionID string, in *task.Input) {
+	h := in.Handle.(*held) //nolint:forcetypeassert // every Input here was made by deliver
 	s.mu.Lock()
-	cancelled := s.isCancelled(in.Key.CallID)
+	cancelled := h.Withdrawn() || s.isCancelled(in.Key.CallID)
 	s.mu.Unlock()
 	if cancelled {
 		s.d.Dispatcher.Cancel(functionID, []payload.Key{in.Key})

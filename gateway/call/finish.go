@@ -143,6 +143,7 @@ func (s *Service) closeSync(o Output) {
 	}
 	delete(c.unfinished, o.Key.Index)
 	c.finished++
+	c.tellEnd()
 	s.traces.Finish(o.Key, o.Result.Status, o.ContainerID)
 	if wanted {
 		c.wanted--

@@ -88,7 +88,7 @@ func (s *Service) retry(f *failed, fn *function.Function) bool {
 	policy, h, k := fn.Definition.Retries, f.held, f.output.Key
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hand[k] != h || h.failures >= policy.Max || s.isCancelled(k.CallID) {
+	if s.hand[k] != h || h.failures >= policy.Max || h.Withdrawn() || s.isCancelled(k.CallID) {
 		return false
 	}
 	h.failures++
@@ -134,16 +134,29 @@ func (s *Service) offerDue(ctx context.Context, functionID string, r *retrying) 
 		r.due[0] = nil
 		r.due = r.due[1:]
 		s.mu.Unlock()
+		s.mu.Lock()
+		cancelled := in.Handle.(*held).Withdrawn() || s.isCancelled(in.Key.CallID) //nolint:forcetypeassert // every Input here was made by deliver
+		s.mu.Unlock()
+		if cancelled {
+			s.Finished(functionID, []task.Outcome{{Input: in, Result: cancelledByUser}})
+			s.left(functionID, in)
+			continue
+		}
 		// Accepted now, as far as failed starts are concerned: this is a new try.
 		in.QueuedAt, in.Behind = s.d.Clock.Now(), s.behind(functionID)
 		s.offer(ctx, functionID, in)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.mu.Lock()
-		s.leave(functionID, in)
-		s.mu.Unlock()
+		s.left(functionID, in)
 	}
+}
+
+// left is leave for those who do not hold the mutex.
+func (s *Service) left(functionID string, in *task.Input) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leave(functionID, in)
 }
 
 // leave notes that an input does not wait any more. The mutex is held.

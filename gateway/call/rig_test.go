@@ -31,10 +31,11 @@ type rig struct {
 	functions *functions
 	blobs     *blobs
 	clock     task.Clock
-	purged    chan string    // hears of calls whose items are purged
-	forgotten chan uint64    // hears of each PurgeOutputs, before which place
-	expired   chan time.Time // hears of each Expire, before when
-	accepting func()         // called before inputs are recorded
+	purged    chan string       // hears of calls whose items are purged
+	forgotten chan uint64       // hears of each PurgeOutputs, before which place
+	expired   chan time.Time    // hears of each Expire, before when
+	accepting func()            // called before inputs are recorded
+	offering  func(payload.Key) // called before an input is offered
 
 	engine *jetstream.Engine
 	db     *sqlstore.DB
@@ -58,6 +59,7 @@ func newRigAt(t testing.TB, clock task.Clock) *rig {
 	r := &rig{
 		dir: t.TempDir(), functions: &functions{known: map[string]*function.Function{}}, blobs: &blobs{kept: map[string][]byte{}}, clock: clock,
 		purged: make(chan string, 1000), forgotten: make(chan uint64, 1000), expired: make(chan time.Time, 10_000), accepting: func() {},
+		offering: func(payload.Key) {},
 	}
 	r.start(t)
 	t.Cleanup(func() { r.stop(t) })
@@ -79,7 +81,7 @@ func (r *rig) start(t testing.TB) {
 		Functions: r.functions, Images: r.functions, Secrets: r.functions, Fleet: fleet.New(), Clock: r.clock, Log: log,
 	})
 	r.calls = call.New(call.Deps{
-		Flow: flow{r.engine, r}, Records: records{r.db, r}, Blobs: r.blobs, Dispatcher: r.tasks, Clock: r.clock, Log: log,
+		Flow: flow{r.engine, r}, Records: records{r.db, r}, Blobs: r.blobs, Dispatcher: dispatcher{r.tasks, r}, Clock: r.clock, Log: log,
 	})
 	r.tasks.SetSink(r.calls)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -111,6 +113,17 @@ func (f flow) PurgeOutputs(ctx context.Context, callID string, before uint64) er
 	err := f.Engine.PurgeOutputs(ctx, callID, before)
 	f.r.forgotten <- before
 	return err
+}
+
+// dispatcher is the real one, overheard.
+type dispatcher struct {
+	*task.Scheduler
+	r *rig
+}
+
+func (d dispatcher) Offer(ctx context.Context, functionID string, in *task.Input) error {
+	d.r.offering(in.Key)
+	return d.Scheduler.Offer(ctx, functionID, in)
 }
 
 // records are the real ones, overheard.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/gather"
@@ -82,6 +83,7 @@ type callState struct {
 	released              bool                    // the last client that watched has all it wants
 	generators            map[uint32]*item.Stream // of inputs that yield items
 	yields                bool                    // generators has had some
+	ended                 chan struct{}           // closed, and then nil, when a SYNC call has no unfinished inputs; nil: nobody waits
 }
 
 // held is an input that the flow has delivered and that has no stored output. FunctionID and kind are constant, the rest is guarded by the
@@ -90,10 +92,14 @@ type held struct {
 	functionID string
 	kind       Kind
 	ticket     Ticket
+	cancelled  atomic.Bool // its call was cancelled while it was in hand
 	failures   int         // that were not stored, for it is run again
 	waiting    *task.Input // for its retry
 	timer      task.Timer  // that ends waiting
 }
+
+// Withdrawn implements task.Withdrawer.
+func (h *held) Withdrawn() bool { return h.cancelled.Load() }
 
 // ending is the outcome of an input on its way to the store; held is nil where the flow has not delivered it.
 type ending struct {

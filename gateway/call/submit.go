@@ -79,6 +79,9 @@ func (s *Service) check(ctx context.Context, m *Submit) error {
 		}
 	}
 	for i := range m.Inputs {
+		if m.Inputs[i].Index > MaxIndex {
+			return fault.New(fault.Invalid, "call %q: input %d: want an index of at most %d", m.CallID, m.Inputs[i].Index, MaxIndex)
+		}
 		if err := s.checkArgs(ctx, &m.Inputs[i].Args); err != nil {
 			return fmt.Errorf("call %q, input %d: %w", m.CallID, m.Inputs[i].Index, err)
 		}
@@ -245,6 +248,7 @@ func (s *Service) register(r *registration) (fresh []Input, cancelled bool, err 
 		for i := range fresh {
 			delete(c.unfinished, fresh[i].Key.Index)
 		}
+		c.tellEnd()
 		return nil, false, fault.New(fault.Exhausted, "call %q: %d unfinished inputs; wait for outputs before sending more than %d", m.CallID, n, MaxUnfinished)
 	}
 	c.wanted += len(fresh)

@@ -270,7 +270,8 @@ func (w *watcher) giveAll(outputs []Output) bool {
 	return true
 }
 
-// AwaitEnd returns once all inputs of a call have ended; at once for a call that is not known any more. Errors: fault.Unavailable; ctx's own.
+// AwaitEnd returns once all inputs of a call have ended; at once for a call that is not known any more. Who waits here does not count as a client
+// of the call. Errors: fault.Unavailable; ctx's own.
 func (s *Service) AwaitEnd(ctx context.Context, callID string) error {
 	state, err := s.Get(ctx, callID)
 	if isKind(err, fault.NotFound) {
@@ -278,6 +279,14 @@ func (s *Service) AwaitEnd(ctx context.Context, callID string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if ended := s.syncEnded(callID); ended != nil {
+		select {
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	x := s.NewSession()
 	defer x.Close()
@@ -297,5 +306,30 @@ func (s *Service) AwaitEnd(ctx context.Context, callID string) error {
 		if len(f.Refused) > 0 || state.Expired || len(ended) >= int(state.NumInputs) {
 			return nil
 		}
+	}
+}
+
+// syncEnded returns a channel that is closed once a SYNC call has no unfinished inputs, or nil if there is no such call.
+func (s *Service) syncEnded(callID string) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.calls[callID]
+	if !ok || c.kind != Sync {
+		return nil
+	}
+	ended := c.ended
+	if ended == nil {
+		ended = make(chan struct{})
+		c.ended = ended
+		c.tellEnd()
+	}
+	return ended
+}
+
+// tellEnd tells those who wait for it that a SYNC call has no unfinished inputs, if that is so. The Service's mutex is held.
+func (c *callState) tellEnd() {
+	if c.ended != nil && len(c.unfinished) == 0 {
+		close(c.ended)
+		c.ended = nil
 	}
 }

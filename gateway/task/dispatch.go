@@ -153,7 +153,7 @@ func (p *pool) lingers(first *Input) bool {
 	return true
 }
 
-// Cancel cancels inputs that were offered; each gets its outcome, which is Cancelled unless it has just ended.
+// Cancel cancels inputs that were offered, also those for which there is no room yet; each gets its outcome, which is Cancelled unless it has just ended.
 func (s *Scheduler) Cancel(functionID string, keys []payload.Key) {
 	var fx effects
 	s.mu.Lock()
@@ -181,6 +181,12 @@ func (p *pool) cancel(keys []payload.Key, fx *effects) {
 		}
 	}
 	p.again = kept
+	for key, in := range p.offered {
+		if wanted[key] {
+			in.cancelled = true
+			p.wakeOffers()
+		}
+	}
 	for _, c := range p.containers {
 		var running []payload.Key
 		for _, in := range c.inputs {

@@ -20,11 +20,12 @@ type pool struct {
 
 	again      []*Input // to be run before the queue, for they have waited longest
 	queue      []*Input
-	head       int           // of queue
-	behind     int           // how many inputs are in the flow after those in the queue
-	space      chan struct{} // closed when Offer may go on; nil: nobody waits
-	containers []*Container  // that start or run, in order of asking
-	elapsed    time.Duration // of an input, estimated; 0: not known
+	head       int                    // of queue
+	behind     int                    // how many inputs are in the flow after those in the queue
+	space      chan struct{}          // closed when Offer may go on; nil: nobody waits
+	offered    map[payload.Key]*Input // that wait for space
+	containers []*Container           // that start or run, in order of asking
+	elapsed    time.Duration          // of an input, estimated; 0: not known
 
 	failedStarts int       // containers in a row that could not be made
 	countedAt    time.Time // when the last of them was counted
@@ -56,9 +57,18 @@ func (s *Scheduler) Offer(ctx context.Context, functionID string, in *Input) err
 		if err != nil || wait == nil {
 			return err
 		}
+		if w, ok := in.Handle.(Withdrawer); ok && w.Withdrawn() { // Cancel may have looked before it waited
+			s.mu.Lock()
+			in.cancelled = true
+			s.mu.Unlock()
+			continue
+		}
 		select {
 		case <-wait:
 		case <-ctx.Done():
+			s.mu.Lock()
+			delete(p.offered, in.Key)
+			s.mu.Unlock()
 			return ctx.Err()
 		}
 	}
@@ -72,8 +82,13 @@ func (p *pool) offer(in *Input) (wait <-chan struct{}, err error) {
 		p.s.mu.Unlock()
 		p.s.perform(&fx)
 	}()
+	delete(p.offered, in.Key)
 	if p.stopped {
 		return nil, p.stoppedError()
+	}
+	if in.cancelled {
+		fx.finish(p.fn.ID, Outcome{in, cancelledByUser})
+		return nil, nil
 	}
 	if f := p.failure; f != nil && !in.QueuedAt.After(f.until) {
 		fx.finish(p.fn.ID, Outcome{in, f.result})
@@ -83,6 +98,10 @@ func (p *pool) offer(in *Input) (wait <-chan struct{}, err error) {
 		if p.space == nil {
 			p.space = make(chan struct{})
 		}
+		if p.offered == nil {
+			p.offered = map[payload.Key]*Input{}
+		}
+		p.offered[in.Key] = in
 		return p.space, nil
 	}
 	p.queue = append(p.queue, in)
@@ -126,11 +145,18 @@ func (p *pool) next() *Input {
 	default:
 		return nil
 	}
-	if p.space != nil && p.backlog() <= p.queueLimit()/2 {
+	if p.backlog() <= p.queueLimit()/2 {
+		p.wakeOffers()
+	}
+	return in
+}
+
+// wakeOffers has those look again that wait for space.
+func (p *pool) wakeOffers() {
+	if p.space != nil {
 		close(p.space)
 		p.space = nil
 	}
-	return in
 }
 
 func (p *pool) peek() *Input {
@@ -194,10 +220,7 @@ func (p *pool) stop(why string, graceful bool, fx *effects) {
 func (p *pool) forget() {
 	if p.stopped && len(p.containers) == 0 && p.s.pools[p.fn.ID] == p {
 		delete(p.s.pools, p.fn.ID)
-		if p.space != nil {
-			close(p.space) // the waiting Offer sees that the pool is stopped
-			p.space = nil
-		}
+		p.wakeOffers() // they see that the pool is stopped
 	}
 }
 

@@ -23,13 +23,19 @@ type Input struct {
 	QueuedAt time.Time // when the input was accepted
 	Behind   int       // how many inputs wait with the caller after it
 	Attempt  uint32    // how often infrastructure has lost it
-	Handle   any       // the caller's own, untouched
+	Handle   any       // the caller's own, untouched; it may be a Withdrawer
 	// ContainerID is the container that the input was given to last; set by the Scheduler, and not to be read before the outcome.
 	ContainerID string
 	Batch       uint32 // inputs of a container with the same number other than 0 are run together; set when it is sent
 
 	container *Container
 	cancelled bool
+}
+
+// Withdrawer is a Handle that knows of a cancellation which may have come before the Scheduler had the input.
+type Withdrawer interface {
+	// Withdrawn says whether the input has been cancelled. It does not block.
+	Withdrawn() bool
 }
 
 // Outcome is how one input ended.
