@@ -19,6 +19,9 @@ func (s *Scheduler) Published(ctx context.Context, fns []*function.Function, rec
 	s.mu.Lock()
 	for _, fn := range append(followers, fns...) {
 		p := s.adopt(fn)
+		if fn.Version < p.fn.Version {
+			continue // a publication that came later was faster
+		}
 		p.stopped = false
 		p.publish(fn, recreate)
 		p.balance(&fx)
@@ -35,6 +38,7 @@ func (s *Scheduler) Published(ctx context.Context, fns []*function.Function, rec
 func (s *Scheduler) Removed(fns []*function.Function, recreate bool) {
 	var fx effects
 	s.mu.Lock()
+	s.changes++
 	ids := make([]string, 0, len(fns))
 	for _, fn := range fns {
 		ids = append(ids, fn.ID)
@@ -71,6 +75,7 @@ func (s *Scheduler) boundTo(baseID string) []*function.Function {
 func (s *Scheduler) followers(ctx context.Context, fns []*function.Function) (list []*function.Function, gone []string, err error) {
 	var bound []*function.Function
 	s.mu.Lock()
+	s.changes++
 	for _, fn := range fns {
 		bound = append(bound, s.boundTo(fn.ID)...)
 	}

@@ -105,6 +105,8 @@ type rig struct {
 	finished chan task.Outcome
 	notices  chan string
 
+	looked func() // called when a function has been looked up
+
 	mu       sync.Mutex
 	known    map[string]*function.Function
 	imageErr error
@@ -114,7 +116,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, clock: newClock(), fleet: fleet.New(), began: make(chan *box, 1000), finished: make(chan task.Outcome, 10000),
-		notices: make(chan string, 100), known: map[string]*function.Function{},
+		notices: make(chan string, 100), looked: func() {}, known: map[string]*function.Function{},
 	}
 	r.s = task.New(task.Deps{
 		Functions: r, Images: r, Secrets: r, Fleet: r.fleet, Notices: r, Clock: r.clock, Log: slog.New(slog.DiscardHandler),
@@ -135,6 +137,7 @@ func (r *rig) Finished(_ string, outcomes []task.Outcome) {
 func (r *rig) Notice(_ *function.Function, _, text string) { r.notices <- text }
 
 func (r *rig) Function(_ context.Context, id string) (*function.Function, error) {
+	defer r.looked() // after the mutex
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if fn, ok := r.known[id]; ok {

@@ -50,6 +50,7 @@ type Scheduler struct {
 	waiting    []*Container // resolved, without a worker, in order of asking
 	past       []departed   // in order of ending
 	done       map[string][]chan struct{}
+	changes    uint64 // counts publications, removals and stops
 	closing    bool
 	quiet      chan struct{} // closed when closing and the last container has ended
 	starts     sync.WaitGroup
@@ -143,18 +144,22 @@ func (s *Scheduler) Function(ctx context.Context, id string) (*function.Function
 // pool returns the function's pool, made if need be.
 func (s *Scheduler) pool(ctx context.Context, id string) (*pool, error) {
 	s.mu.Lock()
-	p, ok := s.pools[id]
-	s.mu.Unlock()
-	if ok {
-		return p, nil
-	}
-	fn, err := s.d.Functions.Function(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.adopt(fn), nil
+	for {
+		if p, ok := s.pools[id]; ok {
+			return p, nil
+		}
+		seen := s.changes
+		s.mu.Unlock()
+		fn, err := s.d.Functions.Function(ctx, id)
+		s.mu.Lock()
+		if err != nil {
+			return nil, err
+		}
+		if s.changes == seen { // else it may be another version by now, or gone
+			return s.adopt(fn), nil
+		}
+	}
 }
 
 // adopt returns the function's pool, made if need be.
@@ -173,6 +178,7 @@ func (s *Scheduler) adopt(fn *function.Function) *pool {
 func (s *Scheduler) StopApp(appID string) (functionIDs []string) {
 	var fx effects
 	s.mu.Lock()
+	s.changes++
 	for _, p := range s.pools {
 		if p.fn.AppID == appID {
 			functionIDs = append(functionIDs, p.fn.ID)
