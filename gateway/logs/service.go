@@ -17,6 +17,8 @@ const (
 	MaxTail = 20_000
 	// EOFGrace is how long a container that has ended may take to send the rest of its output, where its worker may be lost.
 	EOFGrace = 5 * time.Second
+	// LateKept is how long it is remembered how far the output of a container has come that is closed: frames may come again, or late.
+	LateKept = 15 * time.Minute
 	// CallGrace is how long the last output of a call may take to come once it has ended.
 	CallGrace = 500 * time.Millisecond
 )
@@ -56,6 +58,13 @@ type Service struct {
 
 	mu   sync.Mutex
 	open map[string]*output // by container, from its first frame to its EOF
+	late map[string]*output // by container, those that were closed lately
+	past []closed           // those in late, in order of closing
+}
+
+type closed struct {
+	containerID string
+	at          time.Time
 }
 
 // output is what memory holds of a container that has not sent EOF.
@@ -67,7 +76,9 @@ type output struct {
 }
 
 // New returns a Service.
-func New(d Deps) *Service { return &Service{d: d, open: map[string]*output{}} }
+func New(d Deps) *Service {
+	return &Service{d: d, open: map[string]*output{}, late: map[string]*output{}}
+}
 
 // Frame is some output of one container. Sequence counts its frames from 1. Entries need no Origin.
 type Frame struct {
@@ -128,10 +139,7 @@ func (s *Service) Notice(ctx context.Context, origin Origin, containerID, text s
 }
 
 func (s *Service) output(containerID string) (*output, error) {
-	s.mu.Lock()
-	o := s.open[containerID]
-	s.mu.Unlock()
-	if o != nil {
+	if o := s.known(containerID); o != nil {
 		return o, nil
 	}
 	origin, ok := s.d.Containers.Origin(containerID)
@@ -139,18 +147,39 @@ func (s *Service) output(containerID string) (*output, error) {
 		return nil, fault.New(fault.NotFound, "container %q: nothing is known of it", containerID)
 	}
 	s.Open(containerID, origin)
+	if o := s.known(containerID); o != nil {
+		return o, nil
+	}
+	return nil, fault.New(fault.NotFound, "container %q: its output has ended long ago", containerID)
+}
+
+// known returns the output of a container that is open or was closed lately, or nil. Nobody waits for the end of one that was.
+func (s *Service) known(containerID string) *output {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.open[containerID], nil
+	if o := s.open[containerID]; o != nil {
+		return o
+	}
+	return s.late[containerID]
 }
 
 func (s *Service) close(containerID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if o := s.open[containerID]; o != nil {
-		close(o.ended)
-		delete(s.open, containerID)
+	o := s.open[containerID]
+	if o == nil {
+		return
 	}
+	close(o.ended)
+	delete(s.open, containerID)
+	now := time.Now()
+	n := 0
+	for n < len(s.past) && now.Sub(s.past[n].at) > LateKept {
+		delete(s.late, s.past[n].containerID)
+		n++
+	}
+	s.late[containerID] = o
+	s.past = append(s.past[n:], closed{containerID, now})
 }
 
 // Drain returns when all containers have sent their EOF, or with ctx's error.

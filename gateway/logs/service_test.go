@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/logs"
@@ -294,3 +296,30 @@ func (w world) Began(context.Context, string) (string, time.Time, bool) {
 }
 
 func (w world) AwaitEnd(context.Context, string) error { return nil }
+
+// TestFramesAfterTheEnd are stored once each, and nobody waits for more of them.
+func TestFramesAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newService(t)
+		push(t, s, frame("ta-1", 1, false, "a\n"), frame("ta-1", 2, true, "b\n"))
+		push(t, s, frame("ta-1", 2, true, "b\n")) // its acknowledgement was lost
+		s.Open("ta-2", logs.Origin{AppID: "ap-1"})
+		push(t, s, frame("ta-2", 1, false, "c\n"))
+		s.Ended("ta-2")
+		<-time.After(2 * logs.EOFGrace)
+		push(t, s, frame("ta-2", 1, false, "c\n"), frame("ta-2", 2, false, "d\n"))
+		if err := s.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		var got []string
+		err := s.Read(t.Context(), logs.Query{Selection: logs.Selection{AppID: "ap-1"}}, func(entries []logs.Entry) error {
+			for _, e := range entries {
+				got = append(got, e.Text)
+			}
+			return nil
+		})
+		if want := []string{"a\n", "b\n", "c\n", "d\n"}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("stored %q, %v; want %q", got, err, want)
+		}
+	})
+}
