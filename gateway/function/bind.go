@@ -12,8 +12,11 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
-// maxConstructor is the largest pickled arguments of a constructor, in bytes.
-const maxConstructor = 64 << 10
+// Bounds of what an instance is made with, in bytes.
+const (
+	maxConstructor = 64 << 10 // pickled arguments of a constructor
+	maxParameter   = 64 << 10 // a parameter's value
+)
 
 // Checked returns the binding as it is stored, for a base of the definition: parameters are sorted by name with defaults filled in, so that
 // a value given and the same by default are one binding. Errors: fault.Invalid, which names the parameter.
@@ -73,6 +76,9 @@ func filled(given []Parameter, c *Class) ([]Parameter, error) {
 		case p.Type != c.Parameters[i].Type:
 			return nil, fault.New(fault.Invalid, "parameter %q: expected %s, got %s", p.Name, c.Parameters[i].Type, p.Type)
 		}
+		if err := p.check(); err != nil {
+			return nil, err
+		}
 		values[p.Name] = p
 	}
 	all := make([]Parameter, 0, len(c.Parameters))
@@ -89,6 +95,14 @@ func filled(given []Parameter, c *Class) ([]Parameter, error) {
 	}
 	slices.SortFunc(all, func(a, b Parameter) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
+}
+
+// check refuses a value that is too large: it is in the database, and goes to every container.
+func (p *Parameter) check() error {
+	if n := max(len(p.Text), len(p.Bytes)); n > maxParameter {
+		return fault.New(fault.Invalid, "parameter %q: %d bytes, at most %d; put large values into a file", p.Name, n, maxParameter)
+	}
+	return nil
 }
 
 func (o *Options) empty() bool {

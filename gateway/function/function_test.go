@@ -63,7 +63,11 @@ func TestRefusedPolicies(t *testing.T) {
 		"batching: not for":        func(d *function.Definition) { d.Generator, d.Batching = true, &function.Batching{Size: 1} },
 		"batching: a class":        func(d *function.Definition) { d.Class, d.Batching = class, &function.Batching{Size: 1} },
 		"schedule: not for cl":     func(d *function.Definition) { d.Class, d.Schedule = class, &function.Schedule{Cron: "* * * * *"} },
-		"0 remote methods":         func(d *function.Definition) { d.Class = &function.Class{} },
+		`parameter "p": 65537 bytes`: func(d *function.Definition) {
+			large := function.Parameter{Type: function.BytesParameter, Name: "p", Bytes: make([]byte, 64<<10+1)}
+			d.Class = &function.Class{Methods: class.Methods, Parameters: []function.ParameterSpec{{Name: "p", Type: large.Type, Default: &large}}}
+		},
+		"0 remote methods": func(d *function.Definition) { d.Class = &function.Class{} },
 	} {
 		if _, err := definition(change).Checked(); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", says, err)
@@ -112,6 +116,7 @@ func TestBindings(t *testing.T) {
 	}
 	for says, given := range map[string][]function.Parameter{
 		"missing required parameter: a":         nil,
+		`parameter "a": 65537 bytes, at most`:   {text("a", strings.Repeat("x", 64<<10+1))},
 		`parameter "c" was provided but is not`: {text("a", "1"), text("c", "1")},
 		`parameter "a": expected str, got int`:  {{Name: "a", Type: function.IntParameter}},
 	} {

@@ -144,6 +144,8 @@ func (p ParameterSpec) check() error {
 		return fault.New(fault.Invalid, "parameter %q: type %d: want str, int, bytes or bool", p.Name, p.Type)
 	case p.Default != nil && p.Default.Type != p.Type:
 		return fault.New(fault.Invalid, "parameter %q: the default is %s, the parameter %s", p.Name, p.Default.Type, p.Type)
+	case p.Default != nil:
+		return p.Default.check()
 	}
 	return nil
 }

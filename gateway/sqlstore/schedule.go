@@ -15,8 +15,11 @@ var _ cron.Store = (*DB)(nil)
 // Scheduled implements cron.Store.
 func (d *DB) Scheduled(ctx context.Context, appID string) ([]cron.Entry, error) {
 	// A definition without a schedule says so; the text is only to leave most of them unread.
-	functions, err := queryFunctions(ctx, d.reader, functionQuery+`
-		WHERE f.current = 1 AND a.state = $1 AND ($2 = '' OR a.id = $2) AND f.definition LIKE '%"Schedule":{%'`, app.Deployed, appID)
+	query, args := functionQuery+` WHERE f.current = 1 AND a.state = $1 AND f.definition LIKE '%"Schedule":{%'`, []any{app.Deployed}
+	if appID != "" {
+		query, args = query+` AND f.app_id = $2`, append(args, appID)
+	}
+	functions, err := queryFunctions(ctx, d.reader, query, args...)
 	if err != nil {
 		return nil, err
 	}
