@@ -39,6 +39,9 @@ const (
 	queuedBytes   = 4 * frameBytes
 )
 
+// maxRecording is how many bytes of SPAWN inputs of a session wait to be recorded; Submit waits while there are more.
+const maxRecording = 32 << 20
+
 // Session is one client's stream of inputs and outputs. Submit, Watch, Seen and Release are for one goroutine, Next for another; Close ends both.
 //
 // What is wrong with a call refuses the call. What is wrong with the gateway (a store is away, it is stopping) breaks the session: Next
@@ -49,14 +52,16 @@ type Session struct {
 	watched map[string]bool // calls; guarded by the Service's mutex
 	gone    bool            // guarded likewise
 
-	mu     sync.Mutex
-	out    Frame
-	feeds  map[string]map[uint32]*feed // of generators, by call and index
-	ready  []*feed                     // that may have something
-	bytes  int                         // of out.Outputs
-	behind map[string]bool             // SPAWN calls of which there is more than out could take; the records have it
-	broken error                       // why there is nothing more to come
-	wake   chan struct{}               // holds a token while there is something for Next
+	mu        sync.Mutex
+	out       Frame
+	feeds     map[string]map[uint32]*feed // of generators, by call and index
+	ready     []*feed                     // that may have something
+	bytes     int                         // of out.Outputs
+	recording int                         // bytes of SPAWN inputs that wait to be recorded
+	recorded  chan struct{}               // closed when there is room for more; nil: nobody waits
+	behind    map[string]bool             // SPAWN calls of which there is more than out could take; the records have it
+	broken    error                       // why there is nothing more to come
+	wake      chan struct{}               // holds a token while there is something for Next
 }
 
 var errClosed = fault.New(fault.Unavailable, "session: closed")
@@ -175,6 +180,42 @@ func (x *Session) push(o Output, recorded bool) bool {
 	x.bytes += inlineSize(&o.Result)
 	x.signal()
 	return true
+}
+
+// reserve waits for room for inputs that are to be recorded.
+func (x *Session) reserve(ctx context.Context, size int) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for x.recording > 0 && x.recording+size > maxRecording {
+		if x.recorded == nil {
+			x.recorded = make(chan struct{})
+		}
+		room := x.recorded
+		x.mu.Unlock()
+		var err error
+		select {
+		case <-room:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		x.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	x.recording += size
+	return nil
+}
+
+// unreserve gives back what reserve has taken.
+func (x *Session) unreserve(size int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.recording -= size
+	if x.recorded != nil {
+		close(x.recorded)
+		x.recorded = nil
+	}
 }
 
 // catchUp looks up outputs of SPAWN calls that were too many, once those before are sent.

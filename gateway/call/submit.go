@@ -49,8 +49,7 @@ func (x *Session) submit(ctx context.Context, m *Submit) error {
 		inputs[i] = Input{Key: payload.Key{CallID: m.CallID, Index: in.Index}, FunctionID: m.FunctionID, Kind: m.Kind, Method: in.Method, Args: in.Args}
 	}
 	if m.Kind == Spawn {
-		x.submitSpawn(m, fn, inputs)
-		return nil
+		return x.submitSpawn(ctx, m, fn, inputs)
 	}
 	return x.submitSync(ctx, m, registration{session: x, submit: m, fn: fn, inputs: inputs, generates: generates})
 }
@@ -292,17 +291,29 @@ type accept struct {
 	resumed bool
 	record  Record
 	inputs  []Input // as sent
+	size    int     // of the inputs, as far as the session's room is concerned
 }
 
+// inputOverhead is about what an input takes beside its arguments, in bytes.
+const inputOverhead = 256
+
 // submitSpawn has the inputs recorded; the rest follows in runAccepts.
-func (x *Session) submitSpawn(m *Submit, fn *function.Function, inputs []Input) {
+func (x *Session) submitSpawn(ctx context.Context, m *Submit, fn *function.Function, inputs []Input) error {
+	size := 0
+	for i := range inputs {
+		size += inputOverhead + len(inputs[i].Args.Inline)
+	}
+	if err := x.reserve(ctx, size); err != nil {
+		return err
+	}
 	x.s.accepts.Add(accept{
-		session: x, resumed: m.Resumed, inputs: inputs,
+		session: x, resumed: m.Resumed, inputs: inputs, size: size,
 		record: Record{
 			CallID: m.CallID, FunctionID: fn.ID, AppID: fn.AppID, FunctionName: fn.Definition.Name, ParentInputID: m.ParentInputID,
 			CreatedAt: x.s.d.Clock.Now(),
 		},
 	})
+	return nil
 }
 
 // maxCommit bounds the submits in one transaction.
@@ -315,7 +326,11 @@ func (s *Service) runAccepts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.record(ctx, batch); err != nil {
+		err = s.record(ctx, batch)
+		for i := range batch {
+			batch[i].session.unreserve(batch[i].size)
+		}
+		if err != nil {
 			s.d.Log.Error("spawned inputs not recorded", "error", err)
 			for i := range batch {
 				batch[i].session.fail(batch[i].record.CallID, err)
