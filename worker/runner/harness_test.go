@@ -28,6 +28,8 @@ type blobs struct {
 	byName map[string][]byte
 	broken error // what every call fails with
 	open   int   // writers neither committed nor aborted
+
+	hold chan struct{} // if set, Open waits until it is closed
 }
 
 var _ container.Blobs = (*blobs)(nil)
@@ -44,6 +46,9 @@ func (b *blobs) put(data []byte) *payload.Ref {
 }
 
 func (b *blobs) Open(_ context.Context, ref payload.Ref) (io.ReadCloser, error) {
+	if b.hold != nil {
+		<-b.hold
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.broken != nil {
@@ -110,7 +115,9 @@ func (h *heard) Outputs(outputs []container.Output) {
 			h.outputs <- o
 			continue
 		}
-		if o.Result.Status == payload.Success {
+		if o.Result.Generated {
+			h.add("output %s after %d items", name(o.Key), o.Result.Items)
+		} else if o.Result.Status == payload.Success {
 			h.add("output %s %q %v", name(o.Key), o.Result.Value.Inline, o.Elapsed)
 		} else {
 			h.add("output %s status %d: %s %v", name(o.Key), o.Result.Status, o.Result.Error.Message, o.Elapsed)

@@ -24,7 +24,7 @@ func (s *Session) checkLimits() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limits.fired()
-	if s.over || len(s.handed) == 0 {
+	if s.finished || s.over || len(s.handed) == 0 {
 		return
 	}
 	now := time.Now()
@@ -100,7 +100,7 @@ func (s *Session) checkReturns() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.returns.fired()
-	if len(s.handed) == 0 {
+	if s.finished || len(s.handed) == 0 {
 		return
 	}
 	now := time.Now()
@@ -120,11 +120,11 @@ func (s *Session) checkReturns() {
 	s.armReturns()
 }
 
-// disarm stops the timers for good.
+// disarm stops the timers for good: from here on inputs end by TakeQueued and Running alone.
 func (s *Session) disarm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ready = false
+	s.ready, s.finished = false, true
 	s.limits.stop()
 	s.returns.stop()
 }

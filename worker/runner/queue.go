@@ -60,11 +60,14 @@ func (s *Session) find(k payload.Key) *handed {
 }
 
 // Cancel cancels inputs. A queued one gets its Cancelled output at once. One that the runner has gets it when the runner answers, which
-// interrupts it if it has begun, or when Config.CancelGrace is over. Keys that are neither are passed over.
+// interrupts it if it has begun, or when Config.CancelGrace is over. Keys that are neither are passed over, as are all when Run has ended.
 func (s *Session) Cancel(keys []payload.Key) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.finished {
+		return
+	}
 	var outputs []container.Output
 	for _, k := range keys {
 		if i := s.position(k); i >= 0 {

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -138,7 +138,7 @@ func (s *Session) readOutput(ctx context.Context, frames *wire.FrameReader, f wi
 	}
 	o.Key = payload.Key{CallID: m.Call, Index: m.Index}
 	if !s.isHanded(o.Key) {
-		return o, false, fault.New(fault.Invalid, "output of input %.80q, %d, which it does not have", m.Call, m.Index)
+		return o, false, notHanded("output", o.Key)
 	}
 	p, err := s.readPayload(ctx, frames, m, f.Data)
 	if err != nil {
@@ -149,10 +149,13 @@ func (s *Session) readOutput(ctx context.Context, frames *wire.FrameReader, f wi
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.handed[0].key == o.Key {
+	if len(s.handed) > 0 && s.handed[0].key == o.Key {
 		s.moved, s.slow = true, false
 	}
 	h := s.take(o.Key)
+	if h == nil { // it was refused while this came: the runner has never seen it
+		return o, false, notHanded("output", o.Key)
+	}
 	if o.Result.Generated && o.Result.Items != h.items {
 		return o, false, invalid("output of input %.80q, %d: counts %d items, but there were %d", m.Call, m.Index, o.Result.Items, h.items)
 	}
@@ -212,6 +215,10 @@ func (s *Session) readWithdrawn(f wire.Frame) error {
 		s.pending = append(s.pending, func() { s.events.Returned(keys) })
 	}
 	return unknown
+}
+
+func notHanded(what string, k payload.Key) error {
+	return invalid("%s of input %.80q, %d, which it does not have", what, k.CallID, k.Index)
 }
 
 func invalid(format string, args ...any) error { return fault.New(fault.Invalid, format, args...) }
@@ -288,9 +295,13 @@ func remoteError(m *wire.ErrorMeta) *payload.RemoteError {
 	return &payload.RemoteError{Type: clip(m.Type, 1<<10), Message: clip(m.Message, wire.MaxErrorText), Traceback: clip(m.Traceback, wire.MaxErrorText)}
 }
 
+// clip returns at most so many bytes of s, whole characters alone: what JSON gives is valid.
 func clip(s string, most int) string {
-	if len(s) > most {
-		s = s[:most]
+	if len(s) <= most {
+		return s
 	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }

@@ -68,6 +68,7 @@ type Session struct {
 
 	mu          sync.Mutex
 	ready       bool
+	finished    bool // Run has ended: nobody hears of anything more
 	queue       []queued
 	handed      []*handed     // what the runner has, in order; one of them runs
 	handedBytes int           // of their arguments
@@ -144,38 +145,43 @@ func New(conn net.Conn, cfg Config, blobs container.Blobs, events container.Runn
 // protocol, the context's cause when ctx ended it, and otherwise the failure of the connection or of the blob store; those are not user
 // code's doing. Pending events have been delivered when it returns.
 func (s *Session) Run(ctx context.Context) error {
-	defer s.disarm()
 	stopped := make(chan struct{})
 	unstop := context.AfterFunc(ctx, func() { defer close(stopped); s.stop() })
+	var once sync.Once
+	var why error
+	end := func(err error) error {
+		once.Do(func() { why = err }) // what follows has the closed connection as its cause
+		_ = s.conn.Close()            // so that both reading and writing end
+		return err
+	}
 	g := lifecycle.NewGroup(ctx)
 	g.Go("feed", func(ctx context.Context) error {
-		err := s.feedLoop(ctx)
-		if err != nil {
-			_ = s.conn.Close() // so that reading ends as well
+		if err := s.feedLoop(ctx); err != nil {
+			return end(err)
 		}
-		return err
+		return nil
 	})
 	g.Go("notify", s.notifyLoop)
 	g.Go("read", func(ctx context.Context) error {
 		err := s.readLoop(ctx)
-		_ = s.conn.Close() // so that writing ends as well
 		if err == nil {
 			err = errClosed
 		}
-		return err
+		return end(err)
 	})
-	err := g.Wait()
+	_ = g.Wait() // why says more
 	if !unstop() {
 		<-stopped
 	}
+	s.disarm()
 	s.deliver()
-	if errors.Is(err, errClosed) {
+	if errors.Is(why, errClosed) {
 		return nil
 	}
 	if ctx.Err() != nil { // whatever broke did so because of it
 		return context.Cause(ctx)
 	}
-	return err
+	return why
 }
 
 // errClosed ends Run's goroutines when the runner has closed the connection in good order.

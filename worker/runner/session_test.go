@@ -58,9 +58,13 @@ func TestFailure(t *testing.T) {
 		p := ready(t, nil)
 		p.session.Submit([]container.Input{input(0)})
 		p.expectInput(0)
-		e := &wire.ErrorMeta{Type: "ValueError", Message: "bad \xff", Traceback: strings.Repeat("t", wire.MaxErrorText+1)}
+		e := &wire.ErrorMeta{Type: "ValueError", Message: "bad \xff", Traceback: strings.Repeat("t", wire.MaxErrorText-1) + "\u20ac"}
+		p.heard.outputs = make(chan container.Output, 1)
 		p.send(wire.Output, wire.OutputMeta{Call: "fc-1", Status: payload.Failure, Error: e}, nil)
-		p.heard.want(t, "output fc-1/0 status 2: bad \uFFFD 0s")
+		o := <-p.heard.outputs
+		if r := o.Result; r.Status != payload.Failure || r.Error.Message != "bad \uFFFD" || r.Error.Traceback != strings.Repeat("t", wire.MaxErrorText-1) {
+			t.Errorf("output %+v: %q, %d bytes of traceback", o, r.Error.Message, len(r.Error.Traceback))
+		}
 		if err := p.close(); err != nil {
 			t.Error(err)
 		}

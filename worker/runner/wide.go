@@ -221,7 +221,7 @@ func (s *Session) readItem(ctx context.Context, frames *wire.FrameReader, f wire
 	}
 	key := payload.Key{CallID: m.Call, Index: m.Index}
 	if !s.isHanded(key) {
-		return invalid("item of input %.80q, %d, which it does not have", m.Call, m.Index)
+		return notHanded("item", key)
 	}
 	p, err := s.readPayload(ctx, frames, wire.OutputMeta{Format: m.Format, BlobSize: m.BlobSize}, f.Data)
 	if err != nil {
@@ -233,6 +233,9 @@ func (s *Session) readItem(ctx context.Context, frames *wire.FrameReader, f wire
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.find(key)
+	if h == nil { // it was refused while this came
+		return notHanded("item", key)
+	}
 	if m.Number != h.items+1 {
 		return invalid("item %d of input %.80q, %d: want number %d", m.Number, m.Call, m.Index, h.items+1)
 	}
@@ -266,10 +269,11 @@ func (s *Session) readSlots(f wire.Frame) error {
 	if m.Slots < 0 {
 		return invalid("slots: %d", m.Slots)
 	}
+	m.Slots = min(m.Slots, s.cfg.Slots)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m.Slots > 0 {
-		s.slots = min(m.Slots, max(1, s.cfg.Slots))
+		s.slots = m.Slots
 	}
 	s.pending = append(s.pending, func() { s.events.Slots(m.Slots) })
 	s.kick(s.feed)
