@@ -34,10 +34,6 @@ func (l *life) live(ctx context.Context) Exit {
 	startup := time.NewTimer(l.spec.StartupTimeout)
 	defer startup.Stop()
 	for {
-		var gone <-chan struct{}
-		if l.sandbox != nil {
-			gone = l.sandbox.Done()
-		}
 		var slow <-chan time.Time
 		if !l.ready {
 			slow = startup.C
@@ -47,7 +43,7 @@ func (l *life) live(ctx context.Context) Exit {
 			if end := l.hear(n); end != nil {
 				return end()
 			}
-		case <-gone:
+		case <-l.gone():
 			return l.sandboxGone()
 		case <-slow:
 			return l.tooSlow()
@@ -59,6 +55,14 @@ func (l *life) live(ctx context.Context) Exit {
 			return l.interrupt(Exit{Reason: Stopped, Message: "the worker stopped it: " + context.Cause(ctx).Error()}, l.host.cfg.StopGrace)
 		}
 	}
+}
+
+// gone is closed when the sandbox has ended; nil while there is none.
+func (l *life) gone() <-chan struct{} {
+	if l.sandbox == nil {
+		return nil
+	}
+	return l.sandbox.Done()
 }
 
 // prepareUnlessStopped is prepare, ended early by a stop.
@@ -271,10 +275,6 @@ func describe(end ProcessEnd) string {
 func (l *life) sessionEnded(err error) Exit {
 	timer := time.NewTimer(deathGrace)
 	defer timer.Stop()
-	var gone <-chan struct{}
-	if l.sandbox != nil {
-		gone = l.sandbox.Done()
-	}
 	for {
 		select {
 		case n := <-l.notes:
@@ -290,7 +290,7 @@ func (l *life) sessionEnded(err error) Exit {
 				}
 			default:
 			}
-		case <-gone:
+		case <-l.gone():
 			return l.sandboxGone()
 		case <-l.stop:
 			return l.kill(toldToStop)

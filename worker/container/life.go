@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -118,35 +119,45 @@ func (c *Container) Submit(inputs []Input) {
 func (c *Container) Cancel(keys []payload.Key) {
 	c.mu.Lock()
 	runner := c.runner
-	var outputs []Output
-	if runner == nil {
-		outputs = c.cancelEarly(keys)
-	}
 	c.mu.Unlock()
+	if runner == nil {
+		runner = c.cancelEarly(keys)
+	}
 	if runner != nil {
 		runner.Cancel(keys)
-		return
 	}
-	c.outputs(outputs)
 }
 
-// cancelEarly takes inputs out of the queue of those that wait for the runner.
-func (c *Container) cancelEarly(keys []payload.Key) []Output {
-	wanted := make(map[payload.Key]bool, len(keys))
-	for _, k := range keys {
-		wanted[k] = true
+// cancelEarly takes inputs out of the queue of those that wait for the runner, and says so. It returns the runner if there is one by now,
+// and has done nothing then.
+func (c *Container) cancelEarly(keys []payload.Key) Runner {
+	c.emit.Lock() // from before they are taken: the container's end waits for it, and tells of no input twice, and of none too late
+	defer c.emit.Unlock()
+	outputs, runner := c.takeEarly(keys)
+	if len(outputs) > 0 {
+		c.events.Outputs(outputs)
+		c.settledOutputs(outputs)
+	}
+	return runner
+}
+
+func (c *Container) takeEarly(keys []payload.Key) ([]Output, Runner) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.runner != nil {
+		return nil, c.runner
 	}
 	var kept []Input
 	var outputs []Output
 	for _, in := range c.early {
-		if wanted[in.Key] {
+		if slices.Contains(keys, in.Key) {
 			outputs = append(outputs, Output{Key: in.Key, Result: payload.Failed(payload.Cancelled, "input was cancelled")})
 		} else {
 			kept = append(kept, in)
 		}
 	}
 	c.early = kept
-	return outputs
+	return outputs, nil
 }
 
 // Stop ends the container: gracefully when the inputs it has are done, else at once, with those that had not begun given back. It
@@ -226,6 +237,10 @@ func (c *Container) outputs(outputs []Output) {
 	c.emit.Lock()
 	c.events.Outputs(outputs)
 	c.emit.Unlock()
+	c.settledOutputs(outputs)
+}
+
+func (c *Container) settledOutputs(outputs []Output) {
 	keys := make([]payload.Key, len(outputs))
 	for i, o := range outputs {
 		keys[i] = o.Key

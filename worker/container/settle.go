@@ -53,10 +53,6 @@ func (l *life) awaitSandbox() bool {
 	timer := time.NewTimer(deathGrace)
 	defer timer.Stop()
 	for {
-		var gone <-chan struct{}
-		if l.sandbox != nil {
-			gone = l.sandbox.Done()
-		}
 		select {
 		case n := <-l.notes:
 			if n.kind == noteSandbox {
@@ -65,7 +61,7 @@ func (l *life) awaitSandbox() bool {
 					return false
 				}
 			}
-		case <-gone:
+		case <-l.gone():
 			return true
 		case <-timer.C:
 			return false
@@ -98,10 +94,12 @@ func (l *life) finish(exit Exit, running *payload.Result) Exit {
 	if l.group != nil {
 		l.tearDown(guest)
 	}
+	l.emit.Lock() // whoever cancels some of the early ones says so first
 	l.mu.Lock()
 	runner, early := l.runner, l.early
 	l.early = nil
 	l.mu.Unlock()
+	l.emit.Unlock()
 	var returned []payload.Key
 	for _, in := range early {
 		returned = append(returned, in.Key)

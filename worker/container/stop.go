@@ -48,12 +48,8 @@ func (l *life) leave() Exit {
 	return l.kill(interrupted)
 }
 
-// awaitEnd drops notes until the runner's process has ended or ctx has, or the runner has not said within notice that it ends.
+// awaitEnd waits until the runner's process has ended or ctx has, or the runner has not said within notice that it ends.
 func (l *life) awaitEnd(ctx context.Context, notice time.Duration) {
-	var gone <-chan struct{}
-	if l.sandbox != nil {
-		gone = l.sandbox.Done()
-	}
 	timer := time.NewTimer(notice)
 	defer timer.Stop()
 	for {
@@ -63,10 +59,16 @@ func (l *life) awaitEnd(ctx context.Context, notice time.Duration) {
 		}
 		select {
 		case n := <-l.notes:
-			l.leaving = l.leaving || n.kind == noteLeaving
+			switch n.kind {
+			case noteLeaving:
+				l.leaving = true
+			case noteSandbox:
+				l.hear(n) // it is to be given back
+			default:
+			}
 		case <-l.processOver:
 			return
-		case <-gone:
+		case <-l.gone():
 			return
 		case <-unnoticed:
 			return
