@@ -37,11 +37,11 @@ func newRing(limit int) *ring {
 func (r *ring) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
-		k, progress := r.put(p)
+		k, progress, patience := r.put(p)
 		if p = p[k:]; progress == nil {
 			continue
 		}
-		timer := time.NewTimer(r.patience)
+		timer := time.NewTimer(patience)
 		select {
 		case <-progress:
 		case <-timer.C:
@@ -59,12 +59,13 @@ func (r *ring) rush() {
 	r.rushing = true
 }
 
-// put appends as much of p as there is room for. Where that is not all, progress is closed when there may be more.
-func (r *ring) put(p []byte) (n int, progress <-chan struct{}) {
+// put appends as much of p as there is room for. Where that is not all, progress is closed when there may be more, which is worth so much
+// patience.
+func (r *ring) put(p []byte) (n int, progress <-chan struct{}, patience time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return len(p), nil
+		return len(p), nil, 0
 	}
 	n = min(len(p), r.room())
 	r.append(p[:n])
@@ -74,7 +75,7 @@ func (r *ring) put(p []byte) (n int, progress <-chan struct{}) {
 		}
 		progress = r.progress
 	}
-	return n, progress
+	return n, progress, r.patience
 }
 
 // room is how much may be written without forgetting what a follower has yet to read.

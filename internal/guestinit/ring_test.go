@@ -142,3 +142,20 @@ func TestRingWaitsNotForEver(t *testing.T) {
 		}
 	})
 }
+
+// TestRingRestWhileSomebodyWrites ends a process whose writer waits for a reader that is behind.
+func TestRingRestWhileSomebodyWrites(t *testing.T) {
+	r := newRing(100)
+	f := r.follow(0)
+	defer f.close()
+	wrote := make(chan struct{})
+	go func() {
+		_, _ = r.Write(make([]byte, 1000))
+		close(wrote)
+	}()
+	if c := f.next(1); c.changed != nil {
+		<-c.changed
+	}
+	r.rest()
+	<-wrote
+}
