@@ -144,18 +144,18 @@ func TestAgent(t *testing.T) {
 	rpc, _ = g.awaitLink(t)
 	<-g.ended
 	id2, s := g.startContainer(t, rpc, "import time\ndef f(): time.sleep(60)")
-	ok(t, s.Send(&workerv1.RunContainerRequest{Inputs: []*workerv1.ContainerInput{input(0)}}))
+	ok(t, s.Send(&workerv1.RunContainerRequest{Inputs: []*workerv1.ContainerInput{input(0), input(1)}}))
+	m, err = s.Receive()
+	ok(t, err)
+	if keys := m.GetReturned().GetKeys(); len(keys) != 1 || keys[0].GetIndex() != 1 { // the other one runs
+		t.Fatalf("event %v", m)
+	}
 
-	// The end gives inputs back and leaves nothing.
+	// The end names the input that ran, and leaves nothing.
 	cancel()
 	m, err = s.Receive()
 	ok(t, err)
-	if len(m.GetReturned().GetKeys()) != 1 {
-		t.Fatalf("event %v", m)
-	}
-	m, err = s.Receive()
-	ok(t, err)
-	if m.GetExited().GetReason() != workerv1.ExitReason_EXIT_REASON_STOPPED || len(m.GetExited().GetLost()) != 0 {
+	if lost := m.GetExited().GetLost(); m.GetExited().GetReason() != workerv1.ExitReason_EXIT_REASON_STOPPED || len(lost) != 1 || lost[0].GetIndex() != 0 {
 		t.Fatalf("event %v", m)
 	}
 	ok(t, <-ran)
