@@ -49,17 +49,7 @@ class Host:
         self, source: str = "", qualname: str = "f", serialized: object = None, **meta: Any
     ) -> tuple[int, Any, bytes]:
         """Write the user's module, start a runner for it and return its answer."""
-        (self.code / "user.py").write_text(textwrap.dedent(source))
-        self.process = subprocess.Popen(
-            [PYTHON, str(SRC / "skerry/_runner/__main__.py")],
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=self.streams[0],
-            stderr=self.streams[1],
-        )
-        self.listener.settimeout(30)
-        self.conn, _ = self.listener.accept()
-        self.conn.settimeout(30)
+        self.launch(source)
         start = {
             "module": "user",
             "qualname": qualname,
@@ -82,6 +72,20 @@ class Host:
         data = b"" if serialized is None else cloudpickle.dumps(serialized, 4)
         self.send_large(START, start, data) if len(data) > 512 << 10 else self.send(START, start, data)
         return self.receive()
+
+    def launch(self, source: str = "") -> None:
+        """Write the user's module and start a runner, which waits for what it is to start."""
+        (self.code / "user.py").write_text(textwrap.dedent(source))
+        self.process = subprocess.Popen(
+            [PYTHON, str(SRC / "skerry/_runner/__main__.py")],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=self.streams[0],
+            stderr=self.streams[1],
+        )
+        self.listener.settimeout(30)
+        self.conn, _ = self.listener.accept()
+        self.conn.settimeout(30)
 
     def ready(self, source: str = "", **options: Any) -> Host:
         kind, meta, _ = self.start(source, **options)

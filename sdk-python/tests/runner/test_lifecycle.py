@@ -128,6 +128,14 @@ def test_no_exit_hook_where_enter_failed(host):
     assert host.written()[0] == "enters\n"
 
 
+def test_interrupt_before_there_is_anything_to_run(host):
+    """A host that needs the container no more ends it so. Nobody is to see a traceback of the runner's own for that."""
+    host.launch()
+    host.process.send_signal(signal.SIGINT)
+    assert host.process.wait(30) == -signal.SIGINT
+    assert host.written() == ["", ""]
+
+
 def test_interrupt_while_hooks_run(host, tmp_path):
     gate = tmp_path / "gate"
     enter = f"open({str(gate)!r}, 'w').close()\n        signal.raise_signal(signal.SIGINT)\n        time.sleep(60)"

@@ -9,6 +9,14 @@ if __name__ == "__main__":
     if sys.path and sys.path[0] == folder:
         del sys.path[0]
     sys.path.insert(0, runtime)
-    from skerry._runner.main import main
+    try:
+        from skerry._runner.main import main
 
-    main(runtime)
+        main(runtime)
+    except (
+        KeyboardInterrupt
+    ):  # with which the host stops what has not begun: it ends like that, but without a traceback
+        from signal import SIG_DFL, SIGINT, raise_signal, signal
+
+        signal(SIGINT, SIG_DFL)
+        raise_signal(SIGINT)
