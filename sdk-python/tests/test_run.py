@@ -326,6 +326,8 @@ def test_cli_detached(cli, program, server):
         (["prog.py::main"], "--n"),
         (["prog.py::main", "--n", "x"], "--n"),
         (["prog.py::main", "--n", "1", "--bogus"], "bogus"),
+        (["--bogus", "prog.py"], "no such option: --bogus"),
+        (["-w", "no/such/folder/out", "prog.py::text"], "no folder"),
     ],
 )
 def test_cli_usage_errors(cli, program, arguments, text):
@@ -353,6 +355,25 @@ def test_cli_errors_that_the_parser_takes_for_its_own(cli, program, error):
     done = cli("run", "ends.py", code=1)
     assert "of the user" in done.stderr
     assert "Aborted" not in done.stderr
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there are no groups of exceptions")
+def test_cli_shows_the_members_of_a_group(cli, program):
+    (program / "group.py").write_text(
+        "import skerry\napp = skerry.App('group')\n@app.local_entrypoint()\ndef main():\n"
+        "    raise ExceptionGroup('two', [ValueError('[first]'), ExceptionGroup('inner', [KeyError('second')])])\n"
+    )
+    done = cli("run", "group.py", code=1)
+    for words in ("two (2 sub-exceptions)", "ValueError: [first]", "inner (1 sub-exception)", "KeyError: 'second'"):
+        assert words in done.stderr
+
+
+def test_cli_help_of_a_function_is_its_text(cli, program):
+    (program / "texts.py").write_text(
+        "import skerry\napp = skerry.App('texts')\n@app.local_entrypoint()\ndef main(x: int):\n"
+        "    'Takes [x] and [/not markup].'\n"
+    )
+    assert "Takes [x] and [/not markup]." in cli("run", "texts.py", "--help").stdout
 
 
 def test_cli_interrupt(server, program):

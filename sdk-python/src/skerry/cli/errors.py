@@ -63,7 +63,11 @@ def _has_user_frames(error: BaseException) -> bool:
 
 
 def _render(error: BaseException) -> Iterator[Text]:
-    for summary, introduction in _chain(traceback.TracebackException.from_exception(error), set()):
+    return _render_summary(traceback.TracebackException.from_exception(error))
+
+
+def _render_summary(error: traceback.TracebackException) -> Iterator[Text]:
+    for summary, introduction in _chain(error, set()):
         if introduction:
             yield Text(f"\n{introduction}\n")
         frames = list(_user_frames(summary))
@@ -88,6 +92,9 @@ def _render(error: BaseException) -> Iterator[Text]:
                 yield Text(f"    {frame.line}")
         for line in summary.format_exception_only():
             yield Text(line.rstrip("\n"), "bold red")
+        for number, member in enumerate(getattr(summary, "exceptions", None) or (), 1):  # of a group, since Python 3.11
+            yield Text(f"  --- {number} of the group ---", "dim")
+            yield from (Text("  ").append_text(line) for line in _render_summary(member))
         if len(frames) < len(summary.stack):
             yield Text("(frames of skerry itself are not shown; set SKERRY_TRACEBACK=1 to see them)", "dim")
 

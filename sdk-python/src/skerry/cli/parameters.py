@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from skerry.exception import InvalidError
 
@@ -48,7 +49,7 @@ def parse(
         # What is not given is left to the function, whose default need not be what a text can be.
         chosen.append({name: value for name, value in values.items() if not _is_default(context, name)})
 
-    take.__doc__ = summary
+    take.__doc__ = escape(summary) if summary else None  # it is the user's text, in which brackets are no markup
     options = [_option(parameter) for parameter in parameters]
     context = inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     take.__signature__ = inspect.Signature([context, *options])

@@ -61,6 +61,10 @@ def run(
     """
     if quiet and interactive:
         raise typer.BadParameter("--quiet and --interactive exclude each other")
+    if reference.startswith("-"):
+        raise typer.BadParameter(f"no such option: {reference}")
+    if write_result is not None:
+        _check_folder(write_result)
     target = find_runnable(reference, as_module=as_module)
     module = "-m " if as_module else ""
     run_target = call(target, list(context.args), prog_name=f"skerry run {module}{reference}")
@@ -78,6 +82,13 @@ def run(
         raise typer.Exit(130)
     if write_result is not None:
         _write(write_result, result)
+
+
+def _check_folder(path: str) -> None:
+    """Say before the function runs, and not after, that its result can't be written."""
+    folder = os.path.dirname(os.path.abspath(os.path.expanduser(path)))
+    if not os.path.isdir(folder):
+        raise typer.BadParameter(f"--write-result {path!r}: there is no folder {folder!r}")
 
 
 def _write(path: str, result: object) -> None:
