@@ -58,3 +58,11 @@ def test_leaving_early_in_a_container() -> None:
 @line("2 FunctionCall", "get_call_graph from a container: its own call, still running, and what it has called.")
 def test_graph_from_a_container() -> None:
     assert inside.graph_of_its_own.spawn().get() == ["graph_of_its_own", "PENDING", "double SUCCESS"]
+
+
+@line("7 runtime", "Siblings get their ids from the app of the container; functions of another app in the same module have none there.")
+def test_functions_of_another_app_in_the_module(app: skerry.App) -> None:
+    *answers, refusal = inside.ask_both.remote()
+    assert answers == ["here", "here", app.app_id, None]
+    assert refusal is not None
+    assert "'same' has not been hydrated" in refusal

@@ -7,6 +7,8 @@ from typing import Any
 import skerry
 
 app = skerry.App("conformance-inside")
+other = skerry.App("conformance-inside-other")
+part = skerry.App("conformance-inside-part")
 
 
 @app.function()
@@ -114,3 +116,31 @@ def graph_of_its_own() -> list[str]:
     double.remote(1)
     (root,) = skerry.FunctionCall.from_id(call_id).get_call_graph()
     return [root.function_name, root.status.name, *(f"{c.function_name} {c.status.name}" for c in root.children)]
+
+
+@app.function(name="same")
+def same_here() -> str:
+    return "here"
+
+
+@other.function(name="same")
+def same_elsewhere() -> str:
+    return "elsewhere"
+
+
+@part.function()
+def of_a_part() -> str:
+    return same_here.remote()
+
+
+app.include(part)
+
+
+@app.function()
+def ask_both() -> list[str | None]:
+    """Two apps of one module have a function of this name."""
+    answers: list[str | None] = [same_here.remote(), of_a_part.remote(), app.app_id, other.app_id]
+    try:
+        return [*answers, same_elsewhere.remote()]
+    except skerry.exception.ExecutionError as err:
+        return [*answers, str(err)]

@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from ._objects.app import App
+
     class _Context(Protocol):
         input_id: str
         call_id: str
@@ -51,6 +53,13 @@ def started() -> dict[str, Any]:
     """Return what the host said when it started this container; empty outside of one."""
     context = sys.modules.get("skerry._runner.context")
     return context.started if context is not None else {}
+
+
+def of_this_container(apps: list[App]) -> bool:
+    """Tell whether one of the apps is the container's, as far as that is known: a module may define several."""
+    context = sys.modules.get("skerry._runner.context")
+    own: list[App] = getattr(context.function, "_apps", []) if context is not None else []
+    return not own or any(app in own for app in apps)
 
 
 def _current() -> _Context | None:

@@ -289,6 +289,7 @@ class App(Living):
                 "function name %r collision! Overriding existing function", function.name
             )
         self._functions[function.name] = function
+        function._apps.append(self)
 
 
 def _check_image(image: Image | None) -> Image | None:

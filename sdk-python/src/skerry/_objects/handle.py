@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skerry._context import is_local, started
+from skerry._context import is_local, of_this_container, started
 from skerry._twin import in_event_loop, twin
 from skerry.exception import ExecutionError, InvalidError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from skerry._client.client import Client
 
+    from .app import App
     from .bound import Changes
     from .function import Function
 
@@ -31,6 +32,7 @@ class Handle:
         self._lookup: tuple[str, str | None] | None = None
         self._version: int | None = None
         self._app_id = ""
+        self._apps: list[App] = []  # those that it is registered in
         self._found: Any = None  # the definition of a function that was looked up
         self._owner: Any = None  # the instance whose method it is
         self._method = ""
@@ -100,7 +102,7 @@ class Handle:
             if self._lookup is not None:
                 self._find()
             else:
-                self._object_id = started().get("function_ids", {}).get(self._name)
+                self._object_id = self._id_here()
                 if self._object_id is None:
                     raise ExecutionError(self._not_ready())
         if self._client is None:
@@ -146,8 +148,14 @@ class Handle:
         if response.definition is not None and response.definition.class_spec is None:
             self._generator = response.definition.is_generator
 
+    def _id_here(self) -> str | None:
+        """Return the id that the function has in the app of the container that this runs in."""
+        if not of_this_container(self._apps):
+            return None  # another app's, which has one of the same name
+        return started().get("function_ids", {}).get(self._name)
+
     def _not_ready(self) -> str:
-        where = "the app that this container belongs to has no function of that name"
+        where = "the app that this container belongs to does not have it; look it up with Function.from_name"
         if is_local():
             where = (
                 "its app is not running; call it inside `with app.run():` or with `skerry run`, "
@@ -170,7 +178,7 @@ class Handle:
         if self._base is not None:
             return _restore_changed, (self._base, self._changes, self._bound)
         if self._object_id is None and self._lookup is None:
-            self._object_id = started().get("function_ids", {}).get(self._name)
+            self._object_id = self._id_here()
         if self._object_id is not None:
             return _restore, (self._name, self._object_id, self._generator, self._app_id, self._spec())
         if self._lookup is not None:

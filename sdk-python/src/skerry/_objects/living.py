@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skerry._context import started
+from skerry._context import of_this_container, started
 from skerry._names import check_labels
 from skerry._twin import static_twin, twin
 from skerry.exception import InvalidError
@@ -135,7 +135,7 @@ class Living:
         return dict(known.call(lambda: known.apps.get_app(request)).tags)
 
     def _living(self, what: str) -> str:
-        app_id = self._app_id or started().get("app_id")
+        app_id = self.app_id
         if not app_id:
             raise InvalidError(f"app.{what}() needs an app that runs or is deployed")
         return app_id
@@ -149,8 +149,9 @@ class Living:
 
     @property
     def app_id(self) -> str | None:
-        """The id, "ap-...", while the app runs or once it was deployed; else None."""
-        return self._app_id
+        """The id, "ap-...", while the app runs or once it was deployed, also in its containers; else None."""
+        app: Any = self
+        return self._app_id or (started().get("app_id") if of_this_container([app]) else None)
 
     @property
     def description(self) -> str | None:

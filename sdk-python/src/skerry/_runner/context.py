@@ -41,6 +41,9 @@ on_leave: Callable[[InputContext], None] | None = None
 wrote = False
 """Whether anything was written to the standard streams since the input began that runs alone."""
 
+function: Any = None
+"""The function whose container this is, as its module defines it; None outside a container, and while the module is imported."""
+
 slots: int | None = None
 """How many inputs hooks want to have at a time, before there are inputs; 0: none."""
 

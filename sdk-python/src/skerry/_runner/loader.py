@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from . import context
 from .target import Target
 from .values import load_function
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 def load(start: dict[str, Any], serialized: bytes | bytearray) -> Target:
     """Return what the host named, an instance made. Raises whatever user code raises when it is imported."""
     found = load_function(serialized) if start["has_serialized"] else _find(start["module"], start["qualname"])
+    context.function = getattr(found, "_service", found)
     if start.get("class") is not None:
         return _instance(found, start)
     return Target({"": (_raw(found), bool(start.get("generator")))})
