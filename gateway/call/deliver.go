@@ -242,7 +242,8 @@ func (s *Service) recover(ctx context.Context) error {
 }
 
 // reconcile puts inputs of SPAWN calls into the flow that have no output and are not in hand: what is in the flow is not taken twice. While
-// the service runs, such an input may just have ended: then it is doubtful, and looked up again when it is delivered.
+// the service runs, such an input may just have ended: then it is doubtful, and looked up again when it is delivered. Then it goes page by page as
+// well, for what is on its way to the flow holds up the inputs of callers who wait.
 func (s *Service) reconcile(ctx context.Context, live bool) error {
 	return s.eachPending(ctx, "", func(page []Input) {
 		lost := page[:0:0]
@@ -258,13 +259,22 @@ func (s *Service) reconcile(ctx context.Context, live bool) error {
 			}
 		}
 		s.mu.Unlock()
-		s.republish(lost)
+		settled := s.republish(lost)
+		if live {
+			select {
+			case <-settled:
+			case <-ctx.Done():
+			}
+		}
 	})
 }
 
-// republish puts recorded inputs into the flow. One that can't be is left to the next reconciliation.
-func (s *Service) republish(inputs []Input) {
+// republish puts recorded inputs into the flow; the channel is closed when it is known which it has. One that can't be put is left to the next
+// reconciliation.
+func (s *Service) republish(inputs []Input) (settled <-chan struct{}) {
+	done := make(chan struct{})
 	s.d.Flow.PutInputs(inputs, func(errs []error) {
+		defer close(done)
 		taken := make(map[string]bool)
 		for i := range inputs {
 			var err error
@@ -286,6 +296,7 @@ func (s *Service) republish(inputs []Input) {
 			s.subscribeLater(id)
 		}
 	})
+	return done
 }
 
 // subscribeLater subscribes to a function from a goroutine that must not block.

@@ -207,6 +207,39 @@ func TestSpawnMany(t *testing.T) {
 	}
 }
 
+// TestReconcilerOffersAgain what waits, and what the flow has already is not remembered.
+func TestReconcilerOffersAgain(t *testing.T) {
+	c := newClock()
+	r := newRigAt(t, c)
+	u := r.client(t, r.function(function.Autoscaler{}), call.Spawn)
+	for i := uint32(0); i < 3000; i += 1000 {
+		u.submit(i, i+1000)
+		u.accepted(1000)
+	}
+	c.planned(t, call.ReconcileInterval, 1)
+	if err := r.engine.PurgeCall(t.Context(), u.id); err != nil { // lost, but for those in hand
+		t.Fatal(err)
+	}
+	c.advance(call.ReconcileInterval)
+	<-r.expired
+	c.planned(t, call.ReconcileInterval, 1)
+	c.advance(call.ReconcileInterval)
+	<-r.expired
+	if n := r.calls.Retained(); n.Doubtful != 0 { // the flow has all
+		t.Errorf("remembered: %+v", n)
+	}
+	r.join(t, newWorker(echo), 1)
+	u.session.Watch(t.Context(), call.Watch{CallID: u.id})
+	u.collect(3000)
+	u.echoed()
+	c.planned(t, call.ReconcileInterval, 1)
+	c.advance(call.ReconcileInterval)
+	<-r.expired
+	if n := r.calls.Retained(); n.Doubtful != 0 {
+		t.Errorf("remembered after the end: %+v", n)
+	}
+}
+
 // TestSpawnInParts sends one call's inputs in several frames, the last after the others have ended.
 func TestSpawnInParts(t *testing.T) {
 	r := newRig(t)
