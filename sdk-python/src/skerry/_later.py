@@ -20,6 +20,9 @@ class _Later(type):
             raise AttributeError(name)
         raise UnimplementedError(f"skerry.{cls.__name__}.{name} is not available in this version of skerry yet")
 
+    def __getitem__(cls, _parameters: object) -> type:
+        return cls  # in an annotation
+
     def __repr__(cls) -> str:
         return f"<skerry.{cls.__name__}, which is not available yet>"
 

@@ -17,8 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
+else:
+    ModuleType = type(sys)  # without importing types, which containers do without
 
-# Modules of the reference that other parts of it bring.
+# Modules of the reference that later versions bring. They can be imported, and what is in them says so where it is used.
 _LATER = frozenset(
     {
         "billing",
@@ -42,13 +44,13 @@ _LATER = frozenset(
 
 # Modules whose names are those of what they define: that is in the package itself.
 _INSIDE = {
-    "app": "App",
-    "client": "Client",
-    "cls": "Cls",
-    "functions": "Function, FunctionCall",
-    "image": "Image",
-    "partial_function": "method, enter, exit",
-    "secret": "Secret",
+    "app": {"App"},
+    "client": {"Client"},
+    "cls": {"Cls"},
+    "functions": {"Function", "FunctionCall"},
+    "image": {"Image"},
+    "partial_function": {"batched", "concurrent", "enter", "exit", "method"},
+    "secret": {"Secret"},
 }
 
 # Variables that say where Modal is and who one is there, which is nothing that Skerry's server may learn.
@@ -71,7 +73,7 @@ class _Finder:
         """Return the module of Skerry. Raises ImportError, which names what is missing."""
         _, _, rest = spec.name.partition(".")
         module = skerry if not rest else _submodule(spec.name, rest)
-        self._specs[spec.name] = module.__spec__
+        self._specs[spec.name] = module.__spec__ or spec
         return module
 
     def get_code(self, name: str) -> Any:
@@ -96,14 +98,25 @@ def _submodule(name: str, rest: str) -> ModuleType:
     except ModuleNotFoundError as err:
         if err.name not in {f"skerry.{rest}", f"skerry.{top}"}:
             raise
-        if top in _INSIDE:
-            raise ImportError(
-                f"{name}: Skerry has no such module; use: from modal import {_INSIDE[top]}", name=name
-            ) from None
-        if top in _LATER:
-            raise ImportError(f"{name} is not available in this version of skerry yet", name=name) from None
+        if rest in _INSIDE or rest in _LATER:
+            return _Part(rest)
         raise ModuleNotFoundError(f"{name}: skerry has no module {rest!r}", name=name) from None
     return sys.modules[f"skerry.{rest}"]
+
+
+class _Part(ModuleType):
+    """A module that Skerry does not have: names of the package itself, or names of what a later version brings."""
+
+    def __getattr__(self, name: str) -> object:
+        known = _INSIDE.get(self.__name__)
+        if name.startswith("_") or (known is not None and name not in known):
+            raise AttributeError(f"module 'modal.{self.__name__}' has no attribute {name!r}")
+        try:
+            return getattr(skerry, name)
+        except AttributeError:
+            from ._later import later
+
+            return later(f"{self.__name__}.{name}")
 
 
 def installed() -> bool:
