@@ -39,6 +39,17 @@ def test_commands_that_do_not_exist_are_usage_errors(capsys):
     assert "No such command 'nonsense'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["app rollback", "shell", "schedule list"])
+def test_usage_marks_what_may_be_left_out_once(command, capsys):
+    assert run_command([*command.split(), "--help"]) == 0
+    assert "[[" not in capsys.readouterr().out
+
+
+def test_local_path_of_a_shell_that_is_not_there(capsys):
+    assert run_command(["shell", "--add-local", "no/such/file"]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
 def test_default_logs():
     request = logs_request(**NOTHING)
     assert (request.follow, request.tail, request.since, request.until) == (False, 100, None, None)

@@ -42,8 +42,8 @@ def _usage(path: str, command: Any) -> str:
     words = [path, "[OPTIONS]"] if any(_is_option(p) for p in command.params) else [path]
     for parameter in command.params:
         if not _is_option(parameter):
-            name = parameter.metavar or parameter.name.upper()
-            words.append(name if parameter.required else f"[{name.strip('[]')}]")
+            name = (parameter.metavar or parameter.name.upper()) + ("..." if parameter.nargs == -1 else "")
+            words.append(name if parameter.required else f"[{name}]")
     return " ".join(words)
 
 
@@ -58,7 +58,7 @@ def _options(command: Any) -> str:
 
 def _names(parameter: Any) -> str:
     if not _is_option(parameter):
-        return f"`{(parameter.metavar or parameter.name.upper()).strip('[]')}`"
+        return f"`{parameter.metavar or parameter.name.upper()}`"
     names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
     return f"{names} {parameter.metavar}" if parameter.metavar else names
 

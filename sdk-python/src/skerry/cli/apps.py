@@ -118,7 +118,7 @@ def rollback(
     app: AppArgument,
     version: Annotated[
         str | None,
-        typer.Argument(metavar="[VERSION]", help="The version to go back to, such as v3; default: the one before."),
+        typer.Argument(metavar="VERSION", help="The version to go back to, such as v3; default: the one before."),
     ] = None,
     strategy: Strategy = "rolling",
     environment: Environment = None,

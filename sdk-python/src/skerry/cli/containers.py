@@ -69,7 +69,7 @@ def logs(
 @cli.command("exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 def execute(
     container: ContainerArgument,
-    command: Annotated[list[str], typer.Argument(metavar="CMD...", help="The program and its arguments.")],
+    command: Annotated[list[str], typer.Argument(metavar="CMD", help="The program and its arguments.")],
     pty: Pty = None,
 ) -> None:
     """Run a command in a container, such as a shell, and exit with its exit code.

@@ -130,6 +130,6 @@ def _is_launcher(filename: str) -> bool:
     return (
         "typer" in parts
         or "click" in parts
-        or os.path.basename(filename) in {"skerry", "runpy.py"}
+        or os.path.basename(filename) in {"skerry", "runpy.py", "contextlib.py"}
         or filename == sys.argv[0]
     )

@@ -25,7 +25,7 @@ _UNITS = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
 
 @cli.command("list")
 def list_schedules(
-    app: Annotated[str, typer.Argument(metavar="[APP]", help="Only those of this app: its id or name.")] = "",
+    app: Annotated[str, typer.Argument(metavar="APP", help="Only those of this app: its id or name.")] = "",
     environment: Environment = None,
     as_json: AsJson = False,
 ) -> None:

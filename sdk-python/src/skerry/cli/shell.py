@@ -29,7 +29,7 @@ def shell(
     reference: Annotated[
         str | None,
         typer.Argument(
-            metavar="[REF]",
+            metavar="REF",
             help="A function or class, FILE.py[::NAME] or MODULE[::NAME] with -m, or a running container, ta-...; "
             "without one the options say what the container is like.",
         ),
@@ -111,6 +111,8 @@ def _configured(
 
     image = Image.debian_slim()
     for path in add_local:
+        if not os.path.exists(path):
+            raise typer.BadParameter(f"--add-local {path!r}: there is no such file or folder")
         add = image.add_local_dir if os.path.isdir(path) else image.add_local_file
         image = add(path, f"/mnt/{os.path.basename(os.path.abspath(path))}")
     regions = region.split(",") if region else None
