@@ -104,11 +104,13 @@ func startServer(cfg Config, log *slog.Logger) (*server.Server, error) {
 		DontListen:        true,
 		JetStream:         true,
 		JetStreamMaxStore: maxStore,
-		StoreDir:          cfg.Dir,
-		SyncInterval:      SyncInterval,
-		SyncAlways:        cfg.SyncAlways,
-		NoSigs:            true,
-		MaxPayload:        2 << 20,
+		// Each function in use has a consumer, and each reader of logs; the default is 1,000 of each.
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
+		StoreDir:        cfg.Dir,
+		SyncInterval:    SyncInterval,
+		SyncAlways:      cfg.SyncAlways,
+		NoSigs:          true,
+		MaxPayload:      2 << 20,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("flow %q: %w", cfg.Dir, err)

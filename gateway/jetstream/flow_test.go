@@ -120,6 +120,23 @@ func reopen(t *testing.T, crash bool) {
 	}
 }
 
+// TestManyFunctions has more functions in use than a stream of the server has consumers by default.
+func TestManyFunctions(t *testing.T) {
+	e := open(t, jetstream.Config{Dir: t.TempDir()})
+	const functions = 1100
+	came := make(chan string, functions)
+	for range functions {
+		fn := ident.New(ident.Function)
+		if _, err := e.Subscribe(t.Context(), fn, func(d call.Delivery) { came <- d.FunctionID }); err != nil {
+			t.Fatal(err)
+		}
+		calltest.Put(t, e, calltest.Inputs(fn, ident.New(ident.Call), 1)...)
+		if got := <-came; got != fn {
+			t.Fatalf("an input of %q came for %q", got, fn)
+		}
+	}
+}
+
 // TestClosed has what is on its way fail when the server ends.
 func TestClosed(t *testing.T) {
 	e := open(t, jetstream.Config{Dir: t.TempDir()})
