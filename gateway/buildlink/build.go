@@ -3,6 +3,8 @@ package buildlink
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -38,6 +40,9 @@ func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) 
 	}
 	for _, t := range job.Trees {
 		req.Trees = append(req.Trees, treeToProto(t))
+	}
+	for _, step := range slices.Sorted(maps.Keys(job.Secrets)) {
+		req.Secrets = append(req.Secrets, &buildv1.StepSecrets{Step: uint32(step), Variables: job.Secrets[step]})
 	}
 	b, release, err := h.acquire(ctx)
 	if err != nil {
@@ -82,12 +87,13 @@ func treeToProto(t *mount.Tree) *buildv1.Tree {
 func stepFromProto(m *skerryv1.BuildStep) image.Event {
 	return image.Event{Step: &image.Step{
 		Number: m.GetNumber(), Total: m.GetTotal(), Name: m.GetName(), State: image.StepState(m.GetState()),
-		Elapsed: time.Duration(m.GetElapsedMs()) * time.Millisecond,
+		Elapsed: time.Duration(m.GetElapsedMs()) * time.Millisecond, RecipeStep: m.GetRecipeStep(),
 	}}
 }
 
 func failureFromProto(m *skerryv1.BuildFailed) *image.Failure {
 	return &image.Failure{
 		Step: m.GetStep(), Command: m.GetCommand(), ExitCode: m.GetExitCode(), LastLines: m.GetLastLines(), Message: m.GetMessage(),
+		RecipeStep: m.GetRecipeStep(),
 	}
 }

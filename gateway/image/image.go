@@ -24,11 +24,19 @@ type Image struct {
 
 // Recipe is how to make an image. The gateway keeps it as it came and knows of it only what is named here.
 type Recipe struct {
-	Encoded      []byte   // for the builder
-	Canonical    []byte   // equal for recipes that make the same image
-	PythonSeries string   // such as "3.11"
-	TreeDigests  []string // trees that it copies in
-	Force        bool     // some step is to run again whatever the cache has
+	Encoded      []byte           // for the builder
+	Canonical    []byte           // equal for recipes that make the same image, but for the variables of secrets
+	PythonSeries string           // such as "3.11"; empty where the base is no Debian slim
+	TreeDigests  []string         // trees that it needs
+	Secrets      map[int][]string // ids of the secrets of steps, by their numbers from 1; 0: the base's
+	Force        bool             // some step is to run again whatever the cache has
+}
+
+// Request asks for an image.
+type Request struct {
+	Recipe Recipe
+	AppID  string // whose secrets the recipe may name; may be empty
+	Force  bool   // build again even if it is there
 }
 
 // StepState says what became of a step; the numbers are those of skerry.v1.BuildStepState.
@@ -42,9 +50,10 @@ const (
 	StepFailed  StepState = 4
 )
 
-// Step is the state of one step of a build. Number counts from 1.
+// Step is the state of one step of a build. Number counts from 1; RecipeStep is the recipe's step that it belongs to, 0: the base, or none.
 type Step struct {
 	Number, Total uint32
+	RecipeStep    uint32
 	Name          string
 	State         StepState
 	Elapsed       time.Duration
@@ -63,6 +72,7 @@ type Failure struct {
 	ExitCode      int32
 	LastLines     []string
 	Message       string
+	RecipeStep    uint32 // 0: the base, or none
 }
 
 // Event is one of: a Step, a Log, a Built image, a Failed build. The last two end a build.
@@ -78,6 +88,7 @@ type Job struct {
 	ImageID string
 	Recipe  []byte
 	Trees   []*mount.Tree
+	Secrets map[int]map[string]string // variables of the secrets of steps, by their numbers from 1; 0: the base's
 	NoCache bool
 }
 
@@ -96,6 +107,12 @@ type Store interface {
 	PutImage(ctx context.Context, im Image) error
 	// Image returns an image, or a fault.NotFound.
 	Image(ctx context.Context, id string) (*Image, error)
+}
+
+// Secrets opens the secrets that builds are given. Implemented in gateway/server.
+type Secrets interface {
+	// Variables returns what the app's secrets hold, later ones over earlier ones. Errors: fault.NotFound.
+	Variables(ctx context.Context, appID string, ids []string) (map[string]string, error)
 }
 
 // Trees finds the files that recipes copy in. Implemented by mount.Service.

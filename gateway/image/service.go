@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ type Deps struct {
 	Store   Store
 	Builder Builder
 	Trees   Trees
+	Secrets Secrets
 	Log     *slog.Logger
 }
 
@@ -44,9 +46,14 @@ func (s *Service) Run(ctx context.Context) error {
 	return errors.Join(s.group.Stop(), context.Cause(ctx))
 }
 
-// ID returns the id of the image that a recipe makes.
-func ID(r Recipe) string {
-	return ident.Derive(ident.Image, append([]byte(BuilderVersion+"\x00"), r.Canonical...))
+// id returns the id of the image that a recipe makes. Of secrets the names of variables count: ids of an app's own secrets are others in
+// every run, and values are nobody's business.
+func id(r Recipe, secrets map[int]map[string]string) string {
+	content := append([]byte(BuilderVersion+"\x00"), r.Canonical...)
+	for _, step := range slices.Sorted(maps.Keys(secrets)) {
+		content = fmt.Appendf(content, "\x00%d %q", step, slices.Sorted(maps.Keys(secrets[step])))
+	}
+	return ident.Derive(ident.Image, content)
 }
 
 // Image returns a built image. Errors: fault.Invalid, fault.NotFound.
@@ -59,11 +66,16 @@ func (s *Service) Image(ctx context.Context, id string) (*Image, error) {
 
 // Build hands the events of the image's build to emit until its end: those there have been and those to come, of one build whoever asked
 // for it first. An image that is there is Built at once, unless force. A build goes on as long as anybody listens to it; it ends when ctx
-// of the last listener does. Errors: fault.Invalid, fault.NotFound (a tree), fault.Precondition (a Python series), fault.Unavailable, and
+// of the last listener does. Errors: fault.Invalid, fault.NotFound (a tree, a secret), fault.Precondition (a Python series), fault.Unavailable, and
 // those of emit.
-func (s *Service) Build(ctx context.Context, r Recipe, force bool, emit func(Event) error) error {
-	force = force || r.Force
-	id := ID(r)
+func (s *Service) Build(ctx context.Context, r Request, emit func(Event) error) error {
+	job := Job{Recipe: r.Recipe.Encoded, NoCache: r.Force && !r.Recipe.Force}
+	var err error
+	if job.Secrets, err = s.secrets(ctx, r); err != nil {
+		return err
+	}
+	id, force := id(r.Recipe, job.Secrets), r.Force || r.Recipe.Force
+	job.ImageID = id
 	if !force {
 		im, err := s.d.Store.Image(ctx, id)
 		if err == nil {
@@ -73,7 +85,7 @@ func (s *Service) Build(ctx context.Context, r Recipe, force bool, emit func(Eve
 			return err
 		}
 	}
-	f, leave, err := s.join(ctx, id, r, force)
+	f, leave, err := s.join(ctx, job, r.Recipe, force)
 	if err != nil {
 		return err
 	}
@@ -81,8 +93,21 @@ func (s *Service) Build(ctx context.Context, r Recipe, force bool, emit func(Eve
 	return f.follow(ctx, emit)
 }
 
+func (s *Service) secrets(ctx context.Context, r Request) (map[int]map[string]string, error) {
+	opened := map[int]map[string]string{}
+	for step, ids := range r.Recipe.Secrets {
+		variables, err := s.d.Secrets.Variables(ctx, r.AppID, ids)
+		if err != nil {
+			return nil, fmt.Errorf("image step %d: %w", step, err)
+		}
+		opened[step] = variables
+	}
+	return opened, nil
+}
+
 // join returns the flight of the image, after starting it if there is none. Leave is to be called when the listener is done.
-func (s *Service) join(ctx context.Context, id string, r Recipe, force bool) (*flight, func(), error) {
+func (s *Service) join(ctx context.Context, job Job, r Recipe, force bool) (*flight, func(), error) {
+	id := job.ImageID
 	s.mu.Lock()
 	if f := s.flights[id]; f != nil && (f.force || !force) {
 		f.listeners++
@@ -90,8 +115,8 @@ func (s *Service) join(ctx context.Context, id string, r Recipe, force bool) (*f
 		return f, func() { s.leave(f) }, nil
 	}
 	s.mu.Unlock()
-	trees, err := s.prepare(ctx, r)
-	if err != nil {
+	var err error
+	if job.Trees, err = s.prepare(ctx, r); err != nil {
 		return nil, nil, err
 	}
 	s.mu.Lock()
@@ -100,7 +125,6 @@ func (s *Service) join(ctx context.Context, id string, r Recipe, force bool) (*f
 	if f == nil || (force && !f.force) {
 		f = newFlight(id, force)
 		s.flights[id] = f
-		job := Job{ImageID: id, Recipe: r.Encoded, Trees: trees, NoCache: force && !r.Force}
 		s.group.Go("build "+id, func(ctx context.Context) error { s.fly(ctx, f, job); return nil })
 	}
 	f.listeners++
@@ -132,6 +156,9 @@ func (s *Service) prepare(ctx context.Context, r Recipe) ([]*mount.Tree, error) 
 			return nil, err
 		}
 		trees = append(trees, t)
+	}
+	if r.PythonSeries == "" {
+		return trees, nil
 	}
 	series, hint, err := s.d.Builder.PythonSeries(ctx)
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 var (
 	_ task.Images     = images{}
 	_ task.Secrets    = secrets{}
+	_ image.Secrets   = secrets{}
 	_ task.Notices    = notices{}
 	_ call.Blobs      = payloads{}
 	_ app.Runtime     = runtime{}
@@ -48,6 +49,16 @@ func (i images) ContainerImage(ctx context.Context, id string) (task.Image, erro
 type secrets struct{ secrets *secret.Service }
 
 func (s secrets) SecretEnv(ctx context.Context, ids []string) (map[string]string, error) {
+	return s.secrets.Env(ctx, ids)
+}
+
+// Variables opens secrets for a build of the app's.
+func (s secrets) Variables(ctx context.Context, appID string, ids []string) (map[string]string, error) {
+	for _, id := range ids {
+		if err := s.secrets.Check(ctx, appID, id); err != nil {
+			return nil, err
+		}
+	}
 	return s.secrets.Env(ctx, ids)
 }
 

@@ -22,8 +22,10 @@ type Request struct {
 	Recipe recipe.Recipe
 	// NoCache runs every step again.
 	NoCache bool
-	// Trees holds the files of each tree that the recipe's AddLocal steps name, by digest.
+	// Trees holds the files of each tree that the recipe names, by digest.
 	Trees map[string][]File
+	// Secrets holds the variables of the secrets of the recipe's steps, by their numbers; 0: the base's.
+	Secrets map[int]map[string]string
 }
 
 // File is a file of a tree.
@@ -57,6 +59,8 @@ type Step struct {
 	State State
 	// Elapsed is how long it took; set once it is no longer Running.
 	Elapsed time.Duration
+	// RecipeStep is the number of the recipe's step that it belongs to; 0: the base, or none.
+	RecipeStep int
 }
 
 // Log is output of one step.
@@ -83,6 +87,8 @@ type Image struct {
 	Env map[string]string
 	// Workdir is the working directory of its containers; may be empty.
 	Workdir string
+	// Entrypoint and Cmd are the words that its containers run; may be empty.
+	Entrypoint, Cmd []string
 }
 
 // FailedError is a build that ended without an image because of what its recipe asked for.
@@ -95,6 +101,8 @@ type FailedError struct {
 	LastLines []string
 	// Message says in words what went wrong.
 	Message string
+	// RecipeStep is the number of the recipe's step that failed; 0: the base, or none.
+	RecipeStep int
 }
 
 // Error returns the message with the step's name.

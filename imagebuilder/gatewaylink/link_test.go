@@ -100,6 +100,7 @@ func request() *buildv1.BuildRequest {
 		Trees: []*buildv1.Tree{{TreeDigest: digest, Files: []*buildv1.TreeFile{
 			{Path: "a/b", Blob: &skerryv1.BlobRef{Digest: digest, Size: 3}, Mode: 0o644},
 		}}},
+		Secrets: []*buildv1.StepSecrets{{Step: 1, Variables: map[string]string{"KEY": "value"}}},
 	}
 }
 
@@ -107,11 +108,12 @@ func TestBuildOverALink(t *testing.T) {
 	clients := gateway(t, builder{func(_ context.Context, r build.Request, e build.Events) (*build.Image, error) {
 		want := build.Request{
 			ImageID: "im-1",
-			Recipe: recipe.Recipe{Base: recipe.Base{Python: "3.11"}, Steps: []recipe.Step{{
+			Recipe: recipe.Recipe{Base: recipe.Base{From: &recipe.DebianSlim{Python: "3.11"}}, Steps: []recipe.Step{{
 				Action:   &recipe.PipInstall{Packages: []string{"six"}, Index: recipe.Index{Pre: true, IndexURL: "https://i"}},
-				BuildEnv: map[string]string{"A": "1"}, Force: true,
+				BuildEnv: map[string]string{"A": "1"}, Number: 1, Secrets: []string{"KEY"}, Force: true,
 			}}},
-			Trees: map[string][]build.File{digest: {{Path: "a/b", Blob: payload.Ref{Digest: digest, Size: 3}, Mode: 0o644}}},
+			Secrets: map[int]map[string]string{1: {"KEY": "value"}},
+			Trees:   map[string][]build.File{digest: {{Path: "a/b", Blob: payload.Ref{Digest: digest, Size: 3}, Mode: 0o644}}},
 		}
 		if diff := cmp.Diff(want, r); diff != "" {
 			t.Error(diff)
@@ -163,19 +165,23 @@ func TestHowBuildsFail(t *testing.T) {
 	if _, err = build1(request(), errors.New("inside")); connect.CodeOf(err) != connect.CodeInternal || strings.Contains(err.Error(), "inside") {
 		t.Errorf("got %v", err)
 	}
-	for name, spoil := range map[string]func(*buildv1.BuildRequest){
-		"no base": func(m *buildv1.BuildRequest) { m.Recipe.Base = nil },
-		"no step": func(m *buildv1.BuildRequest) { m.Recipe.Steps[0].Kind = nil },
-		"path":    func(m *buildv1.BuildRequest) { m.Trees[0].Files[0].Path = "../x" },
-		"blob":    func(m *buildv1.BuildRequest) { m.Trees[0].Files[0].Blob = nil },
+	for name, bad := range map[string]struct {
+		spoil func(*buildv1.BuildRequest)
+		code  connect.Code
+	}{
+		"no base": {func(m *buildv1.BuildRequest) { m.Recipe.Base = nil }, connect.CodeUnimplemented},
+		"no step": {func(m *buildv1.BuildRequest) { m.Recipe.Steps[0].Kind = nil }, connect.CodeUnimplemented},
+		"volumes": {func(m *buildv1.BuildRequest) { m.Recipe.Steps[0].Volumes = map[string]*skerryv1.StepVolume{"/v": {}} }, connect.CodeUnimplemented},
+		"path":    {func(m *buildv1.BuildRequest) { m.Trees[0].Files[0].Path = "../x" }, connect.CodeInvalidArgument},
+		"blob":    {func(m *buildv1.BuildRequest) { m.Trees[0].Files[0].Blob = nil }, connect.CodeInvalidArgument},
 	} {
 		m := request()
-		spoil(m)
+		bad.spoil(m)
 		s, err := c.Build(t.Context(), connect.NewRequest(m))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Receive() || connect.CodeOf(s.Err()) != connect.CodeInvalidArgument {
+		if s.Receive() || connect.CodeOf(s.Err()) != bad.code {
 			t.Errorf("%s: got %v", name, s.Err())
 		}
 	}

@@ -55,7 +55,7 @@ func (s *service) Build(
 		return fault.ToConnect(err)
 	}
 	return e.send(&buildv1.BuildResponse{Event: &buildv1.BuildResponse_Built{Built: &buildv1.Built{
-		Erofs: wire.RefToProto(img.EROFS), Env: img.Env, Workdir: img.Workdir,
+		Erofs: wire.RefToProto(img.EROFS), Env: img.Env, Workdir: img.Workdir, Entrypoint: img.Entrypoint, Cmd: img.Cmd,
 	}}})
 }
 
@@ -92,6 +92,7 @@ func (e *events) Step(s build.Step) {
 	_ = e.send(&buildv1.BuildResponse{Event: &buildv1.BuildResponse_Step{Step: &skerryv1.BuildStep{
 		Number: uint32(s.Number), Total: uint32(s.Total), Name: s.Name, //nolint:gosec // at most a few thousand
 		State: skerryv1.BuildStepState(s.State), ElapsedMs: uint64(s.Elapsed.Milliseconds()), //nolint:gosec // not negative
+		RecipeStep: uint32(s.RecipeStep), //nolint:gosec // at most 200
 	}}})
 }
 
@@ -110,6 +111,6 @@ func failureToProto(imageID string, f *build.FailedError) *skerryv1.BuildFailed 
 	return &skerryv1.BuildFailed{
 		ImageId: imageID, Step: f.Step, Command: strings.ToValidUTF8(f.Command, "\uFFFD"),
 		ExitCode: int32(f.ExitCode), LastLines: lines, //nolint:gosec // exit codes are small
-		Message: strings.ToValidUTF8(f.Message, "\uFFFD"),
+		Message: strings.ToValidUTF8(f.Message, "\uFFFD"), RecipeStep: uint32(f.RecipeStep), //nolint:gosec // at most 200
 	}
 }

@@ -25,7 +25,7 @@ var debian = llb.Base{
 }
 
 func steps(actions ...recipe.Action) recipe.Recipe {
-	r := recipe.Recipe{Base: recipe.Base{Python: "3.11"}}
+	r := recipe.Recipe{Base: recipe.Base{From: &recipe.DebianSlim{Python: "3.11"}}}
 	for _, a := range actions {
 		r.Steps = append(r.Steps, recipe.Step{Action: a})
 	}

@@ -105,13 +105,14 @@ func LocalName(treeDigest string) string { return "tree-" + treeDigest }
 // LocalFile is the name of the file in the local folder of a tree that is one file.
 const LocalFile = "file"
 
-// New plans a canonical, valid recipe. Errors: fault.Internal for one that is not.
+// New plans a canonical, valid recipe. Errors: fault.Internal for one that is not;
+// fault.Unimplemented and fault.Precondition for what can't be planned here.
 func New(r recipe.Recipe, b Base, o Options) (*Plan, error) {
 	p := newPlanner(b, o)
-	for i, s := range r.Steps {
+	for _, s := range r.Steps {
 		p.noCache = p.noCache || s.Force
 		if err := p.step(s); err != nil {
-			return nil, fmt.Errorf("image step %d: %w", i+1, err)
+			return nil, fmt.Errorf("image step %d: %w", s.Number, err)
 		}
 	}
 	def, err := p.state.Marshal(context.Background(), bk.Platform(platform(o.Arch)))

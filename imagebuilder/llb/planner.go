@@ -75,7 +75,7 @@ func (p *planner) step(s recipe.Step) error {
 	case *recipe.AddLocal:
 		p.addLocal(a)
 	default:
-		return fault.New(fault.Internal, "image plan: unknown action %T", s.Action)
+		return fault.New(fault.Unimplemented, "%T: this builder can't do that yet", s.Action)
 	}
 	return nil
 }

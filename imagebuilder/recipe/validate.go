@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/internal/fault"
-	"github.com/skerry-dev/skerry/internal/ident"
 )
 
 // Limits of recipes.
@@ -25,16 +24,18 @@ const (
 )
 
 var (
-	series     = regexp.MustCompile(`^3\.[0-9]{1,2}$`)
 	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	aptPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.\-]*(:[a-z0-9\-]+)?(=[A-Za-z0-9.+:~\-]+|/[A-Za-z0-9.\-]+)?$`)
-	uvVersion  = regexp.MustCompile(`^([0-9]+\.[0-9]+\.[0-9]+[0-9A-Za-z.]*)?$`)
+	gpu        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!:._-]{0,63}$`)
 )
 
 // Validate returns a fault.Invalid that says what is wrong with the recipe and in which step, or nil.
 func Validate(r Recipe) error {
-	if !series.MatchString(r.Base.Python) {
-		return fault.New(fault.Invalid, "python version %q: want a series such as \"3.11\"", clip(r.Base.Python))
+	if r.Base.From == nil {
+		return fault.New(fault.Invalid, "image: says nothing to start from")
+	}
+	if err := r.Base.From.validate(); err != nil {
+		return fault.New(fault.Invalid, "image base: %w", err)
 	}
 	if len(r.Steps) > MaxSteps {
 		return fault.New(fault.Invalid, "image: has %d steps, at most %d are allowed; join some", len(r.Steps), MaxSteps)
@@ -43,8 +44,28 @@ func Validate(r Recipe) error {
 		if s.Action == nil {
 			return fault.New(fault.Invalid, "image step %d: says nothing to do", i+1)
 		}
-		if err := errors.Join(s.Action.validate(), validateEnv(s.BuildEnv)); err != nil {
+		if err := errors.Join(s.Action.validate(), validateEnv(s.BuildEnv), validateNames(s.Secrets), validateGPU(s.GPU)); err != nil {
 			return fault.New(fault.Invalid, "image step %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func validateGPU(s string) error {
+	if s != "" && !gpu.MatchString(s) {
+		return fault.New(fault.Invalid, "gpu %q: want a name such as \"T4\" or \"H100:2\"", clip(s))
+	}
+	return nil
+}
+
+// validateNames checks the names of variables that come from secrets.
+func validateNames(names []string) error {
+	if len(names) > MaxItems {
+		return fault.New(fault.Invalid, "has %d secret variables, at most %d are allowed", len(names), MaxItems)
+	}
+	for _, name := range names {
+		if !variable.MatchString(name) {
+			return fault.New(fault.Invalid, "secret variable %q: want letters, digits and '_', not beginning with a digit", clip(name))
 		}
 	}
 	return nil
@@ -76,92 +97,6 @@ func validateText(noun, s string) error {
 	return nil
 }
 
-func validatePackages(packages []string, check func(string) error) error {
-	if len(packages) > MaxItems {
-		return fault.New(fault.Invalid, "has %d packages, at most %d are allowed", len(packages), MaxItems)
-	}
-	for _, p := range packages {
-		if err := validateText("package", p); err != nil {
-			return err
-		}
-		if strings.TrimSpace(p) == "" {
-			return fault.New(fault.Invalid, "package: is empty")
-		}
-		if strings.HasPrefix(p, "-") {
-			return fault.New(fault.Invalid, "package %q: begins with '-'; options go into extra_options", clip(p))
-		}
-		if strings.ContainsAny(p, "\n\r") {
-			return fault.New(fault.Invalid, "package %q: holds a line break", clip(p))
-		}
-		if err := check(p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func anyPackage(string) error { return nil }
-
-func (i Index) validate() error {
-	for noun, s := range map[string]string{"find_links": i.FindLinks, "index_url": i.IndexURL, "extra_index_url": i.ExtraIndexURL} {
-		if err := validateText(noun, s); err != nil {
-			return err
-		}
-		if strings.HasPrefix(s, "-") {
-			return fault.New(fault.Invalid, "%s %q: begins with '-'", noun, clip(s))
-		}
-	}
-	if strings.ContainsAny(i.Options, "\n\r") {
-		return fault.New(fault.Invalid, "extra_options: holds a line break")
-	}
-	return validateText("extra_options", i.Options)
-}
-
-func (a *PipInstall) validate() error {
-	return errors.Join(validatePackages(a.Packages, anyPackage), a.Index.validate())
-}
-
-func (a *UvPipInstall) validate() error {
-	if !uvVersion.MatchString(a.Version) {
-		return fault.New(fault.Invalid, "uv_version %q: want a version such as \"0.13.9\"", clip(a.Version))
-	}
-	return errors.Join(validatePackages(a.Packages, anyPackage), a.Index.validate())
-}
-
-func (a *AptInstall) validate() error {
-	return validatePackages(a.Packages, func(p string) error {
-		if !aptPackage.MatchString(p) {
-			return fault.New(fault.Invalid, "debian package %q: want a name such as \"git\" or \"git=1:2.39.5-0+deb12u2\"", clip(p))
-		}
-		return nil
-	})
-}
-
-func (a *RunCommands) validate() error {
-	if len(a.Commands) > MaxItems {
-		return fault.New(fault.Invalid, "has %d commands, at most %d are allowed", len(a.Commands), MaxItems)
-	}
-	for _, c := range a.Commands {
-		switch {
-		case strings.TrimSpace(c) == "":
-			return fault.New(fault.Invalid, "command: is empty")
-		case len(c) > MaxCommand:
-			return fault.New(fault.Invalid, "command: is %d bytes long, at most %d are allowed; put it into a file and add that", len(c), MaxCommand)
-		case strings.ContainsRune(c, 0):
-			return fault.New(fault.Invalid, "command: holds a NUL byte")
-		}
-	}
-	return nil
-}
-
-func (a *Env) validate() error { return validateEnv(a.Variables) }
-
-func (a *Workdir) validate() error { return validatePath("workdir", a.Path) }
-
-func (a *AddLocal) validate() error {
-	return errors.Join(ident.CheckDigest(a.TreeDigest), validatePath("remote path", a.RemotePath))
-}
-
 func validatePath(noun, p string) error {
 	if err := validateText(noun, p); err != nil {
 		return err
@@ -183,4 +118,38 @@ func clip(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:limit], "") + "..."
+}
+
+// validateWords checks the words of a command; none is allowed where optional says so.
+func validateWords(noun string, words []string, optional bool) error {
+	if len(words) == 0 && !optional {
+		return fault.New(fault.Invalid, "%s: has no words", noun)
+	}
+	if len(words) > MaxItems {
+		return fault.New(fault.Invalid, "%s: has %d words, at most %d are allowed", noun, len(words), MaxItems)
+	}
+	for _, w := range words {
+		if err := validateText(noun, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// validateCommands checks what a shell or a Dockerfile runs.
+func validateCommands(commands []string) error {
+	if len(commands) > MaxItems {
+		return fault.New(fault.Invalid, "has %d commands, at most %d are allowed", len(commands), MaxItems)
+	}
+	for _, c := range commands {
+		switch {
+		case strings.TrimSpace(c) == "":
+			return fault.New(fault.Invalid, "command: is empty")
+		case len(c) > MaxCommand:
+			return fault.New(fault.Invalid, "command: is %d bytes long, at most %d are allowed; put it into a file and add that", len(c), MaxCommand)
+		case strings.ContainsRune(c, 0):
+			return fault.New(fault.Invalid, "command: holds a NUL byte")
+		}
+	}
+	return nil
 }

@@ -20,7 +20,7 @@ import (
 // commands is a request that runs shell commands, always anew.
 func commands(c ...string) build.Request {
 	return build.Request{NoCache: true, Recipe: recipe.Recipe{
-		Base: recipe.Base{Python: "3.11"}, Steps: []recipe.Step{{Action: &recipe.RunCommands{Commands: c}}},
+		Base: recipe.Base{From: &recipe.DebianSlim{Python: "3.11"}}, Steps: []recipe.Step{{Action: &recipe.RunCommands{Commands: c}}},
 	}}
 }
 

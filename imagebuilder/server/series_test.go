@@ -18,7 +18,7 @@ func TestEverySeries(t *testing.T) {
 	}
 	for _, v := range series {
 		t.Run(v, func(t *testing.T) {
-			img, err := s.Build(t.Context(), build.Request{Recipe: recipe.Recipe{Base: recipe.Base{Python: v}, Steps: []recipe.Step{
+			img, err := s.Build(t.Context(), build.Request{Recipe: recipe.Recipe{Base: recipe.Base{From: &recipe.DebianSlim{Python: v}}, Steps: []recipe.Step{
 				{Action: &recipe.PipInstall{Packages: []string{"six"}}}, {Action: &recipe.UvPipInstall{Packages: []string{"toolz"}}},
 				{Action: &recipe.AptInstall{Packages: []string{"hello"}}},
 			}}}, &recorder{t: t})

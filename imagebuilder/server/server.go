@@ -154,12 +154,16 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 		return nil, context.Cause(ctx)
 	}
 	canonical := recipe.Canonical(r.Recipe)
+	slim, ok := canonical.Base.From.(*recipe.DebianSlim)
+	if !ok {
+		return nil, fault.New(fault.Unimplemented, "image base %T: this builder has none of that kind yet", canonical.Base.From)
+	}
 	options, err := s.options(canonical, r)
 	if err != nil {
 		return nil, err
 	}
 	// Lines of the base's making belong to the first step, which is the base.
-	b, err := s.bases.Prepare(ctx, canonical.Base.Python, func(line string) { events.Log(build.Log{Step: 1, Lines: []string{line}}) })
+	b, err := s.bases.Prepare(ctx, slim.Python, func(line string) { events.Log(build.Log{Step: 1, Lines: []string{line}}) })
 	if err != nil {
 		return nil, err
 	}
@@ -187,21 +191,17 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 
 func (s *Server) options(r recipe.Recipe, req build.Request) (llb.Options, error) {
 	o := llb.Options{
-		Arch: runtime.GOARCH, NoCache: req.NoCache, TrustCA: s.config.CABundle != "",
+		Arch: runtime.GOARCH, NoCache: req.NoCache || r.Base.Force, TrustCA: s.config.CABundle != "",
 		Settings: slices.Sorted(maps.Keys(s.config.Settings)), Proxy: s.config.Proxy,
 		FileTrees: map[string]bool{}, EmptyTrees: map[string]bool{},
 	}
-	for _, step := range r.Steps {
-		a, ok := step.Action.(*recipe.AddLocal)
+	for _, digest := range r.Trees() {
+		files, ok := req.Trees[digest]
 		if !ok {
-			continue
+			return o, fault.New(fault.Invalid, "image: the files of tree %q were not given", digest)
 		}
-		files, ok := req.Trees[a.TreeDigest]
-		if !ok {
-			return o, fault.New(fault.Invalid, "image: the files of tree %q were not given", a.TreeDigest)
-		}
-		o.EmptyTrees[a.TreeDigest] = len(files) == 0
-		o.FileTrees[a.TreeDigest] = len(files) == 1 && files[0].Path == "."
+		o.EmptyTrees[digest] = len(files) == 0
+		o.FileTrees[digest] = len(files) == 1 && files[0].Path == "."
 	}
 	return o, nil
 }

@@ -152,7 +152,7 @@ func TestBuilds(t *testing.T) {
 	file := "sha256:" + strings.Repeat("cd", 32)
 	r := build.Request{
 		ImageID: "im-1",
-		Recipe: recipe.Recipe{Base: recipe.Base{Python: "3.11"}, Steps: []recipe.Step{
+		Recipe: recipe.Recipe{Base: recipe.Base{From: &recipe.DebianSlim{Python: "3.11"}}, Steps: []recipe.Step{
 			{Action: &recipe.AptInstall{Packages: []string{"hello"}}},
 			{Action: &recipe.PipInstall{Packages: []string{"six"}}},
 			{Action: &recipe.UvPipInstall{Packages: []string{"toolz"}}},
@@ -211,7 +211,7 @@ func TestFailureIsExplained(t *testing.T) {
 	s, _ := start(t, config(t))
 	rec := &recorder{t: t}
 	_, err := s.Build(t.Context(), build.Request{Recipe: recipe.Recipe{
-		Base:  recipe.Base{Python: "3.11"},
+		Base:  recipe.Base{From: &recipe.DebianSlim{Python: "3.11"}},
 		Steps: []recipe.Step{{Action: &recipe.RunCommands{Commands: []string{"true", "echo one; echo two >&2; exit 7"}}}},
 	}}, rec)
 	var f *build.FailedError
@@ -236,7 +236,7 @@ func TestSeriesThatCanNotBeHad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Build(t.Context(), build.Request{Recipe: recipe.Recipe{Base: recipe.Base{Python: "3.12"}}}, &recorder{t: t})
+	_, err = s.Build(t.Context(), build.Request{Recipe: recipe.Recipe{Base: recipe.Base{From: &recipe.DebianSlim{Python: "3.12"}}}}, &recorder{t: t})
 	if !errors.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "3.9, 3.11, 3.13") {
 		t.Errorf("got %v", err)
 	}

@@ -45,11 +45,13 @@ var (
 	Unavailable = &Kind{"unavailable", connect.CodeUnavailable}
 	// DataLoss: stored bytes are missing or don't match their digest.
 	DataLoss = &Kind{"data loss", connect.CodeDataLoss}
+	// Unimplemented: it makes sense, and this version or this installation does not have it.
+	Unimplemented = &Kind{"not implemented", connect.CodeUnimplemented}
 	// Internal: a defect of ours.
 	Internal = &Kind{"internal error", connect.CodeInternal}
 )
 
-var kinds = []*Kind{Invalid, NotFound, Exists, Precondition, Unauthenticated, Denied, Exhausted, Unavailable, DataLoss, Internal}
+var kinds = []*Kind{Invalid, NotFound, Exists, Precondition, Unauthenticated, Denied, Exhausted, Unavailable, DataLoss, Unimplemented, Internal}
 
 // New returns an error of the kind with a formatted message that leaves the kind's own name out of the text.
 func New(k *Kind, format string, args ...any) error {

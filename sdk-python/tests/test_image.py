@@ -8,7 +8,7 @@ import pytest
 
 import skerry
 from skerry import exception as exc
-from skerry._gen.skerry.v1.image_pb import Recipe
+from skerry._gen.skerry.v1.recipe_pb import Recipe
 from skerry._run.display import Display
 from skerry._run.images import Images
 from skerry._run.mounts import Mounts

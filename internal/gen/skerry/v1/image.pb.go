@@ -82,817 +82,26 @@ func (BuildStepState) EnumDescriptor() ([]byte, []int) {
 	return file_skerry_v1_image_proto_rawDescGZIP(), []int{0}
 }
 
-// How to make an image: a base, then steps in order. Equal recipes are the same image.
-type Recipe struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it starts.
-	Base *Base `protobuf:"bytes,1,opt,name=base,proto3" json:"base,omitempty"`
-	// What is done, in order; at most 200.
-	Steps         []*Step `protobuf:"bytes,2,rep,name=steps,proto3" json:"steps,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Recipe) Reset() {
-	*x = Recipe{}
-	mi := &file_skerry_v1_image_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Recipe) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Recipe) ProtoMessage() {}
-
-func (x *Recipe) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Recipe.ProtoReflect.Descriptor instead.
-func (*Recipe) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *Recipe) GetBase() *Base {
-	if x != nil {
-		return x.Base
-	}
-	return nil
-}
-
-func (x *Recipe) GetSteps() []*Step {
-	if x != nil {
-		return x.Steps
-	}
-	return nil
-}
-
-// Where an image starts.
-type Base struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Kind:
-	//
-	//	*Base_DebianSlim
-	Kind          isBase_Kind `protobuf_oneof:"kind"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Base) Reset() {
-	*x = Base{}
-	mi := &file_skerry_v1_image_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Base) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Base) ProtoMessage() {}
-
-func (x *Base) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Base.ProtoReflect.Descriptor instead.
-func (*Base) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *Base) GetKind() isBase_Kind {
-	if x != nil {
-		return x.Kind
-	}
-	return nil
-}
-
-func (x *Base) GetDebianSlim() *DebianSlim {
-	if x != nil {
-		if x, ok := x.Kind.(*Base_DebianSlim); ok {
-			return x.DebianSlim
-		}
-	}
-	return nil
-}
-
-type isBase_Kind interface {
-	isBase_Kind()
-}
-
-type Base_DebianSlim struct {
-	// Debian with Python.
-	DebianSlim *DebianSlim `protobuf:"bytes,1,opt,name=debian_slim,json=debianSlim,proto3,oneof"`
-}
-
-func (*Base_DebianSlim) isBase_Kind() {}
-
-// Debian slim with a Python series.
-type DebianSlim struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Such as "3.11".
-	PythonVersion string `protobuf:"bytes,1,opt,name=python_version,json=pythonVersion,proto3" json:"python_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DebianSlim) Reset() {
-	*x = DebianSlim{}
-	mi := &file_skerry_v1_image_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DebianSlim) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DebianSlim) ProtoMessage() {}
-
-func (x *DebianSlim) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DebianSlim.ProtoReflect.Descriptor instead.
-func (*DebianSlim) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *DebianSlim) GetPythonVersion() string {
-	if x != nil {
-		return x.PythonVersion
-	}
-	return ""
-}
-
-// One change to an image.
-type Step struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Kind:
-	//
-	//	*Step_PipInstall
-	//	*Step_UvPipInstall
-	//	*Step_AptInstall
-	//	*Step_RunCommands
-	//	*Step_Env
-	//	*Step_Workdir
-	//	*Step_AddLocal
-	Kind isStep_Kind `protobuf_oneof:"kind"`
-	// Environment variables of this step alone.
-	BuildEnv map[string]string `protobuf:"bytes,15,rep,name=build_env,json=buildEnv,proto3" json:"build_env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Run this step and all after it again, whatever the cache has.
-	ForceBuild    bool `protobuf:"varint,14,opt,name=force_build,json=forceBuild,proto3" json:"force_build,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Step) Reset() {
-	*x = Step{}
-	mi := &file_skerry_v1_image_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Step) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Step) ProtoMessage() {}
-
-func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Step.ProtoReflect.Descriptor instead.
-func (*Step) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *Step) GetKind() isStep_Kind {
-	if x != nil {
-		return x.Kind
-	}
-	return nil
-}
-
-func (x *Step) GetPipInstall() *PipInstall {
-	if x != nil {
-		if x, ok := x.Kind.(*Step_PipInstall); ok {
-			return x.PipInstall
-		}
-	}
-	return nil
-}
-
-func (x *Step) GetUvPipInstall() *UvPipInstall {
-	if x != nil {
-		if x, ok := x.Kind.(*Step_UvPipInstall); ok {
-			return x.UvPipInstall
-		}
-	}
-	return nil
-}
-
-func (x *Step) GetAptInstall() *AptInstall {
-	if x != nil {
-		if x, ok := x.Kind.(*Step_AptInstall); ok {
-			return x.AptInstall
-		}
-	}
-	return nil
-}
-
-func (x *Step) GetRunCommands() *RunCommands {
-	if x != nil {
-		if x, ok := x.Kind.(*Step_RunCommands); ok {
-			return x.RunCommands
-		}
-	}
-	return nil
-}
-
-func (x *Step) GetEnv() *EnvStep {
-	if x != nil {
-		if x, ok := x.Kind.(*Step_Env); ok {
-			return x.Env
-		}
-	}
-	return nil
-}
-
-func (x *Step) GetWorkdir() *Workdir {
-	if x != nil {
-		if x, ok := x.Kind.(*Step_Workdir); ok {
-			return x.Workdir
-		}
-	}
-	return nil
-}
-
-func (x *Step) GetAddLocal() *AddLocal {
-	if x != nil {
-		if x, ok := x.Kind.(*Step_AddLocal); ok {
-			return x.AddLocal
-		}
-	}
-	return nil
-}
-
-func (x *Step) GetBuildEnv() map[string]string {
-	if x != nil {
-		return x.BuildEnv
-	}
-	return nil
-}
-
-func (x *Step) GetForceBuild() bool {
-	if x != nil {
-		return x.ForceBuild
-	}
-	return false
-}
-
-type isStep_Kind interface {
-	isStep_Kind()
-}
-
-type Step_PipInstall struct {
-	// pip install.
-	PipInstall *PipInstall `protobuf:"bytes,1,opt,name=pip_install,json=pipInstall,proto3,oneof"`
-}
-
-type Step_UvPipInstall struct {
-	// uv pip install.
-	UvPipInstall *UvPipInstall `protobuf:"bytes,2,opt,name=uv_pip_install,json=uvPipInstall,proto3,oneof"`
-}
-
-type Step_AptInstall struct {
-	// apt-get install.
-	AptInstall *AptInstall `protobuf:"bytes,3,opt,name=apt_install,json=aptInstall,proto3,oneof"`
-}
-
-type Step_RunCommands struct {
-	// Shell commands, a layer each.
-	RunCommands *RunCommands `protobuf:"bytes,4,opt,name=run_commands,json=runCommands,proto3,oneof"`
-}
-
-type Step_Env struct {
-	// Environment variables.
-	Env *EnvStep `protobuf:"bytes,5,opt,name=env,proto3,oneof"`
-}
-
-type Step_Workdir struct {
-	// Working directory.
-	Workdir *Workdir `protobuf:"bytes,6,opt,name=workdir,proto3,oneof"`
-}
-
-type Step_AddLocal struct {
-	// Local files baked in (copy=True).
-	AddLocal *AddLocal `protobuf:"bytes,7,opt,name=add_local,json=addLocal,proto3,oneof"`
-}
-
-func (*Step_PipInstall) isStep_Kind() {}
-
-func (*Step_UvPipInstall) isStep_Kind() {}
-
-func (*Step_AptInstall) isStep_Kind() {}
-
-func (*Step_RunCommands) isStep_Kind() {}
-
-func (*Step_Env) isStep_Kind() {}
-
-func (*Step_Workdir) isStep_Kind() {}
-
-func (*Step_AddLocal) isStep_Kind() {}
-
-// Options of pip-like installers.
-type IndexOptions struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// --find-links.
-	FindLinks string `protobuf:"bytes,1,opt,name=find_links,json=findLinks,proto3" json:"find_links,omitempty"`
-	// --index-url.
-	IndexUrl string `protobuf:"bytes,2,opt,name=index_url,json=indexUrl,proto3" json:"index_url,omitempty"`
-	// --extra-index-url.
-	ExtraIndexUrl string `protobuf:"bytes,3,opt,name=extra_index_url,json=extraIndexUrl,proto3" json:"extra_index_url,omitempty"`
-	// --pre (uv: --prerelease allow).
-	Pre bool `protobuf:"varint,4,opt,name=pre,proto3" json:"pre,omitempty"`
-	// More options, as a shell would split them.
-	ExtraOptions  string `protobuf:"bytes,5,opt,name=extra_options,json=extraOptions,proto3" json:"extra_options,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *IndexOptions) Reset() {
-	*x = IndexOptions{}
-	mi := &file_skerry_v1_image_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *IndexOptions) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*IndexOptions) ProtoMessage() {}
-
-func (x *IndexOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use IndexOptions.ProtoReflect.Descriptor instead.
-func (*IndexOptions) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *IndexOptions) GetFindLinks() string {
-	if x != nil {
-		return x.FindLinks
-	}
-	return ""
-}
-
-func (x *IndexOptions) GetIndexUrl() string {
-	if x != nil {
-		return x.IndexUrl
-	}
-	return ""
-}
-
-func (x *IndexOptions) GetExtraIndexUrl() string {
-	if x != nil {
-		return x.ExtraIndexUrl
-	}
-	return ""
-}
-
-func (x *IndexOptions) GetPre() bool {
-	if x != nil {
-		return x.Pre
-	}
-	return false
-}
-
-func (x *IndexOptions) GetExtraOptions() string {
-	if x != nil {
-		return x.ExtraOptions
-	}
-	return ""
-}
-
-// Installs Python packages with pip.
-type PipInstall struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Requirements, such as "numpy>=2"; none begins with "-".
-	Packages []string `protobuf:"bytes,1,rep,name=packages,proto3" json:"packages,omitempty"`
-	// Where from and how.
-	Options       *IndexOptions `protobuf:"bytes,2,opt,name=options,proto3" json:"options,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PipInstall) Reset() {
-	*x = PipInstall{}
-	mi := &file_skerry_v1_image_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PipInstall) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PipInstall) ProtoMessage() {}
-
-func (x *PipInstall) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PipInstall.ProtoReflect.Descriptor instead.
-func (*PipInstall) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *PipInstall) GetPackages() []string {
-	if x != nil {
-		return x.Packages
-	}
-	return nil
-}
-
-func (x *PipInstall) GetOptions() *IndexOptions {
-	if x != nil {
-		return x.Options
-	}
-	return nil
-}
-
-// Installs Python packages with uv, which is not left in the image.
-type UvPipInstall struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Requirements.
-	Packages []string `protobuf:"bytes,1,rep,name=packages,proto3" json:"packages,omitempty"`
-	// Where from and how.
-	Options *IndexOptions `protobuf:"bytes,2,opt,name=options,proto3" json:"options,omitempty"`
-	// uv's version; empty: the builder's default.
-	UvVersion     string `protobuf:"bytes,3,opt,name=uv_version,json=uvVersion,proto3" json:"uv_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *UvPipInstall) Reset() {
-	*x = UvPipInstall{}
-	mi := &file_skerry_v1_image_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *UvPipInstall) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*UvPipInstall) ProtoMessage() {}
-
-func (x *UvPipInstall) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use UvPipInstall.ProtoReflect.Descriptor instead.
-func (*UvPipInstall) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *UvPipInstall) GetPackages() []string {
-	if x != nil {
-		return x.Packages
-	}
-	return nil
-}
-
-func (x *UvPipInstall) GetOptions() *IndexOptions {
-	if x != nil {
-		return x.Options
-	}
-	return nil
-}
-
-func (x *UvPipInstall) GetUvVersion() string {
-	if x != nil {
-		return x.UvVersion
-	}
-	return ""
-}
-
-// Installs Debian packages.
-type AptInstall struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Package names, with "=version" where wanted.
-	Packages      []string `protobuf:"bytes,1,rep,name=packages,proto3" json:"packages,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AptInstall) Reset() {
-	*x = AptInstall{}
-	mi := &file_skerry_v1_image_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AptInstall) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AptInstall) ProtoMessage() {}
-
-func (x *AptInstall) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[7]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AptInstall.ProtoReflect.Descriptor instead.
-func (*AptInstall) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *AptInstall) GetPackages() []string {
-	if x != nil {
-		return x.Packages
-	}
-	return nil
-}
-
-// Runs shell commands, each with /bin/sh -c.
-type RunCommands struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The commands.
-	Commands      []string `protobuf:"bytes,1,rep,name=commands,proto3" json:"commands,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RunCommands) Reset() {
-	*x = RunCommands{}
-	mi := &file_skerry_v1_image_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RunCommands) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RunCommands) ProtoMessage() {}
-
-func (x *RunCommands) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RunCommands.ProtoReflect.Descriptor instead.
-func (*RunCommands) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *RunCommands) GetCommands() []string {
-	if x != nil {
-		return x.Commands
-	}
-	return nil
-}
-
-// Sets environment variables for later steps and containers.
-type EnvStep struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Names and values.
-	Variables     map[string]string `protobuf:"bytes,1,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *EnvStep) Reset() {
-	*x = EnvStep{}
-	mi := &file_skerry_v1_image_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *EnvStep) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*EnvStep) ProtoMessage() {}
-
-func (x *EnvStep) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use EnvStep.ProtoReflect.Descriptor instead.
-func (*EnvStep) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *EnvStep) GetVariables() map[string]string {
-	if x != nil {
-		return x.Variables
-	}
-	return nil
-}
-
-// Sets the working directory for later steps and containers.
-type Workdir struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Absolute path.
-	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Workdir) Reset() {
-	*x = Workdir{}
-	mi := &file_skerry_v1_image_proto_msgTypes[10]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Workdir) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Workdir) ProtoMessage() {}
-
-func (x *Workdir) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[10]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Workdir.ProtoReflect.Descriptor instead.
-func (*Workdir) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{10}
-}
-
-func (x *Workdir) GetPath() string {
-	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-// Copies a tree of MountService into the image.
-type AddLocal struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The tree.
-	TreeDigest string `protobuf:"bytes,1,opt,name=tree_digest,json=treeDigest,proto3" json:"tree_digest,omitempty"`
-	// Absolute path of the folder (or file, where the tree is one file) it becomes.
-	RemotePath    string `protobuf:"bytes,2,opt,name=remote_path,json=remotePath,proto3" json:"remote_path,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AddLocal) Reset() {
-	*x = AddLocal{}
-	mi := &file_skerry_v1_image_proto_msgTypes[11]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AddLocal) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AddLocal) ProtoMessage() {}
-
-func (x *AddLocal) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[11]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AddLocal.ProtoReflect.Descriptor instead.
-func (*AddLocal) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{11}
-}
-
-func (x *AddLocal) GetTreeDigest() string {
-	if x != nil {
-		return x.TreeDigest
-	}
-	return ""
-}
-
-func (x *AddLocal) GetRemotePath() string {
-	if x != nil {
-		return x.RemotePath
-	}
-	return ""
-}
-
 // Asks for an image.
 type BuildImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How to make it.
 	Recipe *Recipe `protobuf:"bytes,1,opt,name=recipe,proto3" json:"recipe,omitempty"`
 	// Build again even if it is there.
-	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// Build again and leave the image that is there, and the cache, as they are.
+	IgnoreCache bool `protobuf:"varint,3,opt,name=ignore_cache,json=ignoreCache,proto3" json:"ignore_cache,omitempty"`
+	// The app that the recipe's secrets belong to; may be empty where it names none.
+	AppId string `protobuf:"bytes,4,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// Version of the rules by which recipes are built; empty: the server's.
+	BuilderVersion string `protobuf:"bytes,5,opt,name=builder_version,json=builderVersion,proto3" json:"builder_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *BuildImageRequest) Reset() {
 	*x = BuildImageRequest{}
-	mi := &file_skerry_v1_image_proto_msgTypes[12]
+	mi := &file_skerry_v1_image_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +113,7 @@ func (x *BuildImageRequest) String() string {
 func (*BuildImageRequest) ProtoMessage() {}
 
 func (x *BuildImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[12]
+	mi := &file_skerry_v1_image_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +126,7 @@ func (x *BuildImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildImageRequest.ProtoReflect.Descriptor instead.
 func (*BuildImageRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{12}
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *BuildImageRequest) GetRecipe() *Recipe {
@@ -932,6 +141,27 @@ func (x *BuildImageRequest) GetForce() bool {
 		return x.Force
 	}
 	return false
+}
+
+func (x *BuildImageRequest) GetIgnoreCache() bool {
+	if x != nil {
+		return x.IgnoreCache
+	}
+	return false
+}
+
+func (x *BuildImageRequest) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *BuildImageRequest) GetBuilderVersion() string {
+	if x != nil {
+		return x.BuilderVersion
+	}
+	return ""
 }
 
 // One event of a build.
@@ -950,7 +180,7 @@ type BuildImageResponse struct {
 
 func (x *BuildImageResponse) Reset() {
 	*x = BuildImageResponse{}
-	mi := &file_skerry_v1_image_proto_msgTypes[13]
+	mi := &file_skerry_v1_image_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +192,7 @@ func (x *BuildImageResponse) String() string {
 func (*BuildImageResponse) ProtoMessage() {}
 
 func (x *BuildImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[13]
+	mi := &file_skerry_v1_image_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +205,7 @@ func (x *BuildImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildImageResponse.ProtoReflect.Descriptor instead.
 func (*BuildImageResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{13}
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *BuildImageResponse) GetEvent() isBuildImageResponse_Event {
@@ -1065,14 +295,16 @@ type BuildStep struct {
 	// What became of it.
 	State BuildStepState `protobuf:"varint,4,opt,name=state,proto3,enum=skerry.v1.BuildStepState" json:"state,omitempty"`
 	// How long it took, in milliseconds, once done.
-	ElapsedMs     uint64 `protobuf:"varint,5,opt,name=elapsed_ms,json=elapsedMs,proto3" json:"elapsed_ms,omitempty"`
+	ElapsedMs uint64 `protobuf:"varint,5,opt,name=elapsed_ms,json=elapsedMs,proto3" json:"elapsed_ms,omitempty"`
+	// The step of the recipe that it belongs to, from 1; 0: the base, or none.
+	RecipeStep    uint32 `protobuf:"varint,6,opt,name=recipe_step,json=recipeStep,proto3" json:"recipe_step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BuildStep) Reset() {
 	*x = BuildStep{}
-	mi := &file_skerry_v1_image_proto_msgTypes[14]
+	mi := &file_skerry_v1_image_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +316,7 @@ func (x *BuildStep) String() string {
 func (*BuildStep) ProtoMessage() {}
 
 func (x *BuildStep) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[14]
+	mi := &file_skerry_v1_image_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +329,7 @@ func (x *BuildStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildStep.ProtoReflect.Descriptor instead.
 func (*BuildStep) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{14}
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *BuildStep) GetNumber() uint32 {
@@ -1135,6 +367,13 @@ func (x *BuildStep) GetElapsedMs() uint64 {
 	return 0
 }
 
+func (x *BuildStep) GetRecipeStep() uint32 {
+	if x != nil {
+		return x.RecipeStep
+	}
+	return 0
+}
+
 // Output of a step.
 type BuildLog struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1148,7 +387,7 @@ type BuildLog struct {
 
 func (x *BuildLog) Reset() {
 	*x = BuildLog{}
-	mi := &file_skerry_v1_image_proto_msgTypes[15]
+	mi := &file_skerry_v1_image_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +399,7 @@ func (x *BuildLog) String() string {
 func (*BuildLog) ProtoMessage() {}
 
 func (x *BuildLog) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[15]
+	mi := &file_skerry_v1_image_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +412,7 @@ func (x *BuildLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildLog.ProtoReflect.Descriptor instead.
 func (*BuildLog) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{15}
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *BuildLog) GetStep() uint32 {
@@ -1205,7 +444,7 @@ type ImageBuilt struct {
 
 func (x *ImageBuilt) Reset() {
 	*x = ImageBuilt{}
-	mi := &file_skerry_v1_image_proto_msgTypes[16]
+	mi := &file_skerry_v1_image_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +456,7 @@ func (x *ImageBuilt) String() string {
 func (*ImageBuilt) ProtoMessage() {}
 
 func (x *ImageBuilt) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[16]
+	mi := &file_skerry_v1_image_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +469,7 @@ func (x *ImageBuilt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageBuilt.ProtoReflect.Descriptor instead.
 func (*ImageBuilt) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{16}
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ImageBuilt) GetImageId() string {
@@ -1268,14 +507,16 @@ type BuildFailed struct {
 	// Its last lines, at most 50.
 	LastLines []string `protobuf:"bytes,5,rep,name=last_lines,json=lastLines,proto3" json:"last_lines,omitempty"`
 	// What went wrong, in words.
-	Message       string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	// The step of the recipe that failed, from 1; 0: the base, or none.
+	RecipeStep    uint32 `protobuf:"varint,7,opt,name=recipe_step,json=recipeStep,proto3" json:"recipe_step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BuildFailed) Reset() {
 	*x = BuildFailed{}
-	mi := &file_skerry_v1_image_proto_msgTypes[17]
+	mi := &file_skerry_v1_image_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +528,7 @@ func (x *BuildFailed) String() string {
 func (*BuildFailed) ProtoMessage() {}
 
 func (x *BuildFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[17]
+	mi := &file_skerry_v1_image_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +541,7 @@ func (x *BuildFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildFailed.ProtoReflect.Descriptor instead.
 func (*BuildFailed) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{17}
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BuildFailed) GetImageId() string {
@@ -1345,6 +586,13 @@ func (x *BuildFailed) GetMessage() string {
 	return ""
 }
 
+func (x *BuildFailed) GetRecipeStep() uint32 {
+	if x != nil {
+		return x.RecipeStep
+	}
+	return 0
+}
+
 // Names an image.
 type GetImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1356,7 +604,7 @@ type GetImageRequest struct {
 
 func (x *GetImageRequest) Reset() {
 	*x = GetImageRequest{}
-	mi := &file_skerry_v1_image_proto_msgTypes[18]
+	mi := &file_skerry_v1_image_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +616,7 @@ func (x *GetImageRequest) String() string {
 func (*GetImageRequest) ProtoMessage() {}
 
 func (x *GetImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[18]
+	mi := &file_skerry_v1_image_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +629,7 @@ func (x *GetImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetImageRequest.ProtoReflect.Descriptor instead.
 func (*GetImageRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{18}
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetImageRequest) GetImageId() string {
@@ -1404,7 +652,7 @@ type GetImageResponse struct {
 
 func (x *GetImageResponse) Reset() {
 	*x = GetImageResponse{}
-	mi := &file_skerry_v1_image_proto_msgTypes[19]
+	mi := &file_skerry_v1_image_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +664,7 @@ func (x *GetImageResponse) String() string {
 func (*GetImageResponse) ProtoMessage() {}
 
 func (x *GetImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_image_proto_msgTypes[19]
+	mi := &file_skerry_v1_image_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +677,7 @@ func (x *GetImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetImageResponse.ProtoReflect.Descriptor instead.
 func (*GetImageResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_image_proto_rawDescGZIP(), []int{19}
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetImageResponse) GetImage() *ImageBuilt {
@@ -1450,83 +698,28 @@ var File_skerry_v1_image_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_image_proto_rawDesc = "" +
 	"\n" +
-	"\x15skerry/v1/image.proto\x12\tskerry.v1\"T\n" +
-	"\x06Recipe\x12#\n" +
-	"\x04base\x18\x01 \x01(\v2\x0f.skerry.v1.BaseR\x04base\x12%\n" +
-	"\x05steps\x18\x02 \x03(\v2\x0f.skerry.v1.StepR\x05steps\"H\n" +
-	"\x04Base\x128\n" +
-	"\vdebian_slim\x18\x01 \x01(\v2\x15.skerry.v1.DebianSlimH\x00R\n" +
-	"debianSlimB\x06\n" +
-	"\x04kind\"3\n" +
-	"\n" +
-	"DebianSlim\x12%\n" +
-	"\x0epython_version\x18\x01 \x01(\tR\rpythonVersion\"\xa6\x04\n" +
-	"\x04Step\x128\n" +
-	"\vpip_install\x18\x01 \x01(\v2\x15.skerry.v1.PipInstallH\x00R\n" +
-	"pipInstall\x12?\n" +
-	"\x0euv_pip_install\x18\x02 \x01(\v2\x17.skerry.v1.UvPipInstallH\x00R\fuvPipInstall\x128\n" +
-	"\vapt_install\x18\x03 \x01(\v2\x15.skerry.v1.AptInstallH\x00R\n" +
-	"aptInstall\x12;\n" +
-	"\frun_commands\x18\x04 \x01(\v2\x16.skerry.v1.RunCommandsH\x00R\vrunCommands\x12&\n" +
-	"\x03env\x18\x05 \x01(\v2\x12.skerry.v1.EnvStepH\x00R\x03env\x12.\n" +
-	"\aworkdir\x18\x06 \x01(\v2\x12.skerry.v1.WorkdirH\x00R\aworkdir\x122\n" +
-	"\tadd_local\x18\a \x01(\v2\x13.skerry.v1.AddLocalH\x00R\baddLocal\x12:\n" +
-	"\tbuild_env\x18\x0f \x03(\v2\x1d.skerry.v1.Step.BuildEnvEntryR\bbuildEnv\x12\x1f\n" +
-	"\vforce_build\x18\x0e \x01(\bR\n" +
-	"forceBuild\x1a;\n" +
-	"\rBuildEnvEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
-	"\x04kind\"\xa9\x01\n" +
-	"\fIndexOptions\x12\x1d\n" +
-	"\n" +
-	"find_links\x18\x01 \x01(\tR\tfindLinks\x12\x1b\n" +
-	"\tindex_url\x18\x02 \x01(\tR\bindexUrl\x12&\n" +
-	"\x0fextra_index_url\x18\x03 \x01(\tR\rextraIndexUrl\x12\x10\n" +
-	"\x03pre\x18\x04 \x01(\bR\x03pre\x12#\n" +
-	"\rextra_options\x18\x05 \x01(\tR\fextraOptions\"[\n" +
-	"\n" +
-	"PipInstall\x12\x1a\n" +
-	"\bpackages\x18\x01 \x03(\tR\bpackages\x121\n" +
-	"\aoptions\x18\x02 \x01(\v2\x17.skerry.v1.IndexOptionsR\aoptions\"|\n" +
-	"\fUvPipInstall\x12\x1a\n" +
-	"\bpackages\x18\x01 \x03(\tR\bpackages\x121\n" +
-	"\aoptions\x18\x02 \x01(\v2\x17.skerry.v1.IndexOptionsR\aoptions\x12\x1d\n" +
-	"\n" +
-	"uv_version\x18\x03 \x01(\tR\tuvVersion\"(\n" +
-	"\n" +
-	"AptInstall\x12\x1a\n" +
-	"\bpackages\x18\x01 \x03(\tR\bpackages\")\n" +
-	"\vRunCommands\x12\x1a\n" +
-	"\bcommands\x18\x01 \x03(\tR\bcommands\"\x88\x01\n" +
-	"\aEnvStep\x12?\n" +
-	"\tvariables\x18\x01 \x03(\v2!.skerry.v1.EnvStep.VariablesEntryR\tvariables\x1a<\n" +
-	"\x0eVariablesEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x1d\n" +
-	"\aWorkdir\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\"L\n" +
-	"\bAddLocal\x12\x1f\n" +
-	"\vtree_digest\x18\x01 \x01(\tR\n" +
-	"treeDigest\x12\x1f\n" +
-	"\vremote_path\x18\x02 \x01(\tR\n" +
-	"remotePath\"T\n" +
+	"\x15skerry/v1/image.proto\x12\tskerry.v1\x1a\x16skerry/v1/recipe.proto\"\xb7\x01\n" +
 	"\x11BuildImageRequest\x12)\n" +
 	"\x06recipe\x18\x01 \x01(\v2\x11.skerry.v1.RecipeR\x06recipe\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"\xd3\x01\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12!\n" +
+	"\fignore_cache\x18\x03 \x01(\bR\vignoreCache\x12\x15\n" +
+	"\x06app_id\x18\x04 \x01(\tR\x05appId\x12'\n" +
+	"\x0fbuilder_version\x18\x05 \x01(\tR\x0ebuilderVersion\"\xd3\x01\n" +
 	"\x12BuildImageResponse\x12*\n" +
 	"\x04step\x18\x01 \x01(\v2\x14.skerry.v1.BuildStepH\x00R\x04step\x12'\n" +
 	"\x03log\x18\x02 \x01(\v2\x13.skerry.v1.BuildLogH\x00R\x03log\x12-\n" +
 	"\x05built\x18\x03 \x01(\v2\x15.skerry.v1.ImageBuiltH\x00R\x05built\x120\n" +
 	"\x06failed\x18\x04 \x01(\v2\x16.skerry.v1.BuildFailedH\x00R\x06failedB\a\n" +
-	"\x05event\"\x9d\x01\n" +
+	"\x05event\"\xbe\x01\n" +
 	"\tBuildStep\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\rR\x05total\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12/\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x19.skerry.v1.BuildStepStateR\x05state\x12\x1d\n" +
 	"\n" +
-	"elapsed_ms\x18\x05 \x01(\x04R\telapsedMs\"4\n" +
+	"elapsed_ms\x18\x05 \x01(\x04R\telapsedMs\x12\x1f\n" +
+	"\vrecipe_step\x18\x06 \x01(\rR\n" +
+	"recipeStep\"4\n" +
 	"\bBuildLog\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\rR\x04step\x12\x14\n" +
 	"\x05lines\x18\x02 \x03(\tR\x05lines\"^\n" +
@@ -1534,7 +727,7 @@ const file_skerry_v1_image_proto_rawDesc = "" +
 	"ImageBuilt\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12!\n" +
 	"\ferofs_digest\x18\x02 \x01(\tR\verofsDigest\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x04R\x04size\"\xac\x01\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\"\xcd\x01\n" +
 	"\vBuildFailed\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\tR\x04step\x12\x18\n" +
@@ -1542,7 +735,9 @@ const file_skerry_v1_image_proto_rawDesc = "" +
 	"\texit_code\x18\x04 \x01(\x05R\bexitCode\x12\x1d\n" +
 	"\n" +
 	"last_lines\x18\x05 \x03(\tR\tlastLines\x12\x18\n" +
-	"\amessage\x18\x06 \x01(\tR\amessage\",\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\x12\x1f\n" +
+	"\vrecipe_step\x18\a \x01(\rR\n" +
+	"recipeStep\",\n" +
 	"\x0fGetImageRequest\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\"j\n" +
 	"\x10GetImageResponse\x12+\n" +
@@ -1575,64 +770,37 @@ func file_skerry_v1_image_proto_rawDescGZIP() []byte {
 }
 
 var file_skerry_v1_image_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skerry_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_skerry_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_skerry_v1_image_proto_goTypes = []any{
 	(BuildStepState)(0),        // 0: skerry.v1.BuildStepState
-	(*Recipe)(nil),             // 1: skerry.v1.Recipe
-	(*Base)(nil),               // 2: skerry.v1.Base
-	(*DebianSlim)(nil),         // 3: skerry.v1.DebianSlim
-	(*Step)(nil),               // 4: skerry.v1.Step
-	(*IndexOptions)(nil),       // 5: skerry.v1.IndexOptions
-	(*PipInstall)(nil),         // 6: skerry.v1.PipInstall
-	(*UvPipInstall)(nil),       // 7: skerry.v1.UvPipInstall
-	(*AptInstall)(nil),         // 8: skerry.v1.AptInstall
-	(*RunCommands)(nil),        // 9: skerry.v1.RunCommands
-	(*EnvStep)(nil),            // 10: skerry.v1.EnvStep
-	(*Workdir)(nil),            // 11: skerry.v1.Workdir
-	(*AddLocal)(nil),           // 12: skerry.v1.AddLocal
-	(*BuildImageRequest)(nil),  // 13: skerry.v1.BuildImageRequest
-	(*BuildImageResponse)(nil), // 14: skerry.v1.BuildImageResponse
-	(*BuildStep)(nil),          // 15: skerry.v1.BuildStep
-	(*BuildLog)(nil),           // 16: skerry.v1.BuildLog
-	(*ImageBuilt)(nil),         // 17: skerry.v1.ImageBuilt
-	(*BuildFailed)(nil),        // 18: skerry.v1.BuildFailed
-	(*GetImageRequest)(nil),    // 19: skerry.v1.GetImageRequest
-	(*GetImageResponse)(nil),   // 20: skerry.v1.GetImageResponse
-	nil,                        // 21: skerry.v1.Step.BuildEnvEntry
-	nil,                        // 22: skerry.v1.EnvStep.VariablesEntry
+	(*BuildImageRequest)(nil),  // 1: skerry.v1.BuildImageRequest
+	(*BuildImageResponse)(nil), // 2: skerry.v1.BuildImageResponse
+	(*BuildStep)(nil),          // 3: skerry.v1.BuildStep
+	(*BuildLog)(nil),           // 4: skerry.v1.BuildLog
+	(*ImageBuilt)(nil),         // 5: skerry.v1.ImageBuilt
+	(*BuildFailed)(nil),        // 6: skerry.v1.BuildFailed
+	(*GetImageRequest)(nil),    // 7: skerry.v1.GetImageRequest
+	(*GetImageResponse)(nil),   // 8: skerry.v1.GetImageResponse
+	(*Recipe)(nil),             // 9: skerry.v1.Recipe
 }
 var file_skerry_v1_image_proto_depIdxs = []int32{
-	2,  // 0: skerry.v1.Recipe.base:type_name -> skerry.v1.Base
-	4,  // 1: skerry.v1.Recipe.steps:type_name -> skerry.v1.Step
-	3,  // 2: skerry.v1.Base.debian_slim:type_name -> skerry.v1.DebianSlim
-	6,  // 3: skerry.v1.Step.pip_install:type_name -> skerry.v1.PipInstall
-	7,  // 4: skerry.v1.Step.uv_pip_install:type_name -> skerry.v1.UvPipInstall
-	8,  // 5: skerry.v1.Step.apt_install:type_name -> skerry.v1.AptInstall
-	9,  // 6: skerry.v1.Step.run_commands:type_name -> skerry.v1.RunCommands
-	10, // 7: skerry.v1.Step.env:type_name -> skerry.v1.EnvStep
-	11, // 8: skerry.v1.Step.workdir:type_name -> skerry.v1.Workdir
-	12, // 9: skerry.v1.Step.add_local:type_name -> skerry.v1.AddLocal
-	21, // 10: skerry.v1.Step.build_env:type_name -> skerry.v1.Step.BuildEnvEntry
-	5,  // 11: skerry.v1.PipInstall.options:type_name -> skerry.v1.IndexOptions
-	5,  // 12: skerry.v1.UvPipInstall.options:type_name -> skerry.v1.IndexOptions
-	22, // 13: skerry.v1.EnvStep.variables:type_name -> skerry.v1.EnvStep.VariablesEntry
-	1,  // 14: skerry.v1.BuildImageRequest.recipe:type_name -> skerry.v1.Recipe
-	15, // 15: skerry.v1.BuildImageResponse.step:type_name -> skerry.v1.BuildStep
-	16, // 16: skerry.v1.BuildImageResponse.log:type_name -> skerry.v1.BuildLog
-	17, // 17: skerry.v1.BuildImageResponse.built:type_name -> skerry.v1.ImageBuilt
-	18, // 18: skerry.v1.BuildImageResponse.failed:type_name -> skerry.v1.BuildFailed
-	0,  // 19: skerry.v1.BuildStep.state:type_name -> skerry.v1.BuildStepState
-	17, // 20: skerry.v1.GetImageResponse.image:type_name -> skerry.v1.ImageBuilt
-	1,  // 21: skerry.v1.GetImageResponse.recipe:type_name -> skerry.v1.Recipe
-	13, // 22: skerry.v1.ImageService.BuildImage:input_type -> skerry.v1.BuildImageRequest
-	19, // 23: skerry.v1.ImageService.GetImage:input_type -> skerry.v1.GetImageRequest
-	14, // 24: skerry.v1.ImageService.BuildImage:output_type -> skerry.v1.BuildImageResponse
-	20, // 25: skerry.v1.ImageService.GetImage:output_type -> skerry.v1.GetImageResponse
-	24, // [24:26] is the sub-list for method output_type
-	22, // [22:24] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	9,  // 0: skerry.v1.BuildImageRequest.recipe:type_name -> skerry.v1.Recipe
+	3,  // 1: skerry.v1.BuildImageResponse.step:type_name -> skerry.v1.BuildStep
+	4,  // 2: skerry.v1.BuildImageResponse.log:type_name -> skerry.v1.BuildLog
+	5,  // 3: skerry.v1.BuildImageResponse.built:type_name -> skerry.v1.ImageBuilt
+	6,  // 4: skerry.v1.BuildImageResponse.failed:type_name -> skerry.v1.BuildFailed
+	0,  // 5: skerry.v1.BuildStep.state:type_name -> skerry.v1.BuildStepState
+	5,  // 6: skerry.v1.GetImageResponse.image:type_name -> skerry.v1.ImageBuilt
+	9,  // 7: skerry.v1.GetImageResponse.recipe:type_name -> skerry.v1.Recipe
+	1,  // 8: skerry.v1.ImageService.BuildImage:input_type -> skerry.v1.BuildImageRequest
+	7,  // 9: skerry.v1.ImageService.GetImage:input_type -> skerry.v1.GetImageRequest
+	2,  // 10: skerry.v1.ImageService.BuildImage:output_type -> skerry.v1.BuildImageResponse
+	8,  // 11: skerry.v1.ImageService.GetImage:output_type -> skerry.v1.GetImageResponse
+	10, // [10:12] is the sub-list for method output_type
+	8,  // [8:10] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_image_proto_init() }
@@ -1640,19 +808,8 @@ func file_skerry_v1_image_proto_init() {
 	if File_skerry_v1_image_proto != nil {
 		return
 	}
+	file_skerry_v1_recipe_proto_init()
 	file_skerry_v1_image_proto_msgTypes[1].OneofWrappers = []any{
-		(*Base_DebianSlim)(nil),
-	}
-	file_skerry_v1_image_proto_msgTypes[3].OneofWrappers = []any{
-		(*Step_PipInstall)(nil),
-		(*Step_UvPipInstall)(nil),
-		(*Step_AptInstall)(nil),
-		(*Step_RunCommands)(nil),
-		(*Step_Env)(nil),
-		(*Step_Workdir)(nil),
-		(*Step_AddLocal)(nil),
-	}
-	file_skerry_v1_image_proto_msgTypes[13].OneofWrappers = []any{
 		(*BuildImageResponse_Step)(nil),
 		(*BuildImageResponse_Log)(nil),
 		(*BuildImageResponse_Built)(nil),
@@ -1664,7 +821,7 @@ func file_skerry_v1_image_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_image_proto_rawDesc), len(file_skerry_v1_image_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

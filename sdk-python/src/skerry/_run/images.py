@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from protobuf import Oneof
 
-from skerry._gen.skerry.v1 import image_pb as pb
+from skerry._gen.skerry.v1 import image_pb, recipe_pb
+from skerry._gen.skerry.v1 import step_pb as pb
 from skerry.config import config
 from skerry.exception import ImageBuildError, ServiceError
 
@@ -29,8 +30,8 @@ class Images:
 
     def load(self, image: Image) -> str:
         """Return the id of the built image. Raises ImageBuildError, which shows the step that failed."""
-        recipe = pb.Recipe(
-            base=pb.Base(kind=Oneof("debian_slim", pb.DebianSlim(python_version=image._python_version))),
+        recipe = recipe_pb.Recipe(
+            base=recipe_pb.Base(kind=Oneof("debian_slim", recipe_pb.DebianSlim(python_version=image._python_version))),
             steps=[self._step(step) for step in image._steps],
         )
         key = recipe.to_binary()
@@ -39,8 +40,8 @@ class Images:
         image.object_id = self._ids[key]
         return self._ids[key]
 
-    def _build(self, recipe: pb.Recipe) -> str:
-        request = pb.BuildImageRequest(recipe=recipe, force=bool(config.get("force_build")))
+    def _build(self, recipe: recipe_pb.Recipe) -> str:
+        request = image_pb.BuildImageRequest(recipe=recipe, force=bool(config.get("force_build")))
         with self._display.building() as shown:
             for response in self._client.stream(lambda: self._client.images.build_image(request)):
                 match response.event:
@@ -84,7 +85,7 @@ class Images:
         return Oneof(kind, message)
 
 
-def _failure(failed: pb.BuildFailed) -> ImageBuildError:
+def _failure(failed: image_pb.BuildFailed) -> ImageBuildError:
     lines = [f"image build failed: {failed.message}" if failed.message else "image build failed"]
     if failed.step:
         lines.append(f"step: {failed.step}")

@@ -33,8 +33,10 @@ type BuildRequest struct {
 	Recipe *v1.Recipe `protobuf:"bytes,2,opt,name=recipe,proto3" json:"recipe,omitempty"`
 	// Without the layer cache.
 	NoCache bool `protobuf:"varint,3,opt,name=no_cache,json=noCache,proto3" json:"no_cache,omitempty"`
-	// The files of each tree that the recipe's AddLocal steps name.
-	Trees         []*Tree `protobuf:"bytes,4,rep,name=trees,proto3" json:"trees,omitempty"`
+	// The files of each tree that the recipe names.
+	Trees []*Tree `protobuf:"bytes,4,rep,name=trees,proto3" json:"trees,omitempty"`
+	// What the secrets of the recipe's base and steps hold.
+	Secrets       []*StepSecrets `protobuf:"bytes,5,rep,name=secrets,proto3" json:"secrets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -97,6 +99,68 @@ func (x *BuildRequest) GetTrees() []*Tree {
 	return nil
 }
 
+func (x *BuildRequest) GetSecrets() []*StepSecrets {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+// Variables of the secrets of a step.
+type StepSecrets struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The step's position in the recipe, from 1; 0: the base.
+	Step uint32 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	// Names and values.
+	Variables     map[string]string `protobuf:"bytes,2,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepSecrets) Reset() {
+	*x = StepSecrets{}
+	mi := &file_skerry_build_v1_build_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepSecrets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepSecrets) ProtoMessage() {}
+
+func (x *StepSecrets) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_build_v1_build_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepSecrets.ProtoReflect.Descriptor instead.
+func (*StepSecrets) Descriptor() ([]byte, []int) {
+	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *StepSecrets) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *StepSecrets) GetVariables() map[string]string {
+	if x != nil {
+		return x.Variables
+	}
+	return nil
+}
+
 // Files of a mount.
 type Tree struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -110,7 +174,7 @@ type Tree struct {
 
 func (x *Tree) Reset() {
 	*x = Tree{}
-	mi := &file_skerry_build_v1_build_proto_msgTypes[1]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -122,7 +186,7 @@ func (x *Tree) String() string {
 func (*Tree) ProtoMessage() {}
 
 func (x *Tree) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_build_v1_build_proto_msgTypes[1]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -135,7 +199,7 @@ func (x *Tree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tree.ProtoReflect.Descriptor instead.
 func (*Tree) Descriptor() ([]byte, []int) {
-	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{1}
+	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Tree) GetTreeDigest() string {
@@ -167,7 +231,7 @@ type TreeFile struct {
 
 func (x *TreeFile) Reset() {
 	*x = TreeFile{}
-	mi := &file_skerry_build_v1_build_proto_msgTypes[2]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -179,7 +243,7 @@ func (x *TreeFile) String() string {
 func (*TreeFile) ProtoMessage() {}
 
 func (x *TreeFile) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_build_v1_build_proto_msgTypes[2]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -192,7 +256,7 @@ func (x *TreeFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeFile.ProtoReflect.Descriptor instead.
 func (*TreeFile) Descriptor() ([]byte, []int) {
-	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{2}
+	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TreeFile) GetPath() string {
@@ -232,7 +296,7 @@ type BuildResponse struct {
 
 func (x *BuildResponse) Reset() {
 	*x = BuildResponse{}
-	mi := &file_skerry_build_v1_build_proto_msgTypes[3]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -244,7 +308,7 @@ func (x *BuildResponse) String() string {
 func (*BuildResponse) ProtoMessage() {}
 
 func (x *BuildResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_build_v1_build_proto_msgTypes[3]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -257,7 +321,7 @@ func (x *BuildResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildResponse.ProtoReflect.Descriptor instead.
 func (*BuildResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{3}
+	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *BuildResponse) GetEvent() isBuildResponse_Event {
@@ -343,14 +407,18 @@ type Built struct {
 	// Environment of its containers.
 	Env map[string]string `protobuf:"bytes,2,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Working directory of its containers; may be empty.
-	Workdir       string `protobuf:"bytes,3,opt,name=workdir,proto3" json:"workdir,omitempty"`
+	Workdir string `protobuf:"bytes,3,opt,name=workdir,proto3" json:"workdir,omitempty"`
+	// What its containers' commands become arguments of; may be empty.
+	Entrypoint []string `protobuf:"bytes,4,rep,name=entrypoint,proto3" json:"entrypoint,omitempty"`
+	// What its containers run that are not told what to; may be empty.
+	Cmd           []string `protobuf:"bytes,5,rep,name=cmd,proto3" json:"cmd,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Built) Reset() {
 	*x = Built{}
-	mi := &file_skerry_build_v1_build_proto_msgTypes[4]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -362,7 +430,7 @@ func (x *Built) String() string {
 func (*Built) ProtoMessage() {}
 
 func (x *Built) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_build_v1_build_proto_msgTypes[4]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,7 +443,7 @@ func (x *Built) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Built.ProtoReflect.Descriptor instead.
 func (*Built) Descriptor() ([]byte, []int) {
-	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{4}
+	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Built) GetErofs() *v1.BlobRef {
@@ -399,6 +467,20 @@ func (x *Built) GetWorkdir() string {
 	return ""
 }
 
+func (x *Built) GetEntrypoint() []string {
+	if x != nil {
+		return x.Entrypoint
+	}
+	return nil
+}
+
+func (x *Built) GetCmd() []string {
+	if x != nil {
+		return x.Cmd
+	}
+	return nil
+}
+
 // Asks for Python series.
 type ListPythonSeriesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -408,7 +490,7 @@ type ListPythonSeriesRequest struct {
 
 func (x *ListPythonSeriesRequest) Reset() {
 	*x = ListPythonSeriesRequest{}
-	mi := &file_skerry_build_v1_build_proto_msgTypes[5]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +502,7 @@ func (x *ListPythonSeriesRequest) String() string {
 func (*ListPythonSeriesRequest) ProtoMessage() {}
 
 func (x *ListPythonSeriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_build_v1_build_proto_msgTypes[5]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +515,7 @@ func (x *ListPythonSeriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPythonSeriesRequest.ProtoReflect.Descriptor instead.
 func (*ListPythonSeriesRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{5}
+	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{6}
 }
 
 // Python series.
@@ -449,7 +531,7 @@ type ListPythonSeriesResponse struct {
 
 func (x *ListPythonSeriesResponse) Reset() {
 	*x = ListPythonSeriesResponse{}
-	mi := &file_skerry_build_v1_build_proto_msgTypes[6]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +543,7 @@ func (x *ListPythonSeriesResponse) String() string {
 func (*ListPythonSeriesResponse) ProtoMessage() {}
 
 func (x *ListPythonSeriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_build_v1_build_proto_msgTypes[6]
+	mi := &file_skerry_build_v1_build_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +556,7 @@ func (x *ListPythonSeriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPythonSeriesResponse.ProtoReflect.Descriptor instead.
 func (*ListPythonSeriesResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{6}
+	return file_skerry_build_v1_build_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListPythonSeriesResponse) GetSeries() []string {
@@ -495,12 +577,19 @@ var File_skerry_build_v1_build_proto protoreflect.FileDescriptor
 
 const file_skerry_build_v1_build_proto_rawDesc = "" +
 	"\n" +
-	"\x1bskerry/build/v1/build.proto\x12\x0fskerry.build.v1\x1a\x15skerry/v1/image.proto\x1a\x17skerry/v1/payload.proto\"\x9c\x01\n" +
+	"\x1bskerry/build/v1/build.proto\x12\x0fskerry.build.v1\x1a\x15skerry/v1/image.proto\x1a\x17skerry/v1/payload.proto\x1a\x16skerry/v1/recipe.proto\"\xd4\x01\n" +
 	"\fBuildRequest\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12)\n" +
 	"\x06recipe\x18\x02 \x01(\v2\x11.skerry.v1.RecipeR\x06recipe\x12\x19\n" +
 	"\bno_cache\x18\x03 \x01(\bR\anoCache\x12+\n" +
-	"\x05trees\x18\x04 \x03(\v2\x15.skerry.build.v1.TreeR\x05trees\"X\n" +
+	"\x05trees\x18\x04 \x03(\v2\x15.skerry.build.v1.TreeR\x05trees\x126\n" +
+	"\asecrets\x18\x05 \x03(\v2\x1c.skerry.build.v1.StepSecretsR\asecrets\"\xaa\x01\n" +
+	"\vStepSecrets\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\rR\x04step\x12I\n" +
+	"\tvariables\x18\x02 \x03(\v2+.skerry.build.v1.StepSecrets.VariablesEntryR\tvariables\x1a<\n" +
+	"\x0eVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"X\n" +
 	"\x04Tree\x12\x1f\n" +
 	"\vtree_digest\x18\x01 \x01(\tR\n" +
 	"treeDigest\x12/\n" +
@@ -514,11 +603,15 @@ const file_skerry_build_v1_build_proto_rawDesc = "" +
 	"\x03log\x18\x02 \x01(\v2\x13.skerry.v1.BuildLogH\x00R\x03log\x12.\n" +
 	"\x05built\x18\x03 \x01(\v2\x16.skerry.build.v1.BuiltH\x00R\x05built\x120\n" +
 	"\x06failed\x18\x04 \x01(\v2\x16.skerry.v1.BuildFailedH\x00R\x06failedB\a\n" +
-	"\x05event\"\xb6\x01\n" +
+	"\x05event\"\xe8\x01\n" +
 	"\x05Built\x12(\n" +
 	"\x05erofs\x18\x01 \x01(\v2\x12.skerry.v1.BlobRefR\x05erofs\x121\n" +
 	"\x03env\x18\x02 \x03(\v2\x1f.skerry.build.v1.Built.EnvEntryR\x03env\x12\x18\n" +
-	"\aworkdir\x18\x03 \x01(\tR\aworkdir\x1a6\n" +
+	"\aworkdir\x18\x03 \x01(\tR\aworkdir\x12\x1e\n" +
+	"\n" +
+	"entrypoint\x18\x04 \x03(\tR\n" +
+	"entrypoint\x12\x10\n" +
+	"\x03cmd\x18\x05 \x03(\tR\x03cmd\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x19\n" +
@@ -544,42 +637,46 @@ func file_skerry_build_v1_build_proto_rawDescGZIP() []byte {
 	return file_skerry_build_v1_build_proto_rawDescData
 }
 
-var file_skerry_build_v1_build_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_skerry_build_v1_build_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_skerry_build_v1_build_proto_goTypes = []any{
 	(*BuildRequest)(nil),             // 0: skerry.build.v1.BuildRequest
-	(*Tree)(nil),                     // 1: skerry.build.v1.Tree
-	(*TreeFile)(nil),                 // 2: skerry.build.v1.TreeFile
-	(*BuildResponse)(nil),            // 3: skerry.build.v1.BuildResponse
-	(*Built)(nil),                    // 4: skerry.build.v1.Built
-	(*ListPythonSeriesRequest)(nil),  // 5: skerry.build.v1.ListPythonSeriesRequest
-	(*ListPythonSeriesResponse)(nil), // 6: skerry.build.v1.ListPythonSeriesResponse
-	nil,                              // 7: skerry.build.v1.Built.EnvEntry
-	(*v1.Recipe)(nil),                // 8: skerry.v1.Recipe
-	(*v1.BlobRef)(nil),               // 9: skerry.v1.BlobRef
-	(*v1.BuildStep)(nil),             // 10: skerry.v1.BuildStep
-	(*v1.BuildLog)(nil),              // 11: skerry.v1.BuildLog
-	(*v1.BuildFailed)(nil),           // 12: skerry.v1.BuildFailed
+	(*StepSecrets)(nil),              // 1: skerry.build.v1.StepSecrets
+	(*Tree)(nil),                     // 2: skerry.build.v1.Tree
+	(*TreeFile)(nil),                 // 3: skerry.build.v1.TreeFile
+	(*BuildResponse)(nil),            // 4: skerry.build.v1.BuildResponse
+	(*Built)(nil),                    // 5: skerry.build.v1.Built
+	(*ListPythonSeriesRequest)(nil),  // 6: skerry.build.v1.ListPythonSeriesRequest
+	(*ListPythonSeriesResponse)(nil), // 7: skerry.build.v1.ListPythonSeriesResponse
+	nil,                              // 8: skerry.build.v1.StepSecrets.VariablesEntry
+	nil,                              // 9: skerry.build.v1.Built.EnvEntry
+	(*v1.Recipe)(nil),                // 10: skerry.v1.Recipe
+	(*v1.BlobRef)(nil),               // 11: skerry.v1.BlobRef
+	(*v1.BuildStep)(nil),             // 12: skerry.v1.BuildStep
+	(*v1.BuildLog)(nil),              // 13: skerry.v1.BuildLog
+	(*v1.BuildFailed)(nil),           // 14: skerry.v1.BuildFailed
 }
 var file_skerry_build_v1_build_proto_depIdxs = []int32{
-	8,  // 0: skerry.build.v1.BuildRequest.recipe:type_name -> skerry.v1.Recipe
-	1,  // 1: skerry.build.v1.BuildRequest.trees:type_name -> skerry.build.v1.Tree
-	2,  // 2: skerry.build.v1.Tree.files:type_name -> skerry.build.v1.TreeFile
-	9,  // 3: skerry.build.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
-	10, // 4: skerry.build.v1.BuildResponse.step:type_name -> skerry.v1.BuildStep
-	11, // 5: skerry.build.v1.BuildResponse.log:type_name -> skerry.v1.BuildLog
-	4,  // 6: skerry.build.v1.BuildResponse.built:type_name -> skerry.build.v1.Built
-	12, // 7: skerry.build.v1.BuildResponse.failed:type_name -> skerry.v1.BuildFailed
-	9,  // 8: skerry.build.v1.Built.erofs:type_name -> skerry.v1.BlobRef
-	7,  // 9: skerry.build.v1.Built.env:type_name -> skerry.build.v1.Built.EnvEntry
-	0,  // 10: skerry.build.v1.BuilderService.Build:input_type -> skerry.build.v1.BuildRequest
-	5,  // 11: skerry.build.v1.BuilderService.ListPythonSeries:input_type -> skerry.build.v1.ListPythonSeriesRequest
-	3,  // 12: skerry.build.v1.BuilderService.Build:output_type -> skerry.build.v1.BuildResponse
-	6,  // 13: skerry.build.v1.BuilderService.ListPythonSeries:output_type -> skerry.build.v1.ListPythonSeriesResponse
-	12, // [12:14] is the sub-list for method output_type
-	10, // [10:12] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	10, // 0: skerry.build.v1.BuildRequest.recipe:type_name -> skerry.v1.Recipe
+	2,  // 1: skerry.build.v1.BuildRequest.trees:type_name -> skerry.build.v1.Tree
+	1,  // 2: skerry.build.v1.BuildRequest.secrets:type_name -> skerry.build.v1.StepSecrets
+	8,  // 3: skerry.build.v1.StepSecrets.variables:type_name -> skerry.build.v1.StepSecrets.VariablesEntry
+	3,  // 4: skerry.build.v1.Tree.files:type_name -> skerry.build.v1.TreeFile
+	11, // 5: skerry.build.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
+	12, // 6: skerry.build.v1.BuildResponse.step:type_name -> skerry.v1.BuildStep
+	13, // 7: skerry.build.v1.BuildResponse.log:type_name -> skerry.v1.BuildLog
+	5,  // 8: skerry.build.v1.BuildResponse.built:type_name -> skerry.build.v1.Built
+	14, // 9: skerry.build.v1.BuildResponse.failed:type_name -> skerry.v1.BuildFailed
+	11, // 10: skerry.build.v1.Built.erofs:type_name -> skerry.v1.BlobRef
+	9,  // 11: skerry.build.v1.Built.env:type_name -> skerry.build.v1.Built.EnvEntry
+	0,  // 12: skerry.build.v1.BuilderService.Build:input_type -> skerry.build.v1.BuildRequest
+	6,  // 13: skerry.build.v1.BuilderService.ListPythonSeries:input_type -> skerry.build.v1.ListPythonSeriesRequest
+	4,  // 14: skerry.build.v1.BuilderService.Build:output_type -> skerry.build.v1.BuildResponse
+	7,  // 15: skerry.build.v1.BuilderService.ListPythonSeries:output_type -> skerry.build.v1.ListPythonSeriesResponse
+	14, // [14:16] is the sub-list for method output_type
+	12, // [12:14] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_skerry_build_v1_build_proto_init() }
@@ -587,7 +684,7 @@ func file_skerry_build_v1_build_proto_init() {
 	if File_skerry_build_v1_build_proto != nil {
 		return
 	}
-	file_skerry_build_v1_build_proto_msgTypes[3].OneofWrappers = []any{
+	file_skerry_build_v1_build_proto_msgTypes[4].OneofWrappers = []any{
 		(*BuildResponse_Step)(nil),
 		(*BuildResponse_Log)(nil),
 		(*BuildResponse_Built)(nil),
@@ -599,7 +696,7 @@ func file_skerry_build_v1_build_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_build_v1_build_proto_rawDesc), len(file_skerry_build_v1_build_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -42,7 +42,8 @@ const (
 // ImageServiceClient is a client for the skerry.v1.ImageService service.
 type ImageServiceClient interface {
 	// BuildImage streams progress and ends with Built or Failed. A client that leaves doesn't stop a build that others wait for.
-	// Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had).
+	// Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had), not_found (a tree,
+	// a secret, an existing image), unimplemented (a kind of base or step that this server does not have).
 	BuildImage(context.Context, *connect.Request[v1.BuildImageRequest]) (*connect.ServerStreamForClient[v1.BuildImageResponse], error)
 	// GetImage describes a built image. Errors: not_found.
 	GetImage(context.Context, *connect.Request[v1.GetImageRequest]) (*connect.Response[v1.GetImageResponse], error)
@@ -93,7 +94,8 @@ func (c *imageServiceClient) GetImage(ctx context.Context, req *connect.Request[
 // ImageServiceHandler is an implementation of the skerry.v1.ImageService service.
 type ImageServiceHandler interface {
 	// BuildImage streams progress and ends with Built or Failed. A client that leaves doesn't stop a build that others wait for.
-	// Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had).
+	// Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had), not_found (a tree,
+	// a secret, an existing image), unimplemented (a kind of base or step that this server does not have).
 	BuildImage(context.Context, *connect.Request[v1.BuildImageRequest], *connect.ServerStream[v1.BuildImageResponse]) error
 	// GetImage describes a built image. Errors: not_found.
 	GetImage(context.Context, *connect.Request[v1.GetImageRequest]) (*connect.Response[v1.GetImageResponse], error)

@@ -37,7 +37,8 @@ class ImageService(Protocol):
     def build_image(self, request: BuildImageRequest, ctx: RequestContext[BuildImageRequest, BuildImageResponse], /) -> AsyncIterator[BuildImageResponse]:
         """
         BuildImage streams progress and ends with Built or Failed. A client that leaves doesn't stop a build that others wait for.
-        Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had).
+        Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had), not_found (a tree,
+        a secret, an existing image), unimplemented (a kind of base or step that this server does not have).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -113,7 +114,8 @@ class ImageServiceClient(ConnectClient):
     ) -> AsyncIterator[BuildImageResponse]:
         """
         BuildImage streams progress and ends with Built or Failed. A client that leaves doesn't stop a build that others wait for.
-        Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had).
+        Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had), not_found (a tree,
+        a secret, an existing image), unimplemented (a kind of base or step that this server does not have).
         """
         return self.execute_server_stream(
             request=request,
@@ -159,7 +161,8 @@ class ImageServiceSync(Protocol):
     def build_image(self, request: BuildImageRequest, ctx: RequestContext[BuildImageRequest, BuildImageResponse], /) -> Iterator[BuildImageResponse]:
         """
         BuildImage streams progress and ends with Built or Failed. A client that leaves doesn't stop a build that others wait for.
-        Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had).
+        Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had), not_found (a tree,
+        a secret, an existing image), unimplemented (a kind of base or step that this server does not have).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -233,7 +236,8 @@ class ImageServiceClientSync(ConnectClientSync):
     ) -> Iterator[BuildImageResponse]:
         """
         BuildImage streams progress and ends with Built or Failed. A client that leaves doesn't stop a build that others wait for.
-        Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had).
+        Errors: invalid_argument (a recipe that makes no sense), failed_precondition (a Python series that can't be had), not_found (a tree,
+        a secret, an existing image), unimplemented (a kind of base or step that this server does not have).
         """
         return self.execute_server_stream(
             request=request,

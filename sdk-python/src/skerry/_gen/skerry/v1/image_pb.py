@@ -14,479 +14,15 @@ from typing import Literal, TYPE_CHECKING, TypeAlias
 from protobuf import Enum, Message
 from protobuf._codegen import file_desc
 
+from . import recipe_pb
+
 if TYPE_CHECKING:
     from protobuf import DescFile, Oneof
 
+    from .recipe_pb import Recipe
 
-_RecipeFields: TypeAlias = Literal["base", "steps"]
 
-class Recipe(Message[_RecipeFields]):
-    """
-    How to make an image: a base, then steps in order. Equal recipes are the same image.
-
-    ```proto
-    message skerry.v1.Recipe
-    ```
-
-    Attributes:
-        base:
-            Where it starts.
-
-            ```proto
-            optional skerry.v1.Base base = 1;
-            ```
-        steps:
-            What is done, in order; at most 200.
-
-            ```proto
-            repeated skerry.v1.Step steps = 2;
-            ```
-    """
-
-    __slots__ = ("base", "steps")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            base: Base | None = None,
-            steps: list[Step] | None = None,
-        ) -> None:
-            pass
-
-        base: Base | None
-        steps: list[Step]
-
-_BaseFields: TypeAlias = Literal["debian_slim"]
-
-class Base(Message[_BaseFields]):
-    """
-    Where an image starts.
-
-    ```proto
-    message skerry.v1.Base
-    ```
-
-    Attributes:
-        kind:
-            ```proto
-            oneof kind
-            ```
-    """
-
-    __slots__ = ("kind",)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            kind: Oneof[Literal["debian_slim"], DebianSlim] | None = None,
-        ) -> None:
-            pass
-
-        kind: Oneof[Literal["debian_slim"], DebianSlim] | None
-
-_DebianSlimFields: TypeAlias = Literal["python_version"]
-
-class DebianSlim(Message[_DebianSlimFields]):
-    """
-    Debian slim with a Python series.
-
-    ```proto
-    message skerry.v1.DebianSlim
-    ```
-
-    Attributes:
-        python_version:
-            Such as "3.11".
-
-            ```proto
-            string python_version = 1;
-            ```
-    """
-
-    __slots__ = ("python_version",)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            python_version: str = "",
-        ) -> None:
-            pass
-
-        python_version: str
-
-_StepFields: TypeAlias = Literal["pip_install", "uv_pip_install", "apt_install", "run_commands", "env", "workdir", "add_local", "build_env", "force_build"]
-
-class Step(Message[_StepFields]):
-    """
-    One change to an image.
-
-    ```proto
-    message skerry.v1.Step
-    ```
-
-    Attributes:
-        kind:
-            ```proto
-            oneof kind
-            ```
-        build_env:
-            Environment variables of this step alone.
-
-            ```proto
-            map<string, string> build_env = 15;
-            ```
-        force_build:
-            Run this step and all after it again, whatever the cache has.
-
-            ```proto
-            bool force_build = 14;
-            ```
-    """
-
-    __slots__ = ("build_env", "force_build", "kind")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            kind: Oneof[Literal["pip_install"], PipInstall] | Oneof[Literal["uv_pip_install"], UvPipInstall] | Oneof[Literal["apt_install"], AptInstall] | Oneof[Literal["run_commands"], RunCommands] | Oneof[Literal["env"], EnvStep] | Oneof[Literal["workdir"], Workdir] | Oneof[Literal["add_local"], AddLocal] | None = None,
-            build_env: dict[str, str] | None = None,
-            force_build: bool = False,
-        ) -> None:
-            pass
-
-        kind: Oneof[Literal["pip_install"], PipInstall] | Oneof[Literal["uv_pip_install"], UvPipInstall] | Oneof[Literal["apt_install"], AptInstall] | Oneof[Literal["run_commands"], RunCommands] | Oneof[Literal["env"], EnvStep] | Oneof[Literal["workdir"], Workdir] | Oneof[Literal["add_local"], AddLocal] | None
-        build_env: dict[str, str]
-        force_build: bool
-
-_IndexOptionsFields: TypeAlias = Literal["find_links", "index_url", "extra_index_url", "pre", "extra_options"]
-
-class IndexOptions(Message[_IndexOptionsFields]):
-    """
-    Options of pip-like installers.
-
-    ```proto
-    message skerry.v1.IndexOptions
-    ```
-
-    Attributes:
-        find_links:
-            --find-links.
-
-            ```proto
-            string find_links = 1;
-            ```
-        index_url:
-            --index-url.
-
-            ```proto
-            string index_url = 2;
-            ```
-        extra_index_url:
-            --extra-index-url.
-
-            ```proto
-            string extra_index_url = 3;
-            ```
-        pre:
-            --pre (uv: --prerelease allow).
-
-            ```proto
-            bool pre = 4;
-            ```
-        extra_options:
-            More options, as a shell would split them.
-
-            ```proto
-            string extra_options = 5;
-            ```
-    """
-
-    __slots__ = ("find_links", "index_url", "extra_index_url", "pre", "extra_options")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            find_links: str = "",
-            index_url: str = "",
-            extra_index_url: str = "",
-            pre: bool = False,
-            extra_options: str = "",
-        ) -> None:
-            pass
-
-        find_links: str
-        index_url: str
-        extra_index_url: str
-        pre: bool
-        extra_options: str
-
-_PipInstallFields: TypeAlias = Literal["packages", "options"]
-
-class PipInstall(Message[_PipInstallFields]):
-    """
-    Installs Python packages with pip.
-
-    ```proto
-    message skerry.v1.PipInstall
-    ```
-
-    Attributes:
-        packages:
-            Requirements, such as "numpy>=2"; none begins with "-".
-
-            ```proto
-            repeated string packages = 1;
-            ```
-        options:
-            Where from and how.
-
-            ```proto
-            optional skerry.v1.IndexOptions options = 2;
-            ```
-    """
-
-    __slots__ = ("packages", "options")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            packages: list[str] | None = None,
-            options: IndexOptions | None = None,
-        ) -> None:
-            pass
-
-        packages: list[str]
-        options: IndexOptions | None
-
-_UvPipInstallFields: TypeAlias = Literal["packages", "options", "uv_version"]
-
-class UvPipInstall(Message[_UvPipInstallFields]):
-    """
-    Installs Python packages with uv, which is not left in the image.
-
-    ```proto
-    message skerry.v1.UvPipInstall
-    ```
-
-    Attributes:
-        packages:
-            Requirements.
-
-            ```proto
-            repeated string packages = 1;
-            ```
-        options:
-            Where from and how.
-
-            ```proto
-            optional skerry.v1.IndexOptions options = 2;
-            ```
-        uv_version:
-            uv's version; empty: the builder's default.
-
-            ```proto
-            string uv_version = 3;
-            ```
-    """
-
-    __slots__ = ("packages", "options", "uv_version")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            packages: list[str] | None = None,
-            options: IndexOptions | None = None,
-            uv_version: str = "",
-        ) -> None:
-            pass
-
-        packages: list[str]
-        options: IndexOptions | None
-        uv_version: str
-
-_AptInstallFields: TypeAlias = Literal["packages"]
-
-class AptInstall(Message[_AptInstallFields]):
-    """
-    Installs Debian packages.
-
-    ```proto
-    message skerry.v1.AptInstall
-    ```
-
-    Attributes:
-        packages:
-            Package names, with "=version" where wanted.
-
-            ```proto
-            repeated string packages = 1;
-            ```
-    """
-
-    __slots__ = ("packages",)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            packages: list[str] | None = None,
-        ) -> None:
-            pass
-
-        packages: list[str]
-
-_RunCommandsFields: TypeAlias = Literal["commands"]
-
-class RunCommands(Message[_RunCommandsFields]):
-    """
-    Runs shell commands, each with /bin/sh -c.
-
-    ```proto
-    message skerry.v1.RunCommands
-    ```
-
-    Attributes:
-        commands:
-            The commands.
-
-            ```proto
-            repeated string commands = 1;
-            ```
-    """
-
-    __slots__ = ("commands",)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            commands: list[str] | None = None,
-        ) -> None:
-            pass
-
-        commands: list[str]
-
-_EnvStepFields: TypeAlias = Literal["variables"]
-
-class EnvStep(Message[_EnvStepFields]):
-    """
-    Sets environment variables for later steps and containers.
-
-    ```proto
-    message skerry.v1.EnvStep
-    ```
-
-    Attributes:
-        variables:
-            Names and values.
-
-            ```proto
-            map<string, string> variables = 1;
-            ```
-    """
-
-    __slots__ = ("variables",)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            variables: dict[str, str] | None = None,
-        ) -> None:
-            pass
-
-        variables: dict[str, str]
-
-_WorkdirFields: TypeAlias = Literal["path"]
-
-class Workdir(Message[_WorkdirFields]):
-    """
-    Sets the working directory for later steps and containers.
-
-    ```proto
-    message skerry.v1.Workdir
-    ```
-
-    Attributes:
-        path:
-            Absolute path.
-
-            ```proto
-            string path = 1;
-            ```
-    """
-
-    __slots__ = ("path",)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            path: str = "",
-        ) -> None:
-            pass
-
-        path: str
-
-_AddLocalFields: TypeAlias = Literal["tree_digest", "remote_path"]
-
-class AddLocal(Message[_AddLocalFields]):
-    """
-    Copies a tree of MountService into the image.
-
-    ```proto
-    message skerry.v1.AddLocal
-    ```
-
-    Attributes:
-        tree_digest:
-            The tree.
-
-            ```proto
-            string tree_digest = 1;
-            ```
-        remote_path:
-            Absolute path of the folder (or file, where the tree is one file) it becomes.
-
-            ```proto
-            string remote_path = 2;
-            ```
-    """
-
-    __slots__ = ("tree_digest", "remote_path")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            tree_digest: str = "",
-            remote_path: str = "",
-        ) -> None:
-            pass
-
-        tree_digest: str
-        remote_path: str
-
-_BuildImageRequestFields: TypeAlias = Literal["recipe", "force"]
+_BuildImageRequestFields: TypeAlias = Literal["recipe", "force", "ignore_cache", "app_id", "builder_version"]
 
 class BuildImageRequest(Message[_BuildImageRequestFields]):
     """
@@ -509,9 +45,27 @@ class BuildImageRequest(Message[_BuildImageRequestFields]):
             ```proto
             bool force = 2;
             ```
+        ignore_cache:
+            Build again and leave the image that is there, and the cache, as they are.
+
+            ```proto
+            bool ignore_cache = 3;
+            ```
+        app_id:
+            The app that the recipe's secrets belong to; may be empty where it names none.
+
+            ```proto
+            string app_id = 4;
+            ```
+        builder_version:
+            Version of the rules by which recipes are built; empty: the server's.
+
+            ```proto
+            string builder_version = 5;
+            ```
     """
 
-    __slots__ = ("recipe", "force")
+    __slots__ = ("recipe", "force", "ignore_cache", "app_id", "builder_version")
 
     if TYPE_CHECKING:
 
@@ -520,11 +74,17 @@ class BuildImageRequest(Message[_BuildImageRequestFields]):
             *,
             recipe: Recipe | None = None,
             force: bool = False,
+            ignore_cache: bool = False,
+            app_id: str = "",
+            builder_version: str = "",
         ) -> None:
             pass
 
         recipe: Recipe | None
         force: bool
+        ignore_cache: bool
+        app_id: str
+        builder_version: str
 
 _BuildImageResponseFields: TypeAlias = Literal["step", "log", "built", "failed"]
 
@@ -556,7 +116,7 @@ class BuildImageResponse(Message[_BuildImageResponseFields]):
 
         event: Oneof[Literal["step"], BuildStep] | Oneof[Literal["log"], BuildLog] | Oneof[Literal["built"], ImageBuilt] | Oneof[Literal["failed"], BuildFailed] | None
 
-_BuildStepFields: TypeAlias = Literal["number", "total", "name", "state", "elapsed_ms"]
+_BuildStepFields: TypeAlias = Literal["number", "total", "name", "state", "elapsed_ms", "recipe_step"]
 
 class BuildStep(Message[_BuildStepFields]):
     """
@@ -597,9 +157,15 @@ class BuildStep(Message[_BuildStepFields]):
             ```proto
             uint64 elapsed_ms = 5;
             ```
+        recipe_step:
+            The step of the recipe that it belongs to, from 1; 0: the base, or none.
+
+            ```proto
+            uint32 recipe_step = 6;
+            ```
     """
 
-    __slots__ = ("number", "total", "name", "state", "elapsed_ms")
+    __slots__ = ("number", "total", "name", "state", "elapsed_ms", "recipe_step")
 
     if TYPE_CHECKING:
 
@@ -611,6 +177,7 @@ class BuildStep(Message[_BuildStepFields]):
             name: str = "",
             state: BuildStepState | None = None,
             elapsed_ms: int = 0,
+            recipe_step: int = 0,
         ) -> None:
             pass
 
@@ -619,6 +186,7 @@ class BuildStep(Message[_BuildStepFields]):
         name: str
         state: BuildStepState
         elapsed_ms: int
+        recipe_step: int
 
 _BuildLogFields: TypeAlias = Literal["step", "lines"]
 
@@ -708,7 +276,7 @@ class ImageBuilt(Message[_ImageBuiltFields]):
         erofs_digest: str
         size: int
 
-_BuildFailedFields: TypeAlias = Literal["image_id", "step", "command", "exit_code", "last_lines", "message"]
+_BuildFailedFields: TypeAlias = Literal["image_id", "step", "command", "exit_code", "last_lines", "message", "recipe_step"]
 
 class BuildFailed(Message[_BuildFailedFields]):
     """
@@ -755,9 +323,15 @@ class BuildFailed(Message[_BuildFailedFields]):
             ```proto
             string message = 6;
             ```
+        recipe_step:
+            The step of the recipe that failed, from 1; 0: the base, or none.
+
+            ```proto
+            uint32 recipe_step = 7;
+            ```
     """
 
-    __slots__ = ("image_id", "step", "command", "exit_code", "last_lines", "message")
+    __slots__ = ("image_id", "step", "command", "exit_code", "last_lines", "message", "recipe_step")
 
     if TYPE_CHECKING:
 
@@ -770,6 +344,7 @@ class BuildFailed(Message[_BuildFailedFields]):
             exit_code: int = 0,
             last_lines: list[str] | None = None,
             message: str = "",
+            recipe_step: int = 0,
         ) -> None:
             pass
 
@@ -779,6 +354,7 @@ class BuildFailed(Message[_BuildFailedFields]):
         exit_code: int
         last_lines: list[str]
         message: str
+        recipe_step: int
 
 _GetImageRequestFields: TypeAlias = Literal["image_id"]
 
@@ -901,21 +477,11 @@ class BuildStepState(Enum):
 
 
 _DESC = file_desc(
-    b'\n\x15skerry/v1/image.proto\x12\tskerry.v1"T\n\x06Recipe\x12#\n\x04base\x18\x01 \x01(\x0b2\x0f.skerry.v1.BaseR\x04base\x12%\n\x05steps\x18\x02 \x03(\x0b2\x0f.skerry.v1.StepR\x05steps"H\n\x04Base\x128\n\x0bdebian_slim\x18\x01 \x01(\x0b2\x15.skerry.v1.DebianSlimH\x00R\ndebianSlimB\x06\n\x04kind"3\n\nDebianSlim\x12%\n\x0epython_version\x18\x01 \x01(\tR\rpythonVersion"\xa6\x04\n\x04Step\x128\n\x0bpip_install\x18\x01 \x01(\x0b2\x15.skerry.v1.PipInstallH\x00R\npipInstall\x12?\n\x0euv_pip_install\x18\x02 \x01(\x0b2\x17.skerry.v1.UvPipInstallH\x00R\x0cuvPipInstall\x128\n\x0bapt_install\x18\x03 \x01(\x0b2\x15.skerry.v1.AptInstallH\x00R\naptInstall\x12;\n\x0crun_commands\x18\x04 \x01(\x0b2\x16.skerry.v1.RunCommandsH\x00R\x0brunCommands\x12&\n\x03env\x18\x05 \x01(\x0b2\x12.skerry.v1.EnvStepH\x00R\x03env\x12.\n\x07workdir\x18\x06 \x01(\x0b2\x12.skerry.v1.WorkdirH\x00R\x07workdir\x122\n\tadd_local\x18\x07 \x01(\x0b2\x13.skerry.v1.AddLocalH\x00R\x08addLocal\x12:\n\tbuild_env\x18\x0f \x03(\x0b2\x1d.skerry.v1.Step.BuildEnvEntryR\x08buildEnv\x12\x1f\n\x0bforce_build\x18\x0e \x01(\x08R\nforceBuild\x1a;\n\rBuildEnvEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n\x04kind"\xa9\x01\n\x0cIndexOptions\x12\x1d\n\nfind_links\x18\x01 \x01(\tR\tfindLinks\x12\x1b\n\tindex_url\x18\x02 \x01(\tR\x08indexUrl\x12&\n\x0fextra_index_url\x18\x03 \x01(\tR\rextraIndexUrl\x12\x10\n\x03pre\x18\x04 \x01(\x08R\x03pre\x12#\n\rextra_options\x18\x05 \x01(\tR\x0cextraOptions"[\n\nPipInstall\x12\x1a\n\x08packages\x18\x01 \x03(\tR\x08packages\x121\n\x07options\x18\x02 \x01(\x0b2\x17.skerry.v1.IndexOptionsR\x07options"|\n\x0cUvPipInstall\x12\x1a\n\x08packages\x18\x01 \x03(\tR\x08packages\x121\n\x07options\x18\x02 \x01(\x0b2\x17.skerry.v1.IndexOptionsR\x07options\x12\x1d\n\nuv_version\x18\x03 \x01(\tR\tuvVersion"(\n\nAptInstall\x12\x1a\n\x08packages\x18\x01 \x03(\tR\x08packages")\n\x0bRunCommands\x12\x1a\n\x08commands\x18\x01 \x03(\tR\x08commands"\x88\x01\n\x07EnvStep\x12?\n\tvariables\x18\x01 \x03(\x0b2!.skerry.v1.EnvStep.VariablesEntryR\tvariables\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\x1d\n\x07Workdir\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path"L\n\x08AddLocal\x12\x1f\n\x0btree_digest\x18\x01 \x01(\tR\ntreeDigest\x12\x1f\n\x0bremote_path\x18\x02 \x01(\tR\nremotePath"T\n\x11BuildImageRequest\x12)\n\x06recipe\x18\x01 \x01(\x0b2\x11.skerry.v1.RecipeR\x06recipe\x12\x14\n\x05force\x18\x02 \x01(\x08R\x05force"\xd3\x01\n\x12BuildImageResponse\x12*\n\x04step\x18\x01 \x01(\x0b2\x14.skerry.v1.BuildStepH\x00R\x04step\x12\'\n\x03log\x18\x02 \x01(\x0b2\x13.skerry.v1.BuildLogH\x00R\x03log\x12-\n\x05built\x18\x03 \x01(\x0b2\x15.skerry.v1.ImageBuiltH\x00R\x05built\x120\n\x06failed\x18\x04 \x01(\x0b2\x16.skerry.v1.BuildFailedH\x00R\x06failedB\x07\n\x05event"\x9d\x01\n\tBuildStep\x12\x16\n\x06number\x18\x01 \x01(\rR\x06number\x12\x14\n\x05total\x18\x02 \x01(\rR\x05total\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12/\n\x05state\x18\x04 \x01(\x0e2\x19.skerry.v1.BuildStepStateR\x05state\x12\x1d\n\nelapsed_ms\x18\x05 \x01(\x04R\telapsedMs"4\n\x08BuildLog\x12\x12\n\x04step\x18\x01 \x01(\rR\x04step\x12\x14\n\x05lines\x18\x02 \x03(\tR\x05lines"^\n\nImageBuilt\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12!\n\x0cerofs_digest\x18\x02 \x01(\tR\x0berofsDigest\x12\x12\n\x04size\x18\x03 \x01(\x04R\x04size"\xac\x01\n\x0bBuildFailed\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12\x12\n\x04step\x18\x02 \x01(\tR\x04step\x12\x18\n\x07command\x18\x03 \x01(\tR\x07command\x12\x1b\n\texit_code\x18\x04 \x01(\x05R\x08exitCode\x12\x1d\n\nlast_lines\x18\x05 \x03(\tR\tlastLines\x12\x18\n\x07message\x18\x06 \x01(\tR\x07message",\n\x0fGetImageRequest\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId"j\n\x10GetImageResponse\x12+\n\x05image\x18\x01 \x01(\x0b2\x15.skerry.v1.ImageBuiltR\x05image\x12)\n\x06recipe\x18\x02 \x01(\x0b2\x11.skerry.v1.RecipeR\x06recipe*\xa5\x01\n\x0eBuildStepState\x12 \n\x1cBUILD_STEP_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18BUILD_STEP_STATE_RUNNING\x10\x01\x12\x19\n\x15BUILD_STEP_STATE_DONE\x10\x02\x12\x1b\n\x17BUILD_STEP_STATE_CACHED\x10\x03\x12\x1b\n\x17BUILD_STEP_STATE_FAILED\x10\x042\xa0\x01\n\x0cImageService\x12K\n\nBuildImage\x12\x1c.skerry.v1.BuildImageRequest\x1a\x1d.skerry.v1.BuildImageResponse0\x01\x12C\n\x08GetImage\x12\x1a.skerry.v1.GetImageRequest\x1a\x1b.skerry.v1.GetImageResponseb\x06proto3',
-    [],
+    b'\n\x15skerry/v1/image.proto\x12\tskerry.v1\x1a\x16skerry/v1/recipe.proto"\xb7\x01\n\x11BuildImageRequest\x12)\n\x06recipe\x18\x01 \x01(\x0b2\x11.skerry.v1.RecipeR\x06recipe\x12\x14\n\x05force\x18\x02 \x01(\x08R\x05force\x12!\n\x0cignore_cache\x18\x03 \x01(\x08R\x0bignoreCache\x12\x15\n\x06app_id\x18\x04 \x01(\tR\x05appId\x12\'\n\x0fbuilder_version\x18\x05 \x01(\tR\x0ebuilderVersion"\xd3\x01\n\x12BuildImageResponse\x12*\n\x04step\x18\x01 \x01(\x0b2\x14.skerry.v1.BuildStepH\x00R\x04step\x12\'\n\x03log\x18\x02 \x01(\x0b2\x13.skerry.v1.BuildLogH\x00R\x03log\x12-\n\x05built\x18\x03 \x01(\x0b2\x15.skerry.v1.ImageBuiltH\x00R\x05built\x120\n\x06failed\x18\x04 \x01(\x0b2\x16.skerry.v1.BuildFailedH\x00R\x06failedB\x07\n\x05event"\xbe\x01\n\tBuildStep\x12\x16\n\x06number\x18\x01 \x01(\rR\x06number\x12\x14\n\x05total\x18\x02 \x01(\rR\x05total\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12/\n\x05state\x18\x04 \x01(\x0e2\x19.skerry.v1.BuildStepStateR\x05state\x12\x1d\n\nelapsed_ms\x18\x05 \x01(\x04R\telapsedMs\x12\x1f\n\x0brecipe_step\x18\x06 \x01(\rR\nrecipeStep"4\n\x08BuildLog\x12\x12\n\x04step\x18\x01 \x01(\rR\x04step\x12\x14\n\x05lines\x18\x02 \x03(\tR\x05lines"^\n\nImageBuilt\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12!\n\x0cerofs_digest\x18\x02 \x01(\tR\x0berofsDigest\x12\x12\n\x04size\x18\x03 \x01(\x04R\x04size"\xcd\x01\n\x0bBuildFailed\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12\x12\n\x04step\x18\x02 \x01(\tR\x04step\x12\x18\n\x07command\x18\x03 \x01(\tR\x07command\x12\x1b\n\texit_code\x18\x04 \x01(\x05R\x08exitCode\x12\x1d\n\nlast_lines\x18\x05 \x03(\tR\tlastLines\x12\x18\n\x07message\x18\x06 \x01(\tR\x07message\x12\x1f\n\x0brecipe_step\x18\x07 \x01(\rR\nrecipeStep",\n\x0fGetImageRequest\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId"j\n\x10GetImageResponse\x12+\n\x05image\x18\x01 \x01(\x0b2\x15.skerry.v1.ImageBuiltR\x05image\x12)\n\x06recipe\x18\x02 \x01(\x0b2\x11.skerry.v1.RecipeR\x06recipe*\xa5\x01\n\x0eBuildStepState\x12 \n\x1cBUILD_STEP_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18BUILD_STEP_STATE_RUNNING\x10\x01\x12\x19\n\x15BUILD_STEP_STATE_DONE\x10\x02\x12\x1b\n\x17BUILD_STEP_STATE_CACHED\x10\x03\x12\x1b\n\x17BUILD_STEP_STATE_FAILED\x10\x042\xa0\x01\n\x0cImageService\x12K\n\nBuildImage\x12\x1c.skerry.v1.BuildImageRequest\x1a\x1d.skerry.v1.BuildImageResponse0\x01\x12C\n\x08GetImage\x12\x1a.skerry.v1.GetImageRequest\x1a\x1b.skerry.v1.GetImageResponseb\x06proto3',
+    [
+        recipe_pb.desc(),
+    ],
     {
-        "Recipe": Recipe,
-        "Base": Base,
-        "DebianSlim": DebianSlim,
-        "Step": Step,
-        "IndexOptions": IndexOptions,
-        "PipInstall": PipInstall,
-        "UvPipInstall": UvPipInstall,
-        "AptInstall": AptInstall,
-        "RunCommands": RunCommands,
-        "EnvStep": EnvStep,
-        "Workdir": Workdir,
-        "AddLocal": AddLocal,
         "BuildImageRequest": BuildImageRequest,
         "BuildImageResponse": BuildImageResponse,
         "BuildStep": BuildStep,
