@@ -111,6 +111,19 @@ def test_hints(client):
     assert "-m" in "".join(traceback.format_exception(error)) + str(error)
 
 
+def test_hints_at_modules_that_are_here_alone(client, tmp_path, monkeypatch):
+    (tmp_path / "helper_of_mine.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, hint in (
+        ("helper_of_mine", "image.add_local_python_source('helper_of_mine')"),
+        ("pytest.part", "image.pip_install"),
+        ("nowhere", None),
+    ):
+        error = failure(client, failed(ModuleNotFoundError(f"No module named {name!r}", name=name)), "f")
+        text = "".join(traceback.format_exception(error)) + str(error)
+        assert (hint in text) if hint else ("hint" not in text)
+
+
 def test_missing_module_is_named(client, monkeypatch):
     with pytest.raises(exc.DeserializationError, match=r"'gone'.*local environment"):
         deserialize(b"cgone\nThing\n.")

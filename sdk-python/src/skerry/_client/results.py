@@ -149,8 +149,29 @@ def _hint(error: BaseException) -> None:
         _note(
             error, "hint: a file that uses relative imports has to be run as a module: `skerry run -m package.module`"
         )
+    elif isinstance(error, ModuleNotFoundError) and error.name:
+        _hint_at_module(error, error.name.partition(".")[0])
     elif isinstance(error, RuntimeError) and "no kernel image is available" in text:
         _note(error, "hint: the CUDA version of the image's libraries does not fit the GPU")
+
+
+def _hint_at_module(error: ModuleNotFoundError, name: str) -> None:
+    """Say how a module that is here, and not in the container, gets there."""
+    from importlib.util import find_spec
+
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        return
+    if spec is None:
+        return
+    if "site-packages" in str(spec.origin or spec.submodule_search_locations):
+        _note(
+            error, f"hint: {name} is installed here, and not in the image: use image.pip_install(...) with its package"
+        )
+    else:
+        source = f"image.add_local_python_source({name!r})"
+        _note(error, f"hint: a function brings its own file or package alone: use {source} for the module that is here")
 
 
 def _note(error: BaseException, note: str) -> None:
