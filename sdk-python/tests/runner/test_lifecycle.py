@@ -82,6 +82,14 @@ def test_failing_exit_hook_is_reported_and_the_next_one_runs(host):
     assert "of the first exit hook" in err
 
 
+@pytest.mark.parametrize("max_inputs", [1, 2])
+def test_idle_threads_of_the_event_loop_are_not_named(host, max_inputs):
+    host.ready("import asyncio\nasync def f(): return await asyncio.to_thread(lambda: 1)", max_inputs=max_inputs)
+    host.send(2, {"call": "fc-abc", "index": 0, "format": 1})
+    assert host.output()[1] == 1
+    assert host.stop() == (0, "", "")
+
+
 def test_exit_hook_that_takes_an_exception_gets_none(host):
     """As hooks of older programs do, which are written like ``__exit__``."""
     source = SMALL.format(enter="pass", body="pass").replace("def leave(self)", "def leave(self, kind, error, trace=1)")

@@ -6,6 +6,7 @@ import os
 import sys
 from _signal import SIG_IGN, SIGINT, SIGUSR1, signal  # pyright: ignore - the C module, without enum around it
 from _socket import AF_UNIX, SOCK_STREAM, socket
+from time import monotonic
 
 from . import context, streams, wire
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 SOCKET = "/__skerry/run/runner.sock"
 CODE = "/root"
+
+# How long threads may take to end that have been told so, such as those of the event loop's executor, in seconds.
+_ENDING = 0.5
 
 
 def main(runtime: str) -> None:
@@ -118,7 +122,11 @@ def _name_threads() -> None:
     threading = sys.modules.get("threading")
     if threading is None:
         return
-    names = [t.name for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    others = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    end = monotonic() + _ENDING
+    for thread in others:
+        thread.join(max(0.0, end - monotonic()))
+    names = [thread.name for thread in others if thread.is_alive()]
     if names:
         sys.stderr.write(
             f"the container waits for threads that have not ended: {', '.join(names)}; it is killed after 30 s\n"
