@@ -119,7 +119,7 @@ def run_command(arguments: list[str]) -> int:
     """Run a command and return the exit code."""
     try:
         logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-        cli(_profile_first(arguments), prog_name="skerry", obj=list(arguments))
+        _command()(_profile_first(arguments), prog_name="skerry", obj=list(arguments))
     except SystemExit as err:
         return _code(err)
     except KeyboardInterrupt:
@@ -135,6 +135,20 @@ def run_command(arguments: list[str]) -> int:
         show_error(err)
         return 1
     return 0
+
+
+def _command() -> Any:
+    command = typer.main.get_command(cli)
+    _reflow(command)
+    return command
+
+
+def _reflow(command: Any) -> None:
+    """Have the terminal's width break the lines of texts, and not the source's."""
+    paragraphs = (command.help or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for part in getattr(command, "commands", {}).values():
+        _reflow(part)
 
 
 def _code(err: SystemExit) -> int:
