@@ -73,7 +73,8 @@ class Inputs:
 
     def tell_slots(self, n: int) -> None:
         """Tell the host how many inputs are taken at a time. For user code, while an input runs: it goes out with that one's output."""
-        self._channel.hold(wire.SLOTS, f'{{"slots":{n}}}')
+        with self._lock:
+            self._channel.hold(wire.SLOTS, f'{{"slots":{n}}}')
 
     def serve(self) -> bool:
         """Run inputs until the host stops the runner or closes the connection. Return whether one of them was interrupted."""
@@ -147,7 +148,8 @@ class Inputs:
         return False
 
     def _answer_cancelled(self, key: Key) -> None:
-        self._channel.hold(wire.OUTPUT, head(key, CANCELLED, 0, ERROR_CANCELLED))
+        with self._lock:
+            self._channel.hold(wire.OUTPUT, head(key, CANCELLED, 0, ERROR_CANCELLED))
         self._flush()
 
     def _next(self) -> _Frame | None:
@@ -162,7 +164,8 @@ class Inputs:
         """Give back the inputs that have not begun."""
         keys = [f'{{"call":{wire.quote(meta["call"])},"index":{meta["index"]}}}' for _, meta, _ in self._ahead]
         self._ahead.clear()
-        self._channel.hold(wire.WITHDRAWN, f'{{"inputs":[{",".join(keys)}]}}')
+        with self._lock:
+            self._channel.hold(wire.WITHDRAWN, f'{{"inputs":[{",".join(keys)}]}}')
         self._flush()
 
     def _cancel_ahead(self, wanted: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ class MarkedBuffer(io.BufferedIOBase):
         self._fd = fd
         self._lock = RLock()  # a signal's handler may print in the middle of a print
         self._pending = bytearray()
+        self._sending = False
         self._writer: context.InputContext | None = None  # of what is pending
         self._marked: context.InputContext | None = None  # the last one that was written
         os.register_at_fork(after_in_child=self._after_fork)
@@ -75,25 +76,31 @@ class MarkedBuffer(io.BufferedIOBase):
                 self._put(self._mark(None))
 
     def _send(self) -> None:
-        if not self._pending:
+        """Send what is pending. A signal's handler in the middle of it leaves what it prints to whoever it has interrupted."""
+        if self._sending:
             return
-        data = bytes(self._pending)
-        self._pending.clear()
-        if self._writer is not self._marked:
-            data = self._mark(self._writer) + data
-        self._put(data)
+        self._sending = True
+        try:
+            while self._pending:
+                fresh = bytearray()
+                data, self._pending = self._pending, fresh  # no handler runs in between
+                self._put(self._mark(self._writer) + data if self._writer is not self._marked else data)
+        finally:
+            self._sending = False
 
     def _mark(self, writer: context.InputContext | None) -> bytes:
         self._marked = writer
         names = f"{writer.call_id};{writer.index}" if writer is not None else ";"
         return f"\x1b]7770;{names}\a".encode()
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes | bytearray) -> None:
         while data:
             data = data[os.write(self._fd, data) :]
 
     def _after_fork(self) -> None:
-        self._lock = RLock()  # it may have been another thread's, which is not in the child
+        # They may have been another thread's, which is not in the child.
+        self._lock = RLock()
+        self._sending = False
 
     def fileno(self) -> int:
         """Return the descriptor."""

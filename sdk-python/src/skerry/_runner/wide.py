@@ -183,10 +183,7 @@ class Inputs:
         outputs: list[tuple[int, str, bytes]] = []
         try:
             try:
-                with self._lock:
-                    if run.cancelled:
-                        raise self._cancellation("Input was cancelled by user")
-                    run.thread = threading.get_ident()
+                self._open_to_interruption(run)
                 outputs = self._call(run)
             finally:
                 # From here on no exception is raised in this thread from outside.
@@ -196,6 +193,13 @@ class Inputs:
             outputs = [self._failed(run, err)] * len(run.keys)
         context.leave(token)
         self._finish(run, outputs)
+
+    def _open_to_interruption(self, run: _Run) -> None:
+        """Let exceptions be raised in this thread from here on. Raises what should have been raised before."""
+        with self._lock:
+            if run.cancelled:
+                raise self._cancellation("Input was cancelled by user")
+            run.thread = threading.get_ident()
 
     def _call(self, run: _Run) -> list[tuple[int, str, bytes]]:
         function, generator = self._target.find(run.inputs[0][0].get("method", ""))
@@ -225,7 +229,11 @@ class Inputs:
         try:
             for item in value:
                 number += 1
-                self._send_item(run, number, item)
+                data = dump_result(item)
+                with self._lock:
+                    run.thread = None  # a frame is sent as a whole
+                self._send_item(run, number, data)
+                self._open_to_interruption(run)
         finally:
             close = getattr(value, "close", None)
             if close is not None:
@@ -239,7 +247,7 @@ class Inputs:
         run.task = task = self._loop.create_task(self._run_in_task(run))
         context.leave(token)
         if run.cancelled:
-            task.cancel()
+            self._loop.call_soon(task.cancel)  # not at once: what is cancelled before it begins never answers
 
     async def _run_in_task(self, run: _Run) -> None:
         try:
@@ -249,6 +257,8 @@ class Inputs:
         self._finish(run, outputs)
 
     async def _call_async(self, run: _Run) -> list[tuple[int, str, bytes]]:
+        if run.cancelled:  # before there was a task
+            raise self._cancellation("Input was cancelled by user")
         function, generator = self._target.find(run.inputs[0][0].get("method", ""))
         if self._batched:
             from .batch import merge, split
@@ -267,7 +277,7 @@ class Inputs:
         try:
             async for item in value:
                 number += 1
-                self._send_item(run, number, item)
+                self._send_item(run, number, dump_result(item))
         finally:
             close = getattr(value, "aclose", None)
             if close is not None:
@@ -276,8 +286,7 @@ class Inputs:
 
     # Of both.
 
-    def _send_item(self, run: _Run, number: int, item: Any) -> None:
-        data = dump_result(item)
+    def _send_item(self, run: _Run, number: int, data: bytes) -> None:
         with self._write:
             self._channel.send(wire.ITEM, item_head(run.keys[0], number, wire.payload_meta(data)), data)
 
@@ -305,16 +314,20 @@ class Inputs:
         if self._forked:
             os._exit(0 if outputs[0][0] == SUCCESS else 1)
         elapsed = monotonic() - run.began
-        if not self._stopping:
-            with self._write:
-                for key, (status, members, result) in zip(run.keys, outputs, strict=True):
-                    if key in run.wanted:
-                        self._channel.send(wire.OUTPUT, head(key, status, elapsed, members), result)
-        with self._idle:
-            self._runs.discard(run)
-            if not self._runs:
-                detach_terminal()
-            self._idle.notify_all()
+        with self._lock:
+            wanted, run.wanted = run.wanted, set()  # from here on none of them can be cancelled
+        try:
+            if not self._stopping:
+                with self._write:
+                    for key, (status, members, result) in zip(run.keys, outputs, strict=True):
+                        if key in wanted:
+                            self._channel.send(wire.OUTPUT, head(key, status, elapsed, members), result)
+        finally:
+            with self._idle:
+                self._runs.discard(run)
+                if not self._runs:
+                    detach_terminal()
+                self._idle.notify_all()
 
     def _cancel(self, key: Key, whole: bool) -> None:
         with self._lock:
