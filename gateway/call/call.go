@@ -131,8 +131,8 @@ type Flow interface {
 	// Subscribe delivers the function's inputs to deliver, those there are and those to come, in order. Deliver is called from one
 	// goroutine and may block; at most a bounded number is read ahead.
 	Subscribe(ctx context.Context, functionID string, deliver func(Delivery)) (Subscription, error)
-	// Waiting returns the functions that have inputs in the flow, with how many.
-	Waiting(ctx context.Context) (map[string]int, error)
+	// Waiting returns which functions have inputs in the flow, with how many: of one function or (functionID empty) all.
+	Waiting(ctx context.Context, functionID string) (map[string]int, error)
 	// PurgeCall removes the inputs of a call, delivered or not; PurgeFunction those of a function.
 	PurgeCall(ctx context.Context, callID string) error
 	PurgeFunction(ctx context.Context, functionID string) error
@@ -216,6 +216,9 @@ type Dispatcher interface {
 	Terminate(callID string)
 	// Holders returns the containers that run inputs of a call, by index.
 	Holders(callID string) map[uint32]string
+	// ForgetIdle forgets functions that have not been asked for since it was called last and have nothing to run, but for those that are
+	// kept. They are found again when they are asked for.
+	ForgetIdle(keep map[string]bool)
 	// StopApp stops an app's containers and returns its functions that were in use; they take no more inputs.
 	StopApp(appID string) (functionIDs []string)
 }

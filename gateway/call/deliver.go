@@ -2,78 +2,12 @@ package call
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
-
-// subscribing is a function's subscription, or the attempt to make it.
-type subscribing struct {
-	done chan struct{} // closed when sub or err is set
-	sub  Subscription
-	err  error
-}
-
-// subscribe has the function's inputs delivered, if they are not yet.
-func (s *Service) subscribe(ctx context.Context, functionID string) error {
-	s.mu.Lock()
-	g := s.group
-	w, ok := s.subs[functionID]
-	if !ok {
-		w = &subscribing{done: make(chan struct{})}
-		s.subs[functionID] = w
-	}
-	s.mu.Unlock()
-	if !ok {
-		// With the service's context: others wait for this too.
-		w.sub, w.err = s.d.Flow.Subscribe(g.Context(), functionID, func(d Delivery) { s.deliver(g.Context(), d) })
-		if w.err != nil {
-			s.mu.Lock()
-			delete(s.subs, functionID)
-			s.mu.Unlock()
-		}
-		close(w.done)
-	}
-	select {
-	case <-w.done:
-		return w.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// unsubscribe ends the deliveries of a function.
-func (s *Service) unsubscribe(functionID string) error {
-	s.mu.Lock()
-	w, ok := s.subs[functionID]
-	delete(s.subs, functionID)
-	s.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	<-w.done
-	if w.sub == nil {
-		return nil
-	}
-	return w.sub.Close()
-}
-
-func (s *Service) closeSubscriptions() error {
-	s.mu.Lock()
-	var ids []string
-	for id := range s.subs {
-		ids = append(ids, id)
-	}
-	s.mu.Unlock()
-	var err error
-	for _, id := range ids {
-		err = errors.Join(err, s.unsubscribe(id))
-	}
-	return err
-}
 
 // deliver takes an input from the flow. It blocks while the function's queue is full, which holds back the flow.
 func (s *Service) deliver(ctx context.Context, d Delivery) {
@@ -229,7 +163,7 @@ func (s *Service) recover(ctx context.Context) error {
 	if err := s.reconcile(ctx, false); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
-	waiting, err := s.d.Flow.Waiting(ctx)
+	waiting, err := s.d.Flow.Waiting(ctx, "")
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
@@ -297,21 +231,6 @@ func (s *Service) republish(inputs []Input) (settled <-chan struct{}) {
 		}
 	})
 	return done
-}
-
-// subscribeLater subscribes to a function from a goroutine that must not block.
-func (s *Service) subscribeLater(functionID string) {
-	s.mu.Lock()
-	_, ok := s.subs[functionID]
-	s.mu.Unlock()
-	select {
-	case <-s.running:
-	default:
-		return // recover subscribes to all
-	}
-	if !ok {
-		s.detach("subscribe", func(ctx context.Context) error { return s.subscribe(ctx, functionID) })
-	}
 }
 
 // eachPending hands the unfinished inputs of a SPAWN call, or (callID empty) of all, to f, a page at a time: there may be millions.

@@ -19,6 +19,13 @@ func (s *Service) Retained() Retained {
 	return n
 }
 
+// Subscriptions counts the functions whose inputs are delivered.
+func (s *Service) Subscriptions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.subs)
+}
+
 // Queued counts the outputs that wait for Next.
 func (x *Session) Queued() int {
 	x.mu.Lock()

@@ -40,7 +40,8 @@ type Deps struct {
 const (
 	// HeartbeatInterval is how often the flow is told that inputs are still in hand.
 	HeartbeatInterval = 10 * time.Second
-	// ReconcileInterval is how often records without output are compared with the flow, and old ones deleted.
+	// ReconcileInterval is how often records without output are compared with the flow, old ones deleted, and functions forgotten that have
+	// not been used since the time before.
 	ReconcileInterval = 5 * time.Minute
 	// retryInterval is how long to wait after a store has failed before trying again.
 	retryInterval = time.Second
@@ -223,7 +224,7 @@ func (s *Service) monitor(ctx context.Context) error {
 	}
 }
 
-// runReconciler compares records with the flow and forgets old ones. It may take long, where there are millions.
+// runReconciler compares records with the flow, and forgets old ones and idle functions. It may take long, where there are millions.
 func (s *Service) runReconciler(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
 		return err
@@ -233,7 +234,8 @@ func (s *Service) runReconciler(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick:
-			if err := errors.Join(s.reconcile(ctx, true), s.d.Records.Expire(ctx, s.d.Clock.Now().Add(-Retention))); err != nil && ctx.Err() == nil {
+			err := errors.Join(s.reconcile(ctx, true), s.forgetIdle(ctx), s.d.Records.Expire(ctx, s.d.Clock.Now().Add(-Retention)))
+			if err != nil && ctx.Err() == nil {
 				s.d.Log.Error("calls not reconciled", "next_try", ReconcileInterval, "error", err)
 			}
 		}

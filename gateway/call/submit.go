@@ -203,6 +203,7 @@ func (x *Session) submitSync(ctx context.Context, m *Submit, r registration) err
 		return nil
 	}
 	s.d.Flow.PutInputs(fresh, func(errs []error) {
+		s.subscribeLater(m.FunctionID)
 		for _, err := range errs {
 			if err != nil && !isKind(err, fault.Exists) {
 				x.fail(m.CallID, fmt.Errorf("call %q: not stored: %w", m.CallID, err))

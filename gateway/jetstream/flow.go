@@ -125,8 +125,12 @@ func (e *Engine) PurgeOutputs(ctx context.Context, callID string, before uint64)
 }
 
 // Waiting implements call.Flow.
-func (e *Engine) Waiting(ctx context.Context) (map[string]int, error) {
-	info, err := e.in.Info(ctx, jetstream.WithSubjectFilter("in.>"))
+func (e *Engine) Waiting(ctx context.Context, functionID string) (map[string]int, error) {
+	filter := "in.>"
+	if functionID != "" {
+		filter = "in." + functionID + ".>"
+	}
+	info, err := e.in.Info(ctx, jetstream.WithSubjectFilter(filter))
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "stream %q: %w", inputsStream, err)
 	}

@@ -76,7 +76,7 @@ func reopen(t *testing.T, crash bool) {
 	}
 	// Acknowledgements are not answered; a request is, and comes after them.
 	for waiting := inputs; waiting > inputs-5; {
-		all, err := e.Waiting(t.Context())
+		all, err := e.Waiting(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func reopen(t *testing.T, crash bool) {
 	}
 	shut(t, e)
 	e = open(t, jetstream.Config{Dir: dir})
-	waiting, err := e.Waiting(t.Context())
+	waiting, err := e.Waiting(t.Context(), "")
 	if err != nil || waiting[fn] != inputs-5 {
 		t.Fatalf("waiting %v (error %v), want %d", waiting, err, inputs-5)
 	}

@@ -2,6 +2,22 @@ package task
 
 import "time"
 
+// ForgetIdle forgets functions that have not been asked for since it was called last and have nothing to run, no containers and none to keep, but
+// for those that are to be kept. They are looked up again when they are asked for.
+func (s *Scheduler) ForgetIdle(keep map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, p := range s.pools {
+		quiet := len(p.containers) == 0 && p.backlog() == 0 && len(p.offered) == 0 && p.retry == nil && p.limits().Min == 0
+		if !p.used && quiet && !p.stopped && !keep[id] {
+			p.idled = true
+			p.stopTimers()
+			delete(s.pools, id)
+		}
+		p.used = false
+	}
+}
+
 // setIdle plans the stop of containers that have been idle for as long as scaledown_window and were not wanted in that time. The timer is
 // not moved when one of them gets work: it finds out when it fires, for inputs are many and timers cost.
 func (p *pool) setIdle(wanted int) {

@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/autoscale"
@@ -16,6 +17,8 @@ type pool struct {
 	fn      *function.Function
 	stopped bool
 	why     string    // it is stopped, in words
+	used    bool      // asked for since ForgetIdle was called last
+	idled   bool      // forgotten by ForgetIdle: the function may have another pool
 	prep    *prepared // what containers of this version are started with; nil: to be found out
 
 	again      []*Input // to be run before the queue, for they have waited longest
@@ -54,6 +57,12 @@ func (s *Scheduler) Offer(ctx context.Context, functionID string, in *Input) err
 	}
 	for {
 		wait, err := p.offer(in)
+		if errors.Is(err, errIdled) {
+			if p, err = s.pool(ctx, functionID); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil || wait == nil {
 			return err
 		}
@@ -74,6 +83,8 @@ func (s *Scheduler) Offer(ctx context.Context, functionID string, in *Input) err
 	}
 }
 
+var errIdled = errors.New("the pool is forgotten")
+
 // offer takes the input, or returns what to wait for.
 func (p *pool) offer(in *Input) (wait <-chan struct{}, err error) {
 	var fx effects
@@ -83,6 +94,9 @@ func (p *pool) offer(in *Input) (wait <-chan struct{}, err error) {
 		p.s.perform(&fx)
 	}()
 	delete(p.offered, in.Key)
+	if p.idled {
+		return nil, errIdled
+	}
 	if p.stopped {
 		return nil, p.stoppedError()
 	}

@@ -41,3 +41,42 @@ func TestPublicationsOutOfOrder(t *testing.T) {
 		t.Errorf("version %d was started", b.spec.Function.Version)
 	}
 }
+
+// TestForgetIdle looks a function up again that has had nothing to do, and no other.
+func TestForgetIdle(t *testing.T) {
+	for name, c := range map[string]struct {
+		bounds  function.Autoscaler
+		inputs  int
+		keep    bool
+		asked   bool // between the two times
+		forgets bool
+	}{
+		"idle":           {forgets: true},
+		"asked for":      {asked: true},
+		"kept":           {keep: true},
+		"min_containers": {bounds: function.Autoscaler{MinContainers: 1}},
+		"has work":       {inputs: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t) // without workers: what is to run waits
+			old := r.function(c.bounds)
+			publish(t, r, old)
+			r.offer(old, 0, c.inputs)
+			r.s.ForgetIdle(nil)
+			if c.asked {
+				if _, err := r.s.Function(t.Context(), old.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.s.ForgetIdle(map[string]bool{old.ID: c.keep})
+			newest := *old
+			r.mu.Lock()
+			r.known[old.ID] = &newest
+			r.mu.Unlock()
+			fn, err := r.s.Function(t.Context(), old.ID)
+			if err != nil || (fn == &newest) != c.forgets {
+				t.Errorf("forgotten: %t (error %v), want %t", fn == &newest, err, c.forgets)
+			}
+		})
+	}
+}

@@ -147,6 +147,7 @@ func (s *Scheduler) pool(ctx context.Context, id string) (*pool, error) {
 	defer s.mu.Unlock()
 	for {
 		if p, ok := s.pools[id]; ok {
+			p.used = true
 			return p, nil
 		}
 		seen := s.changes
@@ -166,7 +167,7 @@ func (s *Scheduler) pool(ctx context.Context, id string) (*pool, error) {
 func (s *Scheduler) adopt(fn *function.Function) *pool {
 	p, ok := s.pools[fn.ID]
 	if !ok {
-		p = &pool{s: s, fn: fn}
+		p = &pool{s: s, fn: fn, used: true}
 		s.pools[fn.ID] = p
 	}
 	return p

@@ -108,7 +108,7 @@ func deliver(t *testing.T, f Store) {
 func deliverLater(t *testing.T, f Store) {
 	fn := ident.New(ident.Function)
 	Put(t, f, Inputs(fn, ident.New(ident.Call), 50)...)
-	waiting, err := f.Waiting(t.Context())
+	waiting, err := f.Waiting(t.Context(), "")
 	if err != nil || len(waiting) != 1 || waiting[fn] != 50 {
 		t.Errorf("waiting %v, error %v", waiting, err)
 	}
@@ -157,14 +157,14 @@ func purge(t *testing.T, f Store) {
 	if err := f.PurgeCall(t.Context(), gone); err != nil {
 		t.Fatal(err)
 	}
-	waiting, err := f.Waiting(t.Context())
+	waiting, err := f.Waiting(t.Context(), "")
 	if err != nil || len(waiting) != 1 || waiting[fn] != 5 {
 		t.Errorf("waiting %v, error %v", waiting, err)
 	}
 	if err := f.PurgeFunction(t.Context(), fn); err != nil {
 		t.Fatal(err)
 	}
-	if waiting, err = f.Waiting(t.Context()); err != nil || len(waiting) != 0 {
+	if waiting, err = f.Waiting(t.Context(), ""); err != nil || len(waiting) != 0 {
 		t.Errorf("waiting %v, error %v", waiting, err)
 	}
 	Put(t, f, Inputs(fn, gone, 5)...) // the subjects are free again
