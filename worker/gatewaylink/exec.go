@@ -3,6 +3,7 @@ package gatewaylink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"syscall"
@@ -114,13 +115,27 @@ func feedCommand(ctx context.Context, guest container.Guest, id string, m *worke
 	}
 }
 
+// missing says on standard error what of the output is lost: a caller that reads too slowly does not take it for all there was.
+func missing(chunk container.Chunk) (text []byte) {
+	for _, s := range []struct {
+		name    string
+		dropped uint64
+	}{{"output", chunk.StdoutDropped}, {"error output", chunk.StderrDropped}} {
+		if s.dropped > 0 {
+			text = fmt.Appendf(text, "skerry: %d bytes of %s are missing here: they were written faster than they were read\n", s.dropped, s.name)
+		}
+	}
+	return text
+}
+
 // followCommand sends the command's output and, last, how it ended.
 func followCommand(ctx context.Context, guest container.Guest, id string, stream *execStream) error {
 	err := guest.Output(ctx, id, func(chunk container.Chunk) error {
-		if len(chunk.Stdout) == 0 && len(chunk.Stderr) == 0 {
+		stderr := append(missing(chunk), chunk.Stderr...)
+		if len(chunk.Stdout) == 0 && len(stderr) == 0 {
 			return nil
 		}
-		return stream.Send(&workerv1.ExecResponse{Frame: &skerryv1.ExecResponse{Stdout: chunk.Stdout, Stderr: chunk.Stderr}})
+		return stream.Send(&workerv1.ExecResponse{Frame: &skerryv1.ExecResponse{Stdout: chunk.Stdout, Stderr: stderr}})
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/worker/container"
 )
 
 // startFrame is a first frame that a worker takes.
@@ -163,5 +164,15 @@ func TestDrain(t *testing.T) {
 	ok(t, exec.Send(&workerv1.ExecRequest{}))
 	if _, err := exec.Receive(); connect.CodeOf(err) != connect.CodeNotFound {
 		t.Errorf("a command in no container: %v", err)
+	}
+}
+
+func TestMissingOutputIsNamed(t *testing.T) {
+	if got := missing(container.Chunk{Stdout: []byte("x"), Stderr: []byte("y")}); len(got) > 0 {
+		t.Errorf("nothing is missing: %q", got)
+	}
+	got := string(missing(container.Chunk{StdoutDropped: 3, StderrDropped: 5}))
+	if !strings.Contains(got, "3 bytes of output") || !strings.Contains(got, "5 bytes of error output") {
+		t.Errorf("said %q", got)
 	}
 }
