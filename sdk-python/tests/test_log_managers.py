@@ -71,6 +71,8 @@ def test_bounds(function):
         with pytest.raises(exc.LogsFetchError):
             list(reading)
     assert list(function.logs.fetch(since=long_ago, until=NOW - timedelta(days=2))) == []
+    with pytest.raises(exc.InvalidError, match="datetime"):
+        list(function.logs.fetch(since="1h"))
     with pytest.raises(exc.InvalidError, match="stdout, stderr or system"):
         list(function.logs.tail(source="elsewhere"))
 

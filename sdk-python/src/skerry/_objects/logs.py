@@ -64,8 +64,8 @@ class _Logs:
         return LogReader(client, request)
 
     def _read_tail(self, entries: int, source: LogSource | None) -> LogReader:
-        if not 1 <= entries <= MAX_TAIL:
-            raise LogsFetchError(f"tail({entries}): want 1 to {MAX_TAIL:,} entries; use fetch() for more")
+        if type(entries) is not int or not 1 <= entries <= MAX_TAIL:
+            raise LogsFetchError(f"tail({entries!r}): want 1 to {MAX_TAIL:,} entries; use fetch() for more")
         wanted = _source(source)
         client, request = self._scope()
         request.tail = entries
@@ -231,6 +231,8 @@ def _source(name: LogSource | None) -> Source:
 
 
 def _aware(time: datetime) -> datetime:
+    if not isinstance(time, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidError(f"{time!r}: want a datetime, such as datetime.now() - timedelta(hours=1)")
     # One without a zone is taken as local.
     return time.astimezone(timezone.utc)
 
