@@ -62,6 +62,24 @@ def test_options_make_their_secrets_once(server, client):
         assert bound(server)[0].options.max_containers == 2
 
 
+def test_ids_of_methods_and_variants(server, client):
+    """They are those of what runs them, known from the first use on or by hydrate()."""
+    app, model = an_app()
+    echo = skerry.Function.from_name("demo", "echo", client=client)
+    with app.run(client=client):
+        for handle, prefix in (
+            (model(size=2).get, "fu-Model-"),
+            (echo, "fu-echo"),
+            (echo.with_options(timeout=5), "fu-echo-"),
+        ):
+            assert not handle.is_hydrated
+            with pytest.raises(exc.ExecutionError, match=r"hydrate\(\)"):
+                _ = handle.object_id
+            assert handle.hydrate().object_id.startswith(prefix)
+            assert handle.is_hydrated
+        assert model(size=2).get.hydrate().object_id == model(size=2)._ready()[1]
+
+
 def test_handles_arrive_ready(server, client):
     app, model = an_app()
     with app.run(client=client):

@@ -139,6 +139,9 @@ app.include(part)
 @app.function()
 def ask_both() -> list[str | None]:
     """Two apps of one module have a function of this name."""
+    assert double.is_hydrated
+    assert double.object_id.startswith("fu-")
+    assert not same_elsewhere.is_hydrated
     answers: list[str | None] = [same_here.remote(), of_a_part.remote(), app.app_id, other.app_id]
     try:
         return [*answers, same_elsewhere.remote()]

@@ -202,6 +202,16 @@ class Obj:
             )
         return client, self._ids[service_id]
 
+    def _known_id(self) -> str | None:
+        """Return the id of what runs the methods without asking the server; None where it would have to be asked."""
+        service_id = self._cls._service._known_id()
+        if service_id is None or service_id in self._ids:
+            return self._ids.get(service_id or "")
+        needs_no_binding = self._cls._user_cls is not None and not (
+            self._cls._changes or self._args or self._kwargs or self._cls._parameters()
+        )
+        return service_id if needs_no_binding else None
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -317,6 +327,9 @@ class _Here:
     def _run_here(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a method of the instance itself, whose hooks have run."""
         return getattr(self._instance, name)(*args, **kwargs)
+
+    def _known_id(self) -> str | None:
+        return started().get("function_id")
 
     def _ready(self) -> tuple[Client, str]:
         function_id = started().get("function_id")

@@ -53,14 +53,15 @@ class Handle:
     @property
     def object_id(self) -> str:
         """The function's id, "fu-...". Raises ExecutionError before the app runs or the function was looked up."""
-        if self._object_id is None:
+        known = self._known_id()
+        if known is None:
             raise ExecutionError(self._not_ready())
-        return self._object_id
+        return known
 
     @property
     def is_hydrated(self) -> bool:
         """Whether the function has an id."""
-        return self._object_id is not None
+        return self._known_id() is not None
 
     # Inside the package.
 
@@ -148,6 +149,14 @@ class Handle:
         if response.definition is not None and response.definition.class_spec is None:
             self._generator = response.definition.is_generator
 
+    def _known_id(self) -> str | None:
+        """Return the id without asking the server; None where it would have to be asked."""
+        if self._owner is not None:
+            return self._owner._known_id()
+        if self._base is not None:
+            return self._bound.get(self._base._known_id() or "")
+        return self._object_id or (self._id_here() if self._lookup is None else None)
+
     def _id_here(self) -> str | None:
         """Return the id that the function has in the app of the container that this runs in."""
         if not of_this_container(self._apps):
@@ -156,7 +165,9 @@ class Handle:
 
     def _not_ready(self) -> str:
         where = "the app that this container belongs to does not have it; look it up with Function.from_name"
-        if is_local():
+        if self._lookup is not None or self._owner is not None or self._base is not None:
+            where = "it gets its id when it is first used, or by hydrate() once its app runs"
+        elif is_local():
             where = (
                 "its app is not running; call it inside `with app.run():` or with `skerry run`, "
                 "or look a deployed one up with Function.from_name"
