@@ -27,6 +27,7 @@ type ring struct {
 	followers  map[*follower]struct{}
 	progress   chan struct{} // closed when a follower has read or gone; nil while no writer waits
 	rushing    bool          // writers don't wait: a follower is too slow, or the process has ended
+	spent      bool          // somebody has read it to its end
 }
 
 func newRing(limit int) *ring {
@@ -196,6 +197,7 @@ func (f *follower) next(limit int) chunk {
 	f.ring.mu.Lock()
 	defer f.ring.mu.Unlock()
 	c := f.ring.read(f.offset, limit)
+	f.ring.spent = f.ring.spent || c.eof
 	if c.beyond || c.next == f.offset {
 		return c
 	}
@@ -203,6 +205,22 @@ func (f *follower) next(limit int) chunk {
 	f.ring.rushing = f.ring.patience == 0
 	f.ring.moved()
 	return c
+}
+
+// size is how much is kept, in bytes.
+func (r *ring) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.buf)
+}
+
+// forget gives the memory back of what somebody has read to its end and nobody reads now.
+func (r *ring) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.spent && len(r.followers) == 0 {
+		r.start, r.buf = r.end, nil
+	}
 }
 
 // close ends the reading.

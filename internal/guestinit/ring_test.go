@@ -159,3 +159,39 @@ func TestRingRestWhileSomebodyWrites(t *testing.T) {
 	r.rest()
 	<-wrote
 }
+
+// TestOutputThatWasReadIsForgotten has many processes end that have written much.
+func TestOutputThatWasReadIsForgotten(t *testing.T) {
+	table := newTable()
+	for i := range maxEnded {
+		p := &process{id: string(rune('a' + i)), stdout: newRing(ringLimit), stderr: newRing(ringLimit)}
+		_, _ = p.stdout.Write(make([]byte, ringLimit))
+		p.stdout.Close()
+		if i%2 == 0 { // the others are still to be read
+			for f := p.stdout.follow(0); ; {
+				if c := f.next(ringLimit / 3); c.eof {
+					f.close()
+					break
+				}
+			}
+		}
+		table.byID[p.id] = p
+		table.ended = append(table.ended, p.id)
+	}
+	table.trim()
+	kept := 0
+	for i, id := range table.ended {
+		r := table.byID[id].stdout
+		if r.size() > 0 {
+			kept++
+		} else if i%2 == 1 || i > maxEnded-maxSpent/ringLimit {
+			t.Errorf("process %d of %d was forgotten", i, maxEnded)
+		}
+		if c := at(r, 0, 10); i%2 == 0 && r.size() == 0 && (c.dropped != ringLimit || !c.eof) {
+			t.Errorf("what was forgotten reads as %+v", c)
+		}
+	}
+	if most := maxEnded/2 + maxSpent/ringLimit; kept > most {
+		t.Errorf("the output of %d processes is kept, want at most %d", kept, most)
+	}
+}

@@ -13,8 +13,12 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
-// maxEnded is how many ended processes keep their status and output; older ones are forgotten.
-const maxEnded = 64
+const (
+	// maxEnded is how many ended processes keep their status and output; older ones are forgotten.
+	maxEnded = 64
+	// maxSpent is about how much output is kept of ended processes once it has been read, in bytes: it is the container's memory.
+	maxSpent = 4 << 20
+)
 
 // table knows the processes that init started.
 //
@@ -73,7 +77,20 @@ func (t *table) reap() {
 			delete(t.byID, t.ended[0])
 			t.ended = slices.Delete(t.ended, 0, 1)
 		}
+		t.trim()
 		p.exited(ws)
+	}
+}
+
+// trim forgets output of ended processes that has been read, the oldest first, where there is much of it.
+func (t *table) trim() {
+	kept := 0
+	for _, id := range slices.Backward(t.ended) {
+		for _, r := range []*ring{t.byID[id].stdout, t.byID[id].stderr} {
+			if kept += r.size(); kept > maxSpent {
+				r.forget()
+			}
+		}
 	}
 }
 
