@@ -76,7 +76,7 @@ func classFromProto(m *skerryv1.ClassSpec) *function.Class {
 		c.Methods = append(c.Methods, function.Method{Name: method.GetName(), Generator: method.GetIsGenerator()})
 	}
 	for _, p := range m.GetParameters() {
-		spec := function.ParameterSpec{Name: p.GetName(), Type: function.ParameterType(p.GetType())} //nolint:gosec // checked by the noun
+		spec := function.ParameterSpec{Name: p.GetName(), Type: function.ParameterType(gatewire.Byte(p.GetType()))}
 		if p.GetDefaultValue() != nil {
 			value := gatewire.ParameterFromProto(p.GetDefaultValue())
 			value.Name = spec.Name

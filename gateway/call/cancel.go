@@ -97,19 +97,40 @@ func (s *Service) unheldSync(callID string) []ending {
 	return ends
 }
 
-// cancelRecorded records Cancelled for the unfinished inputs of a SPAWN call that are not in hand.
+// cancelPage is how many cancelled inputs are recorded in one transaction.
+const cancelPage = 2048
+
+// cancelRecorded records Cancelled for the unfinished inputs of a SPAWN call that are not in hand. When it returns that is on disk: a crash does
+// not bring them back.
 func (s *Service) cancelRecorded(ctx context.Context, callID string) error {
-	return s.eachPending(ctx, callID, func(page []Input) {
-		ends := make([]ending, 0, len(page))
+	defer s.lookAgain(callID)
+	return s.eachPending(ctx, callID, cancelPage, func(page []Input) error {
+		outputs := make([]Output, 0, len(page))
 		s.mu.Lock()
 		for i := range page {
-			if s.hand[page[i].Key] == nil {
-				ends = append(ends, ending{output: Output{Key: page[i].Key, Result: cancelledByUser}})
+			if k := page[i].Key; s.hand[k] == nil {
+				outputs = append(outputs, Output{Key: k, Result: cancelledByUser})
+				delete(s.recorded, k)
+				delete(s.doubtful, k)
 			}
 		}
 		s.mu.Unlock()
-		s.ends.Add(ends...)
+		if len(outputs) == 0 {
+			return nil
+		}
+		return s.d.Records.Finish(ctx, s.d.Clock.Now(), outputs) // of those that have just ended otherwise it stores nothing
 	})
+}
+
+// lookAgain has the sessions that watch a SPAWN call look at its records.
+func (s *Service) lookAgain(callID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.calls[callID]; ok && c.kind == Spawn {
+		for _, w := range c.watchers {
+			w.session.fallBehind(callID)
+		}
+	}
 }
 
 // abandon cancels a call that was refused, if anything of it is here and nobody else watches it.

@@ -179,7 +179,7 @@ func (s *Service) recover(ctx context.Context) error {
 // the service runs, such an input may just have ended: then it is doubtful, and looked up again when it is delivered. Then it goes page by page as
 // well, for what is on its way to the flow holds up the inputs of callers who wait.
 func (s *Service) reconcile(ctx context.Context, live bool) error {
-	return s.eachPending(ctx, "", func(page []Input) {
+	return s.eachPending(ctx, "", recordPage, func(page []Input) error {
 		lost := page[:0:0]
 		s.mu.Lock()
 		for i := range page {
@@ -198,8 +198,10 @@ func (s *Service) reconcile(ctx context.Context, live bool) error {
 			select {
 			case <-settled:
 			case <-ctx.Done():
+				return ctx.Err()
 			}
 		}
+		return nil
 	})
 }
 
@@ -233,10 +235,10 @@ func (s *Service) republish(inputs []Input) (settled <-chan struct{}) {
 	return done
 }
 
-// eachPending hands the unfinished inputs of a SPAWN call, or (callID empty) of all, to f, a page at a time: there may be millions.
-func (s *Service) eachPending(ctx context.Context, callID string, f func(page []Input)) error {
+// eachPending hands the unfinished inputs of a SPAWN call, or (callID empty) of all, to f, a page of a size at a time: there may be millions.
+func (s *Service) eachPending(ctx context.Context, callID string, size int, f func(page []Input) error) error {
 	for after := (payload.Key{}); ; {
-		page, err := s.d.Records.Pending(ctx, callID, after, recordPage)
+		page, err := s.d.Records.Pending(ctx, callID, after, size)
 		if err != nil {
 			return err
 		}
@@ -247,9 +249,11 @@ func (s *Service) eachPending(ctx context.Context, callID string, f func(page []
 		}
 		if len(page) > 0 {
 			after = page[len(page)-1].Key
-			f(page)
+			if err := f(page); err != nil {
+				return err
+			}
 		}
-		if len(page) < recordPage {
+		if len(page) < size {
 			return nil
 		}
 	}

@@ -218,6 +218,16 @@ func (x *Session) unreserve(size int) {
 	}
 }
 
+// fallBehind has outputs of a SPAWN call looked up, as there may be some that were not pushed.
+func (x *Session) fallBehind(callID string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.broken == nil {
+		x.behind[callID] = true
+		x.signal()
+	}
+}
+
 // catchUp looks up outputs of SPAWN calls that were too many, once those before are sent.
 func (x *Session) catchUp(ctx context.Context) error {
 	x.mu.Lock()

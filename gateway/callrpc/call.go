@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/lineage"
+	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
@@ -107,7 +108,7 @@ func seenFromProto(list []*skerryv1.ItemsSeen) map[payload.Key]uint64 {
 
 func submitFromProto(m *skerryv1.Submit, seen map[payload.Key]uint64) (call.Submit, error) {
 	s := call.Submit{
-		CallID: m.GetCallId(), FunctionID: m.GetFunctionId(), Kind: call.Kind(m.GetKind()), //nolint:gosec // checked by the noun
+		CallID: m.GetCallId(), FunctionID: m.GetFunctionId(), Kind: call.Kind(gatewire.Byte(m.GetKind())),
 		Resumed: m.GetResumed(), ParentInputID: m.GetParentInputId(), Inputs: make([]call.Item, len(m.GetInputs())),
 	}
 	for i, in := range m.GetInputs() {

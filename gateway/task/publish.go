@@ -41,6 +41,9 @@ func (s *Scheduler) Removed(fns []*function.Function, recreate bool) {
 	s.changes++
 	ids := make([]string, 0, len(fns))
 	for _, fn := range fns {
+		if p, ok := s.pools[fn.ID]; ok && p.fn.Version > fn.Version {
+			continue // a publication that came later has it again
+		}
 		ids = append(ids, fn.ID)
 		for _, bound := range s.boundTo(fn.ID) {
 			ids = append(ids, bound.ID)

@@ -36,6 +36,7 @@ func TestPublicationsOutOfOrder(t *testing.T) {
 	newest.Version = 2
 	publish(t, r, &newest)
 	publish(t, r, old)
+	r.s.Removed([]*function.Function{old}, false)
 	r.offer(old, 0, 1)
 	if b := r.start(1)[0]; b.spec.Function != &newest {
 		t.Errorf("version %d was started", b.spec.Function.Version)
