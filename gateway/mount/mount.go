@@ -41,7 +41,7 @@ type Tree struct {
 
 // Store keeps which trees there are.
 type Store interface {
-	// AddTree records a tree; one that is there stays as it is.
+	// AddTree records a tree; of one that is there it records that it was made again just now, as far as it is an hour ago or more.
 	AddTree(ctx context.Context, digest string, numFiles int, numBytes uint64) error
 	// HasTree says whether a tree is recorded.
 	HasTree(ctx context.Context, digest string) (bool, error)
@@ -49,8 +49,8 @@ type Store interface {
 
 // Blobs keeps contents.
 type Blobs interface {
-	// Size returns a blob's length, or a fault.NotFound.
-	Size(ctx context.Context, digest string) (uint64, error)
+	// Claim returns the length of a blob that is about to be referred to, or a fault.NotFound.
+	Claim(ctx context.Context, digest string) (uint64, error)
 	// Put stores a blob durably.
 	Put(ctx context.Context, digest string, size uint64, r io.Reader) error
 	// ReadAll returns a whole, verified blob, or a fault.NotFound.
@@ -82,11 +82,11 @@ func (s *Service) Create(ctx context.Context, files []File) (digest string, miss
 		return "", nil, fmt.Errorf("tree: %w", err)
 	}
 	digest = ident.Digest(encoded)
-	have, err := s.store.HasTree(ctx, digest)
-	if err != nil || have {
-		return digest, nil, err
+	_, err = s.blobs.Claim(ctx, digest)
+	if errors.Is(err, fault.NotFound) {
+		err = s.blobs.Put(ctx, digest, uint64(len(encoded)), bytes.NewReader(encoded))
 	}
-	if err := s.blobs.Put(ctx, digest, uint64(len(encoded)), bytes.NewReader(encoded)); err != nil {
+	if err != nil {
 		return "", nil, err
 	}
 	return digest, nil, s.store.AddTree(ctx, digest, len(sorted), total)
@@ -104,7 +104,7 @@ func (s *Service) missing(ctx context.Context, files []File) (missing []string, 
 			continue
 		}
 		sizes[f.Blob.Digest] = f.Blob.Size
-		size, err := s.blobs.Size(ctx, f.Blob.Digest)
+		size, err := s.blobs.Claim(ctx, f.Blob.Digest)
 		switch {
 		case errors.Is(err, fault.NotFound):
 			missing = append(missing, f.Blob.Digest)

@@ -33,7 +33,7 @@ func (s *Server) compose(sealer *secret.Sealer) {
 		Notices: notices{s}, Clock: task.SystemClock, Log: s.log,
 	})
 	s.calls = call.New(call.Deps{
-		Flow: s.engine, Records: s.db, Blobs: payloads{s.blobs}, Dispatcher: s.scheduler, Clock: task.SystemClock, Log: s.log,
+		Flow: s.engine, Records: s.db, Blobs: payloads{s}, Dispatcher: s.scheduler, Clock: task.SystemClock, Log: s.log,
 	})
 	s.scheduler.SetSink(s.calls)
 	s.schedules = cron.New(cron.Deps{Store: s.db, Calls: starts{s}, Notices: notices{s}, Clock: task.SystemClock, Log: s.log})

@@ -15,7 +15,6 @@ import (
 	"github.com/skerry-dev/skerry/gateway/secret"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
-	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -76,15 +75,15 @@ func (n notices) Notice(fn *function.Function, containerID, text string) {
 	}
 }
 
-type payloads struct{ blobs *blob.Store }
+type payloads struct{ s *Server }
 
 func (p payloads) PutBlob(ctx context.Context, data []byte) (payload.Ref, error) {
 	ref := payload.Ref{Digest: ident.Digest(data), Size: uint64(len(data))}
-	return ref, p.blobs.Put(ctx, ref.Digest, ref.Size, bytes.NewReader(data))
+	return ref, p.s.blobs.Put(ctx, ref.Digest, ref.Size, bytes.NewReader(data))
 }
 
 func (p payloads) HasBlob(ctx context.Context, digest string) (bool, error) {
-	return p.blobs.Has(ctx, digest)
+	return p.s.claim(ctx, digest)
 }
 
 type runtime struct{ s *Server }
@@ -115,7 +114,7 @@ func (r references) CheckImage(ctx context.Context, id string) error {
 }
 
 func (r references) CheckBlob(ctx context.Context, digest string) error {
-	has, err := r.s.blobs.Has(ctx, digest)
+	has, err := r.s.claim(ctx, digest)
 	if err == nil && !has {
 		err = fault.New(fault.NotFound, "blob %q: not stored; upload it before", digest)
 	}

@@ -53,6 +53,8 @@ type Config struct {
 	Version string
 	// HeartbeatWindow is how long an ephemeral app lives without its client. Default: app.HeartbeatWindow.
 	HeartbeatWindow time.Duration
+	// BlobGrace is how long blobs live that nothing refers to. Default: DefaultBlobGrace.
+	BlobGrace time.Duration
 	// BuilderWait is how long a build waits for a builder to connect. Default: buildlink.DefaultConnectWait.
 	BuilderWait time.Duration
 }
@@ -87,6 +89,9 @@ type Server struct {
 func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (*Server, error) {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
+	}
+	if cfg.BlobGrace == 0 {
+		cfg.BlobGrace = DefaultBlobGrace
 	}
 	s := &Server{cfg: cfg, log: log, blobs: blobs, public: newGate(), bulk: newGate()}
 	undo := lifecycle.NewCleanup()
@@ -178,6 +183,7 @@ func (s *Server) Run(ctx context.Context) error {
 		parts.Go(p.name, func(ctx context.Context) error { return endedBy(ctx, p.run(ctx)) })
 	}
 	parts.Go("message engine", s.watchEngine)
+	parts.Go("collection of blobs", s.collect)
 	server := newHTTPServer(s.handler())
 	server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	serving.Go("http", func(context.Context) error {

@@ -58,7 +58,8 @@ func (d *DB) Image(ctx context.Context, id string) (*image.Image, error) {
 // AddTree implements mount.Store.
 func (d *DB) AddTree(ctx context.Context, digest string, numFiles int, numBytes uint64) error {
 	_, err := d.writer.ExecContext(ctx,
-		`INSERT INTO trees (digest, num_files, num_bytes, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`,
+		`INSERT INTO trees (digest, num_files, num_bytes, created_at) VALUES ($1, $2, $3, $4) 
+		ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at WHERE excluded.created_at - trees.created_at > 3600000`,
 		digest, numFiles, int64(numBytes), millis(time.Now()))
 	if err != nil {
 		return fmt.Errorf("tree %q: %w", digest, err)

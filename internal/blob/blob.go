@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
@@ -23,17 +24,21 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
-	"github.com/skerry-dev/skerry/internal/payload"
 )
 
 // MaxSize is the largest blob in bytes that Create takes before a commit; images are the largest blobs there are.
 const MaxSize = 64 << 30
 
 // Store is a content-addressed store. It is safe for concurrent use.
+//
+// Every blob has a time: that of its last commit or claim. What removes blobs that nobody refers to (internal/cas) spares young ones, so
+// that whoever claims a blob may take its time until something refers to it.
 type Store struct {
 	bucket  *blob.Bucket
 	root    string // folder of a file store; else empty
 	staging string
+	// Held for writing where a blob's time is compared and the blob then removed, for reading where it gets a new time.
+	times sync.RWMutex
 }
 
 // Open opens the store at a URL: a folder's absolute path or "file:///folder", which is made if missing.
@@ -150,119 +155,34 @@ func (s *Store) LocalPath(digest string) (string, bool) {
 	if s.root == "" || ident.CheckDigest(digest) != nil {
 		return "", false
 	}
-	p := filepath.Join(s.root, filepath.FromSlash(key(digest)))
+	p := s.path(digest)
 	if _, err := os.Stat(p); err != nil {
 		return "", false
 	}
 	return p, true
 }
 
-// Create begins a blob whose digest is not known yet. The caller ends it with Commit, CommitAs or Abort.
-func (s *Store) Create(_ context.Context) (*Writer, error) {
-	f, err := os.CreateTemp(s.staging, "blob-")
-	if err != nil {
-		return nil, fmt.Errorf("blob: %w", err)
-	}
-	return &Writer{store: s, file: f, hash: sha256.New()}, nil
-}
-
-// Writer takes the bytes of one blob. It is not safe for concurrent use.
-type Writer struct {
-	store *Store
-	file  *os.File
-	hash  hash.Hash
-	size  uint64
-	done  bool
-}
-
-// Write takes the next bytes. Errors: fault.Exhausted over MaxSize.
-func (w *Writer) Write(p []byte) (int, error) {
-	if w.size+uint64(len(p)) > MaxSize {
-		return 0, fault.New(fault.Exhausted, "blob: larger than %d bytes", uint64(MaxSize))
-	}
-	n, err := w.file.Write(p)
-	w.hash.Write(p[:n])
-	w.size += uint64(n)
-	return n, err
-}
-
-// Commit syncs and names the blob.
-func (w *Writer) Commit() (payload.Ref, error) {
-	ref := payload.Ref{Digest: "sha256:" + hex.EncodeToString(w.hash.Sum(nil)), Size: w.size}
-	return ref, w.commit(ref.Digest)
-}
-
-// CommitAs is Commit for a blob that was announced. Errors: fault.Invalid where the content is another.
-func (w *Writer) CommitAs(digest string, size uint64) error {
-	if w.size != size {
-		w.Abort()
-		if w.size > size {
-			return fault.New(fault.Invalid, "blob %q: more than the %d bytes announced", digest, size)
-		}
-		return fault.New(fault.Invalid, "blob %q: %d bytes announced, %d came", digest, size, w.size)
-	}
-	if got := "sha256:" + hex.EncodeToString(w.hash.Sum(nil)); got != digest {
-		w.Abort()
-		return fault.New(fault.Invalid, "blob %q: the content's digest is %s", digest, got)
-	}
-	return w.commit(digest)
-}
-
-func (w *Writer) commit(digest string) error {
-	defer w.Abort()
-	if err := w.file.Sync(); err != nil {
-		return fmt.Errorf("blob %q: %w", digest, err)
-	}
-	dst := filepath.Join(w.store.root, filepath.FromSlash(key(digest)))
-	if err := os.MkdirAll(filepath.Dir(dst), 0o700); err != nil {
-		return fmt.Errorf("blob %q: %w", digest, err)
-	}
-	if err := os.Chmod(w.file.Name(), 0o444); err != nil {
-		return fmt.Errorf("blob %q: %w", digest, err)
-	}
-	if err := os.Rename(w.file.Name(), dst); err != nil {
-		return fmt.Errorf("blob %q: %w", digest, err)
-	}
-	// The name is durable when its folder is; that folder's own name may be new as well.
-	for _, dir := range []string{filepath.Dir(dst), filepath.Dir(filepath.Dir(dst))} {
-		if err := syncDir(dir); err != nil {
-			return fmt.Errorf("blob %q: %w", digest, err)
-		}
-	}
-	return nil
-}
-
-// Abort forgets what was written. After a commit it does nothing.
-func (w *Writer) Abort() {
-	if w.done {
-		return
-	}
-	w.done = true
-	// The staged file is private and unsynced; what can't be removed now goes when the store is next opened.
-	_ = w.file.Close()
-	_ = os.Remove(w.file.Name())
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+// path is the file of a blob.
+func (s *Store) path(digest string) string {
+	return filepath.Join(s.root, filepath.FromSlash(key(digest)))
 }
 
 // key is "sha256/ab/ab...": two hex digits of folder keep folders small.
 func key(digest string) string {
 	h := strings.TrimPrefix(digest, "sha256:")
-	return "sha256/" + h[:2] + "/" + h
+	return keyPrefix + h[:2] + "/" + h
 }
+
+const keyPrefix = "sha256/"
 
 func named(digest string, err error) error {
 	if gcerrors.Code(err) == gcerrors.NotFound {
-		return fault.New(fault.NotFound, "blob %q is not stored", digest)
+		return missing(digest)
 	}
 	return fmt.Errorf("blob %q: %w", digest, err)
 }
+
+func missing(digest string) error { return fault.New(fault.NotFound, "blob %q is not stored", digest) }
 
 type verifier struct {
 	io.ReadCloser

@@ -1,0 +1,121 @@
+package blob
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// Create begins a blob whose digest is not known yet. The caller ends it with Commit, CommitAs or Abort.
+func (s *Store) Create(_ context.Context) (*Writer, error) {
+	f, err := os.CreateTemp(s.staging, "blob-")
+	if err != nil {
+		return nil, fmt.Errorf("blob: %w", err)
+	}
+	return &Writer{store: s, file: f, hash: sha256.New()}, nil
+}
+
+// Writer takes the bytes of one blob. It is not safe for concurrent use.
+type Writer struct {
+	store *Store
+	file  *os.File
+	hash  hash.Hash
+	size  uint64
+	done  bool
+}
+
+// Write takes the next bytes. Errors: fault.Exhausted over MaxSize.
+func (w *Writer) Write(p []byte) (int, error) {
+	if w.size+uint64(len(p)) > MaxSize {
+		return 0, fault.New(fault.Exhausted, "blob: larger than %d bytes", uint64(MaxSize))
+	}
+	n, err := w.file.Write(p)
+	w.hash.Write(p[:n])
+	w.size += uint64(n)
+	return n, err
+}
+
+// Commit syncs and names the blob.
+func (w *Writer) Commit() (payload.Ref, error) {
+	ref := payload.Ref{Digest: "sha256:" + hex.EncodeToString(w.hash.Sum(nil)), Size: w.size}
+	return ref, w.commit(ref.Digest)
+}
+
+// CommitAs is Commit for a blob that was announced. Errors: fault.Invalid where the content is another.
+func (w *Writer) CommitAs(digest string, size uint64) error {
+	if w.size != size {
+		w.Abort()
+		if w.size > size {
+			return fault.New(fault.Invalid, "blob %q: more than the %d bytes announced", digest, size)
+		}
+		return fault.New(fault.Invalid, "blob %q: %d bytes announced, %d came", digest, size, w.size)
+	}
+	if got := "sha256:" + hex.EncodeToString(w.hash.Sum(nil)); got != digest {
+		w.Abort()
+		return fault.New(fault.Invalid, "blob %q: the content's digest is %s", digest, got)
+	}
+	return w.commit(digest)
+}
+
+func (w *Writer) commit(digest string) error {
+	defer w.Abort()
+	if err := w.file.Sync(); err != nil {
+		return fmt.Errorf("blob %q: %w", digest, err)
+	}
+	dst := w.store.path(digest)
+	if err := os.MkdirAll(filepath.Dir(dst), 0o700); err != nil {
+		return fmt.Errorf("blob %q: %w", digest, err)
+	}
+	if err := os.Chmod(w.file.Name(), 0o444); err != nil {
+		return fmt.Errorf("blob %q: %w", digest, err)
+	}
+	if err := w.store.name(w.file.Name(), dst); err != nil {
+		return fmt.Errorf("blob %q: %w", digest, err)
+	}
+	// The name is durable when its folder is; that folder's own name may be new as well.
+	for _, dir := range []string{filepath.Dir(dst), filepath.Dir(filepath.Dir(dst))} {
+		if err := syncDir(dir); err != nil {
+			return fmt.Errorf("blob %q: %w", digest, err)
+		}
+	}
+	return nil
+}
+
+// name gives a staged file its name, with the time of now.
+func (s *Store) name(staged, dst string) error {
+	s.times.RLock()
+	defer s.times.RUnlock()
+	now := time.Now()
+	if err := os.Chtimes(staged, now, now); err != nil {
+		return err
+	}
+	return os.Rename(staged, dst)
+}
+
+// Abort forgets what was written. After a commit it does nothing.
+func (w *Writer) Abort() {
+	if w.done {
+		return
+	}
+	w.done = true
+	// The staged file is private and unsynced; what can't be removed now goes when the store is next opened.
+	_ = w.file.Close()
+	_ = os.Remove(w.file.Name())
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
