@@ -10,8 +10,9 @@ GO_VERSION_FLAGS := -trimpath -ldflags='-s -w'
 
 # What runs Skerry on Debian and its kin: images from suites, EROFS files, the build network.
 RUN_PACKAGES  := ca-certificates mmdebstrap debian-archive-keyring erofs-utils iptables iproute2 containernetworking-plugins
-# What only the tests need: the race detector's C compiler, git for buf breaking, and nft to look for rules that were left.
-TEST_PACKAGES := gcc libc6-dev git nftables
+# What only the tests need: the race detector's C compiler, git for buf breaking, nft to look for rules that were left, and runc for builds
+# that are not isolated.
+TEST_PACKAGES := gcc libc6-dev git nftables runc
 
 SDK_SOURCES := $(shell find sdk-python/src -name '*.py' -o -name py.typed 2>/dev/null)
 GO_SOURCES  := $(shell find cmd internal worker gateway imagebuilder -name '*.go' 2>/dev/null)

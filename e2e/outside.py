@@ -1,6 +1,7 @@
 """Hosts that containers may or may not reach: listeners in a network namespace of the test, with routes that end there."""
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ PRIVATE = "10.254.77.2"
 METADATA = "169.254.169.254"
 HOST = "198.51.100.1"
 PORT = 18080
+
+_numbers = itertools.count()
 
 SERVER = """
 import socket, sys
@@ -27,7 +30,9 @@ while True:
 @contextlib.contextmanager
 def outside() -> Generator[None]:
     """A namespace behind a veth pair with a listener on all its addresses, and one on the host's end. All gone afterwards."""
-    space, link = f"skt{os.getpid()}", f"skt{os.getpid()}h"
+    # Each has a name of its own: the kernel takes its time to remove the links of a namespace that is gone.
+    number = next(_numbers)
+    space, link = f"skt{os.getpid()}-{number}", f"skt{os.getpid()}h{number}"
     with contextlib.ExitStack() as stack:
         _ip("netns", "add", space)
         stack.callback(_ip, "netns", "del", space)

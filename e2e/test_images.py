@@ -1,9 +1,11 @@
 """Images are built once, and a failed build says what failed."""
 
+import signal
 import uuid
 
 from e2e.client import client, run_app
 from e2e.daemon import Daemon
+from e2e.processes import running, watch
 
 
 def test_two_clients_at_once_build_an_image_once(daemon: Daemon) -> None:
@@ -11,6 +13,23 @@ def test_two_clients_at_once_build_an_image_once(daemon: Daemon) -> None:
     with client(daemon, run_app("images"), env) as one, client(daemon, run_app("images"), env) as other:
         stamps = {line for program in (one, other) for line in program.finish() if line.startswith("stamp ")}
     assert len(stamps) == 1, stamps
+
+
+def test_a_build_that_nobody_waits_for_stops(daemon: Daemon) -> None:
+    tag = uuid.uuid4().hex
+    env = {"TAG": tag}
+    step = ("--bundle=", str(daemon.data))
+    with client(daemon, run_app("build_isolation::wait"), env) as one:
+        one.until(f"{tag} has begun")
+        sandbox = running(*step)
+        assert sandbox
+        with watch(sandbox) as gone:
+            with client(daemon, run_app("build_isolation::wait"), env) as other:
+                other.until(f"{tag} has begun")  # it waits for the same build, and hears all of it
+                one.process.send_signal(signal.SIGINT)
+                one.end()
+                assert running(*step) == sandbox, "the build ended though somebody waits for it"
+            gone.wait(30)
 
 
 def test_failed_build_says_step_command_and_exit_code(daemon: Daemon) -> None:

@@ -34,6 +34,20 @@ def test_only_the_outside_is_reachable(daemon: Daemon) -> None:
         assert answer.startswith("error"), f"{address}: {answer}"
 
 
+def test_build_steps_reach_only_the_outside(daemon: Daemon) -> None:
+    blocked = [outside.PRIVATE, outside.METADATA, outside.HOST]
+    with outside.outside():
+        targets = [f"{address}:{outside.PORT}" for address in [outside.PUBLIC, *blocked]]
+        targets += [daemon.address, "10.0.2.2:22"]
+        with client(daemon, run_app("build_isolation::main"), {"ADDRESSES": ",".join(targets)}) as program:
+            lines = program.finish()
+    answers = dict(line.split("|")[1:] for line in lines if line.startswith("answer|"))
+    assert answers.pop(f"{outside.PUBLIC}:{outside.PORT}") == "reached"
+    assert len(answers) == len(blocked) + 2
+    for address, answer in answers.items():
+        assert answer.startswith("error"), f"{address}: {answer}"
+
+
 def test_containers_do_not_reach_one_another(daemon: Daemon) -> None:
     with client(daemon, run_app("isolation::serve", "--port", str(outside.PORT))) as program:
         found = re.search(r"listening on (\S+)", program.until("listening on"))

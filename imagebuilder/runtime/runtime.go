@@ -1,113 +1,53 @@
-// Package runtime is the OCI runtime of build steps: it runs them in gVisor.
+// Package runtime is the OCI runtime of build steps: it runs them in gVisor, or with runc where the operator trusts recipes, and holds
+// them to their limits.
 //
-// BuildKit calls an OCI runtime the way it calls runc. Main takes such a call, turns it into runsc's words and becomes runsc, so a
-// step is a child of BuildKit and dies with it. What differs: runsc has no "run --keep" (a container that has ended is gone by
-// itself, so deleting it again is no error), and the root file system is written through, not covered by runsc's overlay, because
-// what the step leaves there is the layer.
+// BuildKit calls an OCI runtime the way it calls runc. Main takes such a call and turns it into runsc's words. What differs: runsc has no
+// "run --keep" (a container that has ended is gone by itself, so deleting it again is no error), and the root file system is written
+// through, not covered by runsc's overlay, because what the step leaves there is the layer.
+//
+// A step runs in control groups of its own, under a process of this package that watches it: BuildKit's child, which ends with BuildKit
+// and takes the step with it. A step that goes over a limit is killed, and the last line that it seems to write says which; see Verdict.
 package runtime
 
 import (
-	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
-
-	"github.com/skerry-dev/skerry/internal/netdump"
 )
 
-// Config says how steps are run. Command turns it into the arguments of Main.
-type Config struct {
-	// Runsc is the path of runsc.
-	Runsc string
-	// State is the folder of runsc's state.
-	State string
-	// Platform is runsc's platform; empty: DefaultPlatform.
-	Platform string
-	// Limits are those of one step.
-	Limits Limits
-}
-
-// DefaultPlatform is the gVisor platform that works on every host.
-const DefaultPlatform = "systrap"
-
-// Limits are what one step may use; zero: no limit.
-type Limits struct {
-	// MemoryBytes is the most memory of all its processes.
-	MemoryBytes int64
-	// Cgroup is the parent of the steps' control groups, such as "/skerry_1f2e3d/build"; empty: BuildKit's.
-	Cgroup string
-}
-
-// Command returns the words before BuildKit's own of a call of Main.
-func (c Config) Command() []string {
-	args := []string{"--runsc=" + c.Runsc, "--state=" + c.State}
-	if c.Platform != "" {
-		args = append(args, "--platform="+c.Platform)
-	}
-	if c.Limits.MemoryBytes > 0 {
-		args = append(args, fmt.Sprintf("--memory=%d", c.Limits.MemoryBytes))
-	}
-	if c.Limits.Cgroup != "" {
-		args = append(args, "--cgroup="+c.Limits.Cgroup)
-	}
-	return append(args, "--")
-}
-
-// Main is the runtime's process: args are those of Command, then those of the caller. It becomes runsc and returns only on failure, with
-// the exit code.
+// Main is the runtime's process: args are those of Command, then those of the caller. It returns the exit code.
 func Main(args []string) int {
-	_, _ = fmt.Fprintf(os.Stderr, "build runtime: %v\n", become(args))
-	return failed
+	code, err := serve(args)
+	if err != nil {
+		_, _ = fmt.Fprintf(os.Stderr, "build runtime: %v\n", err)
+		return failed
+	}
+	return code
 }
 
 // failed is the exit code of a runtime that could not run what it was to run.
 const failed = 125
 
-// become turns the process into runsc; what it returns says why it could not.
-func become(args []string) error {
+// serve runs a step, or becomes the runtime for any other command.
+func serve(args []string) (int, error) {
 	c, rest, err := parseConfig(args)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	call, err := parseCall(rest)
 	if err != nil {
-		return err
-	}
-	if call.command == "run" {
-		if err := c.prepare(call.bundle); err != nil {
-			return err
-		}
+		return 0, err
 	}
 	argv, err := c.argv(call)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return fmt.Errorf("%s: %w", c.Runsc, unix.Exec(c.Runsc, argv, os.Environ()))
-}
-
-func parseConfig(args []string) (Config, []string, error) {
-	var c Config
-	f := flag.NewFlagSet("buildkit-runtime", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
-	f.StringVar(&c.Runsc, "runsc", "", "")
-	f.StringVar(&c.State, "state", "", "")
-	f.StringVar(&c.Platform, "platform", DefaultPlatform, "")
-	f.Int64Var(&c.Limits.MemoryBytes, "memory", 0, "")
-	f.StringVar(&c.Limits.Cgroup, "cgroup", "", "")
-	if err := f.Parse(args); err != nil {
-		return c, nil, err
+	if call.command != "run" || c.Limits.Cgroup == "" {
+		return 0, fmt.Errorf("%s: %w", argv[0], unix.Exec(argv[0], argv, os.Environ()))
 	}
-	if !filepath.IsAbs(c.Runsc) || !filepath.IsAbs(c.State) {
-		return c, nil, errors.New("--runsc and --state: want absolute paths")
-	}
-	return c, f.Args(), nil
+	return c.run(call.bundle, argv)
 }
 
 // call is what BuildKit asks of an OCI runtime.
@@ -166,18 +106,20 @@ func parseCall(args []string) (call, error) {
 	return c, nil
 }
 
-// argv is the call in runsc's words.
+// argv is the call in the runtime's words. The groups of a step are ours, so runsc is told to leave them alone.
 func (c Config) argv(k call) ([]string, error) {
 	argv := []string{
-		c.Runsc, "--root=" + c.State, "--platform=" + c.Platform, "--network=sandbox", "--overlay2=none",
+		c.Runsc, "--root=" + c.State, "--platform=" + c.Platform, "--network=sandbox", "--overlay2=none", "--ignore-cgroups", k.command,
 	}
-	if c.Limits.MemoryBytes == 0 {
-		argv = append(argv, "--ignore-cgroups")
+	if c.Runc != "" {
+		argv = []string{c.Runc, "--root=" + c.State, k.command}
 	}
-	argv = append(argv, k.command)
 	switch k.command {
 	case "run":
 		argv = append(argv, "--bundle="+k.bundle)
+		if c.Runc != "" {
+			argv = append(argv, "--keep")
+		}
 	case "delete":
 		argv = append(argv, "--force")
 	case "kill", "state", "exec":
@@ -186,38 +128,4 @@ func (c Config) argv(k call) ([]string, error) {
 	}
 	argv = append(argv, k.options...)
 	return append(argv, k.words...), nil
-}
-
-// isolate stops a step from reaching other steps on the same bridge: frames of an isolated port go to the bridge itself alone.
-func isolate(path string) error {
-	ns, err := netns.GetFromPath(path)
-	if err != nil {
-		return fmt.Errorf("network namespace %q: %w", path, err)
-	}
-	defer func() { _ = ns.Close() }()
-	h, err := netlink.NewHandleAt(ns)
-	if err != nil {
-		return fmt.Errorf("network namespace %q: %w", path, err)
-	}
-	defer h.Close()
-	links, err := netdump.Whole(h.LinkList)
-	if err != nil {
-		return fmt.Errorf("network namespace %q: %w", path, err)
-	}
-	for _, l := range links {
-		if l.Type() != "veth" {
-			continue
-		}
-		port, err := netlink.LinkByIndex(l.Attrs().ParentIndex)
-		if err != nil {
-			return fmt.Errorf("bridge port of %q: %w", path, err)
-		}
-		if port.Attrs().MasterIndex == 0 {
-			continue
-		}
-		if err := netlink.LinkSetIsolated(port, true); err != nil {
-			return fmt.Errorf("bridge port %q: %w", port.Attrs().Name, err)
-		}
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -34,15 +35,47 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-func TestLimitsKeepControlGroups(t *testing.T) {
-	c := Config{Runsc: "/bin/runsc", State: "/run/x", Limits: Limits{MemoryBytes: 1 << 20, Cgroup: "/skerry_x/build"}}
-	got, _, err := parseConfig(append(c.Command(), "run"))
-	if err != nil || got.Limits != c.Limits {
+func TestConfigurationsSurviveTheCommandLine(t *testing.T) {
+	c := Config{Runc: "/bin/runc", State: "/run/x", Platform: "kvm", Mark: "M", Limits: Limits{
+		CPUMilli: 1500, MemoryBytes: 1 << 20, Processes: 5, DiskBytes: 1 << 30, Time: time.Hour, Cgroup: "skerry_x",
+	}}
+	got, rest, err := parseConfig(append(c.Command(), "run", "--bundle", "/b", "id"))
+	if err != nil || got != c {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	argv, err := got.argv(call{command: "run", bundle: "/b"})
-	if err != nil || strings.Contains(strings.Join(argv, " "), "ignore-cgroups") {
+	k, err := parseCall(rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	argv, err := got.argv(k)
+	if want := "/bin/runc --root=/run/x run --bundle=/b --keep id"; err != nil || strings.Join(argv, " ") != want {
 		t.Errorf("got %v, %v", argv, err)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	for line, want := range map[string][2]string{
+		"M the end": {"", "the end"}, "outM the end": {"out", "the end"}, "Mthe end": {"Mthe end", ""}, "x": {"x", ""},
+	} {
+		own, verdict, ok := Verdict(line, "M")
+		if own != want[0] || verdict != want[1] || ok != (verdict != "") {
+			t.Errorf("%q: got %q, %q, %v", line, own, verdict, ok)
+		}
+	}
+	if _, _, ok := Verdict(" x", ""); ok {
+		t.Error("a verdict without a mark")
+	}
+}
+
+func TestLimitsInWords(t *testing.T) {
+	for want, got := range map[string]string{
+		"4 GiB": size(4 << 30), "1.5 GiB": size(3 << 29), "300 MiB": size(300 << 20), "12 bytes": size(12),
+		"1h": duration(time.Hour), "1h5m": duration(65 * time.Minute), "4s": duration(4 * time.Second), "1m1s": duration(61 * time.Second),
+		"10m": duration(10 * time.Minute), "10h": duration(10 * time.Hour),
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 

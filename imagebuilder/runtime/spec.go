@@ -4,22 +4,21 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// prepare gives the container of a bundle its limits and cuts it off from its neighbours.
-func (c Config) prepare(bundle string) error {
+// prepare cuts the container of a bundle off from its neighbours and puts it into its control group. It returns the container's spec.
+func (c Config) prepare(bundle, group string) (*specs.Spec, error) {
 	file := filepath.Join(bundle, "config.json")
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("bundle: %w", err)
+		return nil, fmt.Errorf("bundle: %w", err)
 	}
-	var spec specs.Spec
-	if err := json.Unmarshal(data, &spec); err != nil {
-		return fmt.Errorf("bundle %q: %w", bundle, err)
+	spec := new(specs.Spec)
+	if err := json.Unmarshal(data, spec); err != nil {
+		return nil, fmt.Errorf("bundle %q: %w", bundle, err)
 	}
 	if spec.Linux == nil {
 		spec.Linux = &specs.Linux{}
@@ -27,22 +26,20 @@ func (c Config) prepare(bundle string) error {
 	for _, ns := range spec.Linux.Namespaces {
 		if ns.Type == specs.NetworkNamespace && ns.Path != "" {
 			if err := isolate(ns.Path); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	if c.Limits.MemoryBytes == 0 {
-		return nil
-	}
-	spec.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &c.Limits.MemoryBytes}}
-	if c.Limits.Cgroup != "" {
-		spec.Linux.CgroupsPath = path.Join(c.Limits.Cgroup, filepath.Base(bundle))
-	}
-	if data, err = json.Marshal(&spec); err != nil {
-		return fmt.Errorf("bundle %q: %w", bundle, err)
+	// runc makes a group in any case: below the one whose limits hold.
+	spec.Linux.CgroupsPath = group + "/" + runcGroup
+	if data, err = json.Marshal(spec); err != nil {
+		return nil, fmt.Errorf("bundle %q: %w", bundle, err)
 	}
 	if err := os.WriteFile(file, data, 0o600); err != nil {
-		return fmt.Errorf("bundle: %w", err)
+		return nil, fmt.Errorf("bundle: %w", err)
 	}
-	return nil
+	return spec, nil
 }
+
+// runcGroup is the group that runc makes within a step's.
+const runcGroup = "step"

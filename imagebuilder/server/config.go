@@ -4,16 +4,30 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
+	"github.com/skerry-dev/skerry/imagebuilder/runtime"
+	"github.com/skerry-dev/skerry/internal/cgroup"
 )
 
 // Defaults of Config.
 const (
 	// DefaultBuilds is how many builds run at a time.
 	DefaultBuilds = 4
+	// DefaultStepDisk is how much a build step may write, in bytes.
+	DefaultStepDisk = 64 << 30
+	// DefaultStepProcesses is how many processes and threads of the host a build step may have.
+	DefaultStepProcesses = 4096
+	// DefaultStepTime is how long a build step may run.
+	DefaultStepTime = time.Hour
+	// minStepMemory is what a build step may use on the smallest host, in bytes.
+	minStepMemory = 1 << 30
 	// DefaultCABundle is where Debian and its kin keep the certificates that the host trusts.
 	DefaultCABundle = "/etc/ssl/certs/ca-certificates.crt"
 )
@@ -23,6 +37,16 @@ const (
 func DefaultSubnet(instance string) netip.Prefix {
 	sum := sha256.Sum256([]byte(instance))
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 208 + sum[0]&0x0f, sum[1], 0}), 24)
+}
+
+// DefaultStepMemory is half of the host's memory, in bytes.
+func DefaultStepMemory() (int64, error) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0, fmt.Errorf("memory of the host: %w", err)
+	}
+	total, err := cgroup.HostMemory(info.Totalram * uint64(info.Unit))
+	return max(int64(total/2), minStepMemory), err //nolint:gosec // far smaller
 }
 
 // Config describes a builder. The zero value of a field is its default unless it says that it is needed.
@@ -54,14 +78,15 @@ type Config struct {
 	// Runsc is the path of runsc, in which build steps run.
 	Runsc string
 	// RuntimeCommand runs imagebuilder/runtime.Main, such as {"/usr/bin/skerryd", "buildkit-runtime"}. Needed unless Buildkit is
-	// given or Unisolated is set.
+	// given.
 	RuntimeCommand []string
-	// Unisolated runs build steps with runc in place of gVisor: recipes are then trusted with the host.
-	Unisolated bool
+	// Runc is the path of runc, which runs build steps in place of gVisor: recipes are then trusted with the host. Empty: gVisor does.
+	Runc string
 	// Platform is gVisor's; default: systrap.
 	Platform string
-	// StepMemoryBytes is the most memory of one build step; 0: no limit.
-	StepMemoryBytes int64
+	// Step bounds one build step. Zero fields are DefaultStepMemory, DefaultStepDisk, DefaultStepProcesses, DefaultStepTime and all of the
+	// host's CPU. The name of the control group is the builder's to choose.
+	Step runtime.Limits
 	// CacheBytes is how much the layer cache may hold; default: solve.DefaultCacheBytes.
 	CacheBytes int64
 

@@ -152,15 +152,3 @@ socket.create_connection(("ADDR", 7777), timeout=2)'`
 	cancel()
 	<-ended
 }
-
-func TestMemoryOfAStepIsLimited(t *testing.T) {
-	c := config(t)
-	c.StepMemoryBytes = 300 << 20
-	s, _ := start(t, c)
-	_, err := s.Build(t.Context(), commands(`python -c 'x = b"x" * (800 << 20)'`), &recorder{t: t})
-	f := new(build.FailedError)
-	if !errors.As(err, &f) || f.ExitCode == 0 {
-		t.Fatalf("got %v", err)
-	}
-	t.Log(f)
-}

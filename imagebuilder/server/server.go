@@ -4,6 +4,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -70,8 +71,11 @@ func withDefaults(c Config) (Config, error) {
 	if !filepath.IsAbs(c.DataDir) || !filepath.IsAbs(c.RunDir) || c.Instance == "" {
 		return c, fault.New(fault.Invalid, "image builder: want absolute data and run folders and an instance name")
 	}
-	if c.Buildkit == "" && !c.Unisolated && (len(c.RuntimeCommand) == 0 || c.Runsc == "") {
+	if c.Buildkit == "" && (len(c.RuntimeCommand) == 0 || c.Runsc == "" && c.Runc == "") {
 		return c, fault.New(fault.Invalid, "image builder: want runsc and a runtime command; build steps run in gVisor")
+	}
+	if err := c.boundSteps(); err != nil {
+		return c, err
 	}
 	c.BaseDir = cmp.Or(c.BaseDir, filepath.Join(c.DataDir, "bases"))
 	c.Builds = cmp.Or(max(c.Builds, 0), DefaultBuilds)
@@ -93,21 +97,43 @@ func withDefaults(c Config) (Config, error) {
 	return c, nil
 }
 
+// boundSteps sets the limits that the configuration leaves open.
+func (c *Config) boundSteps() (err error) {
+	l := &c.Step
+	if l.MemoryBytes < 0 || l.Processes < 0 || l.DiskBytes < 0 || l.Time < 0 {
+		return fault.New(fault.Invalid, "limits of build steps: want 0 (the default) or more")
+	}
+	if l.MemoryBytes == 0 {
+		if l.MemoryBytes, err = DefaultStepMemory(); err != nil {
+			return err
+		}
+	}
+	l.DiskBytes, l.Processes = cmp.Or(l.DiskBytes, DefaultStepDisk), cmp.Or(l.Processes, DefaultStepProcesses)
+	l.Time, l.Cgroup = cmp.Or(l.Time, DefaultStepTime), "skerry_"+c.Instance
+	return nil
+}
+
+func (c Config) runtimeName() string {
+	if c.Runc != "" {
+		return "runc"
+	}
+	return "runsc"
+}
+
 func (c Config) daemon() solve.DaemonConfig {
 	d := solve.DaemonConfig{
 		Address: c.Buildkit, Binary: c.Buildkitd, Root: filepath.Join(c.DataDir, "buildkit"), RunDir: filepath.Join(c.RunDir, "buildkit"),
 		Bridge:     bridge.Config{Name: c.Bridge, Subnet: c.Subnet, Table: "skerry_" + c.Instance + "_build"},
-		CNIPlugins: c.CNIPlugins, Nameservers: c.Nameservers, CacheBytes: c.CacheBytes, Runtime: []string{"runc"},
+		CNIPlugins: c.CNIPlugins, Nameservers: c.Nameservers, CacheBytes: c.CacheBytes, Cgroup: c.Step.Cgroup, Mark: rand.Text(),
+		RuntimeState: filepath.Join(c.RunDir, "build-"+c.runtimeName()),
 	}
+	r := rt.Config{State: d.RuntimeState, Platform: c.Platform, Limits: c.Step, Mark: d.Mark, Runsc: c.Runsc}
+	if c.Runc != "" {
+		r.Runsc, r.Runc = "", c.Runc
+	}
+	d.Runtime = slices.Concat(c.RuntimeCommand, r.Command())
 	if c.NoMasquerade {
 		d.Bridge.Table = ""
-	}
-	if !c.Unisolated {
-		d.RuntimeState = filepath.Join(c.RunDir, "build-runsc")
-		d.Runtime = slices.Concat(c.RuntimeCommand, rt.Config{
-			Runsc: c.Runsc, State: d.RuntimeState, Platform: c.Platform,
-			Limits: rt.Limits{MemoryBytes: c.StepMemoryBytes, Cgroup: "/skerry_" + c.Instance + "/build"},
-		}.Command())
 	}
 	return d
 }

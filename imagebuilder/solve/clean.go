@@ -3,6 +3,7 @@ package solve
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/imagebuilder/bridge"
+	"github.com/skerry-dev/skerry/imagebuilder/runtime"
+	"github.com/skerry-dev/skerry/internal/cgroup"
 )
 
 // clean removes what a daemon left: processes, mounts, network namespaces, addresses, the bridge. Layers and cache stay.
@@ -22,6 +25,9 @@ func (d *Daemon) clean() error {
 	c := d.config
 	if err := killLeftovers(c); err != nil {
 		return fmt.Errorf("leftover processes: %w", err)
+	}
+	if err := cleanGroups(c); err != nil {
+		return fmt.Errorf("leftover control groups: %w", err)
 	}
 	if err := unmountBelow(c.Root, c.RunDir, c.RuntimeState); err != nil {
 		return fmt.Errorf("leftover mounts: %w", err)
@@ -39,6 +45,20 @@ func (d *Daemon) clean() error {
 		return err
 	}
 	return bridge.Down(c.Bridge)
+}
+
+// cleanGroups kills what is left in the groups of steps, and removes them.
+func cleanGroups(c DaemonConfig) error {
+	if c.Cgroup == "" {
+		return nil
+	}
+	groups, err := cgroup.Open(c.Cgroup)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), StopTimeout)
+	defer cancel()
+	return errors.Join(groups.Remove(ctx, runtime.GroupFolder), groups.Prune())
 }
 
 // cleanBundles removes what a killed daemon left of running steps.

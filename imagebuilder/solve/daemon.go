@@ -53,6 +53,10 @@ type DaemonConfig struct {
 	Runtime []string
 	// RuntimeState is a folder that holds the runtime's state, to be cleaned up after it; may be empty.
 	RuntimeState string
+	// Mark begins the lines in which the runtime tells verdicts; see the package of the runtime. Empty: it tells none.
+	Mark string
+	// Cgroup is the name of the control group that has the groups of steps below; empty: there are none.
+	Cgroup string
 	// Bridge is the network of steps.
 	Bridge bridge.Config
 	// CNIPlugins is the folder of the CNI plugins; empty: DefaultCNIPlugins.

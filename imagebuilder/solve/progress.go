@@ -10,6 +10,7 @@ import (
 
 	"github.com/skerry-dev/skerry/imagebuilder/build"
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
+	"github.com/skerry-dev/skerry/imagebuilder/runtime"
 )
 
 // progress turns BuildKit's news of vertices into a build's of steps. BuildKit may begin and end one vertex several times, such as a
@@ -17,6 +18,7 @@ import (
 type progress struct {
 	plan   *llb.Plan
 	events build.Events
+	mark   string // of verdicts
 
 	mu     sync.Mutex // the export begins on a goroutine of its own
 	steps  []stepProgress
@@ -29,11 +31,12 @@ type stepProgress struct {
 	from, to   *time.Time
 	partial    [3][]byte // output without an end of line, by stream
 	last       []string
+	verdict    string // of the runtime on the step's end
 	exportFrom time.Time
 }
 
-func newProgress(plan *llb.Plan, events build.Events) *progress {
-	return &progress{plan: plan, events: events, steps: make([]stepProgress, len(plan.Steps)+1)}
+func newProgress(plan *llb.Plan, events build.Events, mark string) *progress {
+	return &progress{plan: plan, events: events, mark: mark, steps: make([]stepProgress, len(plan.Steps)+1)}
 }
 
 func (p *progress) tell(n int, s build.State, elapsed time.Duration) {
@@ -163,7 +166,17 @@ func (p *progress) lines(n int, text []byte) {
 	var lines []string
 	for line := range strings.Lines(strings.ToValidUTF8(string(text), "\uFFFD")) {
 		line = strings.TrimRight(line, "\r\n")
+		line, verdict, ok := runtime.Verdict(line, p.mark)
+		if ok {
+			s.verdict = verdict
+		}
+		if ok && line == "" {
+			continue
+		}
 		lines = append(lines, line[strings.LastIndexByte(line, '\r')+1:])
+	}
+	if len(lines) == 0 {
+		return
 	}
 	s.last = append(s.last, lines...)
 	s.last = s.last[max(len(s.last)-build.MaxLastLines, 0):]

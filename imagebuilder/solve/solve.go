@@ -73,7 +73,7 @@ func (d *Daemon) solve(ctx context.Context, r Request) (now *serving, err error)
 	defer func() { err = errors.Join(err, c.Close()) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := newProgress(r.Plan, r.Events)
+	p := newProgress(r.Plan, r.Events, d.config.Mark)
 	e := &exporter{ctx: ctx, cancel: cancel, export: r.Export, started: p.exporting}
 	statuses := make(chan *client.SolveStatus)
 	var reader sync.WaitGroup
@@ -185,6 +185,9 @@ func (p *progress) explain(ctx context.Context, err error) error {
 	if step > 0 {
 		f.Step, f.Command = p.plan.Steps[step-1].Name, p.plan.Steps[step-1].Command
 		f.LastLines = p.steps[step-1].last
+		if v := p.steps[step-1].verdict; v != "" {
+			f.Message = v
+		}
 	}
 	return f
 }

@@ -42,12 +42,17 @@ const (
 	DefaultSync = SyncInterval
 	// DefaultPlatform is how gVisor runs.
 	DefaultPlatform = "systrap"
+	// DefaultBuildRuntime runs build steps in gVisor.
+	DefaultBuildRuntime = RuntimeRunsc
 )
 
 // Values of settings that are one of a few.
 const (
 	SyncInterval = "interval" // every 100 ms: a crash of a process loses nothing, one of the machine what SQL does not have
 	SyncAlways   = "always"   // before each acknowledgement
+
+	RuntimeRunsc = "runsc" // gVisor
+	RuntimeRunc  = "runc"  // the host's kernel: recipes are then trusted with the host
 
 	FormatAuto = "auto" // text on a terminal, else JSON
 	FormatText = "text"
@@ -72,7 +77,10 @@ type Config struct {
 	Subnet, BuildSubnet                string
 	Runsc, Platform, Guest             string
 	Buildkit, Buildkitd                string
-	UnisolatedBuilds                   bool
+	BuildRuntime                       string
+	BuildCPU                           float64
+	BuildMemory, BuildDisk             int
+	BuildProcesses, BuildTimeout       int
 	Builds                             int
 	BuildEnv                           []string
 	CABundle                           string
@@ -83,7 +91,8 @@ type Config struct {
 func NewConfig() Config {
 	return Config{
 		Data: defaultData(), Bases: DefaultBases, Run: DefaultRun, Listen: DefaultListen, WriteProfile: DefaultProfile, Sync: DefaultSync,
-		LogFormat: FormatAuto, LogLevel: "info", HeartbeatWindow: DefaultHeartbeatWindow, Platform: DefaultPlatform, BuildEnv: slices.Clone(DefaultBuildEnv),
+		LogFormat: FormatAuto, LogLevel: "info", HeartbeatWindow: DefaultHeartbeatWindow, Platform: DefaultPlatform, BuildRuntime: DefaultBuildRuntime,
+		BuildEnv: slices.Clone(DefaultBuildEnv),
 	}
 }
 
@@ -199,6 +208,7 @@ func (c *Config) Check() error {
 		{"log_format", c.LogFormat, []string{FormatAuto, FormatText, FormatJSON}},
 		{"log_level", c.LogLevel, []string{"debug", "info", "warn", "error"}},
 		{"platform", c.Platform, []string{"systrap", "kvm", "ptrace"}},
+		{"build_runtime", c.BuildRuntime, []string{RuntimeRunsc, RuntimeRunc}},
 	} {
 		if !slices.Contains(e.allowed, e.value) {
 			return fault.New(fault.Invalid, "%s %q: want %s", e.key, e.value, strings.Join(e.allowed, ", "))
@@ -209,6 +219,9 @@ func (c *Config) Check() error {
 	}
 	if c.CPU < 0 || c.Memory < 0 || c.Disk < 0 || c.Builds < 0 {
 		return fault.New(fault.Invalid, "cpu, memory, disk and builds: want 0 (the default) or more")
+	}
+	if c.BuildCPU < 0 || c.BuildMemory < 0 || c.BuildDisk < 0 || c.BuildProcesses < 0 || c.BuildTimeout < 0 {
+		return fault.New(fault.Invalid, "build_cpu, build_memory, build_disk, build_processes and build_timeout: want 0 (the default) or more")
 	}
 	_, err := c.LabelMap()
 	return err

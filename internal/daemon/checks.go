@@ -144,7 +144,7 @@ func checkBuildTools(cfg config.Config) []finding {
 	tool("mmdebstrap", "mmdebstrap", "makes base images")
 	if cfg.Buildkit == "" {
 		tool("iptables", "iptables", "gives build steps their network")
-		if cfg.UnisolatedBuilds {
+		if cfg.BuildRuntime == config.RuntimeRunc {
 			tool("runc", "runc", "runs build steps without isolation")
 		}
 		_, err := os.Stat(filepath.Join(cniFolder, "bridge"))

@@ -39,7 +39,7 @@ Nothing is changed. The exit code is 1 if something needed is missing.`,
 			return c.show(examine(cfg))
 		},
 	}
-	c.bind(cmd, "data", "run", "bases", "listen", "runsc", "buildkitd", "buildkit", "guest", "unisolated_builds")
+	c.bind(cmd, "data", "run", "bases", "listen", "runsc", "buildkitd", "buildkit", "guest", "build_runtime")
 	return cmd
 }
 

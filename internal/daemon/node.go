@@ -16,14 +16,15 @@ import (
 	gateway "github.com/skerry-dev/skerry/gateway/server"
 	"github.com/skerry-dev/skerry/imagebuilder/build"
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
+	"github.com/skerry-dev/skerry/imagebuilder/runtime"
 	builder "github.com/skerry-dev/skerry/imagebuilder/server"
 	"github.com/skerry-dev/skerry/internal/blob"
+	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/internal/config"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/worker/agent"
-	"github.com/skerry-dev/skerry/worker/cgroup"
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
 	"github.com/skerry-dev/skerry/worker/network"
 )
@@ -233,9 +234,13 @@ func (n *node) buildNetwork() (*network.Network, error) {
 func builderConfig(cfg config.Config) (builder.Config, error) {
 	c := builder.Config{
 		DataDir: filepath.Join(cfg.Data, "builder"), RunDir: cfg.RunDir(), BaseDir: cfg.Bases, Instance: cfg.Instance(),
-		Builds: cfg.Builds, Buildkit: cfg.Buildkit, Unisolated: cfg.UnisolatedBuilds, Platform: cfg.Platform, CABundle: cfg.CABundle,
+		Builds: cfg.Builds, Buildkit: cfg.Buildkit, Platform: cfg.Platform, CABundle: cfg.CABundle,
 		Mirror: cfg.DebianMirror, SecurityMirror: cfg.DebianSecurityMirror,
 		Settings: map[string]string{}, Proxy: hostProxy(),
+		Step: runtime.Limits{
+			CPUMilli: uint32(cfg.BuildCPU * 1000), MemoryBytes: int64(cfg.BuildMemory) << 20, DiskBytes: int64(cfg.BuildDisk) << 20,
+			Processes: int64(cfg.BuildProcesses), Time: time.Duration(cfg.BuildTimeout) * time.Second,
+		},
 	}
 	for _, name := range cfg.BuildEnv {
 		if value, ok := os.LookupEnv(name); ok {
@@ -247,7 +252,14 @@ func builderConfig(cfg config.Config) (builder.Config, error) {
 		return c, err
 	}
 	c.RuntimeCommand = []string{self, runtimeCommand}
-	if c.Runsc, err = program("runsc", cfg.Runsc); err != nil {
+	if cfg.BuildRuntime == config.RuntimeRunc {
+		if c.Runc, err = lookPath("runc"); err != nil {
+			return c, fault.New(fault.Precondition, "runc: is not in PATH; install it, or leave build_runtime at runsc")
+		}
+	} else {
+		c.Runsc, err = program("runsc", cfg.Runsc)
+	}
+	if err != nil {
 		return c, err
 	}
 	if cfg.Buildkit == "" {

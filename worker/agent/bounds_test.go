@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/skerry-dev/skerry/internal/payload"
-	"github.com/skerry-dev/skerry/worker/cgroup"
+	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 

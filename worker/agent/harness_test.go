@@ -17,7 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/testbase"
-	"github.com/skerry-dev/skerry/worker/cgroup"
+	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/gvisor"
 	"github.com/skerry-dev/skerry/worker/network"

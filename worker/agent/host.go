@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/ident"
-	"github.com/skerry-dev/skerry/worker/cgroup"
+	"github.com/skerry-dev/skerry/internal/cgroup"
 )
 
 // How much of the host is offered, in per cent; the rest is for the host and for us.

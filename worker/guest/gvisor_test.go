@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/guestinit"
 	"github.com/skerry-dev/skerry/internal/testbase"
-	"github.com/skerry-dev/skerry/worker/cgroup"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/guest"
 	"github.com/skerry-dev/skerry/worker/gvisor"

@@ -18,8 +18,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
-	"github.com/skerry-dev/skerry/worker/cgroup"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 

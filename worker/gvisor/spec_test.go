@@ -3,7 +3,7 @@ package gvisor
 import (
 	"testing"
 
-	"github.com/skerry-dev/skerry/worker/cgroup"
+	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 

@@ -5,8 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -155,5 +157,49 @@ func TestEntering(t *testing.T) {
 	words[3] = "sh"
 	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err == nil {
 		t.Errorf("runs outside of a group that is gone: %s", out)
+	}
+}
+
+func TestHeldProcessesStartInside(t *testing.T) {
+	s, err := Open("skerry_c9e204")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	groups, err := s.Hold("build/one", Limits{MemoryBytes: 64 << 20, Processes: 20}, 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sleeper := exec.CommandContext(ctx, "sleep", "1000")
+	sleeper.SysProcAttr = &syscall.SysProcAttr{}
+	if err := s.Start(groups, sleeper.SysProcAttr, sleeper.Start); err != nil {
+		t.Fatal(err)
+	}
+	if pids, err := s.Processes("build"); err != nil || !slices.Equal(pids, []int{sleeper.Process.Pid}) {
+		t.Errorf("processes %v, %v; want %d", pids, err, sleeper.Process.Pid)
+	}
+	quota := filepath.Join(Root, "cpu", s.name, "build/one", "cpu.cfs_quota_us")
+	if s.v2 {
+		quota = filepath.Join(Root, s.name, "build/one", "cpu.max")
+	}
+	if got, err := os.ReadFile(quota); err != nil || !strings.HasPrefix(string(got), "50000") {
+		t.Errorf("quota %q, %v", got, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- sleeper.Wait() }()
+	if err := s.Remove(ctx, "build"); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the process was not killed")
+	}
+	if err := s.Prune(); err != nil {
+		t.Error(err)
 	}
 }

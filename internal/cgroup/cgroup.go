@@ -1,5 +1,5 @@
 // Package cgroup finds, reads and removes the control groups of one instance's sandboxes, in version 1 and 2 hierarchies. The limits of
-// each are set by the sandbox runtime, which makes it; this package bounds all of them together, and clears away what is left.
+// each are set by the sandbox runtime or by Hold; this package bounds all of them together, and clears away what is left.
 package cgroup
 
 import (
@@ -109,14 +109,61 @@ func counter(path, prefix string) (uint64, error) {
 	return 0, lines.Err()
 }
 
-// Remove kills what still runs in the container's groups and removes them. Groups that are not there are no error.
+// Remove kills what still runs in the container's groups, or in those below them, and removes them. Groups that are not there are no error.
 func (s *Subtree) Remove(ctx context.Context, id string) error {
-	var errs []error
+	errs := []error{s.Kill(ctx, id)}
 	for _, root := range s.roots {
-		path := filepath.Join(root, id)
-		errs = append(errs, killAll(ctx, path), remove(path))
+		errs = append(errs, remove(filepath.Join(root, id)))
 	}
 	return errors.Join(errs...)
+}
+
+// Kill ends all processes of the container's groups and of those below them, and waits for that. Groups that are not there are no error.
+func (s *Subtree) Kill(ctx context.Context, id string) error {
+	var errs []error
+	for _, root := range s.roots {
+		errs = append(errs, killTree(ctx, filepath.Join(root, id)))
+	}
+	return errors.Join(errs...)
+}
+
+func killTree(ctx context.Context, group string) error {
+	errs := []error{killAll(ctx, group)}
+	entries, err := os.ReadDir(group)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, fmt.Errorf("cgroup: %w", err))
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			errs = append(errs, killTree(ctx, filepath.Join(group, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Processes lists what runs in the container's group and in those below it. A group that is gone has none.
+func (s *Subtree) Processes(id string) ([]int, error) {
+	group := filepath.Join(Root, "pids", s.name, id)
+	if s.v2 {
+		group = filepath.Join(Root, s.name, id)
+	}
+	var pids []int
+	err := filepath.WalkDir(group, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "cgroup.procs" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		for _, field := range strings.Fields(string(data)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return pids, nil
+	}
+	return pids, err
 }
 
 // Reap kills what runs in containers' groups and removes them, except those of the containers in keep. Other parts of the instance have
@@ -135,6 +182,14 @@ func (s *Subtree) Reap(ctx context.Context, keep map[string]bool) error {
 			path := filepath.Join(root, g.Name())
 			errs = append(errs, killAll(ctx, path), remove(path))
 		}
+	}
+	return errors.Join(append(errs, s.Prune())...)
+}
+
+// Prune removes the subtree itself where no group is left in it.
+func (s *Subtree) Prune() error {
+	var errs []error
+	for _, root := range s.roots {
 		if err := unix.Rmdir(root); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
 			errs = append(errs, fmt.Errorf("cgroup %s: %w", root, err))
 		}

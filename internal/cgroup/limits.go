@@ -30,11 +30,8 @@ func shares(milli uint32) uint64 { return min(max(minShares, uint64(milli)*1024/
 func (s *Subtree) Limit(l Limits) error {
 	if s.v2 {
 		root := s.roots[0]
-		weight := 1 + (shares(l.CPUMilli)-minShares)*(maxWeight-1)/(maxShares-minShares)
 		// Children have the controllers that each group above them passes on.
-		return errors.Join(delegate(Root), mkdir(root), delegate(root),
-			set(root, "memory.max", l.MemoryBytes), set(root, "pids.max", l.Processes),
-			setIf(l.CPUMilli > 0, root, "cpu.weight", weight))
+		return errors.Join(delegate(Root), mkdir(root), delegate(root), limitV2(root, l))
 	}
 	_, err := s.limitV1("", l)
 	return err
@@ -52,6 +49,44 @@ func (s *Subtree) limitV1(id string, l Limits) ([]string, error) {
 	return groups, errors.Join(
 		hierarchical(memory), set(memory, "memory.limit_in_bytes", l.MemoryBytes),
 		setIf(l.CPUMilli > 0, cpu, "cpu.shares", shares(l.CPUMilli)), set(pids, "pids.max", l.Processes))
+}
+
+// CeilingPeriod is the kernel's own period for limits on CPU, in microseconds.
+const CeilingPeriod = 100_000
+
+// Hold makes a group of the subtree for the calling program to put processes into, with limits of its own. MaxCPUMilli is how much CPU it
+// may use, in thousandths of a core; 0: as much as there is. It returns the folders whose file "cgroup.procs" a process is written to.
+func (s *Subtree) Hold(id string, l Limits, maxCPUMilli uint32) ([]string, error) {
+	quota := uint64(maxCPUMilli) * CeilingPeriod / 1000
+	if !s.v2 {
+		groups, err := s.limitV1(id, l)
+		if err != nil {
+			return nil, err
+		}
+		cpu := filepath.Join(Root, "cpu", s.name, id)
+		return groups, errors.Join(setIf(quota > 0, cpu, "cpu.cfs_period_us", CeilingPeriod), set(cpu, "cpu.cfs_quota_us", quota))
+	}
+	group := s.roots[0]
+	// Children have the controllers that each group above them passes on.
+	errs := []error{delegate(Root), mkdir(group), delegate(group)}
+	for part := range strings.SplitSeq(filepath.Dir(id), "/") {
+		if part != "." {
+			group = filepath.Join(group, part)
+			errs = append(errs, mkdir(group), delegate(group))
+		}
+	}
+	group = filepath.Join(s.roots[0], id)
+	errs = append(errs, mkdir(group), limitV2(group, l))
+	if quota > 0 {
+		errs = append(errs, write(group, "cpu.max", fmt.Sprintf("%d %d", quota, CeilingPeriod)))
+	}
+	return []string{group}, errors.Join(errs...)
+}
+
+func limitV2(group string, l Limits) error {
+	weight := 1 + (shares(l.CPUMilli)-minShares)*(maxWeight-1)/(maxShares-minShares)
+	return errors.Join(set(group, "memory.max", l.MemoryBytes), set(group, "pids.max", l.Processes),
+		setIf(l.CPUMilli > 0, group, "cpu.weight", weight))
 }
 
 // entering is a shell's program that joins the groups of its first arguments, up to "--", and becomes the program of the others.
@@ -106,7 +141,11 @@ func setIf(wanted bool, group, file string, value uint64) error {
 	if !wanted {
 		return nil
 	}
-	if err := os.WriteFile(filepath.Join(group, file), []byte(strconv.FormatUint(value, 10)), 0); err != nil {
+	return write(group, file, strconv.FormatUint(value, 10))
+}
+
+func write(group, file, value string) error {
+	if err := os.WriteFile(filepath.Join(group, file), []byte(value), 0); err != nil {
 		return fmt.Errorf("cgroup: %w", err)
 	}
 	return nil
