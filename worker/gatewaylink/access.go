@@ -44,7 +44,8 @@ func NewAccess(client *http.Client, url string, log *slog.Logger) (*Access, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Access{log: log, proxy: &httputil.ReverseProxy{
+	a := &Access{log: log}
+	a.proxy = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = target.Scheme, target.Host, target.Host
 			kept := http.Header{}
@@ -58,9 +59,10 @@ func NewAccess(client *http.Client, url string, log *slog.Logger) (*Access, erro
 		},
 		Transport:     client.Transport,
 		FlushInterval: -1,
-		ErrorHandler:  unavailable,
+		ErrorHandler:  a.unavailable,
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}, nil
+	}
+	return a, nil
 }
 
 // forwarded are the headers that a call needs; nothing else a container says about itself goes on.
@@ -85,7 +87,7 @@ func (a *Access) Serve(ctx context.Context, containerID string, ln net.Listener)
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// A stream's answer begins before its request has ended.
 			if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
-				unavailable(w, r, err)
+				a.unavailable(w, r, err)
 				return
 			}
 			if !public.MatchString(r.URL.Path) {
@@ -109,9 +111,10 @@ func (a *Access) Serve(ctx context.Context, containerID string, ln net.Listener)
 	return nil
 }
 
-// unavailable answers that the gateway was not reached: clients try again.
-func unavailable(w http.ResponseWriter, r *http.Request, err error) {
-	refuse(w, r, connect.CodeUnavailable, "the worker does not reach its gateway: "+err.Error())
+// unavailable answers that the gateway was not reached: clients try again. Why is for the worker's operator, for it says where the gateway is.
+func (a *Access) unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	a.log.Debug("call of a container not passed on", "container", containerOf(r.Context()), "error", err)
+	refuse(w, r, connect.CodeUnavailable, "the worker does not reach its gateway")
 }
 
 // refuse answers in the Connect protocol's way.
