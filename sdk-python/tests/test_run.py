@@ -126,6 +126,13 @@ def test_block_in_an_event_loop_warns(client):
         asyncio.run(main())
 
 
+def test_run_that_is_never_entered_warns(server, client):
+    app, _ = serialized_app()
+    with pytest.warns(RuntimeWarning, match="never entered"):
+        app.run(client=client)
+    assert server.order()["stopped"] == {}
+
+
 def test_error_in_the_block_stops_the_app(server, client):
     app, _ = serialized_app()
     with pytest.raises(KeyError), app.run(client=client):

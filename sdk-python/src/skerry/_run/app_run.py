@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ class AppRun:
     """
 
     loader_class: type[Loader] = Loader
+    _wanted = True  # until it is made
 
     def __init__(
         self,
@@ -76,8 +78,10 @@ class AppRun:
         self._app_id = ""
         self._heart: _Heart | None = None
         self._logs: LogFollower | None = None
+        self._wanted = False
 
     def __enter__(self) -> App:
+        self._wanted = True
         warn_if_in_event_loop("App.run", "async with app.run():")
         app = self._app
         if not is_local():
@@ -125,6 +129,7 @@ class AppRun:
     async def __aenter__(self) -> App:
         import asyncio
 
+        self._wanted = True
         entering = _Entering(self)
         try:
             return await asyncio.to_thread(entering.enter)
@@ -138,6 +143,14 @@ class AppRun:
         import asyncio
 
         return await asyncio.to_thread(self.__exit__, kind, error, trace)
+
+    def __del__(self) -> None:
+        if not self._wanted:
+            warnings.warn(
+                f"the run of app {self._app.name!r} was never entered, so nothing ran; write `with app.run():`",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _start(self) -> None:
         app, client, display = self._app, self._client, self._display
