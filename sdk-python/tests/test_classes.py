@@ -144,6 +144,25 @@ def test_periods_of_no_length(seconds):
         skerry.Period(seconds=seconds)
 
 
+def test_attributes_of_the_class_itself():
+    class Has:
+        CONSTANT = 5
+
+        @staticmethod
+        def static():
+            return "static"
+
+        @classmethod
+        def make(cls):
+            return cls.__name__
+
+        @skerry.method()
+        def get(self): ...
+
+    handle = decorate(Has)
+    assert (handle.CONSTANT, handle.static(), handle.make()) == (5, "static", "Has")
+
+
 def test_method_needs_an_instance():
     with pytest.raises(AttributeError, match="did you forget to instantiate"):
         Counter.add.remote(1)

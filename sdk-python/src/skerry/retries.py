@@ -51,4 +51,6 @@ class Retries:
         return Retries(max_retries=value, backoff_coefficient=1.0) if value else None
 
     def __repr__(self) -> str:
-        return f"skerry.Retries(max_retries={self.max_retries}, backoff_coefficient={self.backoff_coefficient})"
+        names = ("max_retries", "backoff_coefficient", "initial_delay", "max_delay")
+        given = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"skerry.Retries({given})"

@@ -101,12 +101,8 @@ class Cls(Variants):
         cls = self._user_cls
         if cls is not None and not hasattr(cls, name):
             raise AttributeError(f"class {cls.__name__!r} has no attribute {name!r}")
-        if (
-            cls is not None
-            and not isinstance(vars(cls).get(name), PartialFunction)
-            and not callable(getattr(cls, name))
-        ):
-            return getattr(cls, name)
+        if cls is not None and not isinstance(getattr(cls, name), PartialFunction):
+            return getattr(cls, name)  # one of the class itself, such as a constant or a static method
         raise AttributeError(
             f"{name!r} is an attribute of instances; did you forget to instantiate the class? {self._service.name}().{name}"
         )
