@@ -9,10 +9,13 @@ import pytest
 import skerry
 from skerry import exception as exc
 from skerry._gen.skerry.v1.recipe_pb import Recipe
+from skerry._objects.arguments import local_series
 from skerry._run.display import Display
 from skerry._run.images import Images
 from skerry._run.mounts import Mounts
+from skerry._run.secrets import Secrets
 
+APP = "ap-" + "0" * 22
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -20,7 +23,7 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 def recipe(client, server):
     def load(image: skerry.Image) -> Recipe:
         display = Display()
-        image_id = Images(client, Mounts(client, display), display).load(image)
+        image_id = Images(client, Mounts(client, display), Secrets(client, APP), display).load(image)
         assert image_id.startswith("im-")
         assert image.object_id == image_id
         return Recipe.from_binary(bytes.fromhex(server.order()["recipes"][-1]))
@@ -91,7 +94,7 @@ def test_every_step_reaches_the_recipe(recipe, tmp_path):
 
 def test_equal_images_are_asked_for_once(client, server):
     display = Display()
-    images = Images(client, Mounts(client, display), display)
+    images = Images(client, Mounts(client, display), Secrets(client, APP), display)
     assert images.load(skerry.Image.debian_slim().env({"A": "b"})) == images.load(
         skerry.Image.debian_slim().env({"A": "b"})
     )
@@ -100,7 +103,7 @@ def test_equal_images_are_asked_for_once(client, server):
 
 def test_failed_build_shows_the_step(client):
     display = Display()
-    images = Images(client, Mounts(client, display), display)
+    images = Images(client, Mounts(client, display), Secrets(client, APP), display)
     with pytest.raises(exc.ImageBuildError) as caught:
         images.load(skerry.Image.debian_slim().run_commands("false"))
     for words in ("a step failed", "command: false", "exit code: 3", "oh no"):
@@ -167,12 +170,9 @@ def test_imports_swallow_locally_and_raise_in_the_container(monkeypatch):
 def test_what_comes_later_says_so():
     image = skerry.Image.debian_slim()
     for later in (
-        lambda: skerry.Image.from_registry("x"),
-        lambda: skerry.Image.from_dockerfile("x"),
-        lambda: image.dockerfile_commands("x"),
-        lambda: image.pip_install("x", secrets=[1]),
         lambda: image.run_commands("x", volumes={"/a": 1}),
-        lambda: image.pip_install("x", gpu="A100"),
+        lambda: image.run_function(local_series, volumes={"/a": 1}),
+        lambda: image.run_function(local_series, network_file_systems={"/a": 1}),
     ):
         with pytest.raises(exc.UnimplementedError, match="not available"):
             later()

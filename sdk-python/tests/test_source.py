@@ -15,7 +15,7 @@ from skerry._gen.skerry.v1.mount_pb import CreateMountRequest
 from skerry._objects.local import LocalDir, LocalFile, LocalPythonSource
 from skerry._objects.patterns import NON_PYTHON_FILES
 from skerry._run.display import Display
-from skerry._run.mounts import Mounts, _walk
+from skerry._run.mounts import Mounts, walk
 from skerry._run.source import PACKAGE_IGNORE, find_source
 
 
@@ -44,7 +44,7 @@ def package(tmp_path, monkeypatch):
 
 
 def names(files):
-    return sorted(name for name, _ in _walk(files))
+    return sorted(name for name, _ in walk(files))
 
 
 def test_function_of_a_package_brings_all_of_it(package):

@@ -3,25 +3,27 @@
 The file has a table per profile; the one with ``active = true`` is used unless ``SKERRY_PROFILE`` or ``--profile`` names another.
 For each key the variable ``SKERRY_<KEY>`` comes first, then the profile, then the default. In containers no file is read.
 
-=====================  ====================================================================================================
-key                    meaning (default)
-=====================  ====================================================================================================
-``server_url``         where the gateway listens (http://127.0.0.1:7070)
-``token_id``           the token's id, "tk-..."
-``token_secret``       the token's secret
-``ca_file``            PEM file of the authority that signed the server's certificate (the system's)
-``environment``        the environment to work in (the server's default one)
-``async_warnings``     warn about blocking calls in an event loop (true)
-``heartbeat_interval`` seconds between signs of life of a running app (15)
-``logs_timeout``       longest wait for the last output of an app, in seconds (10)
-``connect_timeout``    how long a server that can't be reached at first is tried, in seconds (1.5)
-``reconnect_timeout``  how long a server that was reached before is tried, in seconds (600)
-``serve_timeout``      seconds after which `skerry serve` stops by itself (0: never)
-``default_cloud``      the cloud of functions that name none (any)
-``force_build``        build every image again (false)
-``traceback``          let the command line show whole tracebacks (false)
-``loglevel``           level of the SDK's own logger (WARNING)
-=====================  ====================================================================================================
+=========================  ====================================================================================================
+key                        meaning (default)
+=========================  ====================================================================================================
+``server_url``             where the gateway listens (http://127.0.0.1:7070)
+``token_id``               the token's id, "tk-..."
+``token_secret``           the token's secret
+``ca_file``                PEM file of the authority that signed the server's certificate (the system's)
+``environment``            the environment to work in (the server's default one)
+``async_warnings``         warn about blocking calls in an event loop (true)
+``heartbeat_interval``     seconds between signs of life of a running app (15)
+``logs_timeout``           longest wait for the last output of an app, in seconds (10)
+``connect_timeout``        how long a server that can't be reached at first is tried, in seconds (1.5)
+``reconnect_timeout``      how long a server that was reached before is tried, in seconds (600)
+``serve_timeout``          seconds after which `skerry serve` stops by itself (0: never)
+``default_cloud``          the cloud of functions that name none (any)
+``force_build``            build every image again (false)
+``ignore_cache``           build every image again, and leave those that are there and the cache as they are (false)
+``image_builder_version``  rules by which images are built (the server's)
+``traceback``              let the command line show whole tracebacks (false)
+``loglevel``               level of the SDK's own logger (WARNING)
+=========================  ====================================================================================================
 """
 
 from __future__ import annotations
@@ -54,9 +56,13 @@ DEFAULTS: dict[str, Value] = {
     "serve_timeout": 0.0,
     "default_cloud": "",
     "force_build": False,
+    "ignore_cache": False,
+    "image_builder_version": "",
     "traceback": False,
     "loglevel": "WARNING",
 }
+BUILDER_VERSION = "2026.11"
+_MODAL_BUILDER_VERSIONS = ("2023.12", "2024.04", "2024.10", "2025.06", "PREVIEW")
 SECRETS = frozenset({"token_secret"})
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -137,6 +143,19 @@ class Config:
     def server_url(self) -> str:
         """Where the gateway listens, without a slash at the end."""
         return str(self.get("server_url")).rstrip("/")
+
+    @property
+    def image_builder_version(self) -> str:
+        """The rules by which images are built; "" are the server's. Raises VersionError for rules that there are not."""
+        version = str(self.get("image_builder_version"))
+        if version in _MODAL_BUILDER_VERSIONS:
+            return ""  # there is one set of rules, which is like the latest of these
+        if version not in ("", BUILDER_VERSION):
+            from .exception import VersionError
+
+            known = ", ".join((BUILDER_VERSION, *_MODAL_BUILDER_VERSIONS))
+            raise VersionError(f"image_builder_version {version!r} is not known; there is {known}")
+        return version
 
     @property
     def environment(self) -> str:

@@ -142,7 +142,8 @@ func (i *images) BuildImage(
 	}
 	for _, s := range r.Msg.GetRecipe().GetSteps() {
 		if command := strings.Join(s.GetRunCommands().GetCommands(), ";"); strings.Contains(command, "false") {
-			failed := &skerryv1.BuildFailed{Step: "run", Command: command, ExitCode: 3, LastLines: []string{"oh no"}, Message: "a step failed"}
+			failed := &skerryv1.BuildFailed{
+				RecipeStep: 1, Step: "run", Command: command, ExitCode: 3, LastLines: []string{"oh no"}, Message: "a step failed"}
 			events[2] = &skerryv1.BuildImageResponse{Event: &skerryv1.BuildImageResponse_Failed{Failed: failed}}
 		}
 	}

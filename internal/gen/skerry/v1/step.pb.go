@@ -1070,7 +1070,7 @@ type RunFunction struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Digest of its source, its arguments and the globals that it refers to: what says whether it has to run again.
 	DefinitionDigest string `protobuf:"bytes,2,opt,name=definition_digest,json=definitionDigest,proto3" json:"definition_digest,omitempty"`
-	// Tree of MountService that is the file with what is to be run, see docs/build-functions.md. Not part of the image's identity.
+	// Tree of MountService that is the file with what is to be run, see skerry._runner.build_function. Not part of the image's identity.
 	PayloadTreeDigest string `protobuf:"bytes,3,opt,name=payload_tree_digest,json=payloadTreeDigest,proto3" json:"payload_tree_digest,omitempty"`
 	// The most seconds that it may take.
 	TimeoutSeconds uint32 `protobuf:"varint,4,opt,name=timeout_seconds,json=timeoutSeconds,proto3" json:"timeout_seconds,omitempty"`

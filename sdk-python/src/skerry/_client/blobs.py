@@ -37,7 +37,7 @@ def make_payload(client: Client, data: bytes, what: str) -> Payload:
     if len(data) > MAX_BYTES:
         raise RequestSizeError(f"{what} takes {len(data):,} bytes when pickled; the most is 1 GiB")
     blob = BlobRef(digest=digest_of(data), size=len(data))
-    client.call(lambda: client.blobs.upload(_frames(blob, data)))
+    upload_bytes(client, blob, data)
     return Payload(format=PayloadFormat.PICKLE, content=Oneof("blob", blob))
 
 
@@ -74,6 +74,11 @@ def upload_file(client: Client, blob: BlobRef, path: str) -> None:
             yield from _file_frames(blob, file)
 
     client.call(lambda: client.blobs.upload(frames()))
+
+
+def upload_bytes(client: Client, blob: BlobRef, data: bytes) -> None:
+    """Upload what is in memory, whose digest and size are known."""
+    client.call(lambda: client.blobs.upload(_frames(blob, data)))
 
 
 def _frames(blob: BlobRef, data: bytes) -> Iterator[UploadRequest]:

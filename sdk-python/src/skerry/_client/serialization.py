@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import Any
 
 from skerry._context import is_local
@@ -39,6 +40,25 @@ def serialize_by_value(value: Any, what: str = "the value") -> bytes:
         raise
     except Exception as err:
         raise SerializationError(f"{what} can't be pickled: {type(err).__name__}: {err}") from err
+
+
+def pickle_whole(raw: Any, what: str) -> bytes:
+    """Return the pickle of a function or class with all that it is made of, even where its module could be imported here.
+
+    Raises SerializationError, which names ``what``.
+    """
+    import cloudpickle
+
+    pickler: Any = cloudpickle
+    module = sys.modules.get(raw.__module__)
+    by_value = module is not None and module.__name__ != "__main__"
+    if by_value:
+        pickler.register_pickle_by_value(module)
+    try:
+        return serialize_by_value(raw, what)
+    finally:
+        if by_value:
+            pickler.unregister_pickle_by_value(module)
 
 
 def deserialize(data: bytes | memoryview | bytearray, what: str = "the value") -> Any:

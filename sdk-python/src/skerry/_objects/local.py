@@ -51,3 +51,17 @@ class LocalPythonSource(LocalFiles):
 
     def __repr__(self) -> str:
         return f"add_local_python_source({self.module!r})"
+
+
+class LocalContents(LocalFiles):
+    """Files by the names that they get, which only a build step sees. A value is the path of a local file, or what is in the file.
+
+    The name "." alone is that of a tree that is one file.
+    """
+
+    __slots__ = ("contents",)
+
+    def __init__(self, contents: dict[str, str | bytes]) -> None:
+        paths = [path for path in contents.values() if isinstance(path, str)]
+        super().__init__(paths[0] if paths else "", "")
+        self.contents = contents

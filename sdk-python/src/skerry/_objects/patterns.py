@@ -64,6 +64,9 @@ class FilePatternMatcher:
         return f"{'~' if self._inverted else ''}skerry.FilePatternMatcher({', '.join(map(repr, self.patterns))})"
 
 
+# As an argument: the patterns of the .dockerignore file that belongs to a Dockerfile or its context.
+AUTO_DOCKERIGNORE = FilePatternMatcher()
+
 # What a module's source is, and what is never sent with a package.
 NON_PYTHON_FILES = ~FilePatternMatcher("**/*.py")
 

@@ -1,78 +1,88 @@
-"""The steps of images, and checks of what their methods are given."""
+"""The parts of images: where they start, their steps, and where in the user's code each was written."""
 
 from __future__ import annotations
 
-from skerry.exception import InvalidError, UnimplementedError
+import sys
+
+from skerry.exception import UnimplementedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any, TypeAlias
+    from collections.abc import Callable
+    from typing import Any, NamedTuple, TypeAlias
 
-    Packages: TypeAlias = str | list[str]
+    from .secret import Secret
+
+    Fields: TypeAlias = dict[str, Any] | Callable[[], dict[str, Any]]
+
+    class Site(NamedTuple):
+        """A line of the user's code."""
+
+        file: str
+        line: int
+
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def call_site() -> Site | tuple[str, int]:
+    """Return the line outside of this package that the caller was called from."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] != _PACKAGE:
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+    return "", 0
+
+
+class Build:
+    """What a base and a step have in common: how it is built."""
+
+    __slots__ = ("env", "force", "gpu", "secrets")
+
+    def __init__(
+        self,
+        env: dict[str, str] | None = None,
+        secrets: list[Secret] | None = None,
+        gpu: str = "",
+        force: bool = False,
+    ) -> None:
+        self.env = env or {}
+        self.secrets = secrets or []
+        self.gpu = gpu
+        self.force = force
 
 
 class Step:
-    """One change to an image: its kind, what the kind needs, and how it is built."""
+    """A base, or one change to an image: its kind and fields in the recipe, how it is built, and the call that it comes from.
 
-    __slots__ = ("build_env", "fields", "force_build", "kind")
+    Fields that need local files or work are a function, called when the image is built: containers make images as well, without these.
+    """
 
-    def __init__(self, kind: str, fields: dict[str, Any], build_env: dict[str, str], force_build: bool) -> None:
+    __slots__ = ("build", "fields", "kind", "shown", "site")
+
+    def __init__(self, kind: str, fields: Fields, build: Build, shown: str) -> None:
         self.kind = kind
         self.fields = fields
-        self.build_env = build_env
-        self.force_build = force_build
+        self.build = build
+        self.shown = shown
+        self.site = call_site()
+
+    def resolve(self) -> dict[str, Any]:
+        """Return the fields."""
+        return self.fields() if callable(self.fields) else self.fields
 
     def __repr__(self) -> str:
-        fields = {**self.fields, **self.fields.get("options", {})}
-        fields.pop("options", None)
-        return f"{self.kind}({', '.join(f'{key}={value!r}' for key, value in fields.items() if value)})"
+        return self.shown
+
+
+def show_call(name: str, positional: Any = (), **options: object) -> str:
+    """Return a call for people, without the options that say nothing."""
+    words = [repr(item) for item in positional] if type(positional) in (list, tuple) else [repr(positional)]
+    words += [f"{key}={value!r}" for key, value in options.items() if value]
+    return f"{name}({', '.join(words)})"
 
 
 def later(what: str) -> UnimplementedError:
     """Return what to raise for a part of the surface that a later version brings."""
     return UnimplementedError(f"{what} is not available in this version of skerry yet")
-
-
-def flatten(method: str, items: Sequence[Packages]) -> list[str]:
-    """Return strings and lists of strings as one list, or raise InvalidError."""
-    flat: list[str] = []
-    for item in items:
-        parts = item if isinstance(item, (list, tuple)) else [item]
-        for part in parts:
-            if not isinstance(part, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise InvalidError(f"{method}: want strings or lists of strings, got {type(part).__name__}")
-            flat.append(part)
-    return flat
-
-
-def packages(method: str, items: Sequence[Packages]) -> list[str]:
-    """Return package names in order, or raise InvalidError for what is an option."""
-    names = flatten(method, items)
-    for name in names:
-        if not name.strip() or name.startswith("-"):
-            raise InvalidError(f"{method}: {name!r} is no package; options go into extra_options")
-    return sorted(names)
-
-
-def index_options(
-    find_links: str | None, index_url: str | None, extra_index_url: str | None, pre: bool, extra_options: str
-) -> dict[str, Any]:
-    """Return the options of pip-like installers by the names of IndexOptions' fields."""
-    return {
-        "find_links": find_links or "",
-        "index_url": index_url or "",
-        "extra_index_url": extra_index_url or "",
-        "pre": pre,
-        "extra_options": extra_options,
-    }
-
-
-def absolute(method: str, path: str, *, keep_slash: bool = False) -> str:
-    """Return a clean absolute path, or raise InvalidError."""
-    if not path.startswith("/"):
-        raise InvalidError(f"{method}: remote path {path!r} must be absolute")
-    import posixpath
-
-    clean = posixpath.normpath(path)
-    return clean + "/" if keep_slash and path.endswith("/") and clean != "/" else clean

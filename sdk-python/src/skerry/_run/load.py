@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import skerry
 from skerry import _modal
 from skerry._client.blobs import make_payload
-from skerry._client.serialization import serialize_by_value
+from skerry._client.serialization import pickle_whole
 from skerry._gen.skerry.v1.deployment_pb import ReserveFunctionsRequest
 from skerry._gen.skerry.v1.function_pb import (
     Autoscaler,
@@ -20,7 +20,6 @@ from skerry._gen.skerry.v1.function_pb import (
     ParameterType,
     Resources,
 )
-from skerry._gen.skerry.v1.secret_pb import CreateSecretRequest
 from skerry._objects.bound import parameter_message
 from skerry._objects.cls import has_constructor, is_generator, parameters
 from skerry._objects.lifecycle import partials
@@ -31,6 +30,7 @@ from skerry.exception import InvalidError
 from .images import Images
 from .mounts import Mounts
 from .policies import batching_of, concurrency_of, duration, placement_of, retries_of, schedule_of
+from .secrets import Secrets
 from .source import alias_main, find_source
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from skerry._objects.app import App
     from skerry._objects.function import Function
     from skerry._objects.options import FunctionOptions
-    from skerry._objects.secret import Secret
 
     from .display import Display
 
@@ -56,8 +55,8 @@ class Loader:
         self._display = display
         self._interactive = interactive
         self._mounts = Mounts(client, display)
-        self._images = Images(client, self._mounts, display)
-        self._secrets: dict[int, str] = {}
+        self._secrets = Secrets(client, app_id)
+        self._images = Images(client, self._mounts, self._secrets, display)
 
     @property
     def paths(self) -> list[str]:
@@ -90,7 +89,7 @@ class Loader:
             qualname=source.qualname,
             image_id=self._images.load(image),
             mounts=[Mount(remote_path=remote_path, tree_digest=digest) for remote_path, digest in mounts],
-            secret_ids=[self._secret(secret) for secret in secrets.values()],
+            secret_ids=[self._secrets.load(secret) for secret in secrets.values()],
             resources=_resources(options),
             timeout=duration(options.timeout),
             autoscaler=_autoscaler(options),
@@ -114,12 +113,6 @@ class Loader:
         if not source.module:
             definition.serialized = make_payload(self._client, _pickle(function), f"function {function.name}")
         return definition
-
-    def _secret(self, secret: Secret) -> str:
-        if id(secret) not in self._secrets:
-            request = CreateSecretRequest(app_id=self._app_id, variables=secret._variables)
-            self._secrets[id(secret)] = self._client.call(lambda: self._client.secrets.create_secret(request)).secret_id
-        return self._secrets[id(secret)]
 
 
 def reserve(client: Client, app: App, app_id: str, name: str = "", environment: str = "") -> None:
@@ -162,20 +155,8 @@ def _add_policies(definition: FunctionDefinition, function: Function[..., Any]) 
 
 
 def _pickle(function: Function[..., Any]) -> bytes:
-    import cloudpickle
-
-    pickler: Any = cloudpickle
     raw: Any = function._raw if function._cls is None else function._cls._user_cls
-    module = sys.modules.get(raw.__module__)
-    # By value even where the module could be imported here: it can't be there.
-    by_value = module is not None and module.__name__ != "__main__"
-    if by_value:
-        pickler.register_pickle_by_value(module)
-    try:
-        data = serialize_by_value(raw, f"function {function.name}")
-    finally:
-        if by_value:
-            pickler.unregister_pickle_by_value(module)
+    data = pickle_whole(raw, f"function {function.name}")
     if len(data) > _MAX_SERIALIZED:
         raise InvalidError(
             f"function {function.name!r} takes {len(data):,} bytes when pickled; the most is 16 MiB. What large values does it use?"

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skerry._client.blobs import upload_file
+from skerry._client.blobs import digest_of, upload_bytes, upload_file
 from skerry._gen.skerry.v1.mount_pb import CreateMountRequest, MountFile
 from skerry._gen.skerry.v1.payload_pb import BlobRef
-from skerry._objects.local import LocalDir, LocalFiles, LocalPythonSource
+from skerry._objects.local import LocalContents, LocalDir, LocalFiles, LocalPythonSource
 from skerry._objects.patterns import FilePatternMatcher, make_matcher
 from skerry.exception import ExecutionError, InvalidError
 
@@ -50,10 +50,11 @@ class Mounts:
         Raises FileNotFoundError, NotADirectoryError, ModuleNotMountable, InvalidError for an empty folder.
         """
         parts = find_module(files) if isinstance(files, LocalPythonSource) else [files]
-        return [(part.remote_path, self._tree(part)) for part in parts]
+        return [(part.remote_path, self.tree(part)) for part in parts]
 
-    def _tree(self, files: LocalFiles) -> str:
-        key = (files.local_path, id(files.ignore) if isinstance(files, LocalDir) else 0)
+    def tree(self, files: LocalFiles) -> str:
+        """Return the tree digest of a file, a folder, or some contents. Raises as load does."""
+        key = (files.local_path, _identity(files))
         if key not in self._trees:
             self._keep.append(files)  # an id is only good while its object lives
             self._trees[key] = self._send(files)
@@ -63,7 +64,7 @@ class Mounts:
         return self._trees[key]
 
     def _send(self, files: LocalFiles) -> str:
-        entries = list(_walk(files))
+        entries = list(walk(files))
         if not entries:
             raise InvalidError(f"{files!r}: there are no files to send")
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="skerry-mount") as pool:
@@ -85,16 +86,37 @@ class Mounts:
             raise ExecutionError(f"{files.local_path}: files changed while they were sent; run again")
         return response.tree_digest
 
-    def _upload(self, item: tuple[MountFile, str]) -> None:
+    def _upload(self, item: tuple[MountFile, str | bytes]) -> None:
         file, path = item
+        blob = BlobRef(digest=file.digest, size=file.size)
+        if isinstance(path, bytes):
+            upload_bytes(self._client, blob, path)
+            return
         try:
-            upload_file(self._client, BlobRef(digest=file.digest, size=file.size), path)
+            upload_file(self._client, blob, path)
         except InvalidError as err:
             raise ExecutionError(f"{path}: was modified while it was sent; run again ({err})") from err
 
 
-def _walk(files: LocalFiles) -> Iterator[tuple[str, str]]:
-    """Yield the path in the tree and the local path of each file."""
+def _identity(files: LocalFiles) -> int:
+    """Return what files of the same path differ by."""
+    match files:
+        case LocalDir():
+            return id(files.ignore)
+        case LocalContents():
+            return id(files)
+        case _:
+            return 0
+
+
+def walk(files: LocalFiles) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the path in the tree of each file, and its local path or its content."""
+    if isinstance(files, LocalContents):
+        for name, content in sorted(files.contents.items()):
+            if isinstance(content, str) and not os.path.isfile(content):
+                raise FileNotFoundError(f"local file {content!r} does not exist")
+            yield name, content
+        return
     root = files.local_path
     if not isinstance(files, LocalDir):
         if not os.path.isfile(root):
@@ -122,8 +144,10 @@ def _walk(files: LocalFiles) -> Iterator[tuple[str, str]]:
                 yield (relative / name).as_posix(), path
 
 
-def _describe(entry: tuple[str, str]) -> MountFile:
+def _describe(entry: tuple[str, str | bytes]) -> MountFile:
     name, path = entry
+    if isinstance(path, bytes):
+        return MountFile(path=name, digest=digest_of(path), size=len(path), mode=0o644)
     digest = hashlib.sha256()
     size = 0
     with open(path, "rb") as file:

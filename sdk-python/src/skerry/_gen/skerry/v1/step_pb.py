@@ -616,7 +616,7 @@ class RunFunction(Message[_RunFunctionFields]):
             string definition_digest = 2;
             ```
         payload_tree_digest:
-            Tree of MountService that is the file with what is to be run, see docs/build-functions.md. Not part of the image's identity.
+            Tree of MountService that is the file with what is to be run, see skerry._runner.build_function. Not part of the image's identity.
 
             ```proto
             string payload_tree_digest = 3;
