@@ -115,6 +115,8 @@ type Store interface {
 	// SetAppState moves an app to a later state; at is kept as the stop time for Stopped. Moving to the state it has or one before
 	// changes nothing and returns false. Errors: fault.NotFound.
 	SetAppState(ctx context.Context, id string, state State, reason StopReason, at time.Time) (bool, error)
+	// ExpireApp moves an app from a state to Stopping; it returns false where the app is not in that state any more.
+	ExpireApp(ctx context.Context, id string, from State, reason StopReason) (bool, error)
 	// Apps lists apps, newest first: the living ones, and those stopped at or after stoppedSince, but for Moved ones. An empty environment is all.
 	Apps(ctx context.Context, environment string, stoppedSince time.Time) ([]App, error)
 	// SetTags replaces an app's tags. Errors: fault.NotFound.

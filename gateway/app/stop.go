@@ -140,11 +140,8 @@ func (s *Service) expire(id string, state State) {
 				return nil
 			}
 		}
-		// It may have been deployed while its window ran out.
-		if a, err := s.d.Store.App(ctx, id); err == nil && a.State != state {
-			return nil
-		}
-		moved, err := s.d.Store.SetAppState(ctx, id, Stopping, reason, time.Now())
+		// It may have been deployed while its window ran out, and may be at this moment.
+		moved, err := s.d.Store.ExpireApp(ctx, id, state, reason)
 		if err != nil {
 			s.d.Log.Error("app without a client is not stopped", "app", id, "error", err)
 		}

@@ -104,6 +104,16 @@ func (d *DB) SetAppState(ctx context.Context, id string, state app.State, reason
 	return moved, err
 }
 
+// ExpireApp implements app.Store.
+func (d *DB) ExpireApp(ctx context.Context, id string, from app.State, reason app.StopReason) (bool, error) {
+	res, err := d.writer.ExecContext(ctx, `UPDATE apps SET state = $1, stop_reason = $2 WHERE id = $3 AND state = $4`, app.Stopping, reason, id, from)
+	if err != nil {
+		return false, fmt.Errorf("app %q: %w", id, err)
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
 func missingOrNil(err error, noun, key string) error {
 	if err == nil {
 		return nil
