@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import subprocess
 
@@ -78,6 +79,19 @@ def test_ids_of_methods_and_variants(server, client):
             assert handle.hydrate().object_id.startswith(prefix)
             assert handle.is_hydrated
         assert model(size=2).get.hydrate().object_id == model(size=2)._ready()[1]
+
+
+def test_methods_that_are_ready_need_no_thread_in_a_loop(server, client, monkeypatch):
+    app, model = an_app()
+
+    async def main():
+        method = model(size=2).get
+        await method.remote.aio(0)
+        monkeypatch.setattr(asyncio, "to_thread", None)
+        assert await asyncio.gather(*(method.remote.aio(x) for x in range(3))) == [((x,), {}) for x in range(3)]
+
+    with app.run(client=client):
+        asyncio.run(main())
 
 
 def test_handles_arrive_ready(server, client):

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/cgroup"
+	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 

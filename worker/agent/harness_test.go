@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/testbase"
-	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/gvisor"
 	"github.com/skerry-dev/skerry/worker/network"

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/cgroup"
+	"github.com/skerry-dev/skerry/internal/ident"
 )
 
 // How much of the host is offered, in per cent; the rest is for the host and for us.

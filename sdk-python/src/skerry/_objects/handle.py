@@ -125,6 +125,8 @@ class Handle:
     async def _ready_aio(self) -> tuple[Client, str]:
         if self._object_id is not None and self._client is not None:
             return self._client, self._object_id
+        if self._known_id() is not None:
+            return self._ready()  # a method or variant that was used before: nothing is asked of the server
         import asyncio
 
         return await asyncio.to_thread(self._ready)
