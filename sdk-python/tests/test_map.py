@@ -266,16 +266,17 @@ def test_map_aio_raises(client, server):
     asyncio.run(main())
 
 
-def test_blocking_map_in_a_loop_is_refused(echo, monkeypatch):
-    monkeypatch.setenv("SKERRY_ASYNC_WARNINGS", "0")
-
+def test_blocking_map_in_a_loop_is_refused(echo, recwarn):
     async def main():
         with pytest.raises(exc.InvalidError, match=r"map\.aio"):
             list(echo.map([1]))
         with pytest.raises(exc.InvalidError, match=r"for_each\.aio"):
             echo.for_each([1])
+        with pytest.raises(exc.InvalidError, match=r"spawn_map\.aio"):
+            echo.spawn_map([1])
 
     asyncio.run(main())
+    assert not recwarn.list  # of what it would have done
 
 
 def drop(_):

@@ -38,6 +38,10 @@ else:
         return f
 
 
+# Methods that don't hold an event loop up but refuse to, for they draw their inputs in it.
+_REFUSING = frozenset({"for_each", "spawn_map", "experimental_spawn_map"})
+
+
 def in_event_loop() -> bool:
     """Tell whether the calling thread runs an event loop at this moment, which a call that blocks would hold up.
 
@@ -53,7 +57,7 @@ def in_event_loop() -> bool:
 
 def warn_if_in_event_loop(name: str, instead: str = "") -> None:
     """Warn the user whose event loop the blocking form of ``name`` is about to hold up, and say what to use instead: by default its aio."""
-    if not in_event_loop():
+    if not in_event_loop() or name.rpartition(".")[2] in _REFUSING:
         return
     import warnings
 
