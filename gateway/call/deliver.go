@@ -107,8 +107,10 @@ func (s *Service) take(d *Delivery) (h *held, doubtful, cancelled bool) {
 	s.hand[d.Key] = h
 	doubtful = d.Earlier || d.Again
 	if d.Kind == Spawn {
-		doubtful = (doubtful || s.doubtful[d.Key]) && !s.recorded[d.Key]
-		delete(s.doubtful, d.Key)
+		doubtful = (doubtful || s.doubtful[d.Key] != 0) && !s.recorded[d.Key]
+		if s.doubtful[d.Key] == put {
+			delete(s.doubtful, d.Key)
+		}
 		delete(s.recorded, d.Key)
 		return h, doubtful, s.cancelled[d.Key.CallID]
 	}
@@ -186,14 +188,14 @@ func (s *Service) reconcile(ctx context.Context, live bool) error {
 			if s.hand[page[i].Key] == nil {
 				lost = append(lost, page[i])
 				if live {
-					s.doubtful[page[i].Key] = true
+					s.doubtful[page[i].Key] = putting
 				} else {
 					s.recorded[page[i].Key] = true
 				}
 			}
 		}
 		s.mu.Unlock()
-		settled := s.republish(lost)
+		settled := s.republish(lost, live)
 		if live {
 			select {
 			case <-settled:
@@ -205,12 +207,39 @@ func (s *Service) reconcile(ctx context.Context, live bool) error {
 	})
 }
 
-// republish puts recorded inputs into the flow; the channel is closed when it is known which it has. One that can't be put is left to the next
-// reconciliation.
-func (s *Service) republish(inputs []Input) (settled <-chan struct{}) {
+// doubt says how far an input is on its way to the flow that may have ended meanwhile. While it is being put, the one that was there before may be
+// delivered, run and end: then the one that is being put must not run.
+type doubt uint8
+
+const (
+	putting doubt = 1
+	put     doubt = 2
+)
+
+// noteDoubts notes which inputs the flow has taken. What it had already is no other than what was there before.
+func (s *Service) noteDoubts(inputs []Input, errs []error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range inputs {
+		k := inputs[i].Key
+		switch {
+		case errs != nil && isKind(errs[i], fault.Exists):
+			delete(s.doubtful, k)
+		case s.doubtful[k] == putting:
+			s.doubtful[k] = put
+		}
+	}
+}
+
+// republish puts recorded inputs into the flow, doubtful ones or others; the channel is closed when it is known which it has. One that can't be
+// put is left to the next reconciliation.
+func (s *Service) republish(inputs []Input, doubtful bool) (settled <-chan struct{}) {
 	done := make(chan struct{})
 	s.d.Flow.PutInputs(inputs, func(errs []error) {
 		defer close(done)
+		if doubtful {
+			s.noteDoubts(inputs, errs)
+		}
 		taken := make(map[string]bool)
 		for i := range inputs {
 			var err error
@@ -221,9 +250,6 @@ func (s *Service) republish(inputs []Input) (settled <-chan struct{}) {
 			case err == nil:
 				taken[inputs[i].FunctionID] = true
 			case isKind(err, fault.Exists):
-				s.mu.Lock()
-				delete(s.doubtful, inputs[i].Key)
-				s.mu.Unlock()
 			default:
 				s.d.Log.Error("recorded input not in the flow yet", "call", inputs[i].Key.CallID, "input", inputs[i].Key.Index, "error", err)
 			}

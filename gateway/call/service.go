@@ -65,7 +65,7 @@ type Service struct {
 	subs      map[string]*subscribing // by function
 	retrying  map[string]*retrying    // by function
 	cancelled map[string]bool         // SPAWN calls that have just been cancelled
-	doubtful  map[payload.Key]bool    // put into the flow again, though they may have ended meanwhile
+	doubtful  map[payload.Key]doubt   // put into the flow again, though they may have ended meanwhile
 	recorded  map[payload.Key]bool    // pending at the start and not delivered since, so certainly without output
 	traces    *lineage.Memory
 }
@@ -114,7 +114,7 @@ func New(d Deps) *Service {
 		d: d, running: make(chan struct{}), accepts: gather.NewQueue[accept](), ends: gather.NewQueue[ending](), failures: gather.NewQueue[failed](),
 		purges: gather.NewQueue[purge](), work: gather.NewQueue[work](),
 		calls: map[string]*callState{}, hand: map[payload.Key]*held{}, subs: map[string]*subscribing{}, retrying: map[string]*retrying{},
-		cancelled: map[string]bool{}, doubtful: map[payload.Key]bool{}, recorded: map[payload.Key]bool{}, traces: lineage.NewMemory(),
+		cancelled: map[string]bool{}, doubtful: map[payload.Key]doubt{}, recorded: map[payload.Key]bool{}, traces: lineage.NewMemory(),
 	}
 	s.items = item.NewKeeper(item.Deps{Log: d.Flow, Clock: d.Clock, Failed: s.itemsFailed})
 	return s

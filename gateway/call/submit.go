@@ -390,9 +390,9 @@ func (s *Service) accepted(ctx context.Context, a *accept) {
 		}
 		s.mu.Lock()
 		for i := range inputs {
-			s.doubtful[inputs[i].Key] = true // it may end before it is put
+			s.doubtful[inputs[i].Key] = putting // it may end before it is put
 		}
 		s.mu.Unlock()
 	}
-	s.republish(inputs)
+	s.republish(inputs, a.resumed)
 }
