@@ -1,7 +1,9 @@
-// Package base provides what images start from: a Debian with Python as an OCI layout on this host.
+// Package base provides what images start from: a Debian with Python as an OCI layout on this host, with another Python of the host put
+// into it, or an image of a registry.
 package base
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,20 +11,25 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
-// Image is a base that is there.
+// Image is a base that is there, or that a registry has.
 type Image struct {
 	// Name is for people, such as "debian bookworm, python 3.11".
 	Name string
-	// Dir is the folder of its OCI layout. Readers don't change it.
+	// Dir is the folder of its OCI layout. Readers don't change it. Empty: it is a registry's.
 	Dir string
 	// Digest is that of its manifest.
 	Digest string
+	// Reference names it where it is a registry's.
+	Reference string
 	// Env is the environment of its containers.
 	Env map[string]string
+	// Interpreter is a Python to put into it; nil: none.
+	Interpreter *Interpreter
 }
 
 // Provider makes bases.
@@ -33,6 +40,19 @@ type Provider interface {
 	Prepare(ctx context.Context, series string, progress func(line string)) (*Image, error)
 	// Series are those that Prepare knows, and what an operator does for others.
 	Series() (series []string, hint string)
+}
+
+// compareSeries orders Python series: as text, 3.9 would come after 3.11.
+func compareSeries(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) }
+
+// lacking is the error for a series that a provider doesn't have.
+func lacking(p Provider, series string) error {
+	known, hint := p.Series()
+	have := "none"
+	if len(known) > 0 {
+		have = strings.Join(known, ", ")
+	}
+	return fault.New(fault.Precondition, "python %q: no base has it, those with %s can be had; %s", series, have, hint)
 }
 
 // record is the file in a base's folder that says what it is. It is written last: a folder that has it is whole.

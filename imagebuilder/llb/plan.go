@@ -48,10 +48,25 @@ const (
 type Base struct {
 	// Name is for people, such as "debian bookworm, python 3.11".
 	Name string
+	// Digest is that of its manifest in BaseStore; or Reference names the image of a registry, by its digest. Both empty: it is empty.
+	Digest, Reference string
+	// Env is its environment, Workdir its working directory.
+	Env     map[string]string
+	Workdir string
+	// Entrypoint and Cmd are the words that its containers run.
+	Entrypoint, Cmd []string
+	// Interpreter is a Python to put into it; nil: none.
+	Interpreter *Interpreter
+}
+
+// Interpreter is a Python that belongs to /usr/local.
+type Interpreter struct {
+	// Name is for people, such as "python 3.12.1 of uv".
+	Name string
+	// Series is such as "3.12".
+	Series string
 	// Digest is that of its manifest in BaseStore.
 	Digest string
-	// Env is its environment.
-	Env map[string]string
 }
 
 // Proxy holds the proxy settings of build steps. They are not part of cache keys.
@@ -97,6 +112,8 @@ type Plan struct {
 	// Env and Workdir are those of the image's containers.
 	Env     map[string]string
 	Workdir string
+	// Entrypoint and Cmd are the words that its containers run.
+	Entrypoint, Cmd []string
 }
 
 // LocalName is the name under which a solve provides a tree.
@@ -121,7 +138,7 @@ func New(r recipe.Recipe, b Base, o Options) (*Plan, error) {
 	}
 	plan := &Plan{
 		Definition: def, Steps: p.steps, Vertices: map[string]int{}, Trees: slices.Sorted(maps.Keys(p.trees)),
-		Env: p.env, Workdir: p.workdir,
+		Env: p.env, Workdir: p.workdir, Entrypoint: b.Entrypoint, Cmd: b.Cmd,
 	}
 	for dgst, meta := range def.Metadata {
 		text, ok := meta.Description[stepKey]

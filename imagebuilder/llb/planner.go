@@ -31,12 +31,7 @@ func newPlanner(b Base, o Options) *planner {
 	if p.env == nil {
 		p.env = map[string]string{}
 	}
-	n := p.number(Step{Name: "base " + b.Name})
-	p.base = bk.OCILayout("skerry.local/base@"+b.Digest, bk.OCIStore("", BaseStore), vertex(n, "base "+b.Name)).Hostname(hostname)
-	for _, k := range slices.Sorted(maps.Keys(p.env)) {
-		p.base = p.base.AddEnv(k, p.env[k])
-	}
-	p.state = p.base
+	p.start(b)
 	return p
 }
 

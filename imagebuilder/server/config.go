@@ -108,6 +108,18 @@ type Config struct {
 	Settings map[string]string
 	// Proxy is handed to build steps.
 	Proxy llb.Proxy
+	// Bases are where bases with Python come from, the first that has a series: BasesDebian, BasesHost, BasesRegistry. Default: the first two.
+	Bases []string
+	// PythonImage is the reference of a series' image in a registry, see base.FromRegistry. Needed where Bases has BasesRegistry.
+	PythonImage string
+	// Interpreters are the folders of this host's Pythons by the tool that installs them; see base.HostFolders. Default: none.
+	Interpreters map[string]string
+	// RegistryMirrors are mirrors and pull-through caches of registries, as "registry=mirror"; those of one are asked in order.
+	RegistryMirrors []string
+	// PlainRegistries are registries and mirrors that speak HTTP without TLS.
+	PlainRegistries []string
+	// AWSEndpoint is where AWS's services are; default: at AWS.
+	AWSEndpoint string
 	// Mirror and SecurityMirror are the package archives, see base.DebianConfig; default: Debian's own.
 	Mirror, SecurityMirror string
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/skerry-dev/skerry/imagebuilder/export"
 	"github.com/skerry-dev/skerry/imagebuilder/gatewaylink"
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
+	"github.com/skerry-dev/skerry/imagebuilder/login"
 	"github.com/skerry-dev/skerry/imagebuilder/recipe"
 	rt "github.com/skerry-dev/skerry/imagebuilder/runtime"
 	"github.com/skerry-dev/skerry/imagebuilder/solve"
@@ -37,10 +38,13 @@ type Server struct {
 	config Config
 	blobs  build.Blobs
 	bases  base.Provider
-	daemon *solve.Daemon
-	link   *gatewaylink.Link
-	turns  chan struct{} // holds a token for each running build
-	tmp    string
+	logins login.Source
+
+	interpreters *base.Interpreters
+	daemon       *solve.Daemon
+	link         *gatewaylink.Link
+	turns        chan struct{} // holds a token for each running build
+	tmp          string
 }
 
 var _ gatewaylink.Builder = (*Server)(nil)
@@ -54,9 +58,10 @@ func New(c Config, blobs build.Blobs, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		config: c, blobs: blobs, turns: make(chan struct{}, c.Builds), tmp: filepath.Join(c.DataDir, "tmp"),
-		bases: base.NewDebian(base.DebianConfig{
-			Dir: c.BaseDir, Mirror: c.Mirror, SecurityMirror: c.SecurityMirror, CABundle: c.CABundle,
-		}),
+		interpreters: base.NewInterpreters(c.BaseDir, c.Interpreters), logins: login.Source{AWSEndpoint: c.AWSEndpoint},
+	}
+	if s.bases, err = c.bases(s.interpreters); err != nil {
+		return nil, err
 	}
 	if s.daemon, err = solve.NewDaemon(c.daemon(), log); err != nil {
 		return nil, err
@@ -74,7 +79,7 @@ func withDefaults(c Config) (Config, error) {
 	if c.Buildkit == "" && (len(c.RuntimeCommand) == 0 || c.Runsc == "" && c.Runc == "") {
 		return c, fault.New(fault.Invalid, "image builder: want runsc and a runtime command; build steps run in gVisor")
 	}
-	if err := c.boundSteps(); err != nil {
+	if err := errors.Join(c.boundSteps(), c.checkRegistries()); err != nil {
 		return c, err
 	}
 	c.BaseDir = cmp.Or(c.BaseDir, filepath.Join(c.DataDir, "bases"))
@@ -135,6 +140,7 @@ func (c Config) daemon() solve.DaemonConfig {
 	if c.NoMasquerade {
 		d.Bridge.Table = ""
 	}
+	d.Registries = c.registries()
 	return d
 }
 
@@ -180,20 +186,15 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 		return nil, context.Cause(ctx)
 	}
 	canonical := recipe.Canonical(r.Recipe)
-	slim, ok := canonical.Base.From.(*recipe.DebianSlim)
-	if !ok {
-		return nil, fault.New(fault.Unimplemented, "image base %T: this builder has none of that kind yet", canonical.Base.From)
-	}
 	options, err := s.options(canonical, r)
 	if err != nil {
 		return nil, err
 	}
-	// Lines of the base's making belong to the first step, which is the base.
-	b, err := s.bases.Prepare(ctx, slim.Python, func(line string) { events.Log(build.Log{Step: 1, Lines: []string{line}}) })
+	b, err := s.begin(ctx, canonical, r.Secrets[0], events)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := llb.New(canonical, llb.Base{Name: b.Name, Digest: b.Digest, Env: b.Env}, options)
+	plan, err := llb.New(b.recipe, b.plan, options)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +204,7 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 	}
 	var ref payload.Ref
 	err = s.daemon.Solve(ctx, solve.Request{
-		Plan: plan, BaseDir: b.Dir, Secrets: secrets, Trees: r.Trees, Blobs: s.blobs, Events: events,
+		Plan: plan, Layouts: b.layouts, Registry: b.plan.Reference, Login: b.login, Secrets: secrets, Trees: r.Trees, Blobs: s.blobs, Events: events,
 		Export: func(ctx context.Context, tar io.Reader) (err error) {
 			ref, err = export.Store(ctx, tar, s.tmp, s.blobs)
 			return err
@@ -212,7 +213,7 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 	if err != nil {
 		return nil, err
 	}
-	return &build.Image{EROFS: ref, Env: plan.Env, Workdir: plan.Workdir}, nil
+	return &build.Image{EROFS: ref, Env: plan.Env, Workdir: plan.Workdir, Entrypoint: plan.Entrypoint, Cmd: plan.Cmd}, nil
 }
 
 func (s *Server) options(r recipe.Recipe, req build.Request) (llb.Options, error) {

@@ -119,12 +119,29 @@ func config(t *testing.T) server.Config {
 // start runs a builder until the test ends.
 func start(t *testing.T, c server.Config) (*server.Server, blobs) {
 	t.Helper()
+	return startLogging(t, c, t.Output())
+}
+
+// syncWriter lets several write to one writer.
+type syncWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *syncWriter) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
+}
+
+func startLogging(t *testing.T, c server.Config, log io.Writer) (*server.Server, blobs) {
+	t.Helper()
 	store, err := blob.Open(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := blobs{store}
-	s, err := server.New(c, b, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s, err := server.New(c, b, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,6 +79,17 @@ func daemonToml(c DaemonConfig) object {
 		"worker": object{"oci": oci, "containerd": object{"enabled": false}},
 		"cdi":    object{"disabled": true},
 	}
+	registries := object{}
+	for host, r := range c.Registries {
+		one := object{"mirrors": r.Mirrors}
+		if r.PlainHTTP { // false would mean TLS for this host itself too
+			one["http"] = true
+		}
+		registries[host] = one
+	}
+	if len(registries) > 0 {
+		out["registry"] = registries
+	}
 	if len(c.Nameservers) > 0 {
 		out["dns"] = object{"nameservers": c.Nameservers}
 	}

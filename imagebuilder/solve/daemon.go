@@ -59,6 +59,8 @@ type DaemonConfig struct {
 	Cgroup string
 	// Bridge is the network of steps.
 	Bridge bridge.Config
+	// Registries are settings of registries by their host.
+	Registries map[string]Registry
 	// CNIPlugins is the folder of the CNI plugins; empty: DefaultCNIPlugins.
 	CNIPlugins string
 	// Nameservers are what steps resolve names with; empty: those of the host.
@@ -67,6 +69,14 @@ type DaemonConfig struct {
 	CacheBytes, MinFreeBytes int64
 	// Parallelism is how many steps run at a time; 0: no limit.
 	Parallelism int
+}
+
+// Registry is how a registry is reached.
+type Registry struct {
+	// Mirrors are asked first, in order: "host:port" or "host:port/path".
+	Mirrors []string
+	// PlainHTTP says that it, or as a mirror, speaks HTTP without TLS.
+	PlainHTTP bool
 }
 
 // Daemon is a buildkitd. Run keeps it running; Connect gives clients of it, and waits for it where need be.

@@ -13,16 +13,16 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// layout gives BuildKit the blobs of an OCI layout, read-only: the folder may serve several builders at once.
-type layout struct{ dir string }
+// layouts gives BuildKit the blobs of OCI layouts, read-only: a folder may serve several builders at once.
+type layouts []string
 
-var _ content.Store = layout{}
+var _ content.Store = layouts{}
 
-func (l layout) open(d digest.Digest) (*os.File, int64, error) {
+func (l layouts) open(d digest.Digest) (*os.File, int64, error) {
 	if err := d.Validate(); err != nil {
 		return nil, 0, fmt.Errorf("blob %q: %w: %w", d, errdefs.ErrInvalidArgument, err)
 	}
-	f, err := os.Open(filepath.Join(l.dir, "blobs", d.Algorithm().String(), d.Encoded()))
+	f, err := l.find(d)
 	if os.IsNotExist(err) {
 		return nil, 0, fmt.Errorf("blob %q: %w", d, errdefs.ErrNotFound)
 	}
@@ -37,8 +37,20 @@ func (l layout) open(d digest.Digest) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
+// find opens a blob of the first layout that has it.
+func (l layouts) find(d digest.Digest) (f *os.File, err error) {
+	err = os.ErrNotExist
+	for _, dir := range l {
+		f, err = os.Open(filepath.Join(dir, "blobs", d.Algorithm().String(), d.Encoded()))
+		if !os.IsNotExist(err) {
+			return f, err
+		}
+	}
+	return nil, err
+}
+
 // Info describes a blob.
-func (l layout) Info(_ context.Context, d digest.Digest) (content.Info, error) {
+func (l layouts) Info(_ context.Context, d digest.Digest) (content.Info, error) {
 	f, size, err := l.open(d)
 	if err != nil {
 		return content.Info{}, err
@@ -47,7 +59,7 @@ func (l layout) Info(_ context.Context, d digest.Digest) (content.Info, error) {
 }
 
 // ReaderAt opens a blob.
-func (l layout) ReaderAt(_ context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
+func (l layouts) ReaderAt(_ context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
 	f, size, err := l.open(desc.Digest)
 	if err != nil {
 		return nil, err
@@ -65,31 +77,31 @@ func (s sized) Size() int64 { return s.size }
 var errReadOnly = fmt.Errorf("base: read-only: %w", errdefs.ErrNotImplemented)
 
 // Update is refused, as are all changes.
-func (layout) Update(context.Context, content.Info, ...string) (content.Info, error) {
+func (layouts) Update(context.Context, content.Info, ...string) (content.Info, error) {
 	return content.Info{}, errReadOnly
 }
 
 // Walk is refused: nothing looks for blobs.
-func (layout) Walk(context.Context, content.WalkFunc, ...string) error { return errReadOnly }
+func (layouts) Walk(context.Context, content.WalkFunc, ...string) error { return errReadOnly }
 
 // Delete is refused.
-func (layout) Delete(context.Context, digest.Digest) error { return errReadOnly }
+func (layouts) Delete(context.Context, digest.Digest) error { return errReadOnly }
 
 // Status is refused.
-func (layout) Status(context.Context, string) (content.Status, error) {
+func (layouts) Status(context.Context, string) (content.Status, error) {
 	return content.Status{}, errReadOnly
 }
 
 // ListStatuses is refused.
-func (layout) ListStatuses(context.Context, ...string) ([]content.Status, error) {
+func (layouts) ListStatuses(context.Context, ...string) ([]content.Status, error) {
 	return nil, errReadOnly
 }
 
 // Abort is refused.
-func (layout) Abort(context.Context, string) error { return errReadOnly }
+func (layouts) Abort(context.Context, string) error { return errReadOnly }
 
 // Writer is refused.
-func (layout) Writer(context.Context, ...content.WriterOpt) (content.Writer, error) {
+func (layouts) Writer(context.Context, ...content.WriterOpt) (content.Writer, error) {
 	return nil, errReadOnly
 }
 

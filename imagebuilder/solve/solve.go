@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/session"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/skerry-dev/skerry/imagebuilder/build"
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
+	"github.com/skerry-dev/skerry/imagebuilder/login"
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
@@ -27,8 +29,11 @@ import (
 type Request struct {
 	// Plan says what to do.
 	Plan *llb.Plan
-	// BaseDir is the folder of the base's OCI layout.
-	BaseDir string
+	// Layouts are the folders of the OCI layouts that the plan takes from llb.BaseStore.
+	Layouts []string
+	// Registry names the image of a registry that the plan takes, if it does, and Login what that is logged in to with.
+	Registry string
+	Login    login.Credentials
 	// Secrets are what the plan's steps name: llb.CASecret and settings.
 	Secrets map[string][]byte
 	// Trees are the files of the plan's trees.
@@ -50,7 +55,12 @@ const noticeTimeout = 10 * time.Second
 // Solve carries out a plan; where the daemon dies under it, once more on the next one, which has what was done in its cache. Errors:
 // *build.FailedError where a step failed; fault.Unavailable where the daemon went away; what Export returns.
 func (d *Daemon) Solve(ctx context.Context, r Request) error {
-	now, err := d.solve(ctx, r)
+	return d.retry(ctx, func() (*serving, error) { return d.solve(ctx, r) })
+}
+
+// retry does once more what the death of the daemon has ended.
+func (d *Daemon) retry(ctx context.Context, do func() (*serving, error)) error {
+	now, err := do()
 	if now == nil || d.config.Address != "" || !errors.Is(err, fault.Unavailable) {
 		return err
 	}
@@ -58,7 +68,7 @@ func (d *Daemon) Solve(ctx context.Context, r Request) error {
 	defer t.Stop()
 	select {
 	case <-now.gone:
-		_, err = d.solve(ctx, r)
+		_, err = do()
 	case <-t.C:
 	case <-ctx.Done():
 	}
@@ -98,13 +108,16 @@ func (d *Daemon) solve(ctx context.Context, r Request) (now *serving, err error)
 
 func (r Request) options(e *exporter) client.SolveOpt {
 	o := client.SolveOpt{
-		OCIStores:   map[string]content.Store{llb.BaseStore: layout{dir: r.BaseDir}},
+		OCIStores:   map[string]content.Store{llb.BaseStore: layouts(r.Layouts)},
 		LocalMounts: map[string]fsutil.FS{},
 		Session:     []session.Attachable{secretsprovider.FromMap(r.Secrets)},
 		Exports: []client.ExportEntry{{
 			Type:   client.ExporterTar,
 			Output: func(map[string]string) (io.WriteCloser, error) { return e.begin(), nil },
 		}},
+	}
+	if named, err := reference.ParseNormalizedNamed(r.Registry); err == nil {
+		o.Session = append(o.Session, loginTo(named, r.Login))
 	}
 	for _, digest := range r.Plan.Trees {
 		o.LocalMounts[llb.LocalName(digest)] = newTree(r.Trees[digest], r.Blobs)

@@ -84,6 +84,9 @@ type Config struct {
 	Builds                             int
 	BuildEnv                           []string
 	CABundle                           string
+	PythonFrom                         []string
+	PythonImage                        string
+	RegistryMirrors, PlainRegistries   []string
 	DebianMirror, DebianSecurityMirror string
 }
 
@@ -92,9 +95,13 @@ func NewConfig() Config {
 	return Config{
 		Data: defaultData(), Bases: DefaultBases, Run: DefaultRun, Listen: DefaultListen, WriteProfile: DefaultProfile, Sync: DefaultSync,
 		LogFormat: FormatAuto, LogLevel: "info", HeartbeatWindow: DefaultHeartbeatWindow, Platform: DefaultPlatform, BuildRuntime: DefaultBuildRuntime,
-		BuildEnv: slices.Clone(DefaultBuildEnv),
+		BuildEnv:   slices.Clone(DefaultBuildEnv),
+		PythonFrom: slices.Clone(DefaultPythonFrom),
 	}
 }
+
+// DefaultPythonFrom is where bases with Python come from: Debian's releases, then interpreters of the host.
+var DefaultPythonFrom = []string{"debian", "host"}
 
 // DefaultBuildEnv names the variables of skerryd's own environment that build steps get: where packages come from.
 var DefaultBuildEnv = []string{

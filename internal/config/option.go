@@ -69,6 +69,10 @@ func Options(c *Config) []Option {
 		{"build_subnet", "range of the build steps' addresses (CIDR); none: one of the instance's own", GroupBuilder, &c.BuildSubnet},
 		{"build_env", "variables of skerryd's environment that build steps get, but images don't keep", GroupBuilder, &c.BuildEnv},
 		{"ca_bundle", `file of certificates that build steps trust; none: the host's; "none": the image's own`, GroupBuilder, &c.CABundle},
+		{"python_from", "where Debian images with Python come from, the first that has a series: debian, host (uv's or pyenv's), registry", GroupBuilder, &c.PythonFrom},
+		{"python_image", `image of a Python series in a registry, for python_from=registry, such as "python:{python}-slim"`, GroupBuilder, &c.PythonImage},
+		{"registry_mirrors", "mirrors and pull-through caches of registries (registry=mirror[/path], comma-separated)", GroupBuilder, &c.RegistryMirrors},
+		{"plain_registries", "registries and mirrors that speak HTTP without TLS (host[:port], comma-separated)", GroupBuilder, &c.PlainRegistries},
 		{"debian_mirror", "Debian package archive for images; none: Debian's own", GroupBuilder, &c.DebianMirror},
 		{"debian_security_mirror", "its security archive; none: the archive with -security behind it", GroupBuilder, &c.DebianSecurityMirror},
 	}

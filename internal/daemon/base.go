@@ -2,11 +2,12 @@ package daemon
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/skerry-dev/skerry/imagebuilder/base"
-	"github.com/skerry-dev/skerry/internal/config"
+	builder "github.com/skerry-dev/skerry/imagebuilder/server"
 )
 
 // DefaultSeries is the Python series that skerryd base prepare makes a base for.
@@ -33,26 +34,26 @@ nothing when the base is there. The first build of an image makes it too.`,
 			if err != nil {
 				return err
 			}
-			provider := newBases(cfg)
+			provider, err := builder.Bases(builder.Config{
+				BaseDir: cfg.Bases, Mirror: cfg.DebianMirror, SecurityMirror: cfg.DebianSecurityMirror, CABundle: cfg.CABundle,
+				Bases: cfg.PythonFrom, PythonImage: cfg.PythonImage, Interpreters: base.HostFolders(os.LookupEnv),
+			})
+			if err != nil {
+				return err
+			}
 			im, err := provider.Prepare(cmd.Context(), series, func(line string) { _, _ = fmt.Fprintln(c.err, line) })
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.out, "%s is in %s\n", im.Name, im.Dir)
+			place := "in " + im.Dir
+			if im.Reference != "" {
+				place = "of a registry, and pulled by the first build"
+			}
+			_, err = fmt.Fprintf(c.out, "%s is %s\n", im.Name, place)
 			return err
 		},
 	}
 	cmd.Flags().StringVar(&series, "python", series, "Python series")
-	c.bind(cmd, "bases", "debian_mirror", "debian_security_mirror", "ca_bundle")
+	c.bind(cmd, "bases", "debian_mirror", "debian_security_mirror", "ca_bundle", "python_from", "python_image")
 	return cmd
-}
-
-func newBases(cfg config.Config) base.Provider {
-	bundle := cfg.CABundle
-	if bundle == "none" {
-		bundle = ""
-	}
-	return base.NewDebian(base.DebianConfig{
-		Dir: cfg.Bases, Mirror: cfg.DebianMirror, SecurityMirror: cfg.DebianSecurityMirror, CABundle: bundle,
-	})
 }

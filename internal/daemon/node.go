@@ -14,6 +14,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/identity"
 	gateway "github.com/skerry-dev/skerry/gateway/server"
+	"github.com/skerry-dev/skerry/imagebuilder/base"
 	"github.com/skerry-dev/skerry/imagebuilder/build"
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
 	"github.com/skerry-dev/skerry/imagebuilder/runtime"
@@ -236,7 +237,8 @@ func builderConfig(cfg config.Config) (builder.Config, error) {
 		DataDir: filepath.Join(cfg.Data, "builder"), RunDir: cfg.RunDir(), BaseDir: cfg.Bases, Instance: cfg.Instance(),
 		Builds: cfg.Builds, Buildkit: cfg.Buildkit, Platform: cfg.Platform, CABundle: cfg.CABundle,
 		Mirror: cfg.DebianMirror, SecurityMirror: cfg.DebianSecurityMirror,
-		Settings: map[string]string{}, Proxy: hostProxy(),
+		Settings: map[string]string{}, Proxy: hostProxy(), Bases: cfg.PythonFrom, PythonImage: cfg.PythonImage,
+		Interpreters: base.HostFolders(os.LookupEnv), RegistryMirrors: cfg.RegistryMirrors, PlainRegistries: cfg.PlainRegistries,
 		Step: runtime.Limits{
 			CPUMilli: uint32(cfg.BuildCPU * 1000), MemoryBytes: int64(cfg.BuildMemory) << 20, DiskBytes: int64(cfg.BuildDisk) << 20,
 			Processes: int64(cfg.BuildProcesses), Time: time.Duration(cfg.BuildTimeout) * time.Second,
