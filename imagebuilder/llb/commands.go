@@ -26,20 +26,11 @@ var caVariables = []string{
 	"CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE",
 }
 
-func pipCommand(a *recipe.PipInstall) string {
-	return join("python -m pip install", recipe.QuoteAll(a.Packages), indexFlags(a.Index, "--pre"))
-}
-
-func uvCommand(a *recipe.UvPipInstall) string {
-	return join(uvMount+`/bin/uv pip install --system --python "$(command -v python)" --compile-bytecode`,
-		recipe.QuoteAll(a.Packages), indexFlags(a.Index, "--prerelease allow"))
-}
-
 // aptCommand leaves neither lists nor packages behind. apt's own trust of https mirrors is given where a bundle is there: it reads no
 // variable of the kind that others do.
-func aptCommand(a *recipe.AptInstall) string {
+func aptCommand(packages []string) string {
 	const trust = `set --; if [ -n "$SSL_CERT_FILE" ]; then set -- -o Acquire::https::CaInfo="$SSL_CERT_FILE"; fi; `
-	return trust + `apt-get "$@" update && apt-get "$@" install -y --no-install-recommends ` + recipe.QuoteAll(a.Packages) +
+	return trust + `apt-get "$@" update && apt-get "$@" install -y --no-install-recommends ` + recipe.QuoteAll(packages) +
 		` && apt-get clean && rm -rf /var/lib/apt/lists/*`
 }
 
@@ -55,16 +46,16 @@ func indexFlags(i recipe.Index, pre string) string {
 	if i.Pre {
 		flags = append(flags, pre)
 	}
-	return join(append(flags, i.Options)...)
+	return join(" ", append(flags, i.Options)...)
 }
 
-// join puts spaces between the parts that are not empty.
-func join(parts ...string) string {
+// join puts a separator between the parts that are not empty.
+func join(separator string, parts ...string) string {
 	kept := parts[:0]
 	for _, p := range parts {
 		if p = strings.TrimSpace(p); p != "" {
 			kept = append(kept, p)
 		}
 	}
-	return strings.Join(kept, " ")
+	return strings.Join(kept, separator)
 }

@@ -1,6 +1,7 @@
 package llb
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strconv"
@@ -15,28 +16,49 @@ import (
 
 // planner holds a plan while its steps are added.
 type planner struct {
-	options Options
-	base    bk.State
-	state   bk.State
-	env     map[string]string
-	workdir string
-	steps   []Step
-	trees   map[string]bool
-	uv      map[string]bk.State
-	noCache bool
+	options    Options
+	base       bk.State
+	state      bk.State
+	config     Config
+	steps      []Step
+	vertices   map[string]int    // of what a front end made
+	values     map[string]string // of Plan.Values
+	trees      map[string]bool
+	uv         map[string]bk.State
+	noCache    bool
+	recipeStep int
 }
 
-func newPlanner(b Base, o Options) *planner {
-	p := &planner{options: o, env: maps.Clone(b.Env), trees: map[string]bool{}, uv: map[string]bk.State{}, noCache: o.NoCache}
-	if p.env == nil {
-		p.env = map[string]string{}
+func newPlanner(o Options) *planner {
+	return &planner{
+		options: o, noCache: o.NoCache, trees: map[string]bool{}, uv: map[string]bk.State{}, vertices: map[string]int{},
+		values: map[string]string{},
 	}
-	p.start(b)
-	return p
+}
+
+// use goes on from a state whose containers run as the configuration says.
+func (p *planner) use(state bk.State, c Config) {
+	c.Env = maps.Clone(c.Env)
+	if c.Env == nil {
+		c.Env = map[string]string{}
+	}
+	p.config = c
+	state = state.Hostname(hostname)
+	for _, k := range slices.Sorted(maps.Keys(c.Env)) {
+		state = state.AddEnv(k, c.Env[k])
+	}
+	if c.Workdir != "" {
+		state = state.Dir(c.Workdir)
+	}
+	if c.User != "" {
+		state = state.User(c.User)
+	}
+	p.state = state
 }
 
 // number adds a step and returns its number.
 func (p *planner) number(s Step) int {
+	s.RecipeStep = p.recipeStep
 	p.steps = append(p.steps, s)
 	return len(p.steps)
 }
@@ -46,27 +68,34 @@ func vertex(n int, name string) bk.ConstraintsOpt {
 	return bk.WithDescription(map[string]string{nameKey: name, stepKey: strconv.Itoa(n)})
 }
 
-func (p *planner) step(s recipe.Step) error {
+// stepBuild is how one step is built.
+type stepBuild struct {
+	env     map[string]string
+	secrets []string
+	number  int // of the recipe's step that the secrets are of
+}
+
+func (p *planner) step(ctx context.Context, s recipe.Step) error {
+	if s.GPU != "" {
+		return noGPU(s.GPU)
+	}
+	b := stepBuild{env: s.BuildEnv, secrets: s.Secrets, number: s.Number}
+	if p.pythonStep(s.Action, b) || p.configure(s.Action) {
+		return nil
+	}
 	switch a := s.Action.(type) {
-	case *recipe.PipInstall:
-		p.run(pipName("pip install", a.Packages), pipCommand(a), s.BuildEnv)
-	case *recipe.UvPipInstall:
-		p.uvPipInstall(a, s.BuildEnv)
 	case *recipe.AptInstall:
-		p.run(pipName("apt-get install", a.Packages), aptCommand(a), s.BuildEnv)
+		p.run(packageName("apt-get install", a.Packages), aptCommand(a.Packages), b)
 	case *recipe.RunCommands:
 		for _, c := range a.Commands {
-			p.run(short(c), c, s.BuildEnv)
+			p.shell(short(c), c, b)
 		}
-	case *recipe.Env:
-		for _, k := range slices.Sorted(maps.Keys(a.Variables)) {
-			p.env[k] = a.Variables[k]
-			p.state = p.state.AddEnv(k, a.Variables[k])
-		}
-	case *recipe.Workdir:
-		p.makeDir("workdir "+a.Path, a.Path)
-		p.workdir = a.Path
-		p.state = p.state.Dir(a.Path)
+	case *recipe.RunFunction:
+		return p.runFunction(a, b)
+	case *recipe.DockerfileCommands:
+		return p.dockerfileSteps(ctx, Dockerfile{
+			Text: strings.Join(a.Commands, "\n"), Context: p.contextOf(a.Context), BuildArgs: a.BuildArgs,
+		}, b)
 	case *recipe.AddLocal:
 		p.addLocal(a)
 	default:
@@ -75,64 +104,111 @@ func (p *planner) step(s recipe.Step) error {
 	return nil
 }
 
-// run adds a step that runs a command in a shell.
-func (p *planner) run(name, command string, buildEnv map[string]string, extra ...bk.RunOption) {
-	n := p.number(Step{Name: name, Command: command})
-	opts := append(p.runOptions(buildEnv), extra...)
-	opts = append(opts, shell(command), vertex(n, name))
+func noGPU(gpu string) error {
+	return fault.New(fault.Precondition,
+		"gpu %q: this builder has none; leave gpu out of the build step, and give it to the function that needs one", gpu)
+}
+
+// configure takes what only changes how containers run, and says whether it was that.
+func (p *planner) configure(action recipe.Action) bool {
+	switch a := action.(type) {
+	case *recipe.Env:
+		for _, k := range slices.Sorted(maps.Keys(a.Variables)) {
+			p.setEnv(k, a.Variables[k])
+		}
+	case *recipe.Workdir:
+		p.makeDir("workdir "+a.Path, a.Path)
+		p.config.Workdir = a.Path
+		p.state = p.state.Dir(a.Path)
+	case *recipe.Entrypoint:
+		p.config.Entrypoint = a.Command
+	case *recipe.Cmd:
+		p.config.Cmd = a.Command
+	case *recipe.Shell:
+		p.config.Shell = a.Command
+	default:
+		return false
+	}
+	return true
+}
+
+func (p *planner) setEnv(name, value string) {
+	p.config.Env[name] = value
+	p.state = p.state.AddEnv(name, value)
+}
+
+// run adds a step that runs a command of ours in a shell.
+func (p *planner) run(name, command string, b stepBuild, extra ...bk.RunOption) {
+	p.exec(Step{Name: name, Command: command}, []string{"/bin/sh", "-c", command}, b, extra...)
+}
+
+// shell adds a step that runs a command of the user's in the image's shell.
+func (p *planner) shell(name, command string, b stepBuild) {
+	words := []string{"/bin/sh", "-c"}
+	if len(p.config.Shell) > 0 {
+		words = slices.Clone(p.config.Shell)
+	}
+	p.exec(Step{Name: name, Command: command}, append(words, command), b)
+}
+
+func (p *planner) exec(s Step, args []string, b stepBuild, extra ...bk.RunOption) {
+	n := p.number(s)
+	opts := append(p.runOptions(b), extra...)
+	opts = append(opts, bk.Args(args), vertex(n, s.Name))
 	if p.noCache {
 		opts = append(opts, bk.IgnoreCache)
 	}
 	p.state = p.state.Run(opts...).Root()
 }
 
-func shell(command string) bk.RunOption { return bk.Args([]string{"/bin/sh", "-c", command}) }
-
-// runOptions are what every command gets: variables that the image doesn't set itself, then the step's own; certificates; settings.
-func (p *planner) runOptions(buildEnv map[string]string) []bk.RunOption {
+// variables are what every command gets in clear: those that the image doesn't set itself, then the step's own.
+func (p *planner) variables(b stepBuild) map[string]string {
 	env := maps.Clone(stepEnv)
 	if p.options.TrustCA {
 		for _, name := range caVariables {
-			env[name] = caPath
+			env[name] = CAPath
 		}
 	}
-	maps.DeleteFunc(env, func(name, _ string) bool { _, set := p.env[name]; return set })
-	maps.Copy(env, buildEnv)
+	maps.DeleteFunc(env, func(name, _ string) bool { _, set := p.config.Env[name]; return set })
+	maps.Copy(env, b.env)
+	return env
+}
+
+// secretVariables are what every command gets from secrets, by the secrets' names: settings, which the step's own variables are before,
+// and the variables of the step's secrets.
+func (p *planner) secretVariables(b stepBuild) map[string]string {
+	out := map[string]string{}
+	for _, name := range p.options.Settings {
+		if _, own := b.env[name]; !own {
+			out[name] = SettingSecret + name
+		}
+	}
+	for _, name := range b.secrets {
+		out[name] = StepSecret(b.number, name)
+	}
+	return out
+}
+
+// runOptions are what every command gets: variables, certificates, secrets, the proxy.
+func (p *planner) runOptions(b stepBuild) []bk.RunOption {
+	env := p.variables(b)
+	secrets := p.secretVariables(b)
 	var opts []bk.RunOption
 	for _, k := range slices.Sorted(maps.Keys(env)) {
-		opts = append(opts, bk.AddEnv(k, env[k]))
+		if _, secret := secrets[k]; !secret {
+			opts = append(opts, bk.AddEnv(k, env[k]))
+		}
 	}
 	if p.options.TrustCA {
-		opts = append(opts, bk.AddSecret(caPath, bk.SecretID(CASecret), bk.SecretFileOpt(0, 0, 0o444)))
+		opts = append(opts, bk.AddSecret(CAPath, bk.SecretID(CASecret), bk.SecretFileOpt(0, 0, 0o444)))
 	}
-	for _, name := range slices.Sorted(slices.Values(p.options.Settings)) {
-		if _, own := buildEnv[name]; own {
-			continue
-		}
-		opts = append(opts, bk.AddSecret(name, bk.SecretID(SettingSecret+name), bk.SecretAsEnv(true), bk.SecretAsEnvName(name)))
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		opts = append(opts, bk.AddSecret(name, bk.SecretID(secrets[name]), bk.SecretAsEnv(true), bk.SecretAsEnvName(name)))
 	}
 	if x := p.options.Proxy; x != (Proxy{}) {
 		opts = append(opts, bk.WithProxy(bk.ProxyEnv{HTTPProxy: x.HTTP, HTTPSProxy: x.HTTPS, NoProxy: x.No, AllProxy: x.All}))
 	}
 	return opts
-}
-
-// uvPipInstall installs uv from the package index into a folder of its own, which the step sees read-only and the image never has.
-func (p *planner) uvPipInstall(a *recipe.UvPipInstall, buildEnv map[string]string) {
-	version := a.Version
-	if version == "" {
-		version = DefaultUv
-	}
-	tool, ok := p.uv[version]
-	if !ok {
-		name := "get uv " + version
-		command := "python -m pip install --no-deps --target " + uvMount + " uv==" + version
-		n := p.number(Step{Name: name, Command: command})
-		opts := append(p.runOptions(nil), shell(command), vertex(n, name))
-		tool = p.base.Run(opts...).AddMount(uvMount, bk.Scratch())
-		p.uv[version] = tool
-	}
-	p.run(pipName("uv pip install", a.Packages), uvCommand(a), buildEnv, bk.AddMount(uvMount, tool, bk.Readonly))
 }
 
 // epoch is the time of files and folders that we make, so that the same tree gives the same layer.
@@ -161,21 +237,24 @@ func (p *planner) addLocal(a *recipe.AddLocal) {
 		return
 	}
 	n := p.number(Step{Name: name})
-	p.trees[a.TreeDigest] = true
-	// By default a local folder is of one client. Ours is named by its content, so all builds that have it may share it.
-	local := bk.Local(LocalName(a.TreeDigest), bk.SharedKeyHint(a.TreeDigest), bk.LocalUniqueID(a.TreeDigest),
-		bk.WithCustomName("read local files for "+a.RemotePath))
 	src, info := "/", &bk.CopyInfo{CopyDirContentsOnly: true, CreateDestPath: true, ChownOpt: root(), CreatedTime: &epoch}
 	if p.options.FileTrees[a.TreeDigest] {
 		src, info.CopyDirContentsOnly = "/"+LocalFile, false
 	}
+	local := p.local(a.TreeDigest, "read local files for "+a.RemotePath)
 	p.state = p.state.File(bk.Copy(local, src, a.RemotePath, info), p.fileOptions(n, name)...)
+}
+
+// local is a tree. By default a local folder is of one client. Ours is named by its content, so all builds that have it may share it.
+func (p *planner) local(tree, name string) bk.State {
+	p.trees[tree] = true
+	return bk.Local(LocalName(tree), bk.SharedKeyHint(tree), bk.LocalUniqueID(tree), bk.WithCustomName(name))
 }
 
 func root() *bk.ChownOpt { return &bk.ChownOpt{User: &bk.UserOpt{}, Group: &bk.UserOpt{}} }
 
-// pipName names an installing step by its packages.
-func pipName(what string, packages []string) string {
+// packageName names an installing step by its packages.
+func packageName(what string, packages []string) string {
 	return short(what + " " + strings.Join(packages, " "))
 }
 

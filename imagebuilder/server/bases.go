@@ -103,7 +103,7 @@ func (s *Server) begin(ctx context.Context, r recipe.Recipe, secrets map[string]
 		if img.Reference != "" {
 			return b, s.fromRegistry(ctx, &b, img.Reference)
 		}
-		b.plan, b.layouts = llb.Base{Name: img.Name, Digest: img.Digest, Env: img.Env}, []string{img.Dir}
+		b.plan, b.layouts = llb.Base{Name: img.Name, Digest: img.Digest, Config: llb.Config{Env: img.Env}}, []string{img.Dir}
 		b.add(img.Interpreter)
 	case *recipe.Registry:
 		if b.login, err = s.logins.Credentials(ctx, from.Credentials, secrets); err != nil {
@@ -122,6 +122,14 @@ func (s *Server) begin(ctx context.Context, r recipe.Recipe, secrets map[string]
 		if len(from.Setup) > 0 {
 			setup := recipe.Step{Action: &recipe.DockerfileCommands{Commands: from.Setup}}
 			b.recipe.Steps = append([]recipe.Step{setup}, r.Steps...)
+		}
+	case *recipe.Dockerfile:
+		if from.AddPython != "" {
+			i, err := s.interpreters.Prepare(ctx, from.AddPython, progress)
+			if err != nil {
+				return b, fmt.Errorf("add_python: %w", err)
+			}
+			b.add(i)
 		}
 	case *recipe.Scratch:
 		b.plan.Name = "nothing"
@@ -152,8 +160,9 @@ func (s *Server) fromRegistry(ctx context.Context, b *beginning, reference strin
 		env[name] = value
 	}
 	b.plan = llb.Base{
-		Name: reference, Reference: im.Reference, Env: env, Workdir: im.Config.WorkingDir,
-		Entrypoint: im.Config.Entrypoint, Cmd: im.Config.Cmd,
+		Name: reference, Reference: im.Reference, Config: llb.Config{
+			Env: env, Workdir: im.Config.WorkingDir, Entrypoint: im.Config.Entrypoint, Cmd: im.Config.Cmd, User: im.Config.User,
+		},
 	}
 	return nil
 }

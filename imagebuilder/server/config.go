@@ -101,6 +101,9 @@ type Config struct {
 	// CNIPlugins is the folder of the container network plugins; default: solve.DefaultCNIPlugins.
 	CNIPlugins string
 
+	// GuestDir is the folder of what runs build functions: the SDK and what it needs; empty: there are none.
+	GuestDir string
+
 	// CABundle is the file of certificates that build steps trust; default: DefaultCABundle where that exists; "none": the image's own.
 	CABundle string
 	// Settings are environment variables of every build step that are neither part of cache keys nor left in images, such as

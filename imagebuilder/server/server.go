@@ -194,17 +194,20 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 	if err != nil {
 		return nil, err
 	}
-	plan, err := llb.New(b.recipe, b.plan, options)
+	secrets, err := s.secrets(ctx, canonical, r)
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := s.secrets()
-	if err != nil {
-		return nil, err
-	}
+	var plan *llb.Plan
 	var ref payload.Ref
 	err = s.daemon.Solve(ctx, solve.Request{
-		Plan: plan, Layouts: b.layouts, Registry: b.plan.Reference, Login: b.login, Secrets: secrets, Trees: r.Trees, Blobs: s.blobs, Events: events,
+		Plan: func(ctx context.Context, f llb.FrontEnd) (_ *llb.Plan, err error) {
+			options.FrontEnd = f
+			plan, err = llb.New(ctx, b.recipe, b.plan, options)
+			return plan, err
+		},
+		Layouts: b.layouts, Registry: b.plan.Reference, Login: b.login, RuntimeDir: s.config.GuestDir,
+		Secrets: secrets, Trees: r.Trees, Blobs: s.blobs, Events: events,
 		Export: func(ctx context.Context, tar io.Reader) (err error) {
 			ref, err = export.Store(ctx, tar, s.tmp, s.blobs)
 			return err
@@ -213,14 +216,18 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 	if err != nil {
 		return nil, err
 	}
-	return &build.Image{EROFS: ref, Env: plan.Env, Workdir: plan.Workdir, Entrypoint: plan.Entrypoint, Cmd: plan.Cmd}, nil
+	c := plan.Config
+	return &build.Image{EROFS: ref, Env: c.Env, Workdir: c.Workdir, Entrypoint: c.Entrypoint, Cmd: c.Cmd}, nil
 }
 
 func (s *Server) options(r recipe.Recipe, req build.Request) (llb.Options, error) {
 	o := llb.Options{
 		Arch: runtime.GOARCH, NoCache: req.NoCache || r.Base.Force, TrustCA: s.config.CABundle != "",
 		Settings: slices.Sorted(maps.Keys(s.config.Settings)), Proxy: s.config.Proxy,
-		FileTrees: map[string]bool{}, EmptyTrees: map[string]bool{},
+		FileTrees: map[string]bool{}, EmptyTrees: map[string]bool{}, Parts: map[string]int{},
+	}
+	if s.config.GuestDir != "" {
+		o.RuntimeID = "1"
 	}
 	for _, digest := range r.Trees() {
 		files, ok := req.Trees[digest]
@@ -229,22 +236,9 @@ func (s *Server) options(r recipe.Recipe, req build.Request) (llb.Options, error
 		}
 		o.EmptyTrees[digest] = len(files) == 0
 		o.FileTrees[digest] = len(files) == 1 && files[0].Path == "."
+		if o.FileTrees[digest] {
+			o.Parts[digest] = int((files[0].Blob.Size + partSize - 1) / partSize) //nolint:gosec // a few, see secrets
+		}
 	}
 	return o, nil
-}
-
-// secrets reads the bundle anew for every build, so that changes of the host's trust count at once.
-func (s *Server) secrets() (map[string][]byte, error) {
-	out := map[string][]byte{}
-	for name, value := range s.config.Settings {
-		out[llb.SettingSecret+name] = []byte(value)
-	}
-	if s.config.CABundle != "" {
-		data, err := os.ReadFile(s.config.CABundle)
-		if err != nil {
-			return nil, fault.New(fault.Precondition, "certificates for builds: %w; name another file as the builder's CA bundle", err)
-		}
-		out[llb.CASecret] = data
-	}
-	return out, nil
 }

@@ -35,17 +35,31 @@ type stepProgress struct {
 	exportFrom time.Time
 }
 
-func newProgress(plan *llb.Plan, events build.Events, mark string) *progress {
-	return &progress{plan: plan, events: events, mark: mark, steps: make([]stepProgress, len(plan.Steps)+1)}
+func newProgress(events build.Events, mark string) *progress {
+	return &progress{plan: &llb.Plan{}, events: events, mark: mark, steps: make([]stepProgress, 1)}
+}
+
+// begin says what is solved. What BuildKit told before, while Dockerfiles were read, is of no step.
+func (p *progress) begin(plan *llb.Plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.plan, p.steps = plan, make([]stepProgress, len(plan.Steps)+1)
+}
+
+// vertexStep is the step that a vertex belongs to; 0: none.
+func (p *progress) vertexStep(digest string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.plan.Vertices[digest]
 }
 
 func (p *progress) tell(n int, s build.State, elapsed time.Duration) {
 	p.steps[n-1].told = s
-	name := exportName
+	name, recipeStep := exportName, 0
 	if n <= len(p.plan.Steps) {
-		name = p.plan.Steps[n-1].Name
+		name, recipeStep = p.plan.Steps[n-1].Name, p.plan.Steps[n-1].RecipeStep
 	}
-	p.events.Step(build.Step{Number: n, Total: len(p.steps), Name: name, State: s, Elapsed: elapsed})
+	p.events.Step(build.Step{Number: n, Total: len(p.steps), Name: name, State: s, Elapsed: elapsed, RecipeStep: recipeStep})
 }
 
 func (p *progress) status(s *client.SolveStatus) {

@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client"
+	gwclient "github.com/moby/buildkit/frontend/gateway/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
-	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	solver "github.com/moby/buildkit/solver/errdefs"
 	"github.com/tonistiigi/fsutil"
@@ -27,13 +28,15 @@ import (
 
 // Request is a plan to be carried out.
 type Request struct {
-	// Plan says what to do.
-	Plan *llb.Plan
+	// Plan says what to do, once there is a front end that reads Dockerfiles. It is called again where the daemon died.
+	Plan func(context.Context, llb.FrontEnd) (*llb.Plan, error)
 	// Layouts are the folders of the OCI layouts that the plan takes from llb.BaseStore.
 	Layouts []string
 	// Registry names the image of a registry that the plan takes, if it does, and Login what that is logged in to with.
 	Registry string
 	Login    login.Credentials
+	// RuntimeDir is the folder of what runs build functions; may be empty.
+	RuntimeDir string
 	// Secrets are what the plan's steps name: llb.CASecret and settings.
 	Secrets map[string][]byte
 	// Trees are the files of the plan's trees.
@@ -83,8 +86,12 @@ func (d *Daemon) solve(ctx context.Context, r Request) (now *serving, err error)
 	defer func() { err = errors.Join(err, c.Close()) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := newProgress(r.Plan, r.Events, d.config.Mark)
+	p := newProgress(r.Events, d.config.Mark)
 	e := &exporter{ctx: ctx, cancel: cancel, export: r.Export, started: p.exporting}
+	options, err := r.options(e)
+	if err != nil {
+		return now, err
+	}
 	statuses := make(chan *client.SolveStatus)
 	var reader sync.WaitGroup
 	reader.Go(func() {
@@ -92,8 +99,13 @@ func (d *Daemon) solve(ctx context.Context, r Request) (now *serving, err error)
 			p.status(s)
 		}
 	})
-	_, err = c.Solve(ctx, r.Plan.Definition, r.options(e), statuses)
+	run := &attempt{request: r, progress: p, secrets: maps.Clone(r.Secrets)}
+	options.Session = append(options.Session, secretsprovider.FromMap(run.secrets))
+	_, err = c.Build(ctx, options, "", run.build, statuses)
 	reader.Wait()
+	if run.err != nil && ctx.Err() == nil {
+		return now, run.err
+	}
 	blame := e.blame()
 	if exportErr := e.wait(err); blame == nil && err == nil {
 		blame = exportErr
@@ -106,11 +118,32 @@ func (d *Daemon) solve(ctx context.Context, r Request) (now *serving, err error)
 	return now, p.explain(ctx, err)
 }
 
-func (r Request) options(e *exporter) client.SolveOpt {
+// attempt is one solve of a request.
+type attempt struct {
+	request  Request
+	progress *progress
+	secrets  map[string][]byte // read by the solve only after what plans it has ended
+	err      error             // why there is no plan
+}
+
+// build plans and has the plan carried out.
+func (a *attempt) build(ctx context.Context, c gwclient.Client) (*gwclient.Result, error) {
+	plan, err := a.request.Plan(ctx, frontEnd{client: c})
+	if err != nil {
+		a.err = err
+		return nil, err
+	}
+	for id, value := range plan.Values {
+		a.secrets[id] = []byte(value)
+	}
+	a.progress.begin(plan)
+	return c.Solve(ctx, gwclient.SolveRequest{Evaluate: true, Definition: plan.Definition.ToPB()})
+}
+
+func (r Request) options(e *exporter) (client.SolveOpt, error) {
 	o := client.SolveOpt{
 		OCIStores:   map[string]content.Store{llb.BaseStore: layouts(r.Layouts)},
 		LocalMounts: map[string]fsutil.FS{},
-		Session:     []session.Attachable{secretsprovider.FromMap(r.Secrets)},
 		Exports: []client.ExportEntry{{
 			Type:   client.ExporterTar,
 			Output: func(map[string]string) (io.WriteCloser, error) { return e.begin(), nil },
@@ -119,10 +152,17 @@ func (r Request) options(e *exporter) client.SolveOpt {
 	if named, err := reference.ParseNormalizedNamed(r.Registry); err == nil {
 		o.Session = append(o.Session, loginTo(named, r.Login))
 	}
-	for _, digest := range r.Plan.Trees {
-		o.LocalMounts[llb.LocalName(digest)] = newTree(r.Trees[digest], r.Blobs)
+	for digest, files := range r.Trees {
+		o.LocalMounts[llb.LocalName(digest)] = newTree(files, r.Blobs)
 	}
-	return o
+	if r.RuntimeDir != "" {
+		dir, err := fsutil.NewFS(r.RuntimeDir)
+		if err != nil {
+			return o, fault.New(fault.Precondition, "what runs build functions: %w", err)
+		}
+		o.LocalMounts[llb.Runtime] = dir
+	}
+	return o, nil
 }
 
 // exporter passes the result's tar on while the solve writes it.
@@ -187,7 +227,7 @@ func (p *progress) explain(ctx context.Context, err error) error {
 	f := &build.FailedError{Message: err.Error()}
 	step := p.failed
 	if v := new(solver.VertexError); errors.As(err, &v) {
-		step = p.plan.Vertices[v.Digest]
+		step = p.vertexStep(v.Digest)
 	}
 	if exit := new(gateway.ExitError); errors.As(err, &exit) {
 		f.ExitCode = int(exit.ExitCode)
@@ -196,6 +236,7 @@ func (p *progress) explain(ctx context.Context, err error) error {
 		return fault.New(fault.Unavailable, "buildkitd: %w", err)
 	}
 	if step > 0 {
+		f.RecipeStep = p.plan.Steps[step-1].RecipeStep
 		f.Step, f.Command = p.plan.Steps[step-1].Name, p.plan.Steps[step-1].Command
 		f.LastLines = p.steps[step-1].last
 		if v := p.steps[step-1].verdict; v != "" {

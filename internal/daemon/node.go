@@ -254,6 +254,10 @@ func builderConfig(cfg config.Config) (builder.Config, error) {
 		return c, err
 	}
 	c.RuntimeCommand = []string{self, runtimeCommand}
+	// A builder without it builds all but functions.
+	if guest, err := guestDir(cfg); err == nil {
+		c.GuestDir = filepath.Join(guest, "py")
+	}
 	if cfg.BuildRuntime == config.RuntimeRunc {
 		if c.Runc, err = lookPath("runc"); err != nil {
 			return c, fault.New(fault.Precondition, "runc: is not in PATH; install it, or leave build_runtime at runsc")
