@@ -1,0 +1,161 @@
+package gatewaylink
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"connectrpc.com/connect"
+
+	"github.com/skerry-dev/skerry/imagebuilder/build"
+	"github.com/skerry-dev/skerry/internal/fault"
+	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
+	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/internal/wire"
+)
+
+// maxFrame is the largest piece of a blob in one message, in bytes.
+const maxFrame = 1 << 20
+
+// Blobs is the gateway's blob store as a builder on another host sees it: an ordinary client of the gateway's bulk service, on connections
+// of its own. It is safe for concurrent use.
+type Blobs struct {
+	rpc workerv1connect.BulkServiceClient
+}
+
+var _ build.Blobs = (*Blobs)(nil)
+
+// NewBlobs returns the store of the gateway of a configuration; nothing is dialled yet.
+func NewBlobs(c Config) *Blobs {
+	return &Blobs{rpc: workerv1connect.NewBulkServiceClient(link.HTTPClient(c.Token, c.TLS), c.URL, connect.WithAcceptCompression("gzip", nil, nil))}
+}
+
+// Open streams a blob; its last read verifies it.
+func (b *Blobs) Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, error) {
+	if err := ident.CheckDigest(ref.Digest); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := b.rpc.FetchBlob(ctx, connect.NewRequest(&workerv1.FetchBlobRequest{Digest: ref.Digest}))
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("blob %s: %w", ref.Digest, fault.FromConnect(err))
+	}
+	r := &blobReader{ref: ref, stream: stream, cancel: cancel, hash: sha256.New()}
+	// The first frame tells whether there is such a blob at all.
+	if err := r.next(); err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+type blobReader struct {
+	ref    payload.Ref
+	stream *connect.ServerStreamForClient[workerv1.FetchBlobResponse]
+	cancel context.CancelFunc
+	hash   hash.Hash
+	read   uint64
+	data   []byte
+	ended  error
+}
+
+// next gets the next frame; io.EOF after the last.
+func (r *blobReader) next() error {
+	if r.ended != nil {
+		return r.ended
+	}
+	if r.stream.Receive() {
+		r.data = r.stream.Msg().GetData()
+		r.read += uint64(len(r.data))
+		r.hash.Write(r.data)
+		return nil
+	}
+	switch err := r.stream.Err(); {
+	case err != nil:
+		r.ended = fmt.Errorf("blob %s: %w", r.ref.Digest, fault.FromConnect(err))
+	case r.read != r.ref.Size || "sha256:"+hex.EncodeToString(r.hash.Sum(nil)) != r.ref.Digest:
+		r.ended = fault.New(fault.DataLoss, "blob %s: what came does not have this digest and %d bytes", r.ref.Digest, r.ref.Size)
+	default:
+		r.ended = io.EOF
+	}
+	return r.ended
+}
+
+func (r *blobReader) Read(p []byte) (int, error) {
+	for len(r.data) == 0 {
+		if err := r.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.data)
+	r.data = r.data[n:]
+	return n, nil
+}
+
+func (r *blobReader) Close() error {
+	r.cancel() // a stream that is not read to its end is not worth reading on
+	_ = r.stream.Close()
+	return nil
+}
+
+// Create begins a blob.
+func (b *Blobs) Create(ctx context.Context) (build.BlobWriter, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	return &blobWriter{stream: b.rpc.StoreBlob(ctx), cancel: cancel, hash: sha256.New()}, nil
+}
+
+type blobWriter struct {
+	stream *connect.ClientStreamForClient[workerv1.StoreBlobRequest, workerv1.StoreBlobResponse]
+	cancel context.CancelFunc
+	hash   hash.Hash
+	size   uint64
+	rest   bytes.Buffer
+}
+
+func (w *blobWriter) Write(p []byte) (int, error) {
+	w.hash.Write(p)
+	w.size += uint64(len(p))
+	w.rest.Write(p)
+	for w.rest.Len() >= maxFrame {
+		if err := w.stream.Send(&workerv1.StoreBlobRequest{Data: w.rest.Next(maxFrame)}); err != nil {
+			return 0, w.failure(err)
+		}
+	}
+	return len(p), nil
+}
+
+func (w *blobWriter) Commit() (payload.Ref, error) {
+	defer w.cancel()
+	ref := payload.Ref{Digest: "sha256:" + hex.EncodeToString(w.hash.Sum(nil)), Size: w.size}
+	last := &workerv1.StoreBlobRequest{Data: w.rest.Bytes(), Blob: wire.RefToProto(ref)}
+	if err := w.stream.Send(last); err != nil {
+		return payload.Ref{}, w.failure(err)
+	}
+	if _, err := w.stream.CloseAndReceive(); err != nil {
+		return payload.Ref{}, fmt.Errorf("blob of %d bytes: %w", w.size, fault.FromConnect(err))
+	}
+	return ref, nil
+}
+
+func (w *blobWriter) Abort() {
+	w.cancel()
+	_, _ = w.stream.CloseAndReceive() // it fails, because it has just been cancelled
+}
+
+// failure is why a frame could not be sent: where the peer ended the stream, its answer says it.
+func (w *blobWriter) failure(err error) error {
+	if errors.Is(err, io.EOF) {
+		if _, answer := w.stream.CloseAndReceive(); answer != nil {
+			err = answer
+		}
+	}
+	return fmt.Errorf("blob of %d bytes and more: %w", w.size, fault.FromConnect(err))
+}
