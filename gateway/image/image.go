@@ -15,7 +15,8 @@ const BuilderVersion = "2026.11"
 // Image is a built image.
 type Image struct {
 	ID        string
-	EROFS     payload.Ref       // its root file system in the blob store
+	EROFS     payload.Ref       // its root file system: the digest of its manifest if Chunked, else of the file; the size of the file
+	Chunked   bool              // false for images of earlier releases
 	Env       map[string]string // environment of its containers
 	Workdir   string            // working directory of its containers; may be empty
 	Recipe    []byte            // how it was made, as it was encoded

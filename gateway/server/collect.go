@@ -47,7 +47,9 @@ type roots struct{ s *Server }
 var _ cas.Roots = roots{}
 
 func (r roots) Roots(ctx context.Context, cutoff time.Time, add func(cas.Root) error) error {
-	err := r.s.db.ImageFiles(ctx, func(digest string) error { return add(cas.Root{Digest: digest}) })
+	err := r.s.db.ImageFiles(ctx, func(digest string, chunked bool) error {
+		return add(cas.Root{Digest: digest, File: chunked})
+	})
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (i images) ContainerImage(ctx context.Context, id string) (task.Image, erro
 	if err != nil {
 		return task.Image{}, err
 	}
-	return task.Image{File: im.EROFS, Env: im.Env, Workdir: im.Workdir}, nil
+	return task.Image{File: im.EROFS, Chunked: im.Chunked, Env: im.Env, Workdir: im.Workdir}, nil
 }
 
 type secrets struct{ secrets *secret.Service }

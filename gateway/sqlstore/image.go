@@ -23,11 +23,11 @@ func (d *DB) PutImage(ctx context.Context, im image.Image) error {
 		return fmt.Errorf("image %q: %w", im.ID, err)
 	}
 	_, err = d.writer.ExecContext(ctx, `
-		INSERT INTO images (id, recipe, erofs_digest, erofs_size, env, workdir, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		INSERT INTO images (id, recipe, erofs_digest, erofs_size, env, workdir, created_at, chunked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (id) DO UPDATE SET recipe = excluded.recipe, erofs_digest = excluded.erofs_digest, erofs_size = excluded.erofs_size,
-			env = excluded.env, workdir = excluded.workdir, created_at = excluded.created_at`,
+			env = excluded.env, workdir = excluded.workdir, created_at = excluded.created_at, chunked = excluded.chunked`,
 		im.ID, base64.StdEncoding.EncodeToString(im.Recipe), im.EROFS.Digest, int64(im.EROFS.Size), string(env), im.Workdir,
-		millis(im.CreatedAt))
+		millis(im.CreatedAt), im.Chunked)
 	if err != nil {
 		return fmt.Errorf("image %q: %w", im.ID, err)
 	}
@@ -40,8 +40,8 @@ func (d *DB) Image(ctx context.Context, id string) (*image.Image, error) {
 	var size, created int64
 	var recipe, env string
 	err := d.reader.QueryRowContext(ctx,
-		`SELECT recipe, erofs_digest, erofs_size, env, workdir, created_at FROM images WHERE id = $1`, id).
-		Scan(&recipe, &im.EROFS.Digest, &size, &env, &im.Workdir, &created)
+		`SELECT recipe, erofs_digest, erofs_size, env, workdir, created_at, chunked FROM images WHERE id = $1`, id).
+		Scan(&recipe, &im.EROFS.Digest, &size, &env, &im.Workdir, &created, &im.Chunked)
 	if err != nil {
 		return nil, missing(err, "image", id)
 	}
@@ -58,7 +58,7 @@ func (d *DB) Image(ctx context.Context, id string) (*image.Image, error) {
 // AddTree implements mount.Store.
 func (d *DB) AddTree(ctx context.Context, digest string, numFiles int, numBytes uint64) error {
 	_, err := d.writer.ExecContext(ctx,
-		`INSERT INTO trees (digest, num_files, num_bytes, created_at) VALUES ($1, $2, $3, $4) 
+		`INSERT INTO trees (digest, num_files, num_bytes, created_at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at WHERE excluded.created_at - trees.created_at > 3600000`,
 		digest, numFiles, int64(numBytes), millis(time.Now()))
 	if err != nil {

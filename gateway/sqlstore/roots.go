@@ -89,15 +89,16 @@ func addPayload(p *payload.Payload, add func(digest string)) {
 	}
 }
 
-// ImageFiles hands over the files of all images.
-func (d *DB) ImageFiles(ctx context.Context, add func(digest string) error) error {
+// ImageFiles hands over the files of all images, and whether they are manifests.
+func (d *DB) ImageFiles(ctx context.Context, add func(digest string, chunked bool) error) error {
 	err := d.each(ctx, func(rows *sql.Rows) error {
 		var digest string
-		if err := rows.Scan(&digest); err != nil {
+		var chunked bool
+		if err := rows.Scan(&digest, &chunked); err != nil {
 			return err
 		}
-		return add(digest)
-	}, `SELECT erofs_digest FROM images`)
+		return add(digest, chunked)
+	}, `SELECT erofs_digest, chunked FROM images`)
 	if err != nil {
 		return fmt.Errorf("references of images: %w", err)
 	}

@@ -144,6 +144,7 @@ type Functions interface {
 // Image is what a container needs to know of its image.
 type Image struct {
 	File    payload.Ref // EROFS
+	Chunked bool        // File names a manifest
 	Env     map[string]string
 	Workdir string // may be empty
 }

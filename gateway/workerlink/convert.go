@@ -18,6 +18,7 @@ func startToProto(s *task.Spec) *workerv1.StartContainer {
 		FunctionId:     s.Function.ID,
 		Definition:     gatewire.DefinitionToProto(&s.Function.Definition),
 		Image:          wire.RefToProto(s.Image.File),
+		ImageChunked:   s.Image.Chunked,
 		ImageEnv:       s.Image.Env,
 		ImageWorkdir:   s.Image.Workdir,
 		SecretEnv:      s.SecretEnv,

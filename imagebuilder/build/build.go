@@ -81,7 +81,7 @@ type Events interface {
 
 // Image is a made image.
 type Image struct {
-	// EROFS is its file in the blob store.
+	// EROFS is its file: the digest of its manifest in the blob store (internal/cas), and the size of the file.
 	EROFS payload.Ref
 	// Env is the environment of its containers.
 	Env map[string]string
@@ -117,15 +117,6 @@ func (f *FailedError) Error() string {
 type Blobs interface {
 	// Open streams a blob. Errors: fault.NotFound; fault.DataLoss at the read that finds it.
 	Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, error)
-	// Create takes a blob whose digest is not known yet.
-	Create(ctx context.Context) (BlobWriter, error)
-}
-
-// BlobWriter takes the bytes of one blob. Exactly one of Commit and Abort is called.
-type BlobWriter interface {
-	io.Writer
-	// Commit stores the blob, once, however often its content comes, and returns its name.
-	Commit() (payload.Ref, error)
-	// Abort forgets it.
-	Abort()
+	// Add keeps data as a blob durably, and names it; stored is false where it was there already and was claimed instead.
+	Add(ctx context.Context, data []byte) (ref payload.Ref, stored bool, err error)
 }

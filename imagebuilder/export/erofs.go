@@ -4,19 +4,24 @@
 //
 //   - contents of regular files are whole blocks, never inline, so that the sandbox maps them;
 //   - extended attributes are left out: gVisor refuses inodes that have any. File capabilities go with them;
-//   - all metadata is in one piece at the end, contents come before it in the order of the tar, so the file is written in one pass
-//     as the tar arrives;
-//   - nothing depends on the time or the host: the same tar gives the same bytes. Times of files are kept to the second, because
-//     Python compares them with those in its compiled files.
+//   - all metadata is in one piece at the end, so that a lazy reader has it at hand; contents come before it in the order of their paths.
+//     Tars mostly come in that order, and then the file is written in one pass as the tar arrives;
+//   - nothing depends on the time, the host or the order of the tar: the same file system gives the same bytes. Times of files are kept to
+//     the second, because Python compares them with those in its compiled files.
+//
+// The file is then stored in chunks that are cut at the edges of files, so that images share them.
 package export
 
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 
+	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
@@ -60,14 +65,40 @@ type image struct {
 	out    *os.File
 	w      *bufio.Writer
 	blocks uint64 // written so far
+	sorted bool   // contents came in the order of their paths
+	data   uint64 // blocks of the superblock and all contents
 	root   *node
-	order  []*node // every inode once, parents before children
+	order  []*node // every inode once, in the order of paths
+	small  []byte  // the contents of one small file
+
+	// While contents come in the order of their paths, their chunks are stored at once.
+	cuts  cas.Cutter
+	store *cas.Writer // or nil
+	super int         // the superblock's chunk, which is stored last
 }
 
-func newImage(out *os.File) (*image, error) {
-	m := &image{out: out, w: bufio.NewWriterSize(out, 1<<20), root: newDir()}
+func newImage(out *os.File, store *cas.Writer) (*image, error) {
+	m := &image{out: out, w: bufio.NewWriterSize(out, 1<<20), root: newDir(), store: store, sorted: true}
+	if store != nil {
+		m.super, _ = store.Reserve(blockSize)
+	}
 	// The superblock's place; finish fills it.
-	return m, m.pad(make([]byte, blockSize))
+	return m, m.pad(zeros[:])
+}
+
+// cut stores the chunks that have ended.
+func (m *image) cut() error {
+	ended := m.cuts.Ended()
+	if m.store == nil || len(ended) == 0 {
+		return nil
+	}
+	if err := m.w.Flush(); err != nil {
+		return err
+	}
+	for _, size := range ended {
+		m.store.Ready(m.store.Reserve(size))
+	}
+	return nil
 }
 
 // pad writes b and zeros up to a whole block.
@@ -94,22 +125,42 @@ func (m *image) fill(n uint64) error {
 
 var zeros [blockSize]byte
 
-// add writes the contents of a regular file and returns its first block.
-func (m *image) add(r io.Reader, size int64) (uint32, error) {
+// add writes the contents of a regular file, and returns its first block and a hash of the contents unless they are large.
+func (m *image) add(r io.Reader, size int64) (first, mark uint32, err error) {
 	if size == 0 {
-		return 0, nil
+		return 0, 0, nil
 	}
-	first := m.blocks
-	n, err := io.CopyN(m.w, r, size)
+	first = uint32(m.blocks) //nolint:gosec // fill keeps the count within 32 bits
+	if size < cas.Large {
+		m.small = slices.Grow(m.small[:0], int(size))[:size]
+		if n, err := io.ReadFull(r, m.small); err != nil {
+			if n == 0 || errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, 0, err
+		}
+		mark = crc32.Checksum(m.small, castagnoli)
+		err = m.pad(m.small)
+	} else if _, err = io.CopyN(m.w, r, size); err == nil {
+		err = m.fill(uint64(size))
+	}
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return uint32(first), m.fill(uint64(n)) //nolint:gosec // fill keeps the count within 32 bits
+	m.cuts.Part((m.blocks-uint64(first))*blockSize, mark)
+	return first, mark, m.cut()
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // finish writes metadata and superblock. Large directories and long link targets have blocks of their own, then come the inodes,
 // each followed by its directory or target where that fits into the rest of a block.
 func (m *image) finish() error {
+	m.order = m.root.collect(nil)
+	if err := m.arrange(); err != nil {
+		return err
+	}
+	m.data = m.blocks
 	m.number()
 	for _, n := range m.order {
 		if n.tail == nil || n.inline {
@@ -133,7 +184,6 @@ func (m *image) finish() error {
 
 // number gives every inode its place and then every directory its bytes, which name those places.
 func (m *image) number() {
-	m.order = m.root.collect(nil)
 	var at uint64
 	for i, n := range m.order {
 		n.ino = uint32(i + 1) //nolint:gosec // a tar with 2^32 entries is larger than any image
@@ -190,6 +240,6 @@ func (m *image) superblock(metaBlock uint64) []byte {
 	le.PutUint32(s[36:], uint32(m.blocks))  //nolint:gosec // fill keeps the count within 32 bits
 	le.PutUint32(s[40:], uint32(metaBlock)) //nolint:gosec // as above
 	// The kernel's crc32c is not inverted at its end, Go's is.
-	le.PutUint32(s[4:], ^crc32.Checksum(s, crc32.MakeTable(crc32.Castagnoli)))
+	le.PutUint32(s[4:], ^crc32.Checksum(s, castagnoli))
 	return b
 }

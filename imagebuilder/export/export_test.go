@@ -118,13 +118,28 @@ func TestReadersAgree(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
-	count := 0
-	if err := fs.WalkDir(img, ".", func(_ string, _ fs.DirEntry, err error) error { count++; return err }); err != nil {
-		t.Fatal(err)
-	}
+	count := walk(t, img)
 	if want := 1 + 1 + 11 + 3 + 1 + 1 + 3001 + 61 + 60*70 + 59*60/2; count != want {
 		t.Errorf("%d names, want %d", count, want)
 	}
+}
+
+// names counts the names in an image.
+func names(t *testing.T, image []byte) int {
+	t.Helper()
+	img, err := erofs.Open(bytes.NewReader(image))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return walk(t, img)
+}
+
+func walk(t *testing.T, img fs.FS) (count int) {
+	t.Helper()
+	if err := fs.WalkDir(img, ".", func(_ string, _ fs.DirEntry, err error) error { count++; return err }); err != nil {
+		t.Fatal(err)
+	}
+	return count
 }
 
 // TestKernelAgrees compares with the kernel's own reader through tar.

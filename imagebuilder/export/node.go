@@ -13,6 +13,7 @@ type node struct {
 	mtime    uint64 // seconds
 	size     uint64 // of a regular file
 	block    uint32 // first block of contents, or of tail unless that is inline
+	mark     uint32 // a hash of contents that are not large
 	rdev     uint32 // of a device
 	target   string // of a symbolic link
 	links    uint32

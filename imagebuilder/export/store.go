@@ -5,39 +5,65 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
-	"github.com/skerry-dev/skerry/imagebuilder/build"
+	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
-// Store makes an EROFS file of the tar stream in a file of the folder tmp, which is gone when Store returns, and puts it into blobs.
-func Store(ctx context.Context, r io.Reader, tmp string, blobs build.Blobs) (ref payload.Ref, err error) {
-	spool, err := os.CreateTemp(tmp, "image-*.erofs")
+// Params says what Store makes an image of and where it puts it.
+type Params struct {
+	// Tar is the stream of the file system.
+	Tar io.Reader
+	// Dir is a folder for the file, which is gone when Store returns.
+	Dir string
+	// Sink takes the chunks and the manifest.
+	Sink cas.Sink
+	// Keep, if not nil, may move the whole file to a worker on the same host. What goes wrong there doesn't concern the image.
+	Keep func(path string, image payload.Ref)
+}
+
+// Store makes an EROFS file of a tar stream and stores it: its reference has the digest of the manifest and the size of the file.
+func Store(ctx context.Context, p Params) (done *cas.Written, err error) {
+	spool, err := os.CreateTemp(p.Dir, "image-*.erofs")
 	if err != nil {
-		return payload.Ref{}, fmt.Errorf("image file: %w", err)
+		return nil, fmt.Errorf("image file: %w", err)
 	}
-	// Without a name nothing is left of it however the process ends.
-	defer func() { err = errors.Join(err, spool.Close()) }()
-	if err := os.Remove(spool.Name()); err != nil {
-		return payload.Ref{}, fmt.Errorf("image file: %w", err)
+	defer func() {
+		if gone := os.Remove(spool.Name()); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+		err = errors.Join(err, spool.Close())
+	}()
+	if done, err = write(ctx, p, spool); err != nil {
+		return nil, err
 	}
-	if err := FromTar(ctx, r, spool); err != nil {
-		return payload.Ref{}, err
+	if p.Keep != nil {
+		p.Keep(spool.Name(), done.File)
 	}
-	if _, err := spool.Seek(0, io.SeekStart); err != nil {
-		return payload.Ref{}, fmt.Errorf("image file: %w", err)
-	}
-	w, err := blobs.Create(ctx)
+	return done, nil
+}
+
+// write makes and stores the file in spool.
+func write(ctx context.Context, p Params, spool *os.File) (done *cas.Written, err error) {
+	w := cas.NewWriter(ctx, p.Sink, spool)
+	defer w.Abort()
+	m, err := fromTar(ctx, p.Tar, spool, w)
 	if err != nil {
-		return payload.Ref{}, fmt.Errorf("image blob: %w", err)
+		return nil, err
 	}
-	if _, err := io.Copy(w, spool); err != nil {
-		w.Abort()
-		return payload.Ref{}, fmt.Errorf("image blob: %w", err)
+	if m.sorted {
+		m.cuts.Whole((m.blocks - m.data) * blockSize)
+		if err = m.cut(); err == nil {
+			w.Ready(m.super, 0)
+			done, err = w.Finish(ctx, m.local())
+		}
+	} else {
+		done, err = cas.Write(ctx, p.Sink, spool, m.sizes(), m.local())
 	}
-	if ref, err = w.Commit(); err != nil {
-		return payload.Ref{}, fmt.Errorf("image blob: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
 	}
-	return ref, nil
+	return done, nil
 }

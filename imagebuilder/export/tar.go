@@ -10,16 +10,33 @@ import (
 	"path"
 	"strings"
 
+	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
-// FromTar writes the file system in a tar stream to out, an empty file that can be written anywhere. It reads r to its end, or to
-// ctx's. Names that come twice count as the last says. Errors: fault.Invalid for a tar that makes no file system.
+// FromTar writes the file system in a tar stream to out, an empty file that can be written anywhere. It reads r to its end, or to ctx's.
+// Names that come twice count as the last says. Errors: fault.Invalid for a tar that makes no file system.
 func FromTar(ctx context.Context, r io.Reader, out *os.File) error {
-	m, err := newImage(out)
+	_, err := fromTar(ctx, r, out, nil)
+	return err
+}
+
+func fromTar(ctx context.Context, r io.Reader, out *os.File, store *cas.Writer) (*image, error) {
+	m, err := newImage(out, store)
 	if err != nil {
-		return fmt.Errorf("image file: %w", err)
+		return nil, fmt.Errorf("image file: %w", err)
 	}
+	if err := m.read(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := m.finish(); err != nil {
+		return nil, fmt.Errorf("image file: %w", err)
+	}
+	return m, nil
+}
+
+// read takes all entries of a tar.
+func (m *image) read(ctx context.Context, r io.Reader) error {
 	src := tar.NewReader(r)
 	for ctx.Err() == nil {
 		h, err := src.Next()
@@ -27,7 +44,7 @@ func FromTar(ctx context.Context, r io.Reader, out *os.File) error {
 			if _, err := io.Copy(io.Discard, r); err != nil {
 				return fmt.Errorf("image tar: %w", err)
 			}
-			return m.finish()
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("image tar: %w", err)
@@ -77,7 +94,7 @@ func (m *image) node(h *tar.Header, content io.Reader) (*node, error) {
 	case tar.TypeReg:
 		n.mode, n.size = typeRegular, uint64(h.Size) //nolint:gosec // archive/tar refuses negative sizes
 		var err error
-		if n.block, err = m.add(content, h.Size); err != nil {
+		if n.block, n.mark, err = m.add(content, h.Size); err != nil {
 			return nil, err
 		}
 	case tar.TypeLink:

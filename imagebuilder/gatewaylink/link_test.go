@@ -135,7 +135,7 @@ func TestBuildOverALink(t *testing.T) {
 	}
 	want := []string{
 		`step:{number:1 total:2 name:"n" state:BUILD_STEP_STATE_CACHED elapsed_ms:2000}`, `log:{step:1 lines:"l"}`,
-		`built:{erofs:{digest:"` + digest + `" size:9} env:{key:"K" value:"v"} workdir:"/w"}`,
+		`built:{erofs:{digest:"` + digest + `" size:9} env:{key:"K" value:"v"} workdir:"/w" chunked:true}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

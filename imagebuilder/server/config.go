@@ -14,6 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
 	"github.com/skerry-dev/skerry/imagebuilder/runtime"
 	"github.com/skerry-dev/skerry/internal/cgroup"
+	"github.com/skerry-dev/skerry/internal/payload"
 )
 
 // Defaults of Config.
@@ -68,6 +69,9 @@ type Config struct {
 	BaseDir string
 	// Instance is in the names of what the builder makes on the host; 6 hex digits. Needed.
 	Instance string
+
+	// Keep, if not nil, may move the whole file of an image that was just built to a worker on this host, which then need not put it together.
+	Keep func(path string, image payload.Ref)
 
 	// Builds is how many run at a time; others wait in turn. Default: DefaultBuilds.
 	Builds int

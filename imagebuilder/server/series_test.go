@@ -25,7 +25,7 @@ func TestEverySeries(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			path, _ := b.LocalPath(img.EROFS.Digest)
+			path := b.whole(t, img.EROFS)
 			if out := boot(t, path, "import six, toolz, sys; print('%d.%d' % sys.version_info[:2])"); out != v+"\n" {
 				t.Errorf("container said %q", out)
 			}

@@ -25,9 +25,9 @@ import (
 	"github.com/skerry-dev/skerry/imagebuilder/recipe"
 	rt "github.com/skerry-dev/skerry/imagebuilder/runtime"
 	"github.com/skerry-dev/skerry/imagebuilder/solve"
+	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
-	"github.com/skerry-dev/skerry/internal/payload"
 )
 
 // noBundle is the CABundle that says that steps trust what their image trusts.
@@ -165,9 +165,6 @@ func (s *Server) Close() error { return nil }
 // Ready is closed once builds can be made.
 func (s *Server) Ready() <-chan struct{} { return s.daemon.Ready() }
 
-// Linked is closed once the gateway has been reached.
-func (s *Server) Linked() <-chan struct{} { return s.link.Linked() }
-
 // Series are the Python series of the bases; see base.Provider.
 func (s *Server) Series() (series []string, hint string) { return s.bases.Series() }
 
@@ -202,7 +199,7 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 		return nil, err
 	}
 	var plan *llb.Plan
-	var ref payload.Ref
+	var image *cas.Written
 	err = s.daemon.Solve(ctx, solve.Request{
 		Plan: func(ctx context.Context, f llb.FrontEnd) (_ *llb.Plan, err error) {
 			options.FrontEnd = f
@@ -212,7 +209,7 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 		Layouts: b.layouts, Registry: b.plan.Reference, Login: b.login, RuntimeDir: s.config.GuestDir,
 		Secrets: secrets, Trees: r.Trees, Blobs: s.blobs, Events: events,
 		Export: func(ctx context.Context, tar io.Reader) (err error) {
-			ref, err = export.Store(ctx, tar, s.tmp, s.blobs)
+			image, err = export.Store(ctx, export.Params{Tar: tar, Dir: s.tmp, Sink: s.blobs, Keep: s.config.Keep})
 			return err
 		},
 	})
@@ -220,7 +217,7 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 		return nil, err
 	}
 	c := plan.Config
-	return &build.Image{EROFS: ref, Env: c.Env, Workdir: c.Workdir, Entrypoint: c.Entrypoint, Cmd: c.Cmd}, nil
+	return &build.Image{EROFS: image.File, Env: c.Env, Workdir: c.Workdir, Entrypoint: c.Entrypoint, Cmd: c.Cmd}, nil
 }
 
 func (s *Server) options(r recipe.Recipe, req build.Request) (llb.Options, error) {

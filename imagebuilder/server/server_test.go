@@ -19,6 +19,7 @@ import (
 	"github.com/skerry-dev/skerry/imagebuilder/runtime"
 	"github.com/skerry-dev/skerry/imagebuilder/server"
 	"github.com/skerry-dev/skerry/internal/blob"
+	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/testbase"
@@ -47,7 +48,22 @@ func (b blobs) Open(ctx context.Context, r payload.Ref) (io.ReadCloser, error) {
 	return b.Store.Open(ctx, r.Digest, 0)
 }
 
-func (b blobs) Create(ctx context.Context) (build.BlobWriter, error) { return b.Store.Create(ctx) }
+// whole writes the file of a made image and returns its path.
+func (b blobs) whole(t *testing.T, image payload.Ref) string {
+	t.Helper()
+	m, err := cas.Load(t.Context(), b, image.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "image.erofs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(cas.Copy(t.Context(), b, m, f), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
 
 func (b blobs) put(t *testing.T, content string) payload.Ref {
 	t.Helper()
@@ -195,11 +211,7 @@ func TestBuilds(t *testing.T) {
 	if img.Workdir != "/srv/app" || img.Env["GREETING"] != "it's me" || img.Env["PATH"] == "" {
 		t.Errorf("env %v, workdir %q", img.Env, img.Workdir)
 	}
-	path, ok := b.LocalPath(img.EROFS.Digest)
-	if !ok {
-		t.Fatal("the image is not in the store")
-	}
-	out := boot(t, path, `
+	out := boot(t, b.whole(t, img.EROFS), `
 import six, toolz, os, subprocess
 print(open("/greeting").read().strip(), oct(os.stat("/srv/data/a.txt").st_mode), os.stat("/srv/data/sub/b.txt").st_mtime)
 print(open("/srv/one.txt").read(), open("/srv/data/sub/b.txt").read(), subprocess.check_output(["hello"]).decode().strip())

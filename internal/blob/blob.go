@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -65,11 +66,28 @@ func openFiles(root string) (*Store, error) {
 	if err := os.MkdirAll(staging, 0o700); err != nil {
 		return nil, fmt.Errorf("blob store %q: %w", root, err)
 	}
+	if err := makeFolders(root); err != nil {
+		return nil, fmt.Errorf("blob store %q: %w", root, err)
+	}
 	bucket, err := fileblob.OpenBucket(root, &fileblob.Options{Metadata: fileblob.MetadataDontWrite, DirFileMode: 0o700, NoTempDir: true})
 	if err != nil {
 		return nil, fmt.Errorf("blob store %q: %w", root, err)
 	}
 	return &Store{bucket: bucket, root: root, staging: staging}, nil
+}
+
+// makeFolders makes the folders of blobs, so that a commit need not see to it that they last.
+func makeFolders(root string) error {
+	top := filepath.Join(root, filepath.FromSlash(keyPrefix))
+	if err := os.MkdirAll(top, 0o700); err != nil {
+		return err
+	}
+	for i := range 256 {
+		if err := os.Mkdir(filepath.Join(top, fmt.Sprintf("%02x", i)), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return errors.Join(syncDir(top), syncDir(root))
 }
 
 // Close gives the store's resources back. Readers and writers are to be closed before.

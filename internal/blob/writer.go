@@ -12,8 +12,26 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
+
+// Add keeps data as a blob durably, and names it; stored is false where it was there already and was claimed instead.
+func (s *Store) Add(ctx context.Context, data []byte) (ref payload.Ref, stored bool, err error) {
+	ref = payload.Ref{Digest: ident.Digest(data), Size: uint64(len(data))}
+	if _, err := s.Claim(ctx, ref.Digest); err == nil || !errors.Is(err, fault.NotFound) {
+		return ref, false, err
+	}
+	w, err := s.Create(ctx)
+	if err != nil {
+		return ref, false, err
+	}
+	defer w.Abort()
+	if _, err := w.file.Write(data); err != nil {
+		return ref, false, fmt.Errorf("blob %q: %w", ref.Digest, err)
+	}
+	return ref, true, w.commit(ref.Digest)
+}
 
 // Create begins a blob whose digest is not known yet. The caller ends it with Commit, CommitAs or Abort.
 func (s *Store) Create(_ context.Context) (*Writer, error) {
@@ -72,20 +90,15 @@ func (w *Writer) commit(digest string) error {
 		return fmt.Errorf("blob %q: %w", digest, err)
 	}
 	dst := w.store.path(digest)
-	if err := os.MkdirAll(filepath.Dir(dst), 0o700); err != nil {
-		return fmt.Errorf("blob %q: %w", digest, err)
-	}
 	if err := os.Chmod(w.file.Name(), 0o444); err != nil {
 		return fmt.Errorf("blob %q: %w", digest, err)
 	}
 	if err := w.store.name(w.file.Name(), dst); err != nil {
 		return fmt.Errorf("blob %q: %w", digest, err)
 	}
-	// The name is durable when its folder is; that folder's own name may be new as well.
-	for _, dir := range []string{filepath.Dir(dst), filepath.Dir(filepath.Dir(dst))} {
-		if err := syncDir(dir); err != nil {
-			return fmt.Errorf("blob %q: %w", digest, err)
-		}
+	// The name is durable when its folder is.
+	if err := syncDir(filepath.Dir(dst)); err != nil {
+		return fmt.Errorf("blob %q: %w", digest, err)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"hash/crc32"
-	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
 )
 
 func open(t *testing.T) *blob.Store {
@@ -345,15 +345,15 @@ func age(t *testing.T, s *blob.Store, by time.Duration) {
 
 // failing is a sink that breaks after some blobs, as a process that dies does.
 type failing struct {
-	*blob.Store
-	left atomic.Int64
+	blobs *blob.Store
+	left  atomic.Int64
 }
 
-func (f *failing) Put(ctx context.Context, digest string, size uint64, r io.Reader) error {
-	if f.left.Add(-1) < 0 {
-		return errors.New("crash")
+func (f *failing) Add(ctx context.Context, data []byte) (payload.Ref, bool, error) {
+	if has, err := f.blobs.Has(ctx, ident.Digest(data)); err != nil || !has && f.left.Add(-1) < 0 {
+		return payload.Ref{}, false, errors.New("crash")
 	}
-	return f.Store.Put(ctx, digest, size, r)
+	return f.blobs.Add(ctx, data)
 }
 
 func TestCrashBetweenSteps(t *testing.T) {
@@ -361,7 +361,7 @@ func TestCrashBetweenSteps(t *testing.T) {
 	files := parts(8, 600)
 	content, sizes := cut(files)
 	for n := range int64(len(sizes)) + 1 {
-		f := &failing{Store: s}
+		f := &failing{blobs: s}
 		f.left.Store(n)
 		if n > 3 {
 			f.left.Store(3) // what is there by then is not stored again
@@ -379,7 +379,7 @@ func TestCrashBetweenSteps(t *testing.T) {
 	}
 	// What writers left goes, and what is complete stays.
 	w, _ := write(t, s, files)
-	f := &failing{Store: s}
+	f := &failing{blobs: s}
 	f.left.Store(2)
 	other, otherSizes := cut(parts(9, 600))
 	if _, err := cas.Write(t.Context(), f, bytes.NewReader(other), otherSizes, nil); err == nil {

@@ -24,6 +24,13 @@ func (c *Cutter) Sizes() []uint32 {
 	return c.sizes
 }
 
+// Ended returns the sizes of chunks that are ended, and forgets them.
+func (c *Cutter) Ended() []uint32 {
+	done := c.sizes
+	c.sizes = nil
+	return done
+}
+
 // End ends a chunk.
 func (c *Cutter) End() {
 	if c.open > 0 {

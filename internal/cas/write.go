@@ -1,14 +1,10 @@
 package cas
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,100 +13,137 @@ import (
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
-// writers is how many chunks are hashed and stored at a time.
-const writers = 4
+// writers is how many chunks are hashed and stored at a time; they mostly wait for a disk.
+const writers = 8
 
 // Sink is where chunks go. Implemented by blob.Store. Implementations are safe for concurrent use.
 type Sink interface {
-	// Claim returns the size of a blob that is there and keeps it for those who are about to refer to it, or returns a fault.NotFound.
-	Claim(ctx context.Context, digest string) (uint64, error)
-	// Put stores a blob durably. Storing one twice is no error.
-	Put(ctx context.Context, digest string, size uint64, r io.Reader) error
+	// Add keeps data as a blob durably, and names it; stored is false where it was there already and was claimed instead.
+	Add(ctx context.Context, data []byte) (ref payload.Ref, stored bool, err error)
 }
 
 // Written says what a file cost.
 type Written struct {
 	// File names the manifest and has the size of the file.
 	File payload.Ref
-	// Chunks is how many there are, New how many of them were not stored yet; NewBytes is their size.
+	// Chunks is how many there are, New how many of them were not stored yet; NewBytes is their size. Chunks that are stored already are
+	// not stored again.
 	Chunks, New, NewBytes uint64
 }
 
-// Write stores a file that is cut into chunks of the given sizes, and then its manifest. Chunks that are stored already are not stored
-// again. A crash at any moment leaves chunks that nobody refers to, and that a collection removes.
-func Write(ctx context.Context, to Sink, src io.ReaderAt, sizes []uint32, local []Range) (*Written, error) {
-	m := &Manifest{Local: local, Chunks: make([]Chunk, len(sizes))}
-	if local == nil {
-		m.Local = []Range{}
-	}
-	var fresh, freshBytes atomic.Uint64
-	g, gctx := errgroup.WithContext(ctx)
-	next := make(chan int)
-	starts := make([]uint64, len(sizes))
-	for i, size := range sizes {
-		if size == 0 || size > MaxChunk {
-			return nil, fault.New(fault.Invalid, "chunk of %d bytes, want 1 to %d", size, MaxChunk)
-		}
-		starts[i] = m.Size
-		m.Size += uint64(size)
-	}
+// Writer stores a file while it is being written: a chunk is read and stored as soon as it is said to be there. It is for one goroutine.
+// A crash at any moment leaves chunks that nobody refers to, and that a collection removes.
+type Writer struct {
+	ctx   context.Context //nolint:containedctx // of the group that stores
+	to    Sink
+	src   io.ReaderAt
+	group *errgroup.Group
+	queue chan piece
+
+	manifest    Manifest
+	mu          sync.Mutex
+	fresh, size uint64 // of chunks that were not there
+	closed      bool
+}
+
+// piece is a chunk that is there to be stored.
+type piece struct {
+	index  int
+	offset uint64
+	size   uint32
+}
+
+// NewWriter returns a Writer of the file src. The caller ends it with Finish or Abort.
+func NewWriter(ctx context.Context, to Sink, src io.ReaderAt) *Writer {
+	w := &Writer{to: to, src: src, queue: make(chan piece, 4*writers)}
+	w.group, w.ctx = errgroup.WithContext(ctx)
 	for range writers {
-		g.Go(func() error {
-			buf := make([]byte, MaxChunk)
-			for i := range next {
-				data := buf[:sizes[i]]
-				if _, err := src.ReadAt(data, int64(starts[i])); err != nil { //nolint:gosec // far below 2^63
-					return fmt.Errorf("chunk at %d: %w", starts[i], err)
-				}
-				digest, isNew, err := put(gctx, to, data)
-				if err != nil {
-					return err
-				}
-				m.Chunks[i] = Chunk{Digest: digest, Size: sizes[i]}
-				if isNew {
-					fresh.Add(1)
-					freshBytes.Add(uint64(len(data)))
-				}
-			}
-			return nil
-		})
+		w.group.Go(w.store)
 	}
-	g.Go(func() error {
-		defer close(next)
-		for i := range sizes {
-			select {
-			case next <- i:
-			case <-gctx.Done():
-				return context.Cause(gctx)
-			}
-		}
-		return nil
-	})
-	if err := g.Wait(); err != nil {
+	return w
+}
+
+// Reserve adds a chunk that follows those before it, and is stored when Ready is called with what Reserve returns.
+func (w *Writer) Reserve(size uint32) (index int, offset uint64) {
+	index, offset = len(w.manifest.Chunks), w.manifest.Size
+	w.mu.Lock()
+	w.manifest.Chunks = append(w.manifest.Chunks, Chunk{Size: size})
+	w.mu.Unlock()
+	w.manifest.Size += uint64(size)
+	return index, offset
+}
+
+// Ready says that the bytes of a chunk are in the file. Errors show in Finish.
+func (w *Writer) Ready(index int, offset uint64) {
+	select {
+	case w.queue <- piece{index, offset, w.manifest.Chunks[index].Size}:
+	case <-w.ctx.Done():
+	}
+}
+
+// Abort ends the storing and waits for what is under way. After Finish it does nothing.
+func (w *Writer) Abort() {
+	if !w.closed {
+		w.closed = true
+		close(w.queue)
+		_ = w.group.Wait() // nobody wants the chunks
+	}
+}
+
+// Finish waits for all chunks and stores the manifest.
+func (w *Writer) Finish(ctx context.Context, local []Range) (*Written, error) {
+	w.closed = true
+	close(w.queue)
+	if err := w.group.Wait(); err != nil {
 		return nil, err
 	}
-	data, err := m.Encode()
+	w.manifest.Local = append([]Range{}, local...)
+	data, err := w.manifest.Encode()
 	if err != nil {
 		return nil, err
 	}
-	digest, _, err := put(ctx, to, data)
+	ref, _, err := w.to.Add(ctx, data)
 	if err != nil {
 		return nil, err
 	}
 	return &Written{
-		File: payload.Ref{Digest: digest, Size: m.Size}, Chunks: uint64(len(sizes)), New: fresh.Load(), NewBytes: freshBytes.Load(),
+		File: payload.Ref{Digest: ref.Digest, Size: w.manifest.Size}, Chunks: uint64(len(w.manifest.Chunks)), New: w.fresh, NewBytes: w.size,
 	}, nil
 }
 
-// put stores a blob unless it is there.
-func put(ctx context.Context, to Sink, data []byte) (digest string, isNew bool, err error) {
-	sum := sha256.Sum256(data)
-	digest = "sha256:" + hex.EncodeToString(sum[:])
-	_, err = to.Claim(ctx, digest)
-	if err == nil || !errors.Is(err, fault.NotFound) {
-		return digest, false, err
+// store takes pieces until there are no more.
+func (w *Writer) store() error {
+	buf := make([]byte, MaxChunk)
+	for p := range w.queue {
+		if p.size == 0 || p.size > MaxChunk {
+			return fault.New(fault.Invalid, "chunk of %d bytes, want 1 to %d", p.size, MaxChunk)
+		}
+		data := buf[:p.size]
+		if _, err := w.src.ReadAt(data, int64(p.offset)); err != nil { //nolint:gosec // far below 2^63
+			return fmt.Errorf("chunk at %d: %w", p.offset, err)
+		}
+		ref, stored, err := w.to.Add(w.ctx, data)
+		if err != nil {
+			return err
+		}
+		w.mu.Lock()
+		w.manifest.Chunks[p.index].Digest = ref.Digest
+		if stored {
+			w.fresh++
+			w.size += uint64(p.size)
+		}
+		w.mu.Unlock()
 	}
-	return digest, true, to.Put(ctx, digest, uint64(len(data)), bytes.NewReader(data))
+	return nil
+}
+
+// Write stores a file that is there, cut into chunks of the given sizes.
+func Write(ctx context.Context, to Sink, src io.ReaderAt, sizes []uint32, local []Range) (*Written, error) {
+	w := NewWriter(ctx, to, src)
+	for _, size := range sizes {
+		w.Ready(w.Reserve(size))
+	}
+	return w.Finish(ctx, local)
 }
 
 // Verify returns a fault.DataLoss unless data has the chunk's digest and size.

@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
 	"github.com/skerry-dev/skerry/worker/gvisor"
@@ -120,6 +121,9 @@ func (a *Agent) open() error {
 	a.network, err = network.New(n)
 	return err
 }
+
+// KeepImage takes over the whole file of an image that was built on this host; see rootfs.Store.
+func (a *Agent) KeepImage(file string, image payload.Ref) error { return a.rootfs.Keep(file, image) }
 
 // ID is the worker's name, kept in its folder.
 func (a *Agent) ID() string { return a.id }

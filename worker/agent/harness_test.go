@@ -93,7 +93,7 @@ func ok(t testing.TB, err error) {
 func (r *rig) spec(module string) container.Spec {
 	return container.Spec{
 		ID: ident.New(ident.Container), AppID: "ap-1", AppName: "test", FunctionID: "fu-1", FunctionName: "f", Environment: "main",
-		Module: "mod", Qualname: "f", ImageID: "im-1", Image: r.image, SecretEnv: map[string]string{"GREETING": "hello"},
+		Module: "mod", Qualname: "f", ImageID: "im-1", Image: container.Image{Ref: r.image}, SecretEnv: map[string]string{"GREETING": "hello"},
 		Mounts:   []container.Mount{{RemotePath: "/root/mod.py", TreeDigest: r.source.tree(map[string]string{".": module})}},
 		CPUMilli: 125, MemoryMiB: 128, MemoryLimitMiB: 512, EphemeralDiskMiB: 64, BlockNetwork: true,
 		Timeout: 60 * time.Second,
@@ -289,6 +289,14 @@ func (s *memorySource) Open(_ context.Context, ref payload.Ref) (io.ReadCloser, 
 		return nil, fault.New(fault.NotFound, "blob %q", ref.Digest)
 	}
 	return io.NopCloser(strings.NewReader(string(b))), nil
+}
+
+func (s *memorySource) ReadAll(ctx context.Context, digest string, limit int64) ([]byte, error) {
+	r, err := s.Open(ctx, payload.Ref{Digest: digest})
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(r, limit))
 }
 
 func (s *memorySource) Tree(_ context.Context, digest string) ([]rootfs.File, error) {

@@ -19,8 +19,8 @@ type Spec struct {
 	Serialized               *payload.Payload
 	AppFunctionIDs           map[string]string // the app's functions by name
 
-	ImageID      string      // "im-..."
-	Image        payload.Ref // EROFS file
+	ImageID      string // "im-..."
+	Image        Image
 	ImageEnv     map[string]string
 	ImageWorkdir string
 	SecretEnv    map[string]string // not for logs
@@ -41,6 +41,12 @@ type Spec struct {
 	ModalNames     bool
 	Interactive    bool
 	Labels         map[string]string // of the worker
+}
+
+// Image is the file of a root file system.
+type Image struct {
+	payload.Ref      // digest and size of the EROFS file, or the digest of its manifest
+	Chunked     bool // there is a manifest (internal/cas)
 }
 
 // Class says what to make an instance of the class with.
@@ -227,7 +233,7 @@ type Network interface {
 // Rootfs provides files of images and mounts on this host.
 type Rootfs interface {
 	// Image returns the path of an image's EROFS file, fetching it first if need be. The path stays valid until release is called.
-	Image(ctx context.Context, image payload.Ref) (path string, release func(), err error)
+	Image(ctx context.Context, image Image) (path string, release func(), err error)
 	// Mounts returns where trees of files are on this host, read-only, fetching what is missing. Mounts that overlap are merged into one
 	// tree, in which a later mount wins, so that no target is below another. The paths stay valid until release is called.
 	Mounts(ctx context.Context, mounts []Mount) (binds []Bind, release func(), err error)

@@ -63,7 +63,7 @@ func (anyNetwork) Release(*Endpoint) error                                  { re
 
 type anyRootfs struct{}
 
-func (anyRootfs) Image(context.Context, payload.Ref) (path string, release func(), err error) {
+func (anyRootfs) Image(context.Context, Image) (path string, release func(), err error) {
 	return "", func() {}, nil
 }
 

@@ -79,6 +79,33 @@ func (b *Bulk) Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, error)
 	return r, nil
 }
 
+// ReadAll returns a whole, verified blob of at most limit bytes.
+func (b *Bulk) ReadAll(ctx context.Context, digest string, limit int64) ([]byte, error) {
+	if err := ident.CheckDigest(digest); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := b.rpc.FetchBlob(ctx, connect.NewRequest(&workerv1.FetchBlobRequest{Digest: digest}))
+	if err != nil {
+		return nil, fmt.Errorf("blob %s: %w", digest, fault.FromConnect(err))
+	}
+	defer stream.Close() //nolint:errcheck // what has been read is verified
+	var data []byte
+	for stream.Receive() {
+		if data = append(data, stream.Msg().GetData()...); int64(len(data)) > limit {
+			return nil, fault.New(fault.Exhausted, "blob %s: larger than %d bytes", digest, limit)
+		}
+	}
+	if err := stream.Err(); err != nil {
+		return nil, fmt.Errorf("blob %s: %w", digest, fault.FromConnect(err))
+	}
+	if got := ident.Digest(data); got != digest {
+		return nil, fault.New(fault.DataLoss, "blob %s: what came has the digest %s", digest, got)
+	}
+	return data, nil
+}
+
 type blobReader struct {
 	ref    payload.Ref
 	stream *connect.ServerStreamForClient[workerv1.FetchBlobResponse]

@@ -34,7 +34,7 @@ func (s *Service) spec(m *workerv1.StartContainer) (*container.Spec, error) {
 		Environment: m.GetEnvironment(),
 		Module:      d.GetModule(), Qualname: d.GetQualname(),
 		AppFunctionIDs: m.GetAppFunctionIds(),
-		ImageID:        d.GetImageId(), Image: image,
+		ImageID:        d.GetImageId(), Image: container.Image{Ref: image, Chunked: m.GetImageChunked()},
 		ImageEnv: m.GetImageEnv(), ImageWorkdir: m.GetImageWorkdir(), SecretEnv: m.GetSecretEnv(),
 		BlockNetwork: d.GetBlockNetwork(),
 		Timeout:      d.GetTimeout().AsDuration(), StartupTimeout: d.GetStartupTimeout().AsDuration(),

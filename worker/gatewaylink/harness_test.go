@@ -14,7 +14,6 @@ import (
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
 	"github.com/skerry-dev/skerry/internal/link"
-	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
@@ -145,7 +144,7 @@ func (p *parts) Acquire(ctx context.Context, id string, _ bool) (*container.Endp
 
 func (p *parts) Release(*container.Endpoint) error { return nil }
 
-func (p *parts) Image(context.Context, payload.Ref) (path string, release func(), err error) {
+func (p *parts) Image(context.Context, container.Image) (path string, release func(), err error) {
 	return "", func() {}, nil
 }
 

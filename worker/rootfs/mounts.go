@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/cache"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
@@ -98,13 +99,13 @@ func (s *Store) merged(ctx context.Context, g *group) (source string, release fu
 		fmt.Fprintf(hash, "%q %s\n", strings.TrimPrefix(m.target, g.root), m.digest)
 	}
 	name := "merged-" + hex.EncodeToString(hash.Sum(nil))
-	return s.trees.get(ctx, name, func(tmp string) (uint64, error) {
+	return s.trees.Get(ctx, name, func(tmp string) (uint64, error) {
 		for _, m := range g.mounts {
 			if err := s.lay(ctx, m.digest, filepath.Join(tmp, strings.TrimPrefix(m.target, g.root))); err != nil {
 				return 0, err
 			}
 		}
-		size, _, err := measure(tmp)
+		size, _, err := cache.Measure(tmp)
 		return size, err
 	})
 }

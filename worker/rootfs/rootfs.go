@@ -17,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/worker/cache"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
@@ -39,6 +40,8 @@ type File struct {
 type Source interface {
 	// Open streams a blob. Errors: fault.NotFound, fault.Unavailable.
 	Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, error)
+	// ReadAll returns a whole, verified blob of at most limit bytes. Errors: fault.NotFound, fault.Unavailable, fault.DataLoss.
+	ReadAll(ctx context.Context, digest string, limit int64) ([]byte, error)
 	// Tree lists the files of a tree. Errors: fault.NotFound, fault.Unavailable.
 	Tree(ctx context.Context, digest string) ([]File, error)
 }
@@ -61,8 +64,8 @@ type Config struct {
 type Store struct {
 	source Source
 	local  Local
-	blobs  *cache
-	trees  *cache
+	blobs  *cache.Cache
+	trees  *cache.Cache
 }
 
 var _ container.Rootfs = (*Store)(nil)
@@ -72,11 +75,11 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = DefaultCacheBytes
 	}
-	blobs, err := openCache(filepath.Join(cfg.Dir, "blobs"), cfg.CacheBytes)
+	blobs, err := cache.Open(filepath.Join(cfg.Dir, "blobs"), cfg.CacheBytes)
 	if err != nil {
 		return nil, fmt.Errorf("image cache: %w", err)
 	}
-	trees, err := openCache(filepath.Join(cfg.Dir, "trees"), cfg.CacheBytes)
+	trees, err := cache.Open(filepath.Join(cfg.Dir, "trees"), cfg.CacheBytes)
 	if err != nil {
 		return nil, fmt.Errorf("mount cache: %w", err)
 	}
@@ -84,8 +87,12 @@ func Open(cfg Config) (*Store, error) {
 }
 
 // Image returns the path of an image's EROFS file.
-func (s *Store) Image(ctx context.Context, image payload.Ref) (path string, release func(), err error) {
-	path, release, err = s.blob(ctx, image)
+func (s *Store) Image(ctx context.Context, image container.Image) (path string, release func(), err error) {
+	if image.Chunked {
+		path, release, err = s.chunked(ctx, image.Ref)
+	} else {
+		path, release, err = s.blob(ctx, image.Ref)
+	}
 	if err != nil {
 		return "", nil, fmt.Errorf("image %s: %w", image.Digest, err)
 	}
@@ -102,7 +109,7 @@ func (s *Store) blob(ctx context.Context, ref payload.Ref) (path string, release
 			return path, func() {}, nil
 		}
 	}
-	return s.blobs.get(ctx, key(ref.Digest), func(tmp string) (uint64, error) {
+	return s.blobs.Get(ctx, key(ref.Digest), func(tmp string) (uint64, error) {
 		return ref.Size, s.fetch(ctx, ref, tmp)
 	})
 }
@@ -135,7 +142,7 @@ func (s *Store) tree(ctx context.Context, digest string) (path string, release f
 	if err := ident.CheckDigest(digest); err != nil {
 		return "", nil, err
 	}
-	return s.trees.get(ctx, key(digest), func(tmp string) (uint64, error) {
+	return s.trees.Get(ctx, key(digest), func(tmp string) (uint64, error) {
 		files, err := s.source.Tree(ctx, digest)
 		if err != nil {
 			return 0, err

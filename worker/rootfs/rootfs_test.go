@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -61,6 +62,17 @@ func (o *origin) Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, erro
 	return io.NopCloser(bytes.NewReader(b)), nil
 }
 
+func (o *origin) ReadAll(ctx context.Context, digest string, limit int64) ([]byte, error) {
+	r, err := o.Open(ctx, payload.Ref{Digest: digest})
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(r, limit))
+}
+
+// image is an image that is one blob.
+func image(ref payload.Ref) container.Image { return container.Image{Ref: ref} }
+
 func (o *origin) Tree(_ context.Context, digest string) ([]File, error) {
 	if t, ok := o.trees[digest]; ok {
 		return t, nil
@@ -89,7 +101,7 @@ func content(t *testing.T, path string) string {
 func TestImageIsFetchedOnce(t *testing.T) {
 	o := newOrigin()
 	o.gate = make(chan struct{})
-	s, ref := open(t, o, 0), o.blob("image")
+	s, ref := open(t, o, 0), image(o.blob("image"))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -114,7 +126,7 @@ func TestImageIsFetchedOnce(t *testing.T) {
 func TestOthersGoOnWhenTheFetcherIsCancelled(t *testing.T) {
 	o := newOrigin()
 	o.gate = make(chan struct{})
-	s, ref := open(t, o, 0), o.blob("image")
+	s, ref := open(t, o, 0), image(o.blob("image"))
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
 	go func() {
@@ -138,7 +150,7 @@ func TestOthersGoOnWhenTheFetcherIsCancelled(t *testing.T) {
 
 func TestWrongContentIsRefused(t *testing.T) {
 	o := newOrigin()
-	s, ref := open(t, o, 0), o.blob("right")
+	s, ref := open(t, o, 0), image(o.blob("right"))
 	o.blobs[ref.Digest] = []byte("wrong")
 	if _, _, err := s.Image(t.Context(), ref); !errors.Is(err, fault.DataLoss) {
 		t.Fatalf("got %v", err)
@@ -152,7 +164,7 @@ func TestWrongContentIsRefused(t *testing.T) {
 func TestEviction(t *testing.T) {
 	o := newOrigin()
 	s := open(t, o, 10)
-	a, b, c := o.blob("aaaaaa"), o.blob("bbbbbb"), o.blob("cccccc")
+	a, b, c := image(o.blob("aaaaaa")), image(o.blob("bbbbbb")), image(o.blob("cccccc"))
 	pathA, releaseA, err := s.Image(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +238,7 @@ func TestTreeMayNotLeave(t *testing.T) {
 
 func TestCacheOutlivesTheProcess(t *testing.T) {
 	o := newOrigin()
-	dir, ref := t.TempDir(), o.blob("image")
+	dir, ref := t.TempDir(), image(o.blob("image"))
 	for range 2 {
 		s, err := Open(Config{Dir: dir, Source: o})
 		if err != nil {
@@ -238,5 +250,55 @@ func TestCacheOutlivesTheProcess(t *testing.T) {
 	}
 	if n := o.opens.Load(); n != 1 {
 		t.Errorf("fetched %d times", n)
+	}
+}
+
+// TestChunkedImage puts an image together once, and not at all where the builder handed it over.
+func TestChunkedImage(t *testing.T) {
+	o := newOrigin()
+	chunks := []payload.Ref{o.blob("one "), o.blob("two "), o.blob("three")}
+	m := &cas.Manifest{Size: 13, Local: []cas.Range{}}
+	for _, c := range chunks {
+		m.Chunks = append(m.Chunks, cas.Chunk{Digest: c.Digest, Size: uint32(c.Size)})
+	}
+	data, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunked := container.Image{Ref: payload.Ref{Digest: o.blob(string(data)).Digest, Size: 13}, Chunked: true}
+	s := open(t, o, 0)
+	for range 2 {
+		path, release, err := s.Image(t.Context(), chunked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := content(t, path); got != "one two three" {
+			t.Errorf("content %q", got)
+		}
+		release()
+	}
+	if n := o.opens.Load(); n != 4 {
+		t.Errorf("fetched %d blobs", n)
+	}
+	wrong := chunked
+	wrong.Size = 12
+	if _, _, err := open(t, o, 0).Image(t.Context(), wrong); !errors.Is(err, fault.DataLoss) {
+		t.Errorf("another size: %v", err)
+	}
+	dir := t.TempDir()
+	built := filepath.Join(dir, "built")
+	if err := os.WriteFile(built, []byte("one two three"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := Open(Config{Dir: filepath.Join(dir, "cache"), Source: newOrigin()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kept.Keep(built, chunked.Ref); err != nil {
+		t.Fatal(err)
+	}
+	path, _, err := kept.Image(t.Context(), chunked)
+	if err != nil || content(t, path) != "one two three" {
+		t.Errorf("kept: %v", err)
 	}
 }

@@ -402,7 +402,7 @@ func (*BuildResponse_Failed) isBuildResponse_Event() {}
 // A made image.
 type Built struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its EROFS file in the blob store.
+	// Its EROFS file: the digest of its manifest and the size of the file, if chunked.
 	Erofs *v1.BlobRef `protobuf:"bytes,1,opt,name=erofs,proto3" json:"erofs,omitempty"`
 	// Environment of its containers.
 	Env map[string]string `protobuf:"bytes,2,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -411,7 +411,9 @@ type Built struct {
 	// What its containers' commands become arguments of; may be empty.
 	Entrypoint []string `protobuf:"bytes,4,rep,name=entrypoint,proto3" json:"entrypoint,omitempty"`
 	// What its containers run that are not told what to; may be empty.
-	Cmd           []string `protobuf:"bytes,5,rep,name=cmd,proto3" json:"cmd,omitempty"`
+	Cmd []string `protobuf:"bytes,5,rep,name=cmd,proto3" json:"cmd,omitempty"`
+	// The digest is that of a manifest (internal/cas); else the file is one blob, as builders of earlier releases store it.
+	Chunked       bool `protobuf:"varint,6,opt,name=chunked,proto3" json:"chunked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -479,6 +481,13 @@ func (x *Built) GetCmd() []string {
 		return x.Cmd
 	}
 	return nil
+}
+
+func (x *Built) GetChunked() bool {
+	if x != nil {
+		return x.Chunked
+	}
+	return false
 }
 
 // Asks for Python series.
@@ -603,7 +612,7 @@ const file_skerry_build_v1_build_proto_rawDesc = "" +
 	"\x03log\x18\x02 \x01(\v2\x13.skerry.v1.BuildLogH\x00R\x03log\x12.\n" +
 	"\x05built\x18\x03 \x01(\v2\x16.skerry.build.v1.BuiltH\x00R\x05built\x120\n" +
 	"\x06failed\x18\x04 \x01(\v2\x16.skerry.v1.BuildFailedH\x00R\x06failedB\a\n" +
-	"\x05event\"\xe8\x01\n" +
+	"\x05event\"\x82\x02\n" +
 	"\x05Built\x12(\n" +
 	"\x05erofs\x18\x01 \x01(\v2\x12.skerry.v1.BlobRefR\x05erofs\x121\n" +
 	"\x03env\x18\x02 \x03(\v2\x1f.skerry.build.v1.Built.EnvEntryR\x03env\x12\x18\n" +
@@ -611,7 +620,8 @@ const file_skerry_build_v1_build_proto_rawDesc = "" +
 	"\n" +
 	"entrypoint\x18\x04 \x03(\tR\n" +
 	"entrypoint\x12\x10\n" +
-	"\x03cmd\x18\x05 \x03(\tR\x03cmd\x1a6\n" +
+	"\x03cmd\x18\x05 \x03(\tR\x03cmd\x12\x18\n" +
+	"\achunked\x18\x06 \x01(\bR\achunked\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x19\n" +

@@ -328,8 +328,10 @@ type StartContainer struct {
 	Parameters []*v1.Parameter `protobuf:"bytes,12,rep,name=parameters,proto3" json:"parameters,omitempty"`
 	// The pickled (args, kwargs) of a class with a constructor of its own.
 	ConstructorArguments []byte `protobuf:"bytes,13,opt,name=constructor_arguments,json=constructorArguments,proto3" json:"constructor_arguments,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// The image's digest is that of a manifest (internal/cas), its size that of the file; else the file is one blob.
+	ImageChunked  bool `protobuf:"varint,14,opt,name=image_chunked,json=imageChunked,proto3" json:"image_chunked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StartContainer) Reset() {
@@ -451,6 +453,13 @@ func (x *StartContainer) GetConstructorArguments() []byte {
 		return x.ConstructorArguments
 	}
 	return nil
+}
+
+func (x *StartContainer) GetImageChunked() bool {
+	if x != nil {
+		return x.ImageChunked
+	}
+	return false
 }
 
 // Names one input.
@@ -1303,479 +1312,11 @@ func (x *ExecResponse) GetFrame() *v1.ExecResponse {
 	return nil
 }
 
-// Names a blob.
-type FetchBlobRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its digest.
-	Digest        string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FetchBlobRequest) Reset() {
-	*x = FetchBlobRequest{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[18]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FetchBlobRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FetchBlobRequest) ProtoMessage() {}
-
-func (x *FetchBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[18]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FetchBlobRequest.ProtoReflect.Descriptor instead.
-func (*FetchBlobRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{18}
-}
-
-func (x *FetchBlobRequest) GetDigest() string {
-	if x != nil {
-		return x.Digest
-	}
-	return ""
-}
-
-// A part of a blob.
-type FetchBlobResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The next bytes.
-	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FetchBlobResponse) Reset() {
-	*x = FetchBlobResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[19]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FetchBlobResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FetchBlobResponse) ProtoMessage() {}
-
-func (x *FetchBlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[19]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FetchBlobResponse.ProtoReflect.Descriptor instead.
-func (*FetchBlobResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{19}
-}
-
-func (x *FetchBlobResponse) GetData() []byte {
-	if x != nil {
-		return x.Data
-	}
-	return nil
-}
-
-// Names a tree.
-type FetchTreeRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its digest.
-	TreeDigest    string `protobuf:"bytes,1,opt,name=tree_digest,json=treeDigest,proto3" json:"tree_digest,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FetchTreeRequest) Reset() {
-	*x = FetchTreeRequest{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[20]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FetchTreeRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FetchTreeRequest) ProtoMessage() {}
-
-func (x *FetchTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[20]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FetchTreeRequest.ProtoReflect.Descriptor instead.
-func (*FetchTreeRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{20}
-}
-
-func (x *FetchTreeRequest) GetTreeDigest() string {
-	if x != nil {
-		return x.TreeDigest
-	}
-	return ""
-}
-
-// A tree's files.
-type FetchTreeResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The files, sorted by path.
-	Files         []*TreeFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FetchTreeResponse) Reset() {
-	*x = FetchTreeResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[21]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FetchTreeResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FetchTreeResponse) ProtoMessage() {}
-
-func (x *FetchTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[21]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FetchTreeResponse.ProtoReflect.Descriptor instead.
-func (*FetchTreeResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{21}
-}
-
-func (x *FetchTreeResponse) GetFiles() []*TreeFile {
-	if x != nil {
-		return x.Files
-	}
-	return nil
-}
-
-// A file of a tree.
-type TreeFile struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Path below the root; "." where the tree is one file.
-	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// Its content.
-	Blob *v1.BlobRef `protobuf:"bytes,2,opt,name=blob,proto3" json:"blob,omitempty"`
-	// Permission bits.
-	Mode          uint32 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TreeFile) Reset() {
-	*x = TreeFile{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[22]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TreeFile) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TreeFile) ProtoMessage() {}
-
-func (x *TreeFile) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[22]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TreeFile.ProtoReflect.Descriptor instead.
-func (*TreeFile) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{22}
-}
-
-func (x *TreeFile) GetPath() string {
-	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-func (x *TreeFile) GetBlob() *v1.BlobRef {
-	if x != nil {
-		return x.Blob
-	}
-	return nil
-}
-
-func (x *TreeFile) GetMode() uint32 {
-	if x != nil {
-		return x.Mode
-	}
-	return 0
-}
-
-// A part of a blob.
-type StoreBlobRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// What it is; only in the last frame, for the digest is known only then. Data frames come before.
-	Blob *v1.BlobRef `protobuf:"bytes,1,opt,name=blob,proto3" json:"blob,omitempty"`
-	// The next bytes.
-	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *StoreBlobRequest) Reset() {
-	*x = StoreBlobRequest{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *StoreBlobRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*StoreBlobRequest) ProtoMessage() {}
-
-func (x *StoreBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use StoreBlobRequest.ProtoReflect.Descriptor instead.
-func (*StoreBlobRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *StoreBlobRequest) GetBlob() *v1.BlobRef {
-	if x != nil {
-		return x.Blob
-	}
-	return nil
-}
-
-func (x *StoreBlobRequest) GetData() []byte {
-	if x != nil {
-		return x.Data
-	}
-	return nil
-}
-
-// The blob is kept.
-type StoreBlobResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *StoreBlobResponse) Reset() {
-	*x = StoreBlobResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[24]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *StoreBlobResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*StoreBlobResponse) ProtoMessage() {}
-
-func (x *StoreBlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[24]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use StoreBlobResponse.ProtoReflect.Descriptor instead.
-func (*StoreBlobResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{24}
-}
-
-// Some output of containers.
-type PushLogsRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container.
-	ContainerId string `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
-	// Counts frames of the container from 1.
-	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	// The entries, without function_id, function_name and container_id, which the gateway knows.
-	Entries []*v1.LogEntry `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
-	// Nothing more comes from this container.
-	Eof           bool `protobuf:"varint,4,opt,name=eof,proto3" json:"eof,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PushLogsRequest) Reset() {
-	*x = PushLogsRequest{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[25]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PushLogsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PushLogsRequest) ProtoMessage() {}
-
-func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[25]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PushLogsRequest.ProtoReflect.Descriptor instead.
-func (*PushLogsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{25}
-}
-
-func (x *PushLogsRequest) GetContainerId() string {
-	if x != nil {
-		return x.ContainerId
-	}
-	return ""
-}
-
-func (x *PushLogsRequest) GetSequence() uint64 {
-	if x != nil {
-		return x.Sequence
-	}
-	return 0
-}
-
-func (x *PushLogsRequest) GetEntries() []*v1.LogEntry {
-	if x != nil {
-		return x.Entries
-	}
-	return nil
-}
-
-func (x *PushLogsRequest) GetEof() bool {
-	if x != nil {
-		return x.Eof
-	}
-	return false
-}
-
-// Acknowledges output.
-type PushLogsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container.
-	ContainerId string `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
-	// All frames up to this one are stored.
-	Sequence      uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PushLogsResponse) Reset() {
-	*x = PushLogsResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[26]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PushLogsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PushLogsResponse) ProtoMessage() {}
-
-func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[26]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PushLogsResponse.ProtoReflect.Descriptor instead.
-func (*PushLogsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{26}
-}
-
-func (x *PushLogsResponse) GetContainerId() string {
-	if x != nil {
-		return x.ContainerId
-	}
-	return ""
-}
-
-func (x *PushLogsResponse) GetSequence() uint64 {
-	if x != nil {
-		return x.Sequence
-	}
-	return 0
-}
-
 var File_skerry_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1dskerry/worker/v1/worker.proto\x12\x10skerry.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14skerry/v1/call.proto\x1a\x19skerry/v1/container.proto\x1a\x18skerry/v1/function.proto\x1a\x13skerry/v1/log.proto\x1a\x17skerry/v1/payload.proto\"\x11\n" +
+	"\x1dskerry/worker/v1/worker.proto\x12\x10skerry.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14skerry/v1/call.proto\x1a\x19skerry/v1/container.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/payload.proto\"\x11\n" +
 	"\x0fDescribeRequest\"\xa4\x02\n" +
 	"\x10DescribeResponse\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1a\n" +
@@ -1792,7 +1333,7 @@ const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\x05start\x18\x01 \x01(\v2 .skerry.worker.v1.StartContainerR\x05start\x128\n" +
 	"\x06inputs\x18\x02 \x03(\v2 .skerry.worker.v1.ContainerInputR\x06inputs\x124\n" +
 	"\acancels\x18\x03 \x03(\v2\x1a.skerry.worker.v1.InputKeyR\acancels\x123\n" +
-	"\x04stop\x18\x04 \x01(\v2\x1f.skerry.worker.v1.StopContainerR\x04stop\"\xdc\x06\n" +
+	"\x04stop\x18\x04 \x01(\v2\x1f.skerry.worker.v1.StopContainerR\x04stop\"\x81\a\n" +
 	"\x0eStartContainer\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x1f\n" +
@@ -1813,7 +1354,8 @@ const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\f \x03(\v2\x14.skerry.v1.ParameterR\n" +
 	"parameters\x123\n" +
-	"\x15constructor_arguments\x18\r \x01(\fR\x14constructorArguments\x1a;\n" +
+	"\x15constructor_arguments\x18\r \x01(\fR\x14constructorArguments\x12#\n" +
+	"\rimage_chunked\x18\x0e \x01(\bR\fimageChunked\x1a;\n" +
 	"\rImageEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
@@ -1868,32 +1410,7 @@ const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\vExecRequest\x12,\n" +
 	"\x05frame\x18\x01 \x01(\v2\x16.skerry.v1.ExecRequestR\x05frame\"=\n" +
 	"\fExecResponse\x12-\n" +
-	"\x05frame\x18\x01 \x01(\v2\x17.skerry.v1.ExecResponseR\x05frame\"*\n" +
-	"\x10FetchBlobRequest\x12\x16\n" +
-	"\x06digest\x18\x01 \x01(\tR\x06digest\"'\n" +
-	"\x11FetchBlobResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"3\n" +
-	"\x10FetchTreeRequest\x12\x1f\n" +
-	"\vtree_digest\x18\x01 \x01(\tR\n" +
-	"treeDigest\"E\n" +
-	"\x11FetchTreeResponse\x120\n" +
-	"\x05files\x18\x01 \x03(\v2\x1a.skerry.worker.v1.TreeFileR\x05files\"Z\n" +
-	"\bTreeFile\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12&\n" +
-	"\x04blob\x18\x02 \x01(\v2\x12.skerry.v1.BlobRefR\x04blob\x12\x12\n" +
-	"\x04mode\x18\x03 \x01(\rR\x04mode\"N\n" +
-	"\x10StoreBlobRequest\x12&\n" +
-	"\x04blob\x18\x01 \x01(\v2\x12.skerry.v1.BlobRefR\x04blob\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data\"\x13\n" +
-	"\x11StoreBlobResponse\"\x91\x01\n" +
-	"\x0fPushLogsRequest\x12!\n" +
-	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12-\n" +
-	"\aentries\x18\x03 \x03(\v2\x13.skerry.v1.LogEntryR\aentries\x12\x10\n" +
-	"\x03eof\x18\x04 \x01(\bR\x03eof\"Q\n" +
-	"\x10PushLogsResponse\x12!\n" +
-	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x04R\bsequence*\xea\x01\n" +
+	"\x05frame\x18\x01 \x01(\v2\x17.skerry.v1.ExecResponseR\x05frame*\xea\x01\n" +
 	"\n" +
 	"ExitReason\x12\x1b\n" +
 	"\x17EXIT_REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -1907,12 +1424,7 @@ const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\rWorkerService\x12Q\n" +
 	"\bDescribe\x12!.skerry.worker.v1.DescribeRequest\x1a\".skerry.worker.v1.DescribeResponse\x12a\n" +
 	"\fRunContainer\x12%.skerry.worker.v1.RunContainerRequest\x1a&.skerry.worker.v1.RunContainerResponse(\x010\x01\x12I\n" +
-	"\x04Exec\x12\x1d.skerry.worker.v1.ExecRequest\x1a\x1e.skerry.worker.v1.ExecResponse(\x010\x012\xea\x02\n" +
-	"\vBulkService\x12V\n" +
-	"\tFetchBlob\x12\".skerry.worker.v1.FetchBlobRequest\x1a#.skerry.worker.v1.FetchBlobResponse0\x01\x12T\n" +
-	"\tFetchTree\x12\".skerry.worker.v1.FetchTreeRequest\x1a#.skerry.worker.v1.FetchTreeResponse\x12V\n" +
-	"\tStoreBlob\x12\".skerry.worker.v1.StoreBlobRequest\x1a#.skerry.worker.v1.StoreBlobResponse(\x01\x12U\n" +
-	"\bPushLogs\x12!.skerry.worker.v1.PushLogsRequest\x1a\".skerry.worker.v1.PushLogsResponse(\x010\x01B\xca\x01\n" +
+	"\x04Exec\x12\x1d.skerry.worker.v1.ExecRequest\x1a\x1e.skerry.worker.v1.ExecResponse(\x010\x01B\xca\x01\n" +
 	"\x14com.skerry.worker.v1B\vWorkerProtoP\x01ZCgithub.com/skerry-dev/skerry/internal/gen/skerry/worker/v1;workerv1\xa2\x02\x03SWX\xaa\x02\x10Skerry.Worker.V1\xca\x02\x10Skerry\\Worker\\V1\xe2\x02\x1cSkerry\\Worker\\V1\\GPBMetadata\xea\x02\x12Skerry::Worker::V1b\x06proto3"
 
 var (
@@ -1928,7 +1440,7 @@ func file_skerry_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_skerry_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skerry_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_skerry_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_skerry_worker_v1_worker_proto_goTypes = []any{
 	(ExitReason)(0),               // 0: skerry.worker.v1.ExitReason
 	(*DescribeRequest)(nil),       // 1: skerry.worker.v1.DescribeRequest
@@ -1949,87 +1461,65 @@ var file_skerry_worker_v1_worker_proto_goTypes = []any{
 	(*ContainerExited)(nil),       // 16: skerry.worker.v1.ContainerExited
 	(*ExecRequest)(nil),           // 17: skerry.worker.v1.ExecRequest
 	(*ExecResponse)(nil),          // 18: skerry.worker.v1.ExecResponse
-	(*FetchBlobRequest)(nil),      // 19: skerry.worker.v1.FetchBlobRequest
-	(*FetchBlobResponse)(nil),     // 20: skerry.worker.v1.FetchBlobResponse
-	(*FetchTreeRequest)(nil),      // 21: skerry.worker.v1.FetchTreeRequest
-	(*FetchTreeResponse)(nil),     // 22: skerry.worker.v1.FetchTreeResponse
-	(*TreeFile)(nil),              // 23: skerry.worker.v1.TreeFile
-	(*StoreBlobRequest)(nil),      // 24: skerry.worker.v1.StoreBlobRequest
-	(*StoreBlobResponse)(nil),     // 25: skerry.worker.v1.StoreBlobResponse
-	(*PushLogsRequest)(nil),       // 26: skerry.worker.v1.PushLogsRequest
-	(*PushLogsResponse)(nil),      // 27: skerry.worker.v1.PushLogsResponse
-	nil,                           // 28: skerry.worker.v1.DescribeResponse.LabelsEntry
-	nil,                           // 29: skerry.worker.v1.StartContainer.ImageEnvEntry
-	nil,                           // 30: skerry.worker.v1.StartContainer.SecretEnvEntry
-	nil,                           // 31: skerry.worker.v1.StartContainer.AppFunctionIdsEntry
-	(*v1.FunctionDefinition)(nil), // 32: skerry.v1.FunctionDefinition
-	(*v1.BlobRef)(nil),            // 33: skerry.v1.BlobRef
-	(*v1.Parameter)(nil),          // 34: skerry.v1.Parameter
-	(*v1.Payload)(nil),            // 35: skerry.v1.Payload
-	(*v1.Items)(nil),              // 36: skerry.v1.Items
-	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
-	(*v1.Result)(nil),             // 38: skerry.v1.Result
-	(*v1.RemoteError)(nil),        // 39: skerry.v1.RemoteError
-	(*v1.ExecRequest)(nil),        // 40: skerry.v1.ExecRequest
-	(*v1.ExecResponse)(nil),       // 41: skerry.v1.ExecResponse
-	(*v1.LogEntry)(nil),           // 42: skerry.v1.LogEntry
+	nil,                           // 19: skerry.worker.v1.DescribeResponse.LabelsEntry
+	nil,                           // 20: skerry.worker.v1.StartContainer.ImageEnvEntry
+	nil,                           // 21: skerry.worker.v1.StartContainer.SecretEnvEntry
+	nil,                           // 22: skerry.worker.v1.StartContainer.AppFunctionIdsEntry
+	(*v1.FunctionDefinition)(nil), // 23: skerry.v1.FunctionDefinition
+	(*v1.BlobRef)(nil),            // 24: skerry.v1.BlobRef
+	(*v1.Parameter)(nil),          // 25: skerry.v1.Parameter
+	(*v1.Payload)(nil),            // 26: skerry.v1.Payload
+	(*v1.Items)(nil),              // 27: skerry.v1.Items
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(*v1.Result)(nil),             // 29: skerry.v1.Result
+	(*v1.RemoteError)(nil),        // 30: skerry.v1.RemoteError
+	(*v1.ExecRequest)(nil),        // 31: skerry.v1.ExecRequest
+	(*v1.ExecResponse)(nil),       // 32: skerry.v1.ExecResponse
 }
 var file_skerry_worker_v1_worker_proto_depIdxs = []int32{
-	28, // 0: skerry.worker.v1.DescribeResponse.labels:type_name -> skerry.worker.v1.DescribeResponse.LabelsEntry
+	19, // 0: skerry.worker.v1.DescribeResponse.labels:type_name -> skerry.worker.v1.DescribeResponse.LabelsEntry
 	4,  // 1: skerry.worker.v1.RunContainerRequest.start:type_name -> skerry.worker.v1.StartContainer
 	6,  // 2: skerry.worker.v1.RunContainerRequest.inputs:type_name -> skerry.worker.v1.ContainerInput
 	5,  // 3: skerry.worker.v1.RunContainerRequest.cancels:type_name -> skerry.worker.v1.InputKey
 	7,  // 4: skerry.worker.v1.RunContainerRequest.stop:type_name -> skerry.worker.v1.StopContainer
-	32, // 5: skerry.worker.v1.StartContainer.definition:type_name -> skerry.v1.FunctionDefinition
-	33, // 6: skerry.worker.v1.StartContainer.image:type_name -> skerry.v1.BlobRef
-	29, // 7: skerry.worker.v1.StartContainer.image_env:type_name -> skerry.worker.v1.StartContainer.ImageEnvEntry
-	30, // 8: skerry.worker.v1.StartContainer.secret_env:type_name -> skerry.worker.v1.StartContainer.SecretEnvEntry
-	31, // 9: skerry.worker.v1.StartContainer.app_function_ids:type_name -> skerry.worker.v1.StartContainer.AppFunctionIdsEntry
-	34, // 10: skerry.worker.v1.StartContainer.parameters:type_name -> skerry.v1.Parameter
+	23, // 5: skerry.worker.v1.StartContainer.definition:type_name -> skerry.v1.FunctionDefinition
+	24, // 6: skerry.worker.v1.StartContainer.image:type_name -> skerry.v1.BlobRef
+	20, // 7: skerry.worker.v1.StartContainer.image_env:type_name -> skerry.worker.v1.StartContainer.ImageEnvEntry
+	21, // 8: skerry.worker.v1.StartContainer.secret_env:type_name -> skerry.worker.v1.StartContainer.SecretEnvEntry
+	22, // 9: skerry.worker.v1.StartContainer.app_function_ids:type_name -> skerry.worker.v1.StartContainer.AppFunctionIdsEntry
+	25, // 10: skerry.worker.v1.StartContainer.parameters:type_name -> skerry.v1.Parameter
 	5,  // 11: skerry.worker.v1.ContainerInput.key:type_name -> skerry.worker.v1.InputKey
-	35, // 12: skerry.worker.v1.ContainerInput.args:type_name -> skerry.v1.Payload
+	26, // 12: skerry.worker.v1.ContainerInput.args:type_name -> skerry.v1.Payload
 	11, // 13: skerry.worker.v1.RunContainerResponse.ready:type_name -> skerry.worker.v1.ContainerReady
 	13, // 14: skerry.worker.v1.RunContainerResponse.outputs:type_name -> skerry.worker.v1.ContainerOutputs
 	15, // 15: skerry.worker.v1.RunContainerResponse.returned:type_name -> skerry.worker.v1.InputsReturned
 	16, // 16: skerry.worker.v1.RunContainerResponse.exited:type_name -> skerry.worker.v1.ContainerExited
 	9,  // 17: skerry.worker.v1.RunContainerResponse.items:type_name -> skerry.worker.v1.ContainerItems
 	10, // 18: skerry.worker.v1.RunContainerResponse.slots:type_name -> skerry.worker.v1.ContainerSlots
-	36, // 19: skerry.worker.v1.ContainerItems.items:type_name -> skerry.v1.Items
+	27, // 19: skerry.worker.v1.ContainerItems.items:type_name -> skerry.v1.Items
 	12, // 20: skerry.worker.v1.ContainerReady.phases:type_name -> skerry.worker.v1.StartPhase
-	37, // 21: skerry.worker.v1.StartPhase.elapsed:type_name -> google.protobuf.Duration
+	28, // 21: skerry.worker.v1.StartPhase.elapsed:type_name -> google.protobuf.Duration
 	14, // 22: skerry.worker.v1.ContainerOutputs.outputs:type_name -> skerry.worker.v1.ContainerOutput
 	5,  // 23: skerry.worker.v1.ContainerOutput.key:type_name -> skerry.worker.v1.InputKey
-	38, // 24: skerry.worker.v1.ContainerOutput.result:type_name -> skerry.v1.Result
-	37, // 25: skerry.worker.v1.ContainerOutput.elapsed:type_name -> google.protobuf.Duration
+	29, // 24: skerry.worker.v1.ContainerOutput.result:type_name -> skerry.v1.Result
+	28, // 25: skerry.worker.v1.ContainerOutput.elapsed:type_name -> google.protobuf.Duration
 	5,  // 26: skerry.worker.v1.InputsReturned.keys:type_name -> skerry.worker.v1.InputKey
 	0,  // 27: skerry.worker.v1.ContainerExited.reason:type_name -> skerry.worker.v1.ExitReason
-	39, // 28: skerry.worker.v1.ContainerExited.error:type_name -> skerry.v1.RemoteError
+	30, // 28: skerry.worker.v1.ContainerExited.error:type_name -> skerry.v1.RemoteError
 	5,  // 29: skerry.worker.v1.ContainerExited.lost:type_name -> skerry.worker.v1.InputKey
-	40, // 30: skerry.worker.v1.ExecRequest.frame:type_name -> skerry.v1.ExecRequest
-	41, // 31: skerry.worker.v1.ExecResponse.frame:type_name -> skerry.v1.ExecResponse
-	23, // 32: skerry.worker.v1.FetchTreeResponse.files:type_name -> skerry.worker.v1.TreeFile
-	33, // 33: skerry.worker.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
-	33, // 34: skerry.worker.v1.StoreBlobRequest.blob:type_name -> skerry.v1.BlobRef
-	42, // 35: skerry.worker.v1.PushLogsRequest.entries:type_name -> skerry.v1.LogEntry
-	1,  // 36: skerry.worker.v1.WorkerService.Describe:input_type -> skerry.worker.v1.DescribeRequest
-	3,  // 37: skerry.worker.v1.WorkerService.RunContainer:input_type -> skerry.worker.v1.RunContainerRequest
-	17, // 38: skerry.worker.v1.WorkerService.Exec:input_type -> skerry.worker.v1.ExecRequest
-	19, // 39: skerry.worker.v1.BulkService.FetchBlob:input_type -> skerry.worker.v1.FetchBlobRequest
-	21, // 40: skerry.worker.v1.BulkService.FetchTree:input_type -> skerry.worker.v1.FetchTreeRequest
-	24, // 41: skerry.worker.v1.BulkService.StoreBlob:input_type -> skerry.worker.v1.StoreBlobRequest
-	26, // 42: skerry.worker.v1.BulkService.PushLogs:input_type -> skerry.worker.v1.PushLogsRequest
-	2,  // 43: skerry.worker.v1.WorkerService.Describe:output_type -> skerry.worker.v1.DescribeResponse
-	8,  // 44: skerry.worker.v1.WorkerService.RunContainer:output_type -> skerry.worker.v1.RunContainerResponse
-	18, // 45: skerry.worker.v1.WorkerService.Exec:output_type -> skerry.worker.v1.ExecResponse
-	20, // 46: skerry.worker.v1.BulkService.FetchBlob:output_type -> skerry.worker.v1.FetchBlobResponse
-	22, // 47: skerry.worker.v1.BulkService.FetchTree:output_type -> skerry.worker.v1.FetchTreeResponse
-	25, // 48: skerry.worker.v1.BulkService.StoreBlob:output_type -> skerry.worker.v1.StoreBlobResponse
-	27, // 49: skerry.worker.v1.BulkService.PushLogs:output_type -> skerry.worker.v1.PushLogsResponse
-	43, // [43:50] is the sub-list for method output_type
-	36, // [36:43] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	31, // 30: skerry.worker.v1.ExecRequest.frame:type_name -> skerry.v1.ExecRequest
+	32, // 31: skerry.worker.v1.ExecResponse.frame:type_name -> skerry.v1.ExecResponse
+	1,  // 32: skerry.worker.v1.WorkerService.Describe:input_type -> skerry.worker.v1.DescribeRequest
+	3,  // 33: skerry.worker.v1.WorkerService.RunContainer:input_type -> skerry.worker.v1.RunContainerRequest
+	17, // 34: skerry.worker.v1.WorkerService.Exec:input_type -> skerry.worker.v1.ExecRequest
+	2,  // 35: skerry.worker.v1.WorkerService.Describe:output_type -> skerry.worker.v1.DescribeResponse
+	8,  // 36: skerry.worker.v1.WorkerService.RunContainer:output_type -> skerry.worker.v1.RunContainerResponse
+	18, // 37: skerry.worker.v1.WorkerService.Exec:output_type -> skerry.worker.v1.ExecResponse
+	35, // [35:38] is the sub-list for method output_type
+	32, // [32:35] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_skerry_worker_v1_worker_proto_init() }
@@ -2051,9 +1541,9 @@ func file_skerry_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_worker_v1_worker_proto_rawDesc), len(file_skerry_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   22,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   1,
 		},
 		GoTypes:           file_skerry_worker_v1_worker_proto_goTypes,
 		DependencyIndexes: file_skerry_worker_v1_worker_proto_depIdxs,

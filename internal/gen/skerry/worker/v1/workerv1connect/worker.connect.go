@@ -24,8 +24,6 @@ const _ = connect.IsAtLeastVersion1_13_0
 const (
 	// WorkerServiceName is the fully-qualified name of the WorkerService service.
 	WorkerServiceName = "skerry.worker.v1.WorkerService"
-	// BulkServiceName is the fully-qualified name of the BulkService service.
-	BulkServiceName = "skerry.worker.v1.BulkService"
 )
 
 // These constants are the fully-qualified names of the RPCs defined in this package. They're
@@ -43,14 +41,6 @@ const (
 	WorkerServiceRunContainerProcedure = "/skerry.worker.v1.WorkerService/RunContainer"
 	// WorkerServiceExecProcedure is the fully-qualified name of the WorkerService's Exec RPC.
 	WorkerServiceExecProcedure = "/skerry.worker.v1.WorkerService/Exec"
-	// BulkServiceFetchBlobProcedure is the fully-qualified name of the BulkService's FetchBlob RPC.
-	BulkServiceFetchBlobProcedure = "/skerry.worker.v1.BulkService/FetchBlob"
-	// BulkServiceFetchTreeProcedure is the fully-qualified name of the BulkService's FetchTree RPC.
-	BulkServiceFetchTreeProcedure = "/skerry.worker.v1.BulkService/FetchTree"
-	// BulkServiceStoreBlobProcedure is the fully-qualified name of the BulkService's StoreBlob RPC.
-	BulkServiceStoreBlobProcedure = "/skerry.worker.v1.BulkService/StoreBlob"
-	// BulkServicePushLogsProcedure is the fully-qualified name of the BulkService's PushLogs RPC.
-	BulkServicePushLogsProcedure = "/skerry.worker.v1.BulkService/PushLogs"
 )
 
 // WorkerServiceClient is a client for the skerry.worker.v1.WorkerService service.
@@ -181,162 +171,4 @@ func (UnimplementedWorkerServiceHandler) RunContainer(context.Context, *connect.
 
 func (UnimplementedWorkerServiceHandler) Exec(context.Context, *connect.BidiStream[v1.ExecRequest, v1.ExecResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("skerry.worker.v1.WorkerService.Exec is not implemented"))
-}
-
-// BulkServiceClient is a client for the skerry.worker.v1.BulkService service.
-type BulkServiceClient interface {
-	// FetchBlob streams a blob to the worker in frames of at most 1 MiB. Errors: not_found.
-	FetchBlob(context.Context, *connect.Request[v1.FetchBlobRequest]) (*connect.ServerStreamForClient[v1.FetchBlobResponse], error)
-	// FetchTree gives the files of a mount. Errors: not_found.
-	FetchTree(context.Context, *connect.Request[v1.FetchTreeRequest]) (*connect.Response[v1.FetchTreeResponse], error)
-	// StoreBlob keeps a blob that a container made (a large result). Errors: invalid_argument, resource_exhausted.
-	StoreBlob(context.Context) *connect.ClientStreamForClient[v1.StoreBlobRequest, v1.StoreBlobResponse]
-	// PushLogs carries what containers write, for as long as the worker lives. The gateway acknowledges by container and sequence
-	// what it has stored.
-	PushLogs(context.Context) *connect.BidiStreamForClient[v1.PushLogsRequest, v1.PushLogsResponse]
-}
-
-// NewBulkServiceClient constructs a client for the skerry.worker.v1.BulkService service. By
-// default, it uses the Connect protocol with the binary Protobuf Codec, asks for gzipped responses,
-// and sends uncompressed requests. To use the gRPC or gRPC-Web protocols, supply the
-// connect.WithGRPC() or connect.WithGRPCWeb() options.
-//
-// The URL supplied here should be the base URL for the Connect or gRPC server (for example,
-// http://api.acme.com or https://acme.com/grpc).
-func NewBulkServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...connect.ClientOption) BulkServiceClient {
-	baseURL = strings.TrimRight(baseURL, "/")
-	bulkServiceMethods := v1.File_skerry_worker_v1_worker_proto.Services().ByName("BulkService").Methods()
-	return &bulkServiceClient{
-		fetchBlob: connect.NewClient[v1.FetchBlobRequest, v1.FetchBlobResponse](
-			httpClient,
-			baseURL+BulkServiceFetchBlobProcedure,
-			connect.WithSchema(bulkServiceMethods.ByName("FetchBlob")),
-			connect.WithClientOptions(opts...),
-		),
-		fetchTree: connect.NewClient[v1.FetchTreeRequest, v1.FetchTreeResponse](
-			httpClient,
-			baseURL+BulkServiceFetchTreeProcedure,
-			connect.WithSchema(bulkServiceMethods.ByName("FetchTree")),
-			connect.WithClientOptions(opts...),
-		),
-		storeBlob: connect.NewClient[v1.StoreBlobRequest, v1.StoreBlobResponse](
-			httpClient,
-			baseURL+BulkServiceStoreBlobProcedure,
-			connect.WithSchema(bulkServiceMethods.ByName("StoreBlob")),
-			connect.WithClientOptions(opts...),
-		),
-		pushLogs: connect.NewClient[v1.PushLogsRequest, v1.PushLogsResponse](
-			httpClient,
-			baseURL+BulkServicePushLogsProcedure,
-			connect.WithSchema(bulkServiceMethods.ByName("PushLogs")),
-			connect.WithClientOptions(opts...),
-		),
-	}
-}
-
-// bulkServiceClient implements BulkServiceClient.
-type bulkServiceClient struct {
-	fetchBlob *connect.Client[v1.FetchBlobRequest, v1.FetchBlobResponse]
-	fetchTree *connect.Client[v1.FetchTreeRequest, v1.FetchTreeResponse]
-	storeBlob *connect.Client[v1.StoreBlobRequest, v1.StoreBlobResponse]
-	pushLogs  *connect.Client[v1.PushLogsRequest, v1.PushLogsResponse]
-}
-
-// FetchBlob calls skerry.worker.v1.BulkService.FetchBlob.
-func (c *bulkServiceClient) FetchBlob(ctx context.Context, req *connect.Request[v1.FetchBlobRequest]) (*connect.ServerStreamForClient[v1.FetchBlobResponse], error) {
-	return c.fetchBlob.CallServerStream(ctx, req)
-}
-
-// FetchTree calls skerry.worker.v1.BulkService.FetchTree.
-func (c *bulkServiceClient) FetchTree(ctx context.Context, req *connect.Request[v1.FetchTreeRequest]) (*connect.Response[v1.FetchTreeResponse], error) {
-	return c.fetchTree.CallUnary(ctx, req)
-}
-
-// StoreBlob calls skerry.worker.v1.BulkService.StoreBlob.
-func (c *bulkServiceClient) StoreBlob(ctx context.Context) *connect.ClientStreamForClient[v1.StoreBlobRequest, v1.StoreBlobResponse] {
-	return c.storeBlob.CallClientStream(ctx)
-}
-
-// PushLogs calls skerry.worker.v1.BulkService.PushLogs.
-func (c *bulkServiceClient) PushLogs(ctx context.Context) *connect.BidiStreamForClient[v1.PushLogsRequest, v1.PushLogsResponse] {
-	return c.pushLogs.CallBidiStream(ctx)
-}
-
-// BulkServiceHandler is an implementation of the skerry.worker.v1.BulkService service.
-type BulkServiceHandler interface {
-	// FetchBlob streams a blob to the worker in frames of at most 1 MiB. Errors: not_found.
-	FetchBlob(context.Context, *connect.Request[v1.FetchBlobRequest], *connect.ServerStream[v1.FetchBlobResponse]) error
-	// FetchTree gives the files of a mount. Errors: not_found.
-	FetchTree(context.Context, *connect.Request[v1.FetchTreeRequest]) (*connect.Response[v1.FetchTreeResponse], error)
-	// StoreBlob keeps a blob that a container made (a large result). Errors: invalid_argument, resource_exhausted.
-	StoreBlob(context.Context, *connect.ClientStream[v1.StoreBlobRequest]) (*connect.Response[v1.StoreBlobResponse], error)
-	// PushLogs carries what containers write, for as long as the worker lives. The gateway acknowledges by container and sequence
-	// what it has stored.
-	PushLogs(context.Context, *connect.BidiStream[v1.PushLogsRequest, v1.PushLogsResponse]) error
-}
-
-// NewBulkServiceHandler builds an HTTP handler from the service implementation. It returns the path
-// on which to mount the handler and the handler itself.
-//
-// By default, handlers support the Connect, gRPC, and gRPC-Web protocols with the binary Protobuf
-// and JSON codecs. They also support gzip compression.
-func NewBulkServiceHandler(svc BulkServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
-	bulkServiceMethods := v1.File_skerry_worker_v1_worker_proto.Services().ByName("BulkService").Methods()
-	bulkServiceFetchBlobHandler := connect.NewServerStreamHandler(
-		BulkServiceFetchBlobProcedure,
-		svc.FetchBlob,
-		connect.WithSchema(bulkServiceMethods.ByName("FetchBlob")),
-		connect.WithHandlerOptions(opts...),
-	)
-	bulkServiceFetchTreeHandler := connect.NewUnaryHandler(
-		BulkServiceFetchTreeProcedure,
-		svc.FetchTree,
-		connect.WithSchema(bulkServiceMethods.ByName("FetchTree")),
-		connect.WithHandlerOptions(opts...),
-	)
-	bulkServiceStoreBlobHandler := connect.NewClientStreamHandler(
-		BulkServiceStoreBlobProcedure,
-		svc.StoreBlob,
-		connect.WithSchema(bulkServiceMethods.ByName("StoreBlob")),
-		connect.WithHandlerOptions(opts...),
-	)
-	bulkServicePushLogsHandler := connect.NewBidiStreamHandler(
-		BulkServicePushLogsProcedure,
-		svc.PushLogs,
-		connect.WithSchema(bulkServiceMethods.ByName("PushLogs")),
-		connect.WithHandlerOptions(opts...),
-	)
-	return "/skerry.worker.v1.BulkService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case BulkServiceFetchBlobProcedure:
-			bulkServiceFetchBlobHandler.ServeHTTP(w, r)
-		case BulkServiceFetchTreeProcedure:
-			bulkServiceFetchTreeHandler.ServeHTTP(w, r)
-		case BulkServiceStoreBlobProcedure:
-			bulkServiceStoreBlobHandler.ServeHTTP(w, r)
-		case BulkServicePushLogsProcedure:
-			bulkServicePushLogsHandler.ServeHTTP(w, r)
-		default:
-			http.NotFound(w, r)
-		}
-	})
-}
-
-// UnimplementedBulkServiceHandler returns CodeUnimplemented from all methods.
-type UnimplementedBulkServiceHandler struct{}
-
-func (UnimplementedBulkServiceHandler) FetchBlob(context.Context, *connect.Request[v1.FetchBlobRequest], *connect.ServerStream[v1.FetchBlobResponse]) error {
-	return connect.NewError(connect.CodeUnimplemented, errors.New("skerry.worker.v1.BulkService.FetchBlob is not implemented"))
-}
-
-func (UnimplementedBulkServiceHandler) FetchTree(context.Context, *connect.Request[v1.FetchTreeRequest]) (*connect.Response[v1.FetchTreeResponse], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.worker.v1.BulkService.FetchTree is not implemented"))
-}
-
-func (UnimplementedBulkServiceHandler) StoreBlob(context.Context, *connect.ClientStream[v1.StoreBlobRequest]) (*connect.Response[v1.StoreBlobResponse], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.worker.v1.BulkService.StoreBlob is not implemented"))
-}
-
-func (UnimplementedBulkServiceHandler) PushLogs(context.Context, *connect.BidiStream[v1.PushLogsRequest, v1.PushLogsResponse]) error {
-	return connect.NewError(connect.CodeUnimplemented, errors.New("skerry.worker.v1.BulkService.PushLogs is not implemented"))
 }
