@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"slices"
 
 	"github.com/skerry-dev/skerry/gateway/item"
 	"github.com/skerry-dev/skerry/gateway/task"
@@ -234,15 +235,14 @@ func (r *receipts) sent(n int) (before uint64) {
 		return 0
 	}
 	r.received += more
-	rest := r.given[more:]
-	lowest := uint64(0)
-	for _, place := range rest {
-		if place != 0 && (lowest == 0 || place < lowest) {
-			lowest = place
+	bound := slices.Max(r.given[:more]) + 1
+	for _, place := range r.given[more:] {
+		if place != 0 {
+			bound = min(bound, place)
 		}
 	}
-	r.given = append(r.given[:0], rest...)
-	before, r.before = r.before, lowest
+	r.given = append(r.given[:0], r.given[more:]...)
+	before, r.before = r.before, bound
 	return before
 }
 

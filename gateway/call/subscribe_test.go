@@ -37,11 +37,12 @@ func TestIdleFunctionsAreForgotten(t *testing.T) {
 			t.Fatalf("round %d: %d functions", round, n)
 		}
 		u.session.Release([]string{u.id})
-		r.tick(t, c)
-		r.tick(t, c)
-		if n := r.calls.Subscriptions(); n != 1 {
-			t.Fatalf("round %d, then idle: %d functions", round, n)
+		for r.calls.Subscriptions() > 1 { // the second time, or later where the flow has not yet removed the last input
+			r.tick(t, c)
 		}
+	}
+	if n := r.calls.Subscriptions(); n != 1 {
+		t.Errorf("%d functions, though one has work", n)
 	}
 }
 
