@@ -44,11 +44,36 @@ func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) 
 	for _, step := range slices.Sorted(maps.Keys(job.Secrets)) {
 		req.Secrets = append(req.Secrets, &buildv1.StepSecrets{Step: uint32(step), Variables: job.Secrets[step]})
 	}
+	for range maxLost {
+		im, failure, lost, err := h.buildOnce(ctx, req, emit)
+		if !lost || ctx.Err() != nil {
+			return im, failure, err
+		}
+		h.log.Warn("builder lost during a build, which goes on with another", "image", job.ImageID, "error", err)
+	}
+	return nil, nil, fault.New(fault.Unavailable, "image %q: %d builders were lost while they built it", job.ImageID, maxLost)
+}
+
+// maxLost is how many builders may be lost during one build before it is given up: it may be what ends them.
+const maxLost = 3
+
+// buildOnce has one builder build, and says whether that was lost meanwhile.
+func (h *Hub) buildOnce(ctx context.Context, req *buildv1.BuildRequest, emit func(image.Event)) (im *image.Image, failure *image.Failure, lost bool, err error) {
 	b, release, err := h.acquire(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	defer release()
+	im, failure, err = b.build(ctx, req, emit)
+	select {
+	case <-b.link.Done():
+		return im, failure, err != nil, err
+	default:
+		return im, failure, false, err
+	}
+}
+
+func (b *builder) build(ctx context.Context, req *buildv1.BuildRequest, emit func(image.Event)) (im *image.Image, failure *image.Failure, err error) {
 	stream, err := b.client.Build(ctx, connect.NewRequest(req))
 	if err != nil {
 		return nil, nil, fault.FromConnect(err)

@@ -90,6 +90,66 @@ func Choose(d *Demand, workers []Worker) (int, error) {
 	return -1, noRoom(d, workers, short)
 }
 
+// Held is a container that may be ended to make room.
+type Held struct {
+	WorkerID string
+	Needs    Needs
+}
+
+// Evict returns the positions in held, which is in the order in which they are to go, of the containers to end so that the demand fits on a
+// worker: as few as can be, ties go to the earlier worker. Nil if there is no worker on which that helps.
+func Evict(d *Demand, workers []Worker, held []Held) []int {
+	var best []int
+	for i := range workers {
+		w := workers[i]
+		if !d.allows(w.Labels) {
+			continue
+		}
+		var picks []int
+		for j := range held {
+			if ok, _ := w.fits(d); ok {
+				break
+			}
+			if h := &held[j]; h.WorkerID == w.ID {
+				w.Give(h.Needs)
+				picks = append(picks, j)
+			}
+		}
+		if ok, _ := w.fits(d); !ok {
+			continue
+		}
+		if picks = spare(d, w, held, picks); best == nil || len(picks) < len(best) {
+			best = picks
+		}
+	}
+	return best
+}
+
+// spare takes those out of picks without which d fits as well: what came first may have given too little of what is short.
+func spare(d *Demand, w Worker, held []Held, picks []int) []int {
+	return slices.DeleteFunc(picks, func(j int) bool {
+		with := w
+		with.Take(held[j].Needs)
+		ok, _ := with.fits(d)
+		if ok {
+			w = with
+		}
+		return ok
+	})
+}
+
+// Take reserves n.
+func (w *Worker) Take(n Needs) {
+	w.Reserved.CPUMilli += n.CPUMilli
+	w.Reserved.MemoryMiB += n.MemoryMiB
+}
+
+// Give gives n back.
+func (w *Worker) Give(n Needs) {
+	w.Reserved.CPUMilli -= min(n.CPUMilli, w.Reserved.CPUMilli)
+	w.Reserved.MemoryMiB -= min(n.MemoryMiB, w.Reserved.MemoryMiB)
+}
+
 // noRoom explains why nothing fits: what is short where, and whether waiting can help.
 func noRoom(d *Demand, workers []Worker, short map[string]int) error {
 	want := fmt.Sprintf("%.3g cpu and %d MiB", float64(d.CPUMilli)/1000, d.MemoryMiB)

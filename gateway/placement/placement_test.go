@@ -2,6 +2,7 @@ package placement_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,5 +77,33 @@ func TestPlaces(t *testing.T) {
 				t.Errorf("chose %d, %v; want %d, %q", i, err, c.want, c.why)
 			}
 		})
+	}
+}
+
+func TestEvict(t *testing.T) {
+	n := func(cpu, memory uint32) placement.Needs { return placement.Needs{CPUMilli: cpu, MemoryMiB: memory} }
+	workers := []placement.Worker{
+		{ID: "a", Capacity: n(1000, 1000), Reserved: n(1000, 300)},
+		{ID: "b", Capacity: n(1000, 1000), Reserved: n(800, 900), Labels: map[string]string{"region": "eu"}},
+	}
+	held := []placement.Held{
+		{"a", n(100, 100)}, {"a", n(500, 100)}, {"b", n(100, 500)}, {"a", n(100, 100)}, {"gone", n(1000, 1000)},
+	}
+	for name, c := range map[string]struct {
+		demand placement.Demand
+		want   []int
+	}{
+		"one on either":          {placement.Demand{Needs: n(300, 100)}, []int{1}},
+		"the first is not spare": {placement.Demand{Needs: n(600, 100)}, []int{0, 1}},
+		"the first is spare":     {placement.Demand{Needs: n(500, 100)}, []int{1}},
+		"place":                  {placement.Demand{Needs: n(100, 500), Where: placement.Where{Regions: []string{"eu"}}}, []int{2}},
+		"too large":              {placement.Demand{Needs: n(900, 100)}, nil},
+	} {
+		if got := placement.Evict(&c.demand, workers, held); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+	if workers[0].Reserved != n(1000, 300) {
+		t.Error("the caller's workers have changed")
 	}
 }

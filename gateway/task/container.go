@@ -118,7 +118,7 @@ func (c *Container) prepare() {
 		c.state = waiting
 		c.s.waiting = append(c.s.waiting, c)
 		c.s.place()
-		if c.state == waiting {
+		if c.state == waiting && !c.s.makeRoom(c) {
 			c.explain(&fx)
 		}
 	}
@@ -236,6 +236,9 @@ func (c *Container) Ready([]Phase) {
 		c.state = ready
 		c.pool.failure = nil
 		c.pool.balance(&fx)
+		if len(c.s.waiting) > 0 {
+			c.s.planRoom(idleBeforeMove)
+		}
 	}
 	c.s.mu.Unlock()
 	c.s.perform(&fx)
@@ -292,6 +295,9 @@ func (c *Container) Outputs(outputs []Output) {
 	}
 	c.served, c.slow, c.busySince, c.idleSince = true, false, now, now
 	c.pool.balance(&fx)
+	if len(c.s.waiting) > 0 {
+		c.s.planRoom(idleBeforeMove) // c may be idle by then
+	}
 	c.s.mu.Unlock()
 	if len(finished) > 0 {
 		c.s.sink.Finished(c.fn.ID, finished)

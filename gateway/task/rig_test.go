@@ -258,6 +258,7 @@ type box struct {
 	events task.Events
 
 	mu       sync.Mutex
+	heard    chan struct{} // gets each Stop
 	inputs   []*task.Input // sent and not taken
 	cancels  []payload.Key
 	stops    int
@@ -281,6 +282,9 @@ func (b *box) Stop(graceful bool) {
 	defer b.mu.Unlock()
 	b.stops++
 	b.graceful = graceful
+	if b.heard != nil {
+		b.heard <- struct{}{}
+	}
 }
 
 // take returns the indexes that were sent since the last take.
@@ -293,6 +297,17 @@ func (b *box) take() []uint32 {
 	}
 	b.inputs = nil
 	return got
+}
+
+// stops returns a channel that gets each Stop of the boxes.
+func (r *rig) stops(boxes []*box) <-chan struct{} {
+	heard := make(chan struct{}, len(boxes))
+	for _, b := range boxes {
+		b.mu.Lock()
+		b.heard = heard
+		b.mu.Unlock()
+	}
+	return heard
 }
 
 func (b *box) stopped() bool {

@@ -48,6 +48,7 @@ type Scheduler struct {
 	containers map[string]*Container
 	workers    map[string]Worker
 	waiting    []*Container // resolved, without a worker, in order of asking
+	room       Timer        // after which room is made for those that wait
 	past       []departed   // in order of ending
 	done       map[string][]chan struct{}
 	changes    uint64 // counts publications, removals and stops
@@ -79,6 +80,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	<-ctx.Done()
 	s.mu.Lock()
 	s.closing = true
+	if s.room != nil {
+		s.room.Stop()
+	}
 	for _, p := range s.pools {
 		p.stopTimers()
 	}

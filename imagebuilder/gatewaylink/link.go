@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -46,7 +47,13 @@ type Link struct {
 	url     *url.URL
 	handler http.Handler
 	log     *slog.Logger
+
+	first  sync.Once
+	linked chan struct{} // closed once there has been a link
 }
+
+// Linked is closed once the gateway has been reached.
+func (l *Link) Linked() <-chan struct{} { return l.linked }
 
 // New describes a link that lets a gateway use b; nothing is dialled. Errors: fault.Invalid for a URL that is none.
 func New(c Config, b Builder, log *slog.Logger) (*Link, error) {
@@ -59,7 +66,7 @@ func New(c Config, b Builder, log *slog.Logger) (*Link, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(buildv1connect.NewBuilderServiceHandler(&service{builder: b, log: log}))
-	return &Link{config: c, url: u.JoinPath(Path), handler: mux, log: log}, nil
+	return &Link{config: c, url: u.JoinPath(Path), handler: mux, log: log, linked: make(chan struct{})}, nil
 }
 
 // Run dials and serves until ctx ends; a link that breaks is made anew. Builds end with the link they came over. It returns nil when
@@ -98,6 +105,7 @@ func (l *Link) once(ctx context.Context) (linked bool, err error) {
 		return false, err
 	}
 	l.log.Info("linked to the gateway", "url", l.config.URL)
+	l.first.Do(func() { close(l.linked) })
 	return true, link.Serve(ctx, conn, l.handler)
 }
 

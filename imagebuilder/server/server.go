@@ -165,6 +165,9 @@ func (s *Server) Close() error { return nil }
 // Ready is closed once builds can be made.
 func (s *Server) Ready() <-chan struct{} { return s.daemon.Ready() }
 
+// Linked is closed once the gateway has been reached.
+func (s *Server) Linked() <-chan struct{} { return s.link.Linked() }
+
 // Series are the Python series of the bases; see base.Provider.
 func (s *Server) Series() (series []string, hint string) { return s.bases.Series() }
 

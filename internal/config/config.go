@@ -69,6 +69,7 @@ type Config struct {
 	Sync                               string
 	LogFormat, LogLevel                string
 	Gateway, TokenFile, GatewayCA      string
+	ExternalBuilders                   bool
 	Labels                             []string
 	CPU                                float64
 	Memory                             int

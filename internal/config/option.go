@@ -42,8 +42,9 @@ func Options(c *Config) []Option {
 		{"log_format", "text, json, or auto: text on a terminal", GroupMain, &c.LogFormat},
 		{"log_level", "debug, info, warn or error", GroupMain, &c.LogLevel},
 
-		{"gateway", "URL of the gateway that a worker of its own belongs to", GroupJoin, &c.Gateway},
-		{"token_file", "file of that worker's token; none: SKERRY_WORKER_TOKEN", GroupJoin, &c.TokenFile},
+		{"external_builders", `build images on other hosts, where "skerryd builder" runs, and not in this process`, GroupMain, &c.ExternalBuilders},
+		{"gateway", "URL of the gateway that a worker or builder of its own belongs to", GroupJoin, &c.Gateway},
+		{"token_file", "file of its token; none: SKERRY_WORKER_TOKEN or SKERRY_BUILDER_TOKEN", GroupJoin, &c.TokenFile},
 		{"gateway_ca", "file of certificates (PEM) to trust the gateway by; none: the system's", GroupJoin, &c.GatewayCA},
 		{"labels", "what placement goes by: region, cloud, preemptible and others (name=value, comma-separated)", GroupWorker, &c.Labels},
 		{"cpu", "cores offered to containers; 0: all of the host's", GroupWorker, &c.CPU},

@@ -79,7 +79,8 @@ func newRoot(out, errOut io.Writer) *cobra.Command {
 One process is gateway, worker and image builder. Its database, message engine and
 object store are built in; all it keeps is in one folder. Start it with "skerryd up",
 then use the "skerry" command of the Python SDK: "skerry run hello.py". For more than
-one machine, start "skerryd gateway" on one and "skerryd worker" on each of the others.
+one machine, start "skerryd gateway" on one and "skerryd worker" or "skerryd builder" on
+each of the others.
 
 Settings come from, each over the one before: defaults, a file (` + config.DefaultFile + `
 or --config), environment variables, flags. The setting --tls-cert is SKERRY_TLS_CERT
@@ -100,7 +101,7 @@ in the environment and tls_cert in the file.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help%w", err, cmd.CommandPath(), quiet{errUsage})
 	})
-	root.AddCommand(c.up(), c.gateway(), c.worker(), c.down(), c.doctor(), c.token(), c.base(), c.version())
+	root.AddCommand(c.up(), c.gateway(), c.worker(), c.builder(), c.down(), c.doctor(), c.token(), c.base(), c.version())
 	return root
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -14,17 +13,12 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/identity"
 	gateway "github.com/skerry-dev/skerry/gateway/server"
-	"github.com/skerry-dev/skerry/imagebuilder/base"
-	"github.com/skerry-dev/skerry/imagebuilder/build"
-	"github.com/skerry-dev/skerry/imagebuilder/llb"
-	"github.com/skerry-dev/skerry/imagebuilder/runtime"
 	builder "github.com/skerry-dev/skerry/imagebuilder/server"
 	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/internal/config"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
-	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/worker/agent"
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
 	"github.com/skerry-dev/skerry/worker/network"
@@ -149,7 +143,7 @@ func (n *node) openWorker() error {
 // gatewayAddress is that of the gateway in this process, or of the one that the settings name.
 func (n *node) gatewayAddress() (gatewaylink.Address, error) {
 	if n.gateway == nil {
-		return remoteGateway(n.cfg, os.Getenv(workerTokenVariable))
+		return remoteGateway(n.cfg, identity.Worker, os.Getenv)
 	}
 	tlsConfig, err := n.gateway.LocalTLS()
 	token := n.gateway.Tokens().Ephemeral("worker of this process", identity.Worker)
@@ -194,109 +188,6 @@ func prefix(key, text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-func (n *node) openBuilder() error {
-	c, err := builderConfig(n.cfg)
-	if err != nil {
-		return err
-	}
-	if c.TLS, err = n.gateway.LocalTLS(); err != nil {
-		return err
-	}
-	if c.Subnet, err = n.buildSubnet(); err != nil {
-		return err
-	}
-	c.Gateway, c.Bridge = n.gateway.URL(), n.bridge()
-	c.Token = n.gateway.Tokens().Ephemeral("builder of this process", identity.Builder).Encode()
-	host, err := n.buildNetwork()
-	if err != nil {
-		return err
-	}
-	c.Nameservers = []string{host.Nameserver().String()}
-	if n.worker != nil {
-		c.Keep = func(path string, image payload.Ref) {
-			if err := n.worker.KeepImage(path, image); err != nil {
-				n.log.Warn("a built image is put together from chunks at its first start", "image", image.Digest, "error", err)
-			}
-		}
-	}
-	n.builder, err = builder.New(c, builderBlobs{n.blobs}, n.log.With("part", "builder"))
-	return err
-}
-
-// buildNetwork is the network whose rules hold for builds: the worker's or, without one here, one of the node's own.
-func (n *node) buildNetwork() (*network.Network, error) {
-	if n.worker != nil {
-		return n.worker.Network(), nil
-	}
-	c, err := n.networkConfig()
-	if err != nil {
-		return nil, err
-	}
-	c.Instance, c.RunDir, c.Log = n.cfg.Instance(), filepath.Join(n.cfg.RunDir(), "netns"), n.log.With("part", "network")
-	c.PoolSize = 1 // builds take none
-	n.network, err = network.New(c)
-	return n.network, err
-}
-
-// builderConfig is the part of a builder's configuration that the settings say.
-func builderConfig(cfg config.Config) (builder.Config, error) {
-	c := builder.Config{
-		DataDir: filepath.Join(cfg.Data, "builder"), RunDir: cfg.RunDir(), BaseDir: cfg.Bases, Instance: cfg.Instance(),
-		Builds: cfg.Builds, Buildkit: cfg.Buildkit, Platform: cfg.Platform, CABundle: cfg.CABundle,
-		Mirror: cfg.DebianMirror, SecurityMirror: cfg.DebianSecurityMirror,
-		Settings: map[string]string{}, Proxy: hostProxy(), Bases: cfg.PythonFrom, PythonImage: cfg.PythonImage,
-		Interpreters: base.HostFolders(os.LookupEnv), RegistryMirrors: cfg.RegistryMirrors, PlainRegistries: cfg.PlainRegistries,
-		Step: runtime.Limits{
-			CPUMilli: uint32(cfg.BuildCPU * 1000), MemoryBytes: int64(cfg.BuildMemory) << 20, DiskBytes: int64(cfg.BuildDisk) << 20,
-			Processes: int64(cfg.BuildProcesses), Time: time.Duration(cfg.BuildTimeout) * time.Second,
-		},
-	}
-	for _, name := range cfg.BuildEnv {
-		if value, ok := os.LookupEnv(name); ok {
-			c.Settings[name] = value
-		}
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return c, err
-	}
-	c.RuntimeCommand = []string{self, runtimeCommand}
-	// A builder without it builds all but functions.
-	if guest, err := guestDir(cfg); err == nil {
-		c.GuestDir = filepath.Join(guest, "py")
-	}
-	if cfg.BuildRuntime == config.RuntimeRunc {
-		if c.Runc, err = lookPath("runc"); err != nil {
-			return c, fault.New(fault.Precondition, "runc: is not in PATH; install it, or leave build_runtime at runsc")
-		}
-	} else {
-		c.Runsc, err = program("runsc", cfg.Runsc)
-	}
-	if err != nil {
-		return c, err
-	}
-	if cfg.Buildkit == "" {
-		c.Buildkitd, err = program("buildkitd", cfg.Buildkitd)
-	}
-	return c, err
-}
-
-// hostProxy is the proxy that this process was started with, by the variables that everybody reads.
-func hostProxy() llb.Proxy {
-	get := func(names ...string) string {
-		for _, name := range names {
-			if v := os.Getenv(name); v != "" {
-				return v
-			}
-		}
-		return ""
-	}
-	return llb.Proxy{
-		HTTP: get("HTTP_PROXY", "http_proxy"), HTTPS: get("HTTPS_PROXY", "https_proxy"),
-		No: get("NO_PROXY", "no_proxy"), All: get("ALL_PROXY", "all_proxy"),
-	}
-}
-
 // run serves until ctx ends or a part fails, then stops in order: the gateway, which stops containers over its links to workers, then
 // worker and builder. Ready is called once, when calls can be made and images built.
 func (n *node) run(ctx context.Context, ready func()) error {
@@ -317,7 +208,7 @@ func (n *node) run(ctx context.Context, ready func()) error {
 	}
 	if n.builder != nil {
 		back.Go("image builder", n.builder.Run)
-		awaited = append(awaited, n.builder.Ready())
+		awaited = append(awaited, n.builder.Ready(), n.builder.Linked())
 	}
 	front.Go("ready", func(ctx context.Context) error {
 		for _, c := range awaited {
@@ -377,13 +268,4 @@ func mountsBelow(dir string) (found []string, err error) {
 		}
 	}
 	return found, nil
-}
-
-// builderBlobs is the blob store in the builder's terms.
-type builderBlobs struct{ *blob.Store }
-
-var _ build.Blobs = builderBlobs{}
-
-func (b builderBlobs) Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, error) {
-	return b.Store.Open(ctx, ref.Digest, 0)
 }

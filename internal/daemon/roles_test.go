@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/internal/config"
 	"github.com/skerry-dev/skerry/internal/fault"
 )
@@ -20,12 +21,18 @@ func TestRemoteGateway(t *testing.T) {
 		}
 		return path
 	}
-	a, err := remoteGateway(config.Config{Gateway: "https://g:1", TokenFile: file("token", "tk-1.secret\n")}, "tk-2.other")
+	variables := func(name string) string {
+		return map[string]string{workerTokenVariable: "tk-2.other", builderTokenVariable: "tk-3.builder"}[name]
+	}
+	a, err := remoteGateway(config.Config{Gateway: "https://g:1", TokenFile: file("token", "tk-1.secret\n")}, identity.Worker, variables)
 	if err != nil || a.URL != "https://g:1" || a.Token != "tk-1.secret" || a.TLS != nil {
 		t.Errorf("from a file: %+v, %v", a, err)
 	}
-	if a, err = remoteGateway(config.Config{Gateway: "https://g:1"}, "tk-2.other"); err != nil || a.Token != "tk-2.other" {
+	if a, err = remoteGateway(config.Config{Gateway: "https://g:1"}, identity.Worker, variables); err != nil || a.Token != "tk-2.other" {
 		t.Errorf("from the environment: %+v, %v", a, err)
+	}
+	if a, err = remoteGateway(config.Config{Gateway: "https://g:1"}, identity.Builder, variables); err != nil || a.Token != "tk-3.builder" {
+		t.Errorf("a builder's: %+v, %v", a, err)
 	}
 	for name, c := range map[string]struct {
 		cfg  config.Config
@@ -36,7 +43,7 @@ func TestRemoteGateway(t *testing.T) {
 		"no such file": {config.Config{Gateway: "https://g:1", TokenFile: filepath.Join(dir, "none")}, "token file"},
 		"bad CA":       {config.Config{Gateway: "https://g:1", TokenFile: file("t", "x"), GatewayCA: file("ca", "no pem")}, "no certificate"},
 	} {
-		if _, err := remoteGateway(c.cfg, ""); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.says) {
+		if _, err := remoteGateway(c.cfg, identity.Worker, func(string) string { return "" }); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

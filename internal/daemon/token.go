@@ -23,8 +23,9 @@ func (c *command) tokenNew() *cobra.Command {
 		Short: "Make a token and print it",
 		Long: `Make a token in the database of a data folder, whether or not skerryd runs, and print
 its id and secret, which is kept nowhere else. With --save it goes to a profile of
-~/.skerry.toml instead. A token of the role worker lets a "skerryd worker" join; it is
-printed in one line, as --token-file takes it.`,
+~/.skerry.toml instead. A token of the role worker lets a "skerryd worker" join, one
+of the role builder a "skerryd builder"; they are printed in one line, as --token-file
+takes them.`,
 		Example: `  skerryd token new --name alice
   skerryd token new --role worker --name host-7 > worker.token
   skerryd token new --save local                        # this machine's profile is lost
@@ -36,17 +37,17 @@ printed in one line, as --token-file takes it.`,
 				return err
 			}
 			r := identity.Role(role)
-			if r != identity.Admin && r != identity.Worker {
-				return fault.New(fault.Invalid, "role %q: want %s or %s", role, identity.Admin, identity.Worker)
+			if r != identity.Admin && r != identity.Worker && r != identity.Builder {
+				return fault.New(fault.Invalid, "role %q: want %s, %s or %s", role, identity.Admin, identity.Worker, identity.Builder)
 			}
-			if r == identity.Worker && save != "" {
-				return fault.New(fault.Invalid, "--save: a worker reads its token from --token-file, not from a profile")
+			if r != identity.Admin && save != "" {
+				return fault.New(fault.Invalid, "--save: a %s reads its token from --token-file, not from a profile", r)
 			}
 			t, err := server.CreateToken(cmd.Context(), gatewayDir(cfg), name, r)
 			if err != nil {
 				return err
 			}
-			if r == identity.Worker {
+			if r != identity.Admin {
 				_, err = fmt.Fprintln(c.out, t.Encode())
 				return err
 			}
@@ -69,7 +70,7 @@ printed in one line, as --token-file takes it.`,
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "admin", "what people call it")
-	cmd.Flags().StringVar(&role, "role", string(identity.Admin), "what it opens: admin (all of the API) or worker")
+	cmd.Flags().StringVar(&role, "role", string(identity.Admin), "what it opens: admin (all of the API), worker or builder")
 	cmd.Flags().StringVar(&save, "save", "", "profile of ~/.skerry.toml to write it to")
 	cmd.Flags().StringVar(&url, "url", "", "the gateway's URL for that profile (default that of --listen)")
 	c.bind(cmd, "data", "listen", "tls_cert")

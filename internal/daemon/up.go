@@ -43,7 +43,7 @@ doctor" says what else.`,
 			if err != nil {
 				return err
 			}
-			return c.start(cmd, cfg, detach, roles{gateway: true, worker: true, builder: true})
+			return c.start(cmd, cfg, detach, roles{gateway: true, worker: true, builder: !cfg.ExternalBuilders})
 		},
 	}
 	c.bindDetach(cmd, &detach)

@@ -61,28 +61,7 @@ func parseURL(text string) (*url.URL, error) {
 
 // BulkClient returns an HTTP/2 client for the bulk service, with connections of its own.
 func (d *Dialer) BulkClient() (*http.Client, string) {
-	t := &http.Transport{
-		Protocols:       new(http.Protocols),
-		TLSClientConfig: d.tls.Clone(),
-		HTTP2: &http.HTTP2Config{
-			MaxReadFrameSize: 1 << 20, SendPingTimeout: link.PingInterval, PingTimeout: link.PingTimeout,
-		},
-	}
-	t.Protocols.SetHTTP2(true)
-	t.Protocols.SetUnencryptedHTTP2(true)
-	return &http.Client{Transport: bearer{token: d.token, next: t}}, d.url.String()
-}
-
-// bearer authenticates requests.
-type bearer struct {
-	token string
-	next  http.RoundTripper
-}
-
-func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+b.token)
-	return b.next.RoundTrip(r)
+	return link.HTTPClient(d.token, d.tls), d.url.String()
 }
 
 // dial connects to the gateway for an HTTP/1.1 upgrade, with TLS where its address says so.

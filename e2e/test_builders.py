@@ -1,0 +1,107 @@
+"""Image builders as processes of their own, and builds that are broken off."""
+
+import contextlib
+import os
+import re
+import signal
+import tempfile
+import uuid
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from e2e.client import Client, client, run_app
+from e2e.daemon import Daemon
+from e2e.host import left_on_host
+from e2e.processes import running, watch
+
+
+@contextlib.contextmanager
+def _builder(folder: Path, gateway: Daemon) -> Generator[Daemon]:
+    token = folder.with_suffix(".token")
+    token.write_text(gateway.command("token", "new", "--role", "builder", "--name", folder.name))
+    builder = Daemon(folder, ("builder", "--gateway", f"http://{gateway.address}", "--token-file", str(token)))
+    try:
+        builder.start()
+        yield builder
+    finally:
+        builder.stop()
+
+
+@pytest.fixture(scope="module")
+def builders() -> Generator[tuple[Daemon, list[Daemon]]]:
+    """A gateway with a worker, and two builders."""
+    with tempfile.TemporaryDirectory(prefix="skerry-builders-") as folder, contextlib.ExitStack() as stack:
+        gateway = Daemon(Path(folder) / "gateway")
+        gateway.role = (*gateway.role, "--external-builders")
+        gateway.start()
+        stack.callback(gateway.stop)
+        made = [stack.enter_context(_builder(Path(folder) / f"builder{i}", gateway)) for i in range(2)]
+        stack.callback(gateway.revive)
+        yield gateway, made
+
+
+def _steps(builder: Daemon) -> list[int]:
+    """Processes of the build steps that a builder runs."""
+    return running("--bundle=", str(builder.data))
+
+
+def _first(program: Client) -> str:
+    """What the first step made, as the build's log has it."""
+    found = re.search(r"first=(\S+)", program.until("first="))
+    assert found is not None
+    return found[1]
+
+
+def test_builders_share_the_work_and_one_goes_on_for_another(builders: tuple[Daemon, list[Daemon]]) -> None:
+    gateway, made = builders
+    tags = [{"IMAGE_TAG": uuid.uuid4().hex, "SECONDS_TO_SLEEP": "20"} for _ in made]
+    with client(gateway, run_app("resumed_image"), tags[0]) as one, client(gateway, run_app("resumed_image"), tags[0]) as same:
+        one.until("begun")
+        same.until("begun")
+        busy = next(b for b in made if _steps(b))
+        idle = next(b for b in made if b is not busy)
+        assert not _steps(idle), "both builders build the same image"
+        with client(gateway, run_app("resumed_image"), tags[1]) as other:
+            other.until("begun")
+            assert _steps(idle), "the idle builder was not asked"
+            with watch(_steps(busy)) as gone:
+                busy.kill()
+                gone.wait(30)
+            stamps = {line for program in (one, same) for line in program.finish() if line.startswith("has ")}
+            assert len(stamps) == 1, stamps
+            other.finish()
+    busy.start()
+    with client(gateway, run_app("resumed_image"), {"IMAGE_TAG": uuid.uuid4().hex, "SECONDS_TO_SLEEP": "0"}) as program:
+        program.finish()
+
+
+def test_nothing_is_left_of_a_builder(builders: tuple[Daemon, list[Daemon]]) -> None:
+    _, made = builders
+    builder = made[0]
+    assert left_on_host(builder), "the probe sees nothing of a running builder"
+    builder.stop()
+    assert left_on_host(builder) == []
+    builder.start()
+
+
+@pytest.mark.parametrize("what", ["skerryd", "buildkitd"])
+def test_the_next_request_finishes_a_build_that_was_killed(daemon: Daemon, what: str) -> None:
+    env = {"IMAGE_TAG": uuid.uuid4().hex}
+    with client(daemon, run_app("resumed_image"), env) as program:
+        made = _first(program)
+        program.until("begun")
+        if what == "skerryd":
+            daemon.kill()
+        else:
+            (pid,) = running("buildkitd", "--config", f"/run/skerry/{daemon.instance}/")
+            with watch([pid]) as gone:
+                os.kill(pid, signal.SIGKILL)
+                gone.wait(10)
+            # The build goes on with the next buildkitd, which has the first step's result.
+            assert f"has {made}" in program.finish()
+    if what == "skerryd":
+        daemon.start()
+        with client(daemon, run_app("resumed_image"), env) as program:
+            assert f"has {made}" in program.finish()
