@@ -136,6 +136,9 @@ def test_stop(daemon: Daemon) -> None:
     daemon.skerry("app", "stop", NAME, "--yes")
     with pytest.raises(skerry.exception.NotFoundError):
         skerry.Function.from_name(NAME, "answer").remote()
+    daemon.skerry("app", "logs", NAME)  # the name of one that was stopped lately is still known
+    never = daemon.skerry("app", "logs", "conformance-never", check=False)
+    assert never.returncode == 1 and "is not deployed" in never.stderr
 
 
 @line("12 apps", "Deployment: a name is needed, from deploy() or the app.")

@@ -140,6 +140,28 @@ func (s *Service) Find(ctx context.Context, environment, key string) (*App, erro
 	return s.d.Store.AppByName(ctx, env, key)
 }
 
+// FindListed is Find that also takes the name of an app that is not deployed any more but was stopped lately: the one stopped last.
+func (s *Service) FindListed(ctx context.Context, environment, key string) (*App, error) {
+	a, err := s.Find(ctx, environment, key)
+	if !errors.Is(err, fault.NotFound) || ident.Check(ident.App, key) == nil {
+		return a, err
+	}
+	apps, listErr := s.List(ctx, environment)
+	if listErr != nil {
+		return nil, listErr
+	}
+	var last *App
+	for i := range apps {
+		if apps[i].Name == key && (last == nil || apps[i].StoppedAt.After(last.StoppedAt)) {
+			last = &apps[i]
+		}
+	}
+	if last == nil {
+		return nil, err
+	}
+	return last, nil
+}
+
 // Lookup returns a deployed app by name; with create it deploys an empty one where there is none. Errors: fault.Invalid, fault.NotFound.
 func (s *Service) Lookup(ctx context.Context, environment, name string, create bool, by Deployment) (*App, error) {
 	env, err := Environment(environment)

@@ -84,7 +84,7 @@ func (s *logService) query(ctx context.Context, m *skerryv1.StreamLogsRequest) (
 	if err != nil {
 		return q, err
 	}
-	a, err := s.d.Apps.Find(ctx, env, m.GetApp())
+	a, err := s.d.Apps.FindListed(ctx, env, m.GetApp())
 	if err == nil {
 		err = identity.CheckEnvironment(ctx, "app", m.GetApp(), a.Environment)
 	}
