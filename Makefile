@@ -142,7 +142,7 @@ testbase: .cache/test-base.erofs ## make the base file system that container tes
 
 .PHONY: bench
 bench: build base ## measure against floors and peers; table, and JSON in bench/out
-	@$(STEP) bench-packages 'Debian packages' tools/sh/packages.sh $(RUN_PACKAGES) redis-server
+	@$(STEP) bench-packages 'Debian packages' tools/sh/packages.sh $(RUN_PACKAGES) redis-server runc
 	@$(MAKE) testbase bench/.venv/.made
 	@.venv/bin/python -m bench
 

@@ -30,7 +30,12 @@ def main() -> int:
     _say("skerry")
     with Daemon.temporary() as daemon:
         raw["skerry"] = _script(ROOT / ".venv/bin/python", "bench.skerry_calls", daemon.env)
-    figures = _figures(raw)
+    raw["builds"] = {}
+    for runtime in ("runsc", "runc"):
+        _say(f"builds in {runtime}")
+        with Daemon.temporary(flags=("--build-runtime", runtime)) as daemon:
+            raw["builds"][runtime] = _script(ROOT / ".venv/bin/python", "bench.builds", daemon.env)
+    figures = _figures(raw) + _build_figures(raw["builds"]["runsc"], raw["builds"]["runc"])
     out = ROOT / "bench/out/result.json"
     write(out, machine.describe(), figures, raw)
     print(table(figures))
@@ -62,6 +67,16 @@ def _figures(raw: dict[str, Any]) -> list[Figure]:
         Figure("warm .remote(), concurrent tasks", ours["concurrent_async_p50_ms"], "ms", None, {"not concurrent": ours["p50_ms"]}),
         Figure("cold start, 0 to first result, p50", ours["cold_p50_ms"], "ms", 400, sandbox),
         Figure("import skerry and its names", raw["import"]["skerry names"]["p50"] - bare, "ms", 150, modal),
+    ]
+
+
+def _build_figures(ours: dict[str, float], runc: dict[str, float]) -> list[Figure]:
+    """What builds cost, and what their isolation adds."""
+    names = {"step_ms": "build of one step that does nothing", "work_ms": "build of one step that works"}
+    return [
+        Figure("build with nothing to do", ours["no_op_ms"], "ms", None, {}),
+        Figure("build, one layer of five changed", ours["one_layer_ms"], "ms", None, {"nothing to do": ours["no_op_ms"]}),
+        *(Figure(name, ours[key], "ms", None, {"not isolated (runc)": runc[key]}) for key, name in names.items()),
     ]
 
 

@@ -42,10 +42,11 @@ class Daemon:
 
     @classmethod
     @contextlib.contextmanager
-    def temporary(cls, tree: Path = ROOT) -> Generator["Daemon"]:
+    def temporary(cls, tree: Path = ROOT, flags: Sequence[str] = ()) -> Generator["Daemon"]:
         """A running daemon in a folder that is removed afterwards."""
         with tempfile.TemporaryDirectory(prefix="skerry-e2e-") as folder:
             daemon = cls(Path(folder), tree=tree)
+            daemon.role = (*daemon.role, *flags)
             daemon.start()
             try:
                 yield daemon

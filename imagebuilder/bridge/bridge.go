@@ -1,5 +1,5 @@
 // Package bridge is the network of build steps: a bridge of its own, whose address is the steps' gateway, with its traffic masqueraded.
-// What steps may reach is decided elsewhere, by rules on the bridge's name and subnet.
+// What steps may reach is decided elsewhere, by rules on the bridge's name and subnet; what buildkitd itself may reach by Guard.
 package bridge
 
 import (

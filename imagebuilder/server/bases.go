@@ -3,8 +3,14 @@ package server
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
 	"runtime"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/skerry-dev/skerry/imagebuilder/base"
 	"github.com/skerry-dev/skerry/imagebuilder/build"
@@ -78,6 +84,58 @@ func (c Config) registries() map[string]solve.Registry {
 		r := out[host]
 		r.PlainHTTP = true
 		out[host] = r
+	}
+	return out
+}
+
+// lookupTimeout is how long the addresses of the operator's own places may take to be found.
+const lookupTimeout = 5 * time.Second
+
+// places are where the mirrors, plain registries and proxies of the configuration are: buildkitd may reach them wherever that is. One that
+// can't be found is left out, and named in the log; it is then reached if it is on the public internet.
+func (c Config) places(log *slog.Logger) []netip.AddrPort {
+	plain := map[string]bool{}
+	for _, host := range c.PlainRegistries {
+		plain[host] = true
+	}
+	hosts := slices.Clone(c.PlainRegistries)
+	for _, m := range c.RegistryMirrors {
+		_, mirror, _ := strings.Cut(m, "=")
+		host, _, _ := strings.Cut(mirror, "/")
+		hosts = append(hosts, host)
+	}
+	if cache, err := solve.ParseCache(c.SharedCache); err == nil && cache.Type == solve.CacheRegistry {
+		host, _, _ := strings.Cut(cache.Attrs["ref"], "/")
+		hosts = append(hosts, host)
+	}
+	for _, proxy := range []string{c.Proxy.HTTP, c.Proxy.HTTPS, c.Proxy.All} {
+		if u, err := url.Parse(proxy); err == nil && u.Host != "" {
+			hosts = append(hosts, u.Host)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	var out []netip.AddrPort
+	for _, text := range hosts {
+		host, port, err := net.SplitHostPort(text)
+		if err != nil {
+			host, port = text, "443"
+			if plain[text] {
+				port = "80"
+			}
+		}
+		number, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
+		if err != nil {
+			log.Warn("a registry's or proxy's port is none", "place", text, "err", err)
+			continue
+		}
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			log.Warn("a registry or proxy can't be found", "place", text, "err", err)
+		}
+		for _, a := range addrs {
+			out = append(out, netip.AddrPortFrom(a, uint16(number))) //nolint:gosec // a port
+		}
 	}
 	return out
 }

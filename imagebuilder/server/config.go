@@ -125,6 +125,10 @@ type Config struct {
 	RegistryMirrors []string
 	// PlainRegistries are registries and mirrors that speak HTTP without TLS.
 	PlainRegistries []string
+	// SharedCache is where builders share results of steps, see solve.ParseCache; default: each has its own alone.
+	SharedCache string
+	// AllowPrivate are private ranges that registries and other sources which recipes name may be in.
+	AllowPrivate []netip.Prefix
 	// AWSEndpoint is where AWS's services are; default: at AWS.
 	AWSEndpoint string
 	// Mirror and SecurityMirror are the package archives, see base.DebianConfig; default: Debian's own.

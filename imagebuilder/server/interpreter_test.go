@@ -40,7 +40,7 @@ func TestInterpreterOfTheHost(t *testing.T) {
 	}) {
 		t.Errorf("no step says which base it is: %v", rec.steps)
 	}
-	path, _ := b.LocalPath(img.EROFS.Digest)
+	path := b.whole(t, img.EROFS)
 	out := boot(t, path, "import six, ssl, sqlite3, sys, sysconfig; print('%d.%d' % sys.version_info[:2], sys.prefix, sysconfig.get_config_var('prefix'))")
 	if want := fmt.Sprintf("%s /usr/local /usr/local\n", series); out != want {
 		t.Errorf("container said %q, want %q", out, want)

@@ -179,6 +179,7 @@ func TestRegistryBases(t *testing.T) {
 	defer cache.Close()
 	c := config(t)
 	c.RegistryMirrors = []string{"registry.invalid=" + strings.TrimPrefix(cache.URL, "http://"), "other.invalid=" + open}
+	c.PlainRegistries = []string{private, open}
 	var log bytes.Buffer
 	logs := &syncWriter{w: &log}
 	s, _ := startLogging(t, c, logs)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -63,7 +64,11 @@ func New(c Config, blobs build.Blobs, log *slog.Logger) (*Server, error) {
 	if s.bases, err = c.bases(s.interpreters); err != nil {
 		return nil, err
 	}
-	if s.daemon, err = solve.NewDaemon(c.daemon(), log); err != nil {
+	d := c.daemon(log)
+	if d.Cache, err = solve.ParseCache(c.SharedCache); err != nil {
+		return nil, err
+	}
+	if s.daemon, err = solve.NewDaemon(d, log); err != nil {
 		return nil, err
 	}
 	if s.link, err = gatewaylink.New(gatewaylink.Config{URL: c.Gateway, Token: c.Token, TLS: c.TLS, Dial: c.Dial}, s, log); err != nil {
@@ -125,7 +130,7 @@ func (c Config) runtimeName() string {
 	return "runsc"
 }
 
-func (c Config) daemon() solve.DaemonConfig {
+func (c Config) daemon(log *slog.Logger) solve.DaemonConfig {
 	d := solve.DaemonConfig{
 		Address: c.Buildkit, Binary: c.Buildkitd, Root: filepath.Join(c.DataDir, "buildkit"), RunDir: filepath.Join(c.RunDir, "buildkit"),
 		Bridge:     bridge.Config{Name: c.Bridge, Subnet: c.Subnet, Table: "skerry_" + c.Instance + "_build"},
@@ -141,6 +146,8 @@ func (c Config) daemon() solve.DaemonConfig {
 		d.Bridge.Table = ""
 	}
 	d.Registries = c.registries()
+	d.Guard = bridge.Guard{Name: "skerry_" + c.Instance + "_fetch", Open: c.AllowPrivate}
+	d.Places = func() []netip.AddrPort { return c.places(log) }
 	return d
 }
 
@@ -201,6 +208,13 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 	if err != nil {
 		return nil, err
 	}
+	names, err := recipe.Beginnings(b.recipe, cmp.Or(b.plan.Digest, b.plan.Reference))
+	if err != nil {
+		return nil, err
+	}
+	if options.NoCache {
+		names = nil
+	}
 	var plan *llb.Plan
 	var image *cas.Written
 	err = s.daemon.Solve(ctx, solve.Request{
@@ -209,7 +223,7 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 			plan, err = llb.New(ctx, b.recipe, b.plan, options)
 			return plan, err
 		},
-		Layouts: b.layouts, Registry: b.plan.Reference, Login: b.login, RuntimeDir: s.config.GuestDir,
+		CacheNames: names, Layouts: b.layouts, Registry: b.plan.Reference, Login: b.login, RuntimeDir: s.config.GuestDir,
 		Secrets: secrets, Trees: r.Trees, Blobs: s.blobs, Events: events,
 		Export: func(ctx context.Context, tar io.Reader) (err error) {
 			image, err = export.Store(ctx, export.Params{Tar: tar, Dir: s.tmp, Sink: s.blobs, Keep: s.config.Keep})

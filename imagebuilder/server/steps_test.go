@@ -67,7 +67,7 @@ build-backend = "poetry.core.masonry.api"
 	if !strings.HasPrefix(img.Env["PATH"], "/.uv/.venv/bin:") {
 		t.Errorf("PATH %q", img.Env["PATH"])
 	}
-	path, _ := b.LocalPath(img.EROFS.Digest)
+	path := b.whole(t, img.EROFS)
 	out := boot(t, path, `
 import os, subprocess, sys
 import six, toolz
@@ -111,7 +111,7 @@ func TestDockerfiles(t *testing.T) {
 	if img.Workdir != "/srv" || img.Env["SECOND"] != "2" || strings.Join(img.Entrypoint, " ") != "/bin/echo" || strings.Join(img.Cmd, " ") != "sleep 1" {
 		t.Errorf("got %+v", img)
 	}
-	path, _ := b.LocalPath(img.EROFS.Digest)
+	path := b.whole(t, img.EROFS)
 	if out := boot(t, path, `print(open("/srv/out.txt").read())`); out != "1 2 me content\n2\n\n" {
 		t.Errorf("container said %q", out)
 	}
@@ -179,7 +179,7 @@ func TestSecretsStayInTheirStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, _ := b.LocalPath(img.EROFS.Digest)
+	path := b.whole(t, img.EROFS)
 	if out := boot(t, path, `print("TOKEN" in open("/env").read())`); out != "False\n" {
 		t.Errorf("container said %q", out)
 	}
@@ -214,7 +214,7 @@ func TestBuildFunction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, _ := b.LocalPath(img.EROFS.Digest)
+	path := b.whole(t, img.EROFS)
 	if out := boot(t, path, `import os; print(open("/made").read(), os.path.exists("/__skerry/skerry"))`); out != "x! False\n" {
 		t.Errorf("container said %q", out)
 	}

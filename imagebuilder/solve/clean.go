@@ -44,6 +44,11 @@ func (d *Daemon) clean() error {
 	if err := cleanBundles(c.Root); err != nil {
 		return err
 	}
+	if c.Guard.Name != "" {
+		if err := c.Guard.Down(); err != nil {
+			return err
+		}
+	}
 	return bridge.Down(c.Bridge)
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,6 +60,12 @@ type DaemonConfig struct {
 	Cgroup string
 	// Bridge is the network of steps.
 	Bridge bridge.Config
+	// Guard keeps what the daemon itself fetches to the public internet; an empty name: nothing does.
+	Guard bridge.Guard
+	// Places are where the guard lets it go all the same; asked at each start. May be nil.
+	Places func() []netip.AddrPort
+	// Cache is what several builders share.
+	Cache Cache
 	// Registries are settings of registries by their host.
 	Registries map[string]Registry
 	// CNIPlugins is the folder of the CNI plugins; empty: DefaultCNIPlugins.
@@ -176,8 +183,15 @@ func (d *Daemon) runOnce(ctx context.Context) (served bool, death, err error) {
 	if err := d.prepare(); err != nil {
 		return false, nil, errors.Join(err, d.clean())
 	}
-	c := &child{config: d.config, log: d.log, serving: func() { served = true; close(d.current().ready) }}
+	group, err := d.guard()
+	if err != nil {
+		return false, nil, errors.Join(err, d.clean())
+	}
+	c := &child{config: d.config, log: d.log, group: group, serving: func() { served = true; close(d.current().ready) }}
 	death = c.run(ctx)
+	if group != nil {
+		_ = group.Close() // nothing was written
+	}
 	err = d.clean()
 	if served {
 		d.mu.Lock()
@@ -189,10 +203,28 @@ func (d *Daemon) runOnce(ctx context.Context) (served bool, death, err error) {
 	return served, death, err
 }
 
+// guard puts up the rules for what the daemon fetches. On a host that can't have them it says so and goes on: steps have rules of their own.
+func (d *Daemon) guard() (*os.File, error) {
+	if d.config.Guard.Name == "" {
+		return nil, nil //nolint:nilnil // none is wanted
+	}
+	g := d.config.Guard
+	if d.config.Places != nil {
+		g.Allowed = d.config.Places()
+	}
+	group, err := g.Up()
+	if errors.Is(err, bridge.ErrNoGuard) {
+		d.log.Warn("registries and URLs that recipes name can be at private addresses", "err", err)
+		return nil, nil //nolint:nilnil // there is none
+	}
+	return group, err
+}
+
 // child is one process of the daemon.
 type child struct {
 	config  DaemonConfig
 	log     *slog.Logger
+	group   *os.File // that the guard's rules are for; nil: none
 	serving func()
 	tail    []string
 }
@@ -235,6 +267,9 @@ func (c *child) process(out *os.File, started chan<- *exec.Cmd, exited chan<- er
 	cmd := exec.Command(c.config.Binary, "--config", configPath(c.config)) //nolint:gosec,noctx // run stops it, gently first
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if c.group != nil {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(c.group.Fd())
+	}
 	if err := cmd.Start(); err != nil {
 		started <- nil
 		exited <- err

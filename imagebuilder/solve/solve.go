@@ -35,6 +35,8 @@ type Request struct {
 	// Registry names the image of a registry that the plan takes, if it does, and Login what that is logged in to with.
 	Registry string
 	Login    login.Credentials
+	// CacheNames are those under which results are shared, see recipe.Beginnings; none: they are not.
+	CacheNames []string
 	// RuntimeDir is the folder of what runs build functions; may be empty.
 	RuntimeDir string
 	// Secrets are what the plan's steps name: llb.CASecret and settings.
@@ -92,6 +94,7 @@ func (d *Daemon) solve(ctx context.Context, r Request) (now *serving, err error)
 	if err != nil {
 		return now, err
 	}
+	options.CacheImports, options.CacheExports = d.config.Cache.imports(r.CacheNames), d.config.Cache.exports(r.CacheNames)
 	statuses := make(chan *client.SolveStatus)
 	var reader sync.WaitGroup
 	reader.Go(func() {
@@ -99,7 +102,7 @@ func (d *Daemon) solve(ctx context.Context, r Request) (now *serving, err error)
 			p.status(s)
 		}
 	})
-	run := &attempt{request: r, progress: p, secrets: maps.Clone(r.Secrets)}
+	run := &attempt{request: r, progress: p, secrets: maps.Clone(r.Secrets), imports: options.CacheImports}
 	options.Session = append(options.Session, secretsprovider.FromMap(run.secrets))
 	_, err = c.Build(ctx, options, "", run.build, statuses)
 	reader.Wait()
@@ -122,6 +125,7 @@ func (d *Daemon) solve(ctx context.Context, r Request) (now *serving, err error)
 type attempt struct {
 	request  Request
 	progress *progress
+	imports  []client.CacheOptionsEntry
 	secrets  map[string][]byte // read by the solve only after what plans it has ended
 	err      error             // why there is no plan
 }
@@ -137,13 +141,15 @@ func (a *attempt) build(ctx context.Context, c gwclient.Client) (*gwclient.Resul
 		a.secrets[id] = []byte(value)
 	}
 	a.progress.begin(plan)
-	return c.Solve(ctx, gwclient.SolveRequest{Evaluate: true, Definition: plan.Definition.ToPB()})
+	return c.Solve(ctx, gwclient.SolveRequest{Evaluate: true, Definition: plan.Definition.ToPB(), CacheImports: forGateway(a.imports)})
 }
 
 func (r Request) options(e *exporter) (client.SolveOpt, error) {
 	o := client.SolveOpt{
 		OCIStores:   map[string]content.Store{llb.BaseStore: layouts(r.Layouts)},
 		LocalMounts: map[string]fsutil.FS{},
+		// The client adds to them.
+		FrontendAttrs: map[string]string{},
 		Exports: []client.ExportEntry{{
 			Type:   client.ExporterTar,
 			Output: func(map[string]string) (io.WriteCloser, error) { return e.begin(), nil },

@@ -88,6 +88,7 @@ type Config struct {
 	PythonFrom                         []string
 	PythonImage                        string
 	RegistryMirrors, PlainRegistries   []string
+	BuildCache                         string
 	DebianMirror, DebianSecurityMirror string
 }
 

@@ -74,6 +74,7 @@ func Options(c *Config) []Option {
 		{"python_image", `image of a Python series in a registry, for python_from=registry, such as "python:{python}-slim"`, GroupBuilder, &c.PythonImage},
 		{"registry_mirrors", "mirrors and pull-through caches of registries (registry=mirror[/path], comma-separated)", GroupBuilder, &c.RegistryMirrors},
 		{"plain_registries", "registries and mirrors that speak HTTP without TLS (host[:port], comma-separated)", GroupBuilder, &c.PlainRegistries},
+		{"build_cache", `layer cache that builders share, such as "type=registry,ref=registry.example.com/skerry/cache", "type=local,dir=/mnt/shared" or "type=s3,bucket=b,region=r"`, GroupBuilder, &c.BuildCache},
 		{"debian_mirror", "Debian package archive for images; none: Debian's own", GroupBuilder, &c.DebianMirror},
 		{"debian_security_mirror", "its security archive; none: the archive with -security behind it", GroupBuilder, &c.DebianSecurityMirror},
 	}

@@ -85,6 +85,13 @@ func (n *node) openBuilder() error {
 		return err
 	}
 	c.Bridge = n.bridge()
+	for _, text := range n.cfg.AllowPrivate {
+		p, err := prefix("allow_private", text)
+		if err != nil {
+			return err
+		}
+		c.AllowPrivate = append(c.AllowPrivate, p)
+	}
 	host, err := n.buildNetwork()
 	if err != nil {
 		return err
@@ -136,7 +143,7 @@ func builderConfig(cfg config.Config) (builder.Config, error) {
 		Builds: cfg.Builds, Buildkit: cfg.Buildkit, Platform: cfg.Platform, CABundle: cfg.CABundle,
 		Mirror: cfg.DebianMirror, SecurityMirror: cfg.DebianSecurityMirror,
 		Settings: map[string]string{}, Proxy: hostProxy(), Bases: cfg.PythonFrom, PythonImage: cfg.PythonImage,
-		Interpreters: base.HostFolders(os.LookupEnv), RegistryMirrors: cfg.RegistryMirrors, PlainRegistries: cfg.PlainRegistries,
+		Interpreters: base.HostFolders(os.LookupEnv), RegistryMirrors: cfg.RegistryMirrors, PlainRegistries: cfg.PlainRegistries, SharedCache: cfg.BuildCache,
 		Step: runtime.Limits{
 			CPUMilli: uint32(cfg.BuildCPU * 1000), MemoryBytes: int64(cfg.BuildMemory) << 20, DiskBytes: int64(cfg.BuildDisk) << 20,
 			Processes: int64(cfg.BuildProcesses), Time: time.Duration(cfg.BuildTimeout) * time.Second,

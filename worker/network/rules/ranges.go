@@ -6,26 +6,11 @@ import (
 	"slices"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ranges"
 )
 
-// openable are ranges without the public internet that an operator may open.
-var openable = []netip.Prefix{
-	netip.MustParsePrefix("10.0.0.0/8"),
-	netip.MustParsePrefix("172.16.0.0/12"),
-	netip.MustParsePrefix("192.168.0.0/16"),
-	netip.MustParsePrefix("100.64.0.0/10"),    // carriers' NAT, and metadata of Alibaba's cloud
-	netip.MustParsePrefix("169.254.0.0/16"),   // link-local: metadata of most clouds
-	netip.MustParsePrefix("192.0.0.0/24"),     // protocol assignments: metadata of Oracle's cloud
-	netip.MustParsePrefix("168.63.129.16/32"), // Azure's host agent, which is in a public range
-}
-
-// never are ranges that are nobody's on the internet and that nothing opens.
-var never = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("127.0.0.0/8"),
-	netip.MustParsePrefix("224.0.0.0/4"),
-	netip.MustParsePrefix("240.0.0.0/4"),
-}
+// openable are ranges without the public internet that an operator may open; never are those that nothing opens.
+var openable, never = ranges.Private(), ranges.Never()
 
 // ValidOpen says whether a range can be opened: it must lie in a range that is closed by default and can be opened. Errors: fault.Invalid.
 func ValidOpen(p netip.Prefix) error {
