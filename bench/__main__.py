@@ -35,7 +35,9 @@ def main() -> int:
         _say(f"builds in {runtime}")
         with Daemon.temporary(flags=("--build-runtime", runtime)) as daemon:
             raw["builds"][runtime] = _script(ROOT / ".venv/bin/python", "bench.builds", daemon.env)
-    figures = _figures(raw) + _build_figures(raw["builds"]["runsc"], raw["builds"]["runc"])
+    _say("images")
+    raw["images"] = _script(ROOT / ".venv/bin/python", "bench.images", {})
+    figures = _figures(raw) + _build_figures(raw["builds"]["runsc"], raw["builds"]["runc"]) + _images(raw["images"])
     out = ROOT / "bench/out/result.json"
     write(out, machine.describe(), figures, raw)
     print(table(figures))
@@ -77,6 +79,26 @@ def _build_figures(ours: dict[str, float], runc: dict[str, float]) -> list[Figur
         Figure("build with nothing to do", ours["no_op_ms"], "ms", None, {}),
         Figure("build, one layer of five changed", ours["one_layer_ms"], "ms", None, {"nothing to do": ours["no_op_ms"]}),
         *(Figure(name, ours[key], "ms", None, {"not isolated (runc)": runc[key]}) for key, name in names.items()),
+    ]
+
+
+def _images(raw: dict[str, float]) -> list[Figure]:
+    """What lazy loading promises, and what it costs."""
+    native = {"native, page cache": raw["native_mib_s"]}
+    return [
+        Figure("image stored, from its tar", raw["export_mb_s"], "MB/s", None, {}, least=True),
+        Figure(
+            "first call, 1 GB image, nothing of it on the worker",
+            raw["large_cold_ms"],
+            "ms",
+            1.5 * raw["small_cold_ms"],
+            {"base image, nothing on the worker": raw["small_cold_ms"]},
+        ),
+        Figure("... bytes fetched for it", raw["large_cold_mib"], "MiB", None, {}),
+        Figure("first call, 1 GB image, after a restart of the worker", raw["large_warm_ms"], "ms", None, {"cold": raw["large_cold_ms"]}),
+        Figure("read in the container, from the blob store", raw["first_read_mib_s"], "MiB/s", None, {}, least=True),
+        Figure("read in the container, from the worker's chunks", raw["chunks_read_mib_s"], "MiB/s", None, native, least=True),
+        Figure("read in the container, again", raw["again_read_mib_s"], "MiB/s", None, native, least=True),
     ]
 
 

@@ -72,6 +72,14 @@ func (s *bulkService) FetchTree(ctx context.Context, req *connect.Request[worker
 	return connect.NewResponse(res), nil
 }
 
+func (s *bulkService) ClaimBlob(ctx context.Context, req *connect.Request[workerv1.ClaimBlobRequest]) (*connect.Response[workerv1.ClaimBlobResponse], error) {
+	size, err := s.d.Blobs.Claim(ctx, req.Msg.GetDigest())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&workerv1.ClaimBlobResponse{Size: size}), nil
+}
+
 func (s *bulkService) StoreBlob(ctx context.Context, stream *connect.ClientStream[workerv1.StoreBlobRequest]) (*connect.Response[workerv1.StoreBlobResponse], error) {
 	w, err := s.d.Blobs.Create(ctx)
 	if err != nil {

@@ -105,9 +105,13 @@ func (r *blobReader) Close() error {
 	return nil
 }
 
-// Add keeps data as a blob, and names it.
+// Add keeps data as a blob, and names it; what the gateway has is not sent again.
 func (b *Blobs) Add(ctx context.Context, data []byte) (ref payload.Ref, stored bool, err error) {
 	ref = payload.Ref{Digest: ident.Digest(data), Size: uint64(len(data))}
+	_, err = b.rpc.ClaimBlob(ctx, connect.NewRequest(&workerv1.ClaimBlobRequest{Digest: ref.Digest}))
+	if err = fault.FromConnect(err); err == nil || !errors.Is(err, fault.NotFound) {
+		return ref, false, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream := b.rpc.StoreBlob(ctx)

@@ -50,7 +50,12 @@ func checkKernel(config.Config) []finding {
 	if err != nil {
 		return append(list, verdict("overlay", false, err.Error(), "mount /proc"))
 	}
-	return append(list, verdict("overlay", supported["overlay"], presence(supported["overlay"]), "run: modprobe overlay (image builds stack layers with it)"))
+	fuse := verdict("fuse", supported["fuse"], presence(supported["fuse"]), "run: modprobe fuse (without it images are fetched whole before they start)")
+	if fuse.state == lacking {
+		fuse.state = advice
+	}
+	return append(list, fuse,
+		verdict("overlay", supported["overlay"], presence(supported["overlay"]), "run: modprobe overlay (image builds stack layers with it)"))
 }
 
 func presence(there bool) string {

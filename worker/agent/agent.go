@@ -109,7 +109,10 @@ func (a *Agent) open() error {
 	if a.sandbox, err = gvisor.New(gvisor.Config{Runsc: cfg.Runsc, StateDir: filepath.Join(cfg.RunDir, "runsc"), Cgroups: a.groups}); err != nil {
 		return err
 	}
-	store := rootfs.Config{Dir: filepath.Join(cfg.DataDir, "cache"), Source: a.bulk, CacheBytes: cfg.CacheBytes}
+	store := rootfs.Config{
+		Dir: filepath.Join(cfg.DataDir, "cache"), Source: a.bulk, CacheBytes: cfg.CacheBytes,
+		MountDir: lazyDir(cfg), Log: cfg.Log,
+	}
 	if cfg.Blobs != nil {
 		store.Local = cfg.Blobs
 	}
@@ -166,7 +169,8 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) reap(ctx context.Context) error {
 	c, cancel := context.WithTimeout(ctx, ReapTimeout)
 	defer cancel()
-	if err := a.sandbox.Reap(c, nil); err != nil {
+	// Images after the sandboxes that have them open.
+	if err := errors.Join(a.sandbox.Reap(c, nil), a.rootfs.Reap()); err != nil {
 		return fmt.Errorf("clearing away an earlier run: %w", err)
 	}
 	return nil
@@ -196,7 +200,7 @@ func (a *Agent) serve(ctx context.Context, host *container.Host, service *gatewa
 	case <-ctx.Done():
 	case <-below.Context().Done():
 	}
-	errs := []error{a.drain(ctx, host, service), links.Stop(), below.Stop(), a.network.Close(), a.sandbox.Close()}
+	errs := []error{a.drain(ctx, host, service), links.Stop(), below.Stop(), a.network.Close(), a.sandbox.Close(), a.rootfs.Close()}
 	return errors.Join(errs...)
 }
 

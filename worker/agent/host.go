@@ -42,6 +42,15 @@ func hostResources(cfg *Config) error {
 	return nil
 }
 
+// lazyDir is where lazy images are mounted; none where the host can't mount them.
+func lazyDir(cfg *Config) string {
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		cfg.Log.Warn("images are fetched whole before they start: the host has no FUSE", "error", err)
+		return ""
+	}
+	return filepath.Join(cfg.RunDir, "images")
+}
+
 // hostProcesses is how many tasks of the host containers may have together.
 func hostProcesses() (uint64, error) {
 	least := uint64(math.MaxUint64)

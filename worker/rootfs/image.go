@@ -12,12 +12,56 @@ import (
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
+// assembleMax is the size of the largest image in bytes that is put together before it starts, where its chunks are on this host: it takes
+// less than a second and gives the sandbox a plain file for good. A larger one is served lazily.
+const assembleMax = 512 << 20
+
 // chunked returns the path of an image that is kept in chunks.
 func (s *Store) chunked(ctx context.Context, image payload.Ref) (path string, release func(), err error) {
 	if err := ident.CheckDigest(image.Digest); err != nil {
 		return "", nil, err
 	}
+	if path, release, ok := s.blobs.Lookup(wholeKey(image.Digest)); ok {
+		return path, release, nil
+	}
+	if s.lazy != nil && (image.Size > assembleMax || !s.here(image.Digest)) {
+		return s.lazy.Open(ctx, image)
+	}
 	return s.blobs.Get(ctx, wholeKey(image.Digest), func(tmp string) (uint64, error) { return image.Size, s.assemble(ctx, image, tmp) })
+}
+
+// here says whether a blob, and so what belongs to it, is on this host.
+func (s *Store) here(digest string) bool {
+	if s.local == nil {
+		return false
+	}
+	_, ok := s.local.LocalPath(digest)
+	return ok
+}
+
+// Reap takes down the mounts that an earlier process left. It is called before the first image is wanted.
+func (s *Store) Reap() error {
+	if s.lazy == nil {
+		return nil
+	}
+	return s.lazy.Reap()
+}
+
+// Close gives back what images need while they are used; no container uses any.
+func (s *Store) Close() error {
+	if s.lazy == nil {
+		return nil
+	}
+	defer s.chunks.Close()
+	return s.lazy.Close()
+}
+
+// Fetched is how many bytes of chunks have come from elsewhere.
+func (s *Store) Fetched() uint64 {
+	if s.lazy == nil {
+		return 0
+	}
+	return s.chunks.Fetched()
 }
 
 // Keep takes over the whole file of an image that was built on this host; the file is on the file system of the cache.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/worker/cache"
 	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/lazyfs"
 )
 
 // Defaults of a Config.
@@ -57,7 +59,11 @@ type Config struct {
 	Dir        string // the cache's folder; belongs to this store alone
 	Source     Source
 	Local      Local  // or nil
-	CacheBytes uint64 // default DefaultCacheBytes
+	CacheBytes uint64 // default DefaultCacheBytes; half of it for whole files, half for chunks, and as much again for mounts
+
+	// MountDir is the folder of lazy images, which are FUSE mounts; short, this store's alone. If empty, images are put together whole.
+	MountDir string
+	Log      *slog.Logger // needed for lazy images
 }
 
 // Store provides files. It is safe for concurrent use.
@@ -66,6 +72,8 @@ type Store struct {
 	local  Local
 	blobs  *cache.Cache
 	trees  *cache.Cache
+	chunks *lazyfs.Chunks // nil without lazy images, as is lazy
+	lazy   *lazyfs.Store
 }
 
 var _ container.Rootfs = (*Store)(nil)
@@ -75,7 +83,7 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = DefaultCacheBytes
 	}
-	blobs, err := cache.Open(filepath.Join(cfg.Dir, "blobs"), cfg.CacheBytes)
+	blobs, err := cache.Open(filepath.Join(cfg.Dir, "blobs"), cfg.CacheBytes/2)
 	if err != nil {
 		return nil, fmt.Errorf("image cache: %w", err)
 	}
@@ -83,7 +91,19 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount cache: %w", err)
 	}
-	return &Store{source: cfg.Source, local: cfg.Local, blobs: blobs, trees: trees}, nil
+	s := &Store{source: cfg.Source, local: cfg.Local, blobs: blobs, trees: trees}
+	if cfg.MountDir == "" {
+		return s, nil
+	}
+	chunks, err := cache.Open(filepath.Join(cfg.Dir, "chunks"), cfg.CacheBytes/2)
+	if err != nil {
+		return nil, fmt.Errorf("chunk cache: %w", err)
+	}
+	s.chunks = lazyfs.NewChunks(lazyfs.ChunksConfig{Cache: chunks, Source: store{s}, Log: cfg.Log})
+	s.lazy = lazyfs.New(lazyfs.Config{
+		Dir: cfg.MountDir, ProfileDir: filepath.Join(cfg.Dir, "profiles"), Chunks: s.chunks, Log: cfg.Log,
+	})
+	return s, nil
 }
 
 // Image returns the path of an image's EROFS file.

@@ -163,7 +163,7 @@ func TestWrongContentIsRefused(t *testing.T) {
 
 func TestEviction(t *testing.T) {
 	o := newOrigin()
-	s := open(t, o, 10)
+	s := open(t, o, 20)
 	a, b, c := image(o.blob("aaaaaa")), image(o.blob("bbbbbb")), image(o.blob("cccccc"))
 	pathA, releaseA, err := s.Image(t.Context(), a)
 	if err != nil {

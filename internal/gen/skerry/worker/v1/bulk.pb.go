@@ -116,6 +116,98 @@ func (x *FetchBlobResponse) GetData() []byte {
 	return nil
 }
 
+// Names a blob.
+type ClaimBlobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its digest.
+	Digest        string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimBlobRequest) Reset() {
+	*x = ClaimBlobRequest{}
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimBlobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimBlobRequest) ProtoMessage() {}
+
+func (x *ClaimBlobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimBlobRequest.ProtoReflect.Descriptor instead.
+func (*ClaimBlobRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ClaimBlobRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+// The blob is there.
+type ClaimBlobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its length in bytes.
+	Size          uint64 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimBlobResponse) Reset() {
+	*x = ClaimBlobResponse{}
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimBlobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimBlobResponse) ProtoMessage() {}
+
+func (x *ClaimBlobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimBlobResponse.ProtoReflect.Descriptor instead.
+func (*ClaimBlobResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ClaimBlobResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 // Names a tree.
 type FetchTreeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -127,7 +219,7 @@ type FetchTreeRequest struct {
 
 func (x *FetchTreeRequest) Reset() {
 	*x = FetchTreeRequest{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[2]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -139,7 +231,7 @@ func (x *FetchTreeRequest) String() string {
 func (*FetchTreeRequest) ProtoMessage() {}
 
 func (x *FetchTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[2]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -152,7 +244,7 @@ func (x *FetchTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchTreeRequest.ProtoReflect.Descriptor instead.
 func (*FetchTreeRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{2}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FetchTreeRequest) GetTreeDigest() string {
@@ -173,7 +265,7 @@ type FetchTreeResponse struct {
 
 func (x *FetchTreeResponse) Reset() {
 	*x = FetchTreeResponse{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[3]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -185,7 +277,7 @@ func (x *FetchTreeResponse) String() string {
 func (*FetchTreeResponse) ProtoMessage() {}
 
 func (x *FetchTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[3]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -198,7 +290,7 @@ func (x *FetchTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchTreeResponse.ProtoReflect.Descriptor instead.
 func (*FetchTreeResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{3}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FetchTreeResponse) GetFiles() []*TreeFile {
@@ -223,7 +315,7 @@ type TreeFile struct {
 
 func (x *TreeFile) Reset() {
 	*x = TreeFile{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[4]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -235,7 +327,7 @@ func (x *TreeFile) String() string {
 func (*TreeFile) ProtoMessage() {}
 
 func (x *TreeFile) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[4]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -248,7 +340,7 @@ func (x *TreeFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeFile.ProtoReflect.Descriptor instead.
 func (*TreeFile) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{4}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TreeFile) GetPath() string {
@@ -285,7 +377,7 @@ type StoreBlobRequest struct {
 
 func (x *StoreBlobRequest) Reset() {
 	*x = StoreBlobRequest{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[5]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +389,7 @@ func (x *StoreBlobRequest) String() string {
 func (*StoreBlobRequest) ProtoMessage() {}
 
 func (x *StoreBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[5]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +402,7 @@ func (x *StoreBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreBlobRequest.ProtoReflect.Descriptor instead.
 func (*StoreBlobRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{5}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StoreBlobRequest) GetBlob() *v1.BlobRef {
@@ -336,7 +428,7 @@ type StoreBlobResponse struct {
 
 func (x *StoreBlobResponse) Reset() {
 	*x = StoreBlobResponse{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[6]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -348,7 +440,7 @@ func (x *StoreBlobResponse) String() string {
 func (*StoreBlobResponse) ProtoMessage() {}
 
 func (x *StoreBlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[6]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -361,7 +453,7 @@ func (x *StoreBlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreBlobResponse.ProtoReflect.Descriptor instead.
 func (*StoreBlobResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{6}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{8}
 }
 
 // Some output of containers.
@@ -381,7 +473,7 @@ type PushLogsRequest struct {
 
 func (x *PushLogsRequest) Reset() {
 	*x = PushLogsRequest{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[7]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +485,7 @@ func (x *PushLogsRequest) String() string {
 func (*PushLogsRequest) ProtoMessage() {}
 
 func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[7]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +498,7 @@ func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsRequest.ProtoReflect.Descriptor instead.
 func (*PushLogsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{7}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PushLogsRequest) GetContainerId() string {
@@ -450,7 +542,7 @@ type PushLogsResponse struct {
 
 func (x *PushLogsResponse) Reset() {
 	*x = PushLogsResponse{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[8]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +554,7 @@ func (x *PushLogsResponse) String() string {
 func (*PushLogsResponse) ProtoMessage() {}
 
 func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[8]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +567,7 @@ func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsResponse.ProtoReflect.Descriptor instead.
 func (*PushLogsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{8}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PushLogsResponse) GetContainerId() string {
@@ -500,7 +592,11 @@ const file_skerry_worker_v1_bulk_proto_rawDesc = "" +
 	"\x10FetchBlobRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"'\n" +
 	"\x11FetchBlobResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"3\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"*\n" +
+	"\x10ClaimBlobRequest\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\"'\n" +
+	"\x11ClaimBlobResponse\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\"3\n" +
 	"\x10FetchTreeRequest\x12\x1f\n" +
 	"\vtree_digest\x18\x01 \x01(\tR\n" +
 	"treeDigest\"E\n" +
@@ -521,10 +617,11 @@ const file_skerry_worker_v1_bulk_proto_rawDesc = "" +
 	"\x03eof\x18\x04 \x01(\bR\x03eof\"Q\n" +
 	"\x10PushLogsResponse\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x04R\bsequence2\xea\x02\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence2\xc0\x03\n" +
 	"\vBulkService\x12V\n" +
 	"\tFetchBlob\x12\".skerry.worker.v1.FetchBlobRequest\x1a#.skerry.worker.v1.FetchBlobResponse0\x01\x12T\n" +
-	"\tFetchTree\x12\".skerry.worker.v1.FetchTreeRequest\x1a#.skerry.worker.v1.FetchTreeResponse\x12V\n" +
+	"\tFetchTree\x12\".skerry.worker.v1.FetchTreeRequest\x1a#.skerry.worker.v1.FetchTreeResponse\x12T\n" +
+	"\tClaimBlob\x12\".skerry.worker.v1.ClaimBlobRequest\x1a#.skerry.worker.v1.ClaimBlobResponse\x12V\n" +
 	"\tStoreBlob\x12\".skerry.worker.v1.StoreBlobRequest\x1a#.skerry.worker.v1.StoreBlobResponse(\x01\x12U\n" +
 	"\bPushLogs\x12!.skerry.worker.v1.PushLogsRequest\x1a\".skerry.worker.v1.PushLogsResponse(\x010\x01B\xc8\x01\n" +
 	"\x14com.skerry.worker.v1B\tBulkProtoP\x01ZCgithub.com/skerry-dev/skerry/internal/gen/skerry/worker/v1;workerv1\xa2\x02\x03SWX\xaa\x02\x10Skerry.Worker.V1\xca\x02\x10Skerry\\Worker\\V1\xe2\x02\x1cSkerry\\Worker\\V1\\GPBMetadata\xea\x02\x12Skerry::Worker::V1b\x06proto3"
@@ -541,35 +638,39 @@ func file_skerry_worker_v1_bulk_proto_rawDescGZIP() []byte {
 	return file_skerry_worker_v1_bulk_proto_rawDescData
 }
 
-var file_skerry_worker_v1_bulk_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_skerry_worker_v1_bulk_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_skerry_worker_v1_bulk_proto_goTypes = []any{
 	(*FetchBlobRequest)(nil),  // 0: skerry.worker.v1.FetchBlobRequest
 	(*FetchBlobResponse)(nil), // 1: skerry.worker.v1.FetchBlobResponse
-	(*FetchTreeRequest)(nil),  // 2: skerry.worker.v1.FetchTreeRequest
-	(*FetchTreeResponse)(nil), // 3: skerry.worker.v1.FetchTreeResponse
-	(*TreeFile)(nil),          // 4: skerry.worker.v1.TreeFile
-	(*StoreBlobRequest)(nil),  // 5: skerry.worker.v1.StoreBlobRequest
-	(*StoreBlobResponse)(nil), // 6: skerry.worker.v1.StoreBlobResponse
-	(*PushLogsRequest)(nil),   // 7: skerry.worker.v1.PushLogsRequest
-	(*PushLogsResponse)(nil),  // 8: skerry.worker.v1.PushLogsResponse
-	(*v1.BlobRef)(nil),        // 9: skerry.v1.BlobRef
-	(*v1.LogEntry)(nil),       // 10: skerry.v1.LogEntry
+	(*ClaimBlobRequest)(nil),  // 2: skerry.worker.v1.ClaimBlobRequest
+	(*ClaimBlobResponse)(nil), // 3: skerry.worker.v1.ClaimBlobResponse
+	(*FetchTreeRequest)(nil),  // 4: skerry.worker.v1.FetchTreeRequest
+	(*FetchTreeResponse)(nil), // 5: skerry.worker.v1.FetchTreeResponse
+	(*TreeFile)(nil),          // 6: skerry.worker.v1.TreeFile
+	(*StoreBlobRequest)(nil),  // 7: skerry.worker.v1.StoreBlobRequest
+	(*StoreBlobResponse)(nil), // 8: skerry.worker.v1.StoreBlobResponse
+	(*PushLogsRequest)(nil),   // 9: skerry.worker.v1.PushLogsRequest
+	(*PushLogsResponse)(nil),  // 10: skerry.worker.v1.PushLogsResponse
+	(*v1.BlobRef)(nil),        // 11: skerry.v1.BlobRef
+	(*v1.LogEntry)(nil),       // 12: skerry.v1.LogEntry
 }
 var file_skerry_worker_v1_bulk_proto_depIdxs = []int32{
-	4,  // 0: skerry.worker.v1.FetchTreeResponse.files:type_name -> skerry.worker.v1.TreeFile
-	9,  // 1: skerry.worker.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
-	9,  // 2: skerry.worker.v1.StoreBlobRequest.blob:type_name -> skerry.v1.BlobRef
-	10, // 3: skerry.worker.v1.PushLogsRequest.entries:type_name -> skerry.v1.LogEntry
+	6,  // 0: skerry.worker.v1.FetchTreeResponse.files:type_name -> skerry.worker.v1.TreeFile
+	11, // 1: skerry.worker.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
+	11, // 2: skerry.worker.v1.StoreBlobRequest.blob:type_name -> skerry.v1.BlobRef
+	12, // 3: skerry.worker.v1.PushLogsRequest.entries:type_name -> skerry.v1.LogEntry
 	0,  // 4: skerry.worker.v1.BulkService.FetchBlob:input_type -> skerry.worker.v1.FetchBlobRequest
-	2,  // 5: skerry.worker.v1.BulkService.FetchTree:input_type -> skerry.worker.v1.FetchTreeRequest
-	5,  // 6: skerry.worker.v1.BulkService.StoreBlob:input_type -> skerry.worker.v1.StoreBlobRequest
-	7,  // 7: skerry.worker.v1.BulkService.PushLogs:input_type -> skerry.worker.v1.PushLogsRequest
-	1,  // 8: skerry.worker.v1.BulkService.FetchBlob:output_type -> skerry.worker.v1.FetchBlobResponse
-	3,  // 9: skerry.worker.v1.BulkService.FetchTree:output_type -> skerry.worker.v1.FetchTreeResponse
-	6,  // 10: skerry.worker.v1.BulkService.StoreBlob:output_type -> skerry.worker.v1.StoreBlobResponse
-	8,  // 11: skerry.worker.v1.BulkService.PushLogs:output_type -> skerry.worker.v1.PushLogsResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
+	4,  // 5: skerry.worker.v1.BulkService.FetchTree:input_type -> skerry.worker.v1.FetchTreeRequest
+	2,  // 6: skerry.worker.v1.BulkService.ClaimBlob:input_type -> skerry.worker.v1.ClaimBlobRequest
+	7,  // 7: skerry.worker.v1.BulkService.StoreBlob:input_type -> skerry.worker.v1.StoreBlobRequest
+	9,  // 8: skerry.worker.v1.BulkService.PushLogs:input_type -> skerry.worker.v1.PushLogsRequest
+	1,  // 9: skerry.worker.v1.BulkService.FetchBlob:output_type -> skerry.worker.v1.FetchBlobResponse
+	5,  // 10: skerry.worker.v1.BulkService.FetchTree:output_type -> skerry.worker.v1.FetchTreeResponse
+	3,  // 11: skerry.worker.v1.BulkService.ClaimBlob:output_type -> skerry.worker.v1.ClaimBlobResponse
+	8,  // 12: skerry.worker.v1.BulkService.StoreBlob:output_type -> skerry.worker.v1.StoreBlobResponse
+	10, // 13: skerry.worker.v1.BulkService.PushLogs:output_type -> skerry.worker.v1.PushLogsResponse
+	9,  // [9:14] is the sub-list for method output_type
+	4,  // [4:9] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -586,7 +687,7 @@ func file_skerry_worker_v1_bulk_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_worker_v1_bulk_proto_rawDesc), len(file_skerry_worker_v1_bulk_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

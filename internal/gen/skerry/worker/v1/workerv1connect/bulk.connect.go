@@ -38,6 +38,8 @@ const (
 	BulkServiceFetchBlobProcedure = "/skerry.worker.v1.BulkService/FetchBlob"
 	// BulkServiceFetchTreeProcedure is the fully-qualified name of the BulkService's FetchTree RPC.
 	BulkServiceFetchTreeProcedure = "/skerry.worker.v1.BulkService/FetchTree"
+	// BulkServiceClaimBlobProcedure is the fully-qualified name of the BulkService's ClaimBlob RPC.
+	BulkServiceClaimBlobProcedure = "/skerry.worker.v1.BulkService/ClaimBlob"
 	// BulkServiceStoreBlobProcedure is the fully-qualified name of the BulkService's StoreBlob RPC.
 	BulkServiceStoreBlobProcedure = "/skerry.worker.v1.BulkService/StoreBlob"
 	// BulkServicePushLogsProcedure is the fully-qualified name of the BulkService's PushLogs RPC.
@@ -50,6 +52,8 @@ type BulkServiceClient interface {
 	FetchBlob(context.Context, *connect.Request[v1.FetchBlobRequest]) (*connect.ServerStreamForClient[v1.FetchBlobResponse], error)
 	// FetchTree gives the files of a mount. Errors: not_found.
 	FetchTree(context.Context, *connect.Request[v1.FetchTreeRequest]) (*connect.Response[v1.FetchTreeResponse], error)
+	// ClaimBlob says that the caller is about to refer to a blob, which then outlives the next collections. Errors: not_found.
+	ClaimBlob(context.Context, *connect.Request[v1.ClaimBlobRequest]) (*connect.Response[v1.ClaimBlobResponse], error)
 	// StoreBlob keeps a blob that a container made (a large result). Errors: invalid_argument, resource_exhausted.
 	StoreBlob(context.Context) *connect.ClientStreamForClient[v1.StoreBlobRequest, v1.StoreBlobResponse]
 	// PushLogs carries what containers write, for as long as the worker lives. The gateway acknowledges by container and sequence
@@ -80,6 +84,12 @@ func NewBulkServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(bulkServiceMethods.ByName("FetchTree")),
 			connect.WithClientOptions(opts...),
 		),
+		claimBlob: connect.NewClient[v1.ClaimBlobRequest, v1.ClaimBlobResponse](
+			httpClient,
+			baseURL+BulkServiceClaimBlobProcedure,
+			connect.WithSchema(bulkServiceMethods.ByName("ClaimBlob")),
+			connect.WithClientOptions(opts...),
+		),
 		storeBlob: connect.NewClient[v1.StoreBlobRequest, v1.StoreBlobResponse](
 			httpClient,
 			baseURL+BulkServiceStoreBlobProcedure,
@@ -99,6 +109,7 @@ func NewBulkServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 type bulkServiceClient struct {
 	fetchBlob *connect.Client[v1.FetchBlobRequest, v1.FetchBlobResponse]
 	fetchTree *connect.Client[v1.FetchTreeRequest, v1.FetchTreeResponse]
+	claimBlob *connect.Client[v1.ClaimBlobRequest, v1.ClaimBlobResponse]
 	storeBlob *connect.Client[v1.StoreBlobRequest, v1.StoreBlobResponse]
 	pushLogs  *connect.Client[v1.PushLogsRequest, v1.PushLogsResponse]
 }
@@ -111,6 +122,11 @@ func (c *bulkServiceClient) FetchBlob(ctx context.Context, req *connect.Request[
 // FetchTree calls skerry.worker.v1.BulkService.FetchTree.
 func (c *bulkServiceClient) FetchTree(ctx context.Context, req *connect.Request[v1.FetchTreeRequest]) (*connect.Response[v1.FetchTreeResponse], error) {
 	return c.fetchTree.CallUnary(ctx, req)
+}
+
+// ClaimBlob calls skerry.worker.v1.BulkService.ClaimBlob.
+func (c *bulkServiceClient) ClaimBlob(ctx context.Context, req *connect.Request[v1.ClaimBlobRequest]) (*connect.Response[v1.ClaimBlobResponse], error) {
+	return c.claimBlob.CallUnary(ctx, req)
 }
 
 // StoreBlob calls skerry.worker.v1.BulkService.StoreBlob.
@@ -129,6 +145,8 @@ type BulkServiceHandler interface {
 	FetchBlob(context.Context, *connect.Request[v1.FetchBlobRequest], *connect.ServerStream[v1.FetchBlobResponse]) error
 	// FetchTree gives the files of a mount. Errors: not_found.
 	FetchTree(context.Context, *connect.Request[v1.FetchTreeRequest]) (*connect.Response[v1.FetchTreeResponse], error)
+	// ClaimBlob says that the caller is about to refer to a blob, which then outlives the next collections. Errors: not_found.
+	ClaimBlob(context.Context, *connect.Request[v1.ClaimBlobRequest]) (*connect.Response[v1.ClaimBlobResponse], error)
 	// StoreBlob keeps a blob that a container made (a large result). Errors: invalid_argument, resource_exhausted.
 	StoreBlob(context.Context, *connect.ClientStream[v1.StoreBlobRequest]) (*connect.Response[v1.StoreBlobResponse], error)
 	// PushLogs carries what containers write, for as long as the worker lives. The gateway acknowledges by container and sequence
@@ -155,6 +173,12 @@ func NewBulkServiceHandler(svc BulkServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(bulkServiceMethods.ByName("FetchTree")),
 		connect.WithHandlerOptions(opts...),
 	)
+	bulkServiceClaimBlobHandler := connect.NewUnaryHandler(
+		BulkServiceClaimBlobProcedure,
+		svc.ClaimBlob,
+		connect.WithSchema(bulkServiceMethods.ByName("ClaimBlob")),
+		connect.WithHandlerOptions(opts...),
+	)
 	bulkServiceStoreBlobHandler := connect.NewClientStreamHandler(
 		BulkServiceStoreBlobProcedure,
 		svc.StoreBlob,
@@ -173,6 +197,8 @@ func NewBulkServiceHandler(svc BulkServiceHandler, opts ...connect.HandlerOption
 			bulkServiceFetchBlobHandler.ServeHTTP(w, r)
 		case BulkServiceFetchTreeProcedure:
 			bulkServiceFetchTreeHandler.ServeHTTP(w, r)
+		case BulkServiceClaimBlobProcedure:
+			bulkServiceClaimBlobHandler.ServeHTTP(w, r)
 		case BulkServiceStoreBlobProcedure:
 			bulkServiceStoreBlobHandler.ServeHTTP(w, r)
 		case BulkServicePushLogsProcedure:
@@ -192,6 +218,10 @@ func (UnimplementedBulkServiceHandler) FetchBlob(context.Context, *connect.Reque
 
 func (UnimplementedBulkServiceHandler) FetchTree(context.Context, *connect.Request[v1.FetchTreeRequest]) (*connect.Response[v1.FetchTreeResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.worker.v1.BulkService.FetchTree is not implemented"))
+}
+
+func (UnimplementedBulkServiceHandler) ClaimBlob(context.Context, *connect.Request[v1.ClaimBlobRequest]) (*connect.Response[v1.ClaimBlobResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.worker.v1.BulkService.ClaimBlob is not implemented"))
 }
 
 func (UnimplementedBulkServiceHandler) StoreBlob(context.Context, *connect.ClientStream[v1.StoreBlobRequest]) (*connect.Response[v1.StoreBlobResponse], error) {

@@ -1,0 +1,304 @@
+// Package lazyfs serves images whose contents are not on this host: each is a FUSE mount with one file, whose bytes come from the cache of
+// chunks or, when they are read, from the blob store.
+//
+// The sandbox reads an image's metadata through a memory map, where a page that can't be had ends the whole sandbox. So all of it is on the
+// host and verified before an image is given out. Contents may come late; those that can't be had are an I/O error of their reader.
+package lazyfs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/payload"
+)
+
+// DefaultIdle is how many images stay mounted that no container uses, so that the kernel keeps what it has read of them.
+const DefaultIdle = 16
+
+// Config says what a Store works with. Fields without a default are needed.
+type Config struct {
+	Dir        string // of the mounts; short, this store's alone
+	ProfileDir string // what starts read first is remembered there
+	Chunks     *Chunks
+	Log        *slog.Logger
+	Idle       int // default DefaultIdle; below 0: none
+}
+
+// Store mounts images. It is safe for concurrent use.
+type Store struct {
+	cfg      Config
+	profiles profiles
+
+	mu     sync.Mutex
+	mounts map[string]*mount // by the manifest's digest
+}
+
+// mount is an image that is mounted, or is being mounted.
+type mount struct {
+	image  payload.Ref
+	dir    string
+	refs   int
+	idled  time.Time
+	done   chan struct{} // closed when it is mounted or err is there
+	err    error
+	server *fuse.Server
+	file   *file
+	pinned []*chunk // the metadata
+	before uint64   // bytes that had been fetched before
+	end    context.CancelFunc
+	ended  sync.WaitGroup
+}
+
+// New describes a store; nothing is mounted.
+func New(cfg Config) *Store {
+	if cfg.Idle == 0 {
+		cfg.Idle = DefaultIdle
+	}
+	return &Store{cfg: cfg, profiles: profiles{cfg.ProfileDir}, mounts: map[string]*mount{}}
+}
+
+// Reap takes down the mounts that an earlier process left. It is called before the first Open.
+func (s *Store) Reap() error {
+	mounted, err := mountsBelow(s.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("lazy images: %w", err)
+	}
+	for _, dir := range mounted {
+		// Its server is gone: what still has files of it open gets errors.
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("lazy images: unmount %s: %w", dir, err)
+		}
+	}
+	return os.RemoveAll(s.cfg.Dir)
+}
+
+func mountsBelow(dir string) (found []string, err error) {
+	text, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
+			found = append(found, fields[1])
+		}
+	}
+	return found, nil
+}
+
+// Open returns the path of an image's file. It stays valid until release is called. Errors: fault.NotFound, fault.DataLoss,
+// fault.Unavailable.
+func (s *Store) Open(ctx context.Context, image payload.Ref) (path string, release func(), err error) {
+	s.mu.Lock()
+	m := s.mounts[image.Digest]
+	if m == nil {
+		m = &mount{image: image, dir: filepath.Join(s.cfg.Dir, image.Digest[len("sha256:"):]), done: make(chan struct{})}
+		s.mounts[image.Digest] = m
+		m.refs++ // the mounting's
+		go s.mount(context.WithoutCancel(ctx), m)
+	}
+	m.refs++
+	s.mu.Unlock()
+	select {
+	case <-m.done:
+	case <-ctx.Done():
+		s.release(m)
+		return "", nil, context.Cause(ctx)
+	}
+	if m.err != nil {
+		s.release(m)
+		return "", nil, m.err
+	}
+	var once sync.Once
+	return filepath.Join(m.dir, fileName), func() { once.Do(func() { s.release(m) }) }, nil
+}
+
+// mount mounts what Open has entered.
+func (s *Store) mount(ctx context.Context, m *mount) {
+	err := s.start(ctx, m)
+	if err != nil {
+		s.mu.Lock()
+		m.err = err
+		delete(s.mounts, m.image.Digest)
+		s.mu.Unlock()
+	}
+	close(m.done)
+	s.release(m)
+}
+
+// start gets the metadata and serves the image.
+func (s *Store) start(ctx context.Context, m *mount) (err error) {
+	m.before = s.cfg.Chunks.Fetched()
+	manifest, err := s.cfg.Chunks.manifest(ctx, m.image.Digest)
+	if err != nil {
+		return err
+	}
+	if manifest.Size != m.image.Size {
+		return fault.New(fault.DataLoss, "manifest %s: is of a file of %d bytes, want %d", m.image.Digest, manifest.Size, m.image.Size)
+	}
+	life, end := context.WithCancel(context.Background())
+	m.end = end
+	m.file = &file{
+		image: m.image.Digest, manifest: manifest, chunks: s.cfg.Chunks, ahead: newAhead(manifest), log: s.cfg.Log,
+	}
+	defer func() {
+		if err != nil {
+			s.stop(m)
+		}
+	}()
+	if err := s.pin(ctx, m); err != nil {
+		return fmt.Errorf("metadata: %w", err)
+	}
+	if err := os.MkdirAll(m.dir, 0o700); err != nil {
+		return err
+	}
+	m.ended.Go(func() { m.file.ahead.run(life, s.cfg.Chunks) })
+	m.ended.Go(func() { s.remember(life, m) })
+	return m.serve()
+}
+
+// serve mounts the file and returns when it can be opened.
+func (m *mount) serve() error {
+	forever := unchanging
+	server, err := fusefs.Mount(m.dir, &root{file: m.file}, &fusefs.Options{
+		EntryTimeout: &forever, AttrTimeout: &forever,
+		MountOptions: fuse.MountOptions{
+			AllowOther: true, DirectMountStrict: true, FsName: "skerry", Name: "skerry", MaxBackground: 64, MaxWrite: 1 << 20,
+			DisableXAttrs: true, Options: []string{"ro"},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("mount of image %s: %w", m.image.Digest, err)
+	}
+	m.server = server
+	return nil
+}
+
+// pin opens all chunks of metadata for as long as the image is mounted.
+func (s *Store) pin(ctx context.Context, m *mount) error {
+	g, gctx := errgroup.WithContext(ctx)
+	var mu sync.Mutex
+	for i, c := range m.file.manifest.Chunks {
+		if !m.file.manifest.IsLocal(i) {
+			continue
+		}
+		g.Go(func() error {
+			k, err := s.cfg.Chunks.get(gctx, c, s.cfg.Chunks.demand, 0)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			m.pinned = append(m.pinned, k)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// remember has what earlier starts read fetched ahead, and when this start is over adds what it has read.
+func (s *Store) remember(ctx context.Context, m *mount) {
+	earlier, err := s.profiles.load(m.image.Digest, m.file.manifest)
+	if err != nil {
+		s.cfg.Log.Warn("a profile of an image can't be read and is made anew", "image", m.image.Digest, "error", err)
+	}
+	for _, index := range earlier {
+		m.file.ahead.want(index)
+	}
+	t := time.NewTimer(profileWindow)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	read := m.file.ahead.started()
+	s.cfg.Log.Info("image started lazily", "image", m.image.Digest, "bytes", m.image.Size, "chunks", len(m.file.manifest.Chunks),
+		"read", len(read), "fetched", s.cfg.Chunks.Fetched()-m.before)
+	if all, grown := merge(read, earlier); grown {
+		if err := s.profiles.save(m.image.Digest, all); err != nil {
+			s.cfg.Log.Warn("a profile of an image can't be written", "image", m.image.Digest, "error", err)
+		}
+	}
+}
+
+// release gives a mount back. Those that are idle for longest are taken down where there are many.
+func (s *Store) release(m *mount) {
+	s.mu.Lock()
+	m.refs--
+	m.idled = time.Now()
+	doomed := s.takeIdle(max(s.cfg.Idle, 0))
+	s.mu.Unlock()
+	for _, m := range doomed {
+		s.stop(m)
+	}
+}
+
+// takeIdle takes idle mounts off the list until some are left. The lock is held.
+func (s *Store) takeIdle(left int) []*mount {
+	var idle []*mount
+	for _, m := range s.mounts {
+		if m.refs == 0 {
+			idle = append(idle, m)
+		}
+	}
+	if len(idle) <= left {
+		return nil
+	}
+	slices.SortFunc(idle, func(a, b *mount) int { return cmp.Compare(a.idled.UnixNano(), b.idled.UnixNano()) })
+	idle = idle[:len(idle)-left]
+	for _, m := range idle {
+		delete(s.mounts, m.image.Digest)
+	}
+	return idle
+}
+
+// stop takes a mount down. Whoever still has its file open gets errors.
+func (s *Store) stop(m *mount) {
+	var err error
+	if m.server != nil {
+		if err = m.server.Unmount(); err != nil {
+			err = unix.Unmount(m.dir, unix.MNT_DETACH)
+		}
+	}
+	m.end()
+	m.ended.Wait()
+	for _, k := range m.pinned {
+		s.cfg.Chunks.put(k)
+	}
+	if gone := os.Remove(m.dir); err == nil && !errors.Is(gone, fs.ErrNotExist) {
+		err = gone
+	}
+	if err != nil {
+		s.cfg.Log.Warn("a lazy image was not taken down in good order", "image", m.image.Digest, "error", err)
+	}
+}
+
+// Close takes all mounts down that no container uses; there are no others when containers have ended.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	doomed := s.takeIdle(0)
+	left := len(s.mounts)
+	s.mu.Unlock()
+	for _, m := range doomed {
+		s.stop(m)
+	}
+	if left > 0 {
+		return fmt.Errorf("lazy images: %d are still in use", left)
+	}
+	return errors.Join(s.Reap())
+}

@@ -1,0 +1,541 @@
+package lazyfs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/skerry-dev/skerry/internal/cas"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/worker/cache"
+)
+
+// origin is a blob store in memory that counts and can be away.
+type origin struct {
+	mu    sync.Mutex
+	blobs map[string][]byte
+	reads map[string]int
+	away  bool
+	asked chan struct{} // gets a token, if it has room, when somebody asks
+}
+
+func newOrigin() *origin {
+	return &origin{blobs: map[string][]byte{}, reads: map[string]int{}, asked: make(chan struct{}, 1)}
+}
+
+func (o *origin) Add(_ context.Context, data []byte) (payload.Ref, bool, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	ref := payload.Ref{Digest: ident.Digest(data), Size: uint64(len(data))}
+	o.blobs[ref.Digest] = bytes.Clone(data)
+	return ref, true, nil
+}
+
+func (o *origin) ReadAll(_ context.Context, digest string, _ int64) ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case o.asked <- struct{}{}:
+	default:
+	}
+	if o.away {
+		return nil, fault.New(fault.Unavailable, "the store is away")
+	}
+	o.reads[digest]++
+	data, ok := o.blobs[digest]
+	if !ok {
+		return nil, fault.New(fault.NotFound, "blob %q is not stored", digest)
+	}
+	return data, nil
+}
+
+func (o *origin) setAway(away bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.away = away
+}
+
+func (o *origin) count(digest string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reads[digest]
+}
+
+// change replaces a blob, with nil takes it away, and returns what it was.
+func (o *origin) change(digest string, data []byte) []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before := o.blobs[digest]
+	if o.blobs[digest] = data; data == nil {
+		delete(o.blobs, digest)
+	}
+	return before
+}
+
+// rig is a store over an origin that has one image.
+type rig struct {
+	*Store
+	origin   *origin
+	log      *logBuffer
+	image    payload.Ref
+	manifest *cas.Manifest
+	content  []byte
+	dir      string
+	close    func()
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// newRig makes an image of count chunks of contents, between two of metadata.
+func newRig(t *testing.T, count int, change func(*ChunksConfig, *Config)) *rig {
+	t.Helper()
+	r := &rig{origin: newOrigin(), dir: t.TempDir()}
+	source := rand.NewChaCha8([32]byte{7})
+	sizes := []uint32{4096}
+	for i := range count {
+		sizes = append(sizes, uint32(4096*(1+i%40)))
+	}
+	sizes = append(sizes, 8192)
+	var total uint64
+	for _, size := range sizes {
+		total += uint64(size)
+	}
+	r.content = make([]byte, total)
+	_, _ = source.Read(r.content) // never fails
+	w, err := cas.Write(t.Context(), r.origin, bytes.NewReader(r.content), sizes, []cas.Range{{Size: 4096}, {Offset: total - 8192, Size: 8192}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.image = w.File
+	if r.manifest, err = cas.Load(t.Context(), r.origin, w.File.Digest); err != nil {
+		t.Fatal(err)
+	}
+	r.open(t, change)
+	return r
+}
+
+// open makes the store, anew after stop.
+func (r *rig) open(t *testing.T, change func(*ChunksConfig, *Config)) {
+	t.Helper()
+	r.log = &logBuffer{}
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(r.log, t.Output()), nil))
+	kept, err := cache.Open(filepath.Join(r.dir, "chunks"), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks := ChunksConfig{Cache: kept, Source: r.origin, Log: log}
+	cfg := Config{Dir: filepath.Join(r.dir, "mounts"), ProfileDir: filepath.Join(r.dir, "profiles"), Log: log}
+	if change != nil {
+		change(&chunks, &cfg)
+	}
+	cfg.Chunks = NewChunks(chunks)
+	r.Store = New(cfg)
+	r.close = r.stop(t)
+	t.Cleanup(r.close)
+}
+
+// stop closes the store; calling it again does nothing.
+func (r *rig) stop(t *testing.T) func() {
+	s := r.Store
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			s.cfg.Chunks.Close()
+		})
+	}
+}
+
+// file opens the image until the test's end, or until done is called.
+func (r *rig) file(t *testing.T) (f *os.File, done func()) {
+	t.Helper()
+	path, release, err := r.Open(t.Context(), r.image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err = os.Open(path); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	done = func() {
+		once.Do(func() {
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+			release()
+		})
+	}
+	t.Cleanup(done)
+	return f, done
+}
+
+// chunk reads a chunk's bytes from the file and compares them.
+func (r *rig) chunk(f *os.File, index int) error {
+	start, size := r.manifest.Start(index), uint64(r.manifest.Chunks[index].Size)
+	p := make([]byte, size)
+	if _, err := f.ReadAt(p, int64(start)); err != nil {
+		return err
+	}
+	if !bytes.Equal(p, r.content[start:start+size]) {
+		return errors.New("wrong data")
+	}
+	return nil
+}
+
+func TestServesAFile(t *testing.T) {
+	r := newRig(t, 100, nil)
+	f, _ := r.file(t)
+	info, err := f.Stat()
+	if err != nil || info.Size() != int64(len(r.content)) || info.Mode() != 0o444 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if n := r.origin.count(r.manifest.Chunks[50].Digest); n != 0 {
+		t.Error("contents were fetched before they were read")
+	}
+	for i := range 500 { // in the middle of chunks and across them
+		at := rand.IntN(len(r.content))
+		p := make([]byte, rand.IntN(300_000))
+		n, err := f.ReadAt(p, int64(at))
+		if err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(p[:n], r.content[at:at+n]) || n < len(p) && at+n != len(r.content) {
+			t.Fatalf("read %d: %d bytes at %d: %v", i, n, at, err)
+		}
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if data, err := os.ReadFile(f.Name()); err != nil || !bytes.Equal(data, r.content) {
+				t.Errorf("%d bytes, %v", len(data), err)
+			}
+		})
+	}
+	wg.Wait()
+	for i, c := range r.manifest.Chunks {
+		if n := r.origin.count(c.Digest); n != 1 {
+			t.Errorf("chunk %d was fetched %d times", i, n)
+		}
+	}
+	// Another process maps it.
+	if out, err := exec.CommandContext(t.Context(), "python3", "-c", `
+import mmap, sys, hashlib
+f = open(sys.argv[1], "rb")
+print(hashlib.sha256(mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)).hexdigest())`, f.Name()).Output(); err != nil ||
+		"sha256:"+strings.TrimSpace(string(out)) != ident.Digest(r.content) {
+		t.Errorf("mapped: %s, %v", out, err)
+	}
+	if err := os.WriteFile(f.Name(), nil, 0o600); !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EACCES) {
+		t.Errorf("written: %v", err)
+	}
+}
+
+func TestDamagedAndMissingChunks(t *testing.T) {
+	r := newRig(t, 60, nil)
+	f, _ := r.file(t)
+	wrong, gone := r.manifest.Chunks[20], r.manifest.Chunks[40]
+	right := r.origin.change(wrong.Digest, bytes.Repeat([]byte("x"), int(wrong.Size)))
+	there := r.origin.change(gone.Digest, nil)
+	for index, want := range map[int]string{20: wrong.Digest, 40: gone.Digest} {
+		if err := r.chunk(f, index); !errors.Is(err, syscall.EIO) {
+			t.Errorf("chunk %d: %v", index, err)
+		}
+		if !strings.Contains(r.log.String(), want) {
+			t.Errorf("the log does not name chunk %s: %s", want, r.log)
+		}
+		spoken := r.mounts[r.image.Digest].file
+		spoken.mu.Lock()
+		spoken.spoke = time.Time{}
+		spoken.mu.Unlock()
+	}
+	for i := range r.manifest.Chunks {
+		if i != 20 && i != 40 {
+			if err := r.chunk(f, i); err != nil {
+				t.Errorf("chunk %d: %v", i, err)
+			}
+		}
+	}
+	r.origin.change(wrong.Digest, right)
+	r.origin.change(gone.Digest, there)
+	for _, index := range []int{20, 40} {
+		if err := r.chunk(f, index); err != nil {
+			t.Errorf("chunk %d, right again: %v", index, err)
+		}
+	}
+}
+
+func TestNoMetadataNoImage(t *testing.T) {
+	r := newRig(t, 10, nil)
+	last := r.manifest.Chunks[len(r.manifest.Chunks)-1]
+	right := r.origin.change(last.Digest, make([]byte, last.Size))
+	if _, _, err := r.Open(t.Context(), r.image); !errors.Is(err, fault.DataLoss) {
+		t.Errorf("damaged metadata: %v", err)
+	}
+	r.origin.change(last.Digest, right)
+	manifest := r.image
+	manifest.Size++
+	if _, _, err := r.Open(t.Context(), manifest); !errors.Is(err, fault.DataLoss) {
+		t.Errorf("another size: %v", err)
+	}
+	f, _ := r.file(t)
+	if err := r.chunk(f, 5); err != nil {
+		t.Errorf("right again: %v", err)
+	}
+}
+
+func TestStoreThatIsAway(t *testing.T) {
+	r := newRig(t, 60, nil)
+	f, _ := r.file(t)
+	r.origin.setAway(true)
+	for len(r.origin.asked) > 0 {
+		<-r.origin.asked
+	}
+	read := make(chan error, 1)
+	go func() { read <- r.chunk(f, 30) }()
+	<-r.origin.asked
+	select {
+	case err := <-read:
+		t.Errorf("ended while the store was away: %v", err)
+	default:
+	}
+	r.origin.setAway(false)
+	if err := <-read; err != nil {
+		t.Errorf("after it came back: %v", err)
+	}
+	short := newRig(t, 60, func(c *ChunksConfig, _ *Config) { c.Patience = time.Millisecond })
+	f, _ = short.file(t)
+	short.origin.setAway(true)
+	if err := short.chunk(f, 30); !errors.Is(err, syscall.EIO) {
+		t.Errorf("without patience: %v", err)
+	}
+	short.origin.setAway(false)
+	if err := short.chunk(f, 30); err != nil {
+		t.Errorf("after it came back: %v", err)
+	}
+}
+
+func TestWarmAfterARestart(t *testing.T) {
+	r := newRig(t, 60, nil)
+	f, done := r.file(t)
+	for i := range r.manifest.Chunks {
+		if err := r.chunk(f, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done()
+	r.close()
+	// Two chunks rot on the disk; without its source the cache serves all others.
+	for _, index := range []int{10, 11} {
+		path := filepath.Join(r.dir, "chunks", r.manifest.Chunks[index].Digest[len("sha256:"):])
+		if err := os.Chmod(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("rot"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.open(t, nil)
+	before := r.origin.count(r.manifest.Chunks[10].Digest)
+	f, _ = r.file(t)
+	for i := range r.manifest.Chunks {
+		if err := r.chunk(f, i); err != nil {
+			t.Errorf("chunk %d: %v", i, err)
+		}
+	}
+	if n := r.origin.count(r.manifest.Chunks[30].Digest); n != 1 {
+		t.Errorf("a chunk was fetched %d times", n)
+	}
+	if n := r.origin.count(r.manifest.Chunks[10].Digest); n != before+1 {
+		t.Errorf("a rotten chunk was fetched %d times", n-before)
+	}
+}
+
+// TestProfile starts an image on a host that has nothing of it but the profile of an earlier start.
+func TestProfile(t *testing.T) {
+	r := newRig(t, 200, nil)
+	f, done := r.file(t)
+	want := []int{150, 20, 90}
+	for _, index := range want {
+		if err := r.chunk(f, index); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done()
+	r.close()
+	if err := os.RemoveAll(filepath.Join(r.dir, "chunks")); err != nil {
+		t.Fatal(err)
+	}
+	r.open(t, nil)
+	fetched := make(chan string, 1000)
+	r.cfg.Chunks.cfg.Source = telling{r.origin, fetched}
+	_, _ = r.file(t)
+	left := map[string]bool{}
+	for _, index := range want {
+		left[r.manifest.Chunks[index].Digest] = true
+	}
+	for len(left) > 0 {
+		select {
+		case digest := <-fetched:
+			delete(left, digest)
+		case <-t.Context().Done():
+			t.Fatal("not all of the profile was fetched")
+		}
+	}
+	if n := r.origin.count(r.manifest.Chunks[60].Digest); n != 0 {
+		t.Error("a chunk was fetched that no start has read")
+	}
+}
+
+type telling struct {
+	*origin
+	fetched chan<- string
+}
+
+func (s telling) ReadAll(ctx context.Context, digest string, limit int64) ([]byte, error) {
+	data, err := s.origin.ReadAll(ctx, digest, limit)
+	s.fetched <- digest
+	return data, err
+}
+
+func TestReadAhead(t *testing.T) {
+	r := newRig(t, 100, nil)
+	a := newAhead(r.manifest)
+	for _, index := range []int{5, 70, 6, 6, 71, 7, 8} {
+		a.reads(index)
+	}
+	var got []int
+	for len(a.queue) > 0 {
+		got = append(got, <-a.queue)
+	}
+	want := []int{7, 8, 72, 73, 9, 10, 11, 12, 13, 14, 15, 16}
+	if len(got) < len(want) || got[0] != want[0] || got[len(got)-1] != want[len(want)-1] {
+		t.Errorf("fetched ahead: %v, want %v", got, want)
+	}
+	seen := map[int]bool{}
+	for _, index := range got {
+		if seen[index] {
+			t.Errorf("chunk %d was asked for twice", index)
+		}
+		seen[index] = true
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	var kept *cache.Cache
+	const limit = 1 << 20
+	r := newRig(t, 100, func(c *ChunksConfig, cfg *Config) {
+		var err error
+		if kept, err = cache.Open(filepath.Join(t.TempDir(), "small"), limit); err != nil {
+			t.Fatal(err)
+		}
+		c.Cache, c.Open = kept, 4
+	})
+	f, _ := r.file(t)
+	for range 2 {
+		for i := range r.manifest.Chunks {
+			if err := r.chunk(f, i); err != nil {
+				t.Errorf("chunk %d: %v", i, err)
+			}
+		}
+	}
+	if size := kept.Size(); size > limit+limit/2 {
+		t.Errorf("the cache holds %d bytes of %d", size, limit)
+	}
+}
+
+// TestMain is also the process whose mounts are left behind.
+func TestMain(m *testing.M) {
+	if os.Getenv("LAZYFS_LEAVE") != "" {
+		leave(os.Getenv("LAZYFS_LEAVE"))
+	}
+	os.Exit(m.Run())
+}
+
+func leave(dir string) {
+	o := newOrigin()
+	w, err := cas.Write(context.Background(), o, bytes.NewReader(make([]byte, 12288)), []uint32{4096, 8192}, []cas.Range{{Size: 4096}})
+	if err != nil {
+		panic(err)
+	}
+	kept, err := cache.Open(filepath.Join(dir, "chunks"), 1<<30)
+	if err != nil {
+		panic(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	s := New(Config{Dir: filepath.Join(dir, "mounts"), ProfileDir: dir, Chunks: NewChunks(ChunksConfig{Cache: kept, Source: o, Log: log}), Log: log})
+	path, _, err := s.Open(context.Background(), w.File)
+	if err != nil {
+		panic(err)
+	}
+	_, _ = os.Stdout.WriteString(path + "\n")
+	select {}
+}
+
+func TestLeftoversAreReaped(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "LAZYFS_LEAVE="+dir)
+	cmd.Stderr = t.Output()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 4096)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := strings.TrimSpace(string(line[:n]))
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() // its file system is gone
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	// Nobody hangs on it.
+	if _, err := f.ReadAt(make([]byte, 4096), 8192); err == nil {
+		t.Error("read from a dead file system")
+	}
+	s := New(Config{Dir: filepath.Join(dir, "mounts")})
+	if err := s.Reap(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := mountsBelow(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
