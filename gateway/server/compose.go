@@ -58,7 +58,9 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("/", s.public.guard(public))
 	mux.Handle(workerlink.Path, rpc.Authenticate(s.tokens, s.workers, identity.Worker))
 	mux.Handle(buildlink.Path, rpc.Authenticate(s.tokens, s.builders, identity.Builder))
-	path, bulk := workerlink.NewBulkHandler(workerlink.BulkDeps{Blobs: s.blobs, Mounts: s.mounts, Logs: s.logs, Owners: s.workers}, opts)
+	path, bulk := workerlink.NewBulkHandler(workerlink.BulkDeps{
+		Blobs: s.blobs, Mounts: s.mounts, Profiles: s.db, Logs: s.logs, Owners: s.workers,
+	}, opts)
 	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, bulk, identity.Worker, identity.Builder)))
 	return mux
 }

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/mount"
 	"github.com/skerry-dev/skerry/internal/blob"
@@ -30,10 +31,11 @@ const (
 
 // BulkDeps are what the bulk service works with. All are required.
 type BulkDeps struct {
-	Blobs  *blob.Store
-	Mounts *mount.Service
-	Logs   Frames
-	Owners Owners
+	Blobs    *blob.Store
+	Mounts   *mount.Service
+	Profiles image.Profiles
+	Logs     Frames
+	Owners   Owners
 }
 
 // Frames takes what containers write. Implemented by logs.Service.
@@ -78,6 +80,25 @@ func (s *bulkService) ClaimBlob(ctx context.Context, req *connect.Request[worker
 		return nil, err
 	}
 	return connect.NewResponse(&workerv1.ClaimBlobResponse{Size: size}), nil
+}
+
+func (s *bulkService) FetchProfile(ctx context.Context, req *connect.Request[workerv1.FetchProfileRequest]) (*connect.Response[workerv1.FetchProfileResponse], error) {
+	chunks, err := s.d.Profiles.Profile(ctx, req.Msg.GetDigest())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&workerv1.FetchProfileResponse{Chunks: chunks}), nil
+}
+
+func (s *bulkService) StoreProfile(ctx context.Context, req *connect.Request[workerv1.StoreProfileRequest]) (*connect.Response[workerv1.StoreProfileResponse], error) {
+	digest, chunks := req.Msg.GetDigest(), req.Msg.GetChunks()
+	if len(chunks) > image.MaxProfile {
+		return nil, fault.New(fault.Invalid, "profile of %q: %d chunks, at most %d", digest, len(chunks), image.MaxProfile)
+	}
+	if err := s.d.Profiles.PutProfile(ctx, digest, chunks); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&workerv1.StoreProfileResponse{}), nil
 }
 
 func (s *bulkService) StoreBlob(ctx context.Context, stream *connect.ClientStream[workerv1.StoreBlobRequest]) (*connect.Response[workerv1.StoreBlobResponse], error) {

@@ -111,7 +111,7 @@ func (a *Agent) open() error {
 	}
 	store := rootfs.Config{
 		Dir: filepath.Join(cfg.DataDir, "cache"), Source: a.bulk, CacheBytes: cfg.CacheBytes,
-		MountDir: lazyDir(cfg), Log: cfg.Log,
+		MountDir: lazyDir(cfg), Profiles: a.bulk, Log: cfg.Log,
 	}
 	if cfg.Blobs != nil {
 		store.Local = cfg.Blobs

@@ -2,6 +2,7 @@ package lazyfs
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ type ahead struct {
 	readers []stream // the least recently seen first
 	last    int      // the chunk of the last read
 	touched map[int]bool
-	order   []int // chunks in the order of their first read, within the window
+	order   []uint32 // chunks in the order of their first read, within the window
 	bytes   uint64
 }
 
@@ -51,7 +52,7 @@ func (a *ahead) reads(index int) {
 	a.last = index
 	if !a.touched[index] && a.bytes < profileBytes && time.Since(a.began) < profileWindow {
 		a.touched[index] = true
-		a.order = append(a.order, index)
+		a.order = append(a.order, uint32(index)) //nolint:gosec // a manifest has far fewer
 		a.bytes += uint64(a.manifest.Chunks[index].Size)
 	}
 	s := stream{window: 1}
@@ -85,10 +86,10 @@ func (a *ahead) want(index int) {
 }
 
 // started returns the chunks that were read since the start, in order.
-func (a *ahead) started() []int {
+func (a *ahead) started() []uint32 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return append([]int(nil), a.order...)
+	return slices.Clone(a.order)
 }
 
 // run fetches what is wanted until ctx ends. What can't be fetched is left: its reader hears why.

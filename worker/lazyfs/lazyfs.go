@@ -33,8 +33,9 @@ const DefaultIdle = 16
 
 // Config says what a Store works with. Fields without a default are needed.
 type Config struct {
-	Dir        string // of the mounts; short, this store's alone
-	ProfileDir string // what starts read first is remembered there
+	Dir        string   // of the mounts; short, this store's alone
+	ProfileDir string   // what starts read first is remembered there
+	Shared     Profiles // or nil
 	Chunks     *Chunks
 	Log        *slog.Logger
 	Idle       int // default DefaultIdle; below 0: none
@@ -42,8 +43,8 @@ type Config struct {
 
 // Store mounts images. It is safe for concurrent use.
 type Store struct {
-	cfg      Config
-	profiles profiles
+	cfg Config
+	own folder
 
 	mu     sync.Mutex
 	mounts map[string]*mount // by the manifest's digest
@@ -70,7 +71,7 @@ func New(cfg Config) *Store {
 	if cfg.Idle == 0 {
 		cfg.Idle = DefaultIdle
 	}
-	return &Store{cfg: cfg, profiles: profiles{cfg.ProfileDir}, mounts: map[string]*mount{}}
+	return &Store{cfg: cfg, own: folder{cfg.ProfileDir}, mounts: map[string]*mount{}}
 }
 
 // Reap takes down the mounts that an earlier process left. It is called before the first Open.
@@ -213,12 +214,12 @@ func (s *Store) pin(ctx context.Context, m *mount) error {
 
 // remember has what earlier starts read fetched ahead, and when this start is over adds what it has read.
 func (s *Store) remember(ctx context.Context, m *mount) {
-	earlier, err := s.profiles.load(m.image.Digest, m.file.manifest)
-	if err != nil {
-		s.cfg.Log.Warn("a profile of an image can't be read and is made anew", "image", m.image.Digest, "error", err)
+	earlier, err := s.profile(ctx, m.image.Digest, m.file.manifest)
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Log.Warn("what starts of an image read first is not known, and is recorded anew", "image", m.image.Digest, "error", err)
 	}
 	for _, index := range earlier {
-		m.file.ahead.want(index)
+		m.file.ahead.want(int(index))
 	}
 	t := time.NewTimer(profileWindow)
 	defer t.Stop()
@@ -230,8 +231,8 @@ func (s *Store) remember(ctx context.Context, m *mount) {
 	s.cfg.Log.Info("image started lazily", "image", m.image.Digest, "bytes", m.image.Size, "chunks", len(m.file.manifest.Chunks),
 		"read", len(read), "fetched", s.cfg.Chunks.Fetched()-m.before)
 	if all, grown := merge(read, earlier); grown {
-		if err := s.profiles.save(m.image.Digest, all); err != nil {
-			s.cfg.Log.Warn("a profile of an image can't be written", "image", m.image.Digest, "error", err)
+		if err := s.keep(ctx, m.image.Digest, all); err != nil {
+			s.cfg.Log.Warn("what a start of an image read first is not recorded", "image", m.image.Digest, "error", err)
 		}
 	}
 }

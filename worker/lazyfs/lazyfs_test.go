@@ -415,6 +415,44 @@ func TestProfile(t *testing.T) {
 	}
 }
 
+// all is what all workers know, in memory.
+type all map[string][]uint32
+
+func (a all) Profile(_ context.Context, image string) ([]uint32, error) { return a[image], nil }
+
+func (a all) StoreProfile(_ context.Context, image string, chunks []uint32) error {
+	a[image] = chunks
+	return nil
+}
+
+// TestSharedProfile has what one worker records known to another, which has its chunks fetched ahead.
+func TestSharedProfile(t *testing.T) {
+	shared := all{}
+	first := newRig(t, 200, func(_ *ChunksConfig, c *Config) { c.Shared = shared })
+	if err := first.keep(t.Context(), first.image.Digest, []uint32{120, 30}); err != nil {
+		t.Fatal(err)
+	}
+	fetched := make(chan string, 1000)
+	second := newRig(t, 200, func(_ *ChunksConfig, cfg *Config) {
+		cfg.Shared = shared
+	})
+	second.cfg.Chunks.cfg.Source = telling{second.origin, fetched}
+	_, _ = second.file(t)
+	left := map[string]bool{second.manifest.Chunks[120].Digest: true, second.manifest.Chunks[30].Digest: true}
+	for len(left) > 0 {
+		select {
+		case digest := <-fetched:
+			delete(left, digest)
+		case <-t.Context().Done():
+			t.Fatal("not all of the profile was fetched")
+		}
+	}
+	shared[first.image.Digest] = []uint32{1 << 31}
+	if _, err := New(second.cfg).profile(t.Context(), first.image.Digest, first.manifest); !errors.Is(err, fault.DataLoss) {
+		t.Errorf("a chunk that is not there: %v", err)
+	}
+}
+
 type telling struct {
 	*origin
 	fetched chan<- string

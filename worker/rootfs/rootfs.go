@@ -63,7 +63,8 @@ type Config struct {
 
 	// MountDir is the folder of lazy images, which are FUSE mounts; short, this store's alone. If empty, images are put together whole.
 	MountDir string
-	Log      *slog.Logger // needed for lazy images
+	Profiles lazyfs.Profiles // what starts read first, as all workers know it; or nil
+	Log      *slog.Logger    // needed for lazy images
 }
 
 // Store provides files. It is safe for concurrent use.
@@ -101,7 +102,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s.chunks = lazyfs.NewChunks(lazyfs.ChunksConfig{Cache: chunks, Source: store{s}, Log: cfg.Log})
 	s.lazy = lazyfs.New(lazyfs.Config{
-		Dir: cfg.MountDir, ProfileDir: filepath.Join(cfg.Dir, "profiles"), Chunks: s.chunks, Log: cfg.Log,
+		Dir: cfg.MountDir, ProfileDir: filepath.Join(cfg.Dir, "profiles"), Shared: cfg.Profiles, Chunks: s.chunks, Log: cfg.Log,
 	})
 	return s, nil
 }

@@ -208,6 +208,190 @@ func (x *ClaimBlobResponse) GetSize() uint64 {
 	return 0
 }
 
+// Names the file of an image.
+type FetchProfileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its manifest's digest.
+	Digest        string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchProfileRequest) Reset() {
+	*x = FetchProfileRequest{}
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchProfileRequest) ProtoMessage() {}
+
+func (x *FetchProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchProfileRequest.ProtoReflect.Descriptor instead.
+func (*FetchProfileRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *FetchProfileRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+// What its starts have read first.
+type FetchProfileResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Positions of chunks in the manifest, in the order in which they were read.
+	Chunks        []uint32 `protobuf:"varint,1,rep,packed,name=chunks,proto3" json:"chunks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchProfileResponse) Reset() {
+	*x = FetchProfileResponse{}
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchProfileResponse) ProtoMessage() {}
+
+func (x *FetchProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchProfileResponse.ProtoReflect.Descriptor instead.
+func (*FetchProfileResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FetchProfileResponse) GetChunks() []uint32 {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+// What starts of an image have read first.
+type StoreProfileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its manifest's digest.
+	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// As in FetchProfileResponse; at most 8,192.
+	Chunks        []uint32 `protobuf:"varint,2,rep,packed,name=chunks,proto3" json:"chunks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoreProfileRequest) Reset() {
+	*x = StoreProfileRequest{}
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoreProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoreProfileRequest) ProtoMessage() {}
+
+func (x *StoreProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoreProfileRequest.ProtoReflect.Descriptor instead.
+func (*StoreProfileRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *StoreProfileRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *StoreProfileRequest) GetChunks() []uint32 {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+// It is kept.
+type StoreProfileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoreProfileResponse) Reset() {
+	*x = StoreProfileResponse{}
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoreProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoreProfileResponse) ProtoMessage() {}
+
+func (x *StoreProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoreProfileResponse.ProtoReflect.Descriptor instead.
+func (*StoreProfileResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{7}
+}
+
 // Names a tree.
 type FetchTreeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -219,7 +403,7 @@ type FetchTreeRequest struct {
 
 func (x *FetchTreeRequest) Reset() {
 	*x = FetchTreeRequest{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[4]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -231,7 +415,7 @@ func (x *FetchTreeRequest) String() string {
 func (*FetchTreeRequest) ProtoMessage() {}
 
 func (x *FetchTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[4]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -244,7 +428,7 @@ func (x *FetchTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchTreeRequest.ProtoReflect.Descriptor instead.
 func (*FetchTreeRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{4}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *FetchTreeRequest) GetTreeDigest() string {
@@ -265,7 +449,7 @@ type FetchTreeResponse struct {
 
 func (x *FetchTreeResponse) Reset() {
 	*x = FetchTreeResponse{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[5]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -277,7 +461,7 @@ func (x *FetchTreeResponse) String() string {
 func (*FetchTreeResponse) ProtoMessage() {}
 
 func (x *FetchTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[5]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -290,7 +474,7 @@ func (x *FetchTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchTreeResponse.ProtoReflect.Descriptor instead.
 func (*FetchTreeResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{5}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FetchTreeResponse) GetFiles() []*TreeFile {
@@ -315,7 +499,7 @@ type TreeFile struct {
 
 func (x *TreeFile) Reset() {
 	*x = TreeFile{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[6]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +511,7 @@ func (x *TreeFile) String() string {
 func (*TreeFile) ProtoMessage() {}
 
 func (x *TreeFile) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[6]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +524,7 @@ func (x *TreeFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeFile.ProtoReflect.Descriptor instead.
 func (*TreeFile) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{6}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TreeFile) GetPath() string {
@@ -377,7 +561,7 @@ type StoreBlobRequest struct {
 
 func (x *StoreBlobRequest) Reset() {
 	*x = StoreBlobRequest{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[7]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -389,7 +573,7 @@ func (x *StoreBlobRequest) String() string {
 func (*StoreBlobRequest) ProtoMessage() {}
 
 func (x *StoreBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[7]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -402,7 +586,7 @@ func (x *StoreBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreBlobRequest.ProtoReflect.Descriptor instead.
 func (*StoreBlobRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{7}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StoreBlobRequest) GetBlob() *v1.BlobRef {
@@ -428,7 +612,7 @@ type StoreBlobResponse struct {
 
 func (x *StoreBlobResponse) Reset() {
 	*x = StoreBlobResponse{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[8]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +624,7 @@ func (x *StoreBlobResponse) String() string {
 func (*StoreBlobResponse) ProtoMessage() {}
 
 func (x *StoreBlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[8]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +637,7 @@ func (x *StoreBlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreBlobResponse.ProtoReflect.Descriptor instead.
 func (*StoreBlobResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{8}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{12}
 }
 
 // Some output of containers.
@@ -473,7 +657,7 @@ type PushLogsRequest struct {
 
 func (x *PushLogsRequest) Reset() {
 	*x = PushLogsRequest{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[9]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +669,7 @@ func (x *PushLogsRequest) String() string {
 func (*PushLogsRequest) ProtoMessage() {}
 
 func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[9]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +682,7 @@ func (x *PushLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsRequest.ProtoReflect.Descriptor instead.
 func (*PushLogsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{9}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PushLogsRequest) GetContainerId() string {
@@ -542,7 +726,7 @@ type PushLogsResponse struct {
 
 func (x *PushLogsResponse) Reset() {
 	*x = PushLogsResponse{}
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[10]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +738,7 @@ func (x *PushLogsResponse) String() string {
 func (*PushLogsResponse) ProtoMessage() {}
 
 func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[10]
+	mi := &file_skerry_worker_v1_bulk_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +751,7 @@ func (x *PushLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushLogsResponse.ProtoReflect.Descriptor instead.
 func (*PushLogsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{10}
+	return file_skerry_worker_v1_bulk_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PushLogsResponse) GetContainerId() string {
@@ -596,7 +780,15 @@ const file_skerry_worker_v1_bulk_proto_rawDesc = "" +
 	"\x10ClaimBlobRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"'\n" +
 	"\x11ClaimBlobResponse\x12\x12\n" +
-	"\x04size\x18\x01 \x01(\x04R\x04size\"3\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\"-\n" +
+	"\x13FetchProfileRequest\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\".\n" +
+	"\x14FetchProfileResponse\x12\x16\n" +
+	"\x06chunks\x18\x01 \x03(\rR\x06chunks\"E\n" +
+	"\x13StoreProfileRequest\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x16\n" +
+	"\x06chunks\x18\x02 \x03(\rR\x06chunks\"\x16\n" +
+	"\x14StoreProfileResponse\"3\n" +
 	"\x10FetchTreeRequest\x12\x1f\n" +
 	"\vtree_digest\x18\x01 \x01(\tR\n" +
 	"treeDigest\"E\n" +
@@ -617,11 +809,13 @@ const file_skerry_worker_v1_bulk_proto_rawDesc = "" +
 	"\x03eof\x18\x04 \x01(\bR\x03eof\"Q\n" +
 	"\x10PushLogsResponse\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x04R\bsequence2\xc0\x03\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence2\xfe\x04\n" +
 	"\vBulkService\x12V\n" +
 	"\tFetchBlob\x12\".skerry.worker.v1.FetchBlobRequest\x1a#.skerry.worker.v1.FetchBlobResponse0\x01\x12T\n" +
 	"\tFetchTree\x12\".skerry.worker.v1.FetchTreeRequest\x1a#.skerry.worker.v1.FetchTreeResponse\x12T\n" +
-	"\tClaimBlob\x12\".skerry.worker.v1.ClaimBlobRequest\x1a#.skerry.worker.v1.ClaimBlobResponse\x12V\n" +
+	"\tClaimBlob\x12\".skerry.worker.v1.ClaimBlobRequest\x1a#.skerry.worker.v1.ClaimBlobResponse\x12]\n" +
+	"\fFetchProfile\x12%.skerry.worker.v1.FetchProfileRequest\x1a&.skerry.worker.v1.FetchProfileResponse\x12]\n" +
+	"\fStoreProfile\x12%.skerry.worker.v1.StoreProfileRequest\x1a&.skerry.worker.v1.StoreProfileResponse\x12V\n" +
 	"\tStoreBlob\x12\".skerry.worker.v1.StoreBlobRequest\x1a#.skerry.worker.v1.StoreBlobResponse(\x01\x12U\n" +
 	"\bPushLogs\x12!.skerry.worker.v1.PushLogsRequest\x1a\".skerry.worker.v1.PushLogsResponse(\x010\x01B\xc8\x01\n" +
 	"\x14com.skerry.worker.v1B\tBulkProtoP\x01ZCgithub.com/skerry-dev/skerry/internal/gen/skerry/worker/v1;workerv1\xa2\x02\x03SWX\xaa\x02\x10Skerry.Worker.V1\xca\x02\x10Skerry\\Worker\\V1\xe2\x02\x1cSkerry\\Worker\\V1\\GPBMetadata\xea\x02\x12Skerry::Worker::V1b\x06proto3"
@@ -638,39 +832,47 @@ func file_skerry_worker_v1_bulk_proto_rawDescGZIP() []byte {
 	return file_skerry_worker_v1_bulk_proto_rawDescData
 }
 
-var file_skerry_worker_v1_bulk_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_skerry_worker_v1_bulk_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_skerry_worker_v1_bulk_proto_goTypes = []any{
-	(*FetchBlobRequest)(nil),  // 0: skerry.worker.v1.FetchBlobRequest
-	(*FetchBlobResponse)(nil), // 1: skerry.worker.v1.FetchBlobResponse
-	(*ClaimBlobRequest)(nil),  // 2: skerry.worker.v1.ClaimBlobRequest
-	(*ClaimBlobResponse)(nil), // 3: skerry.worker.v1.ClaimBlobResponse
-	(*FetchTreeRequest)(nil),  // 4: skerry.worker.v1.FetchTreeRequest
-	(*FetchTreeResponse)(nil), // 5: skerry.worker.v1.FetchTreeResponse
-	(*TreeFile)(nil),          // 6: skerry.worker.v1.TreeFile
-	(*StoreBlobRequest)(nil),  // 7: skerry.worker.v1.StoreBlobRequest
-	(*StoreBlobResponse)(nil), // 8: skerry.worker.v1.StoreBlobResponse
-	(*PushLogsRequest)(nil),   // 9: skerry.worker.v1.PushLogsRequest
-	(*PushLogsResponse)(nil),  // 10: skerry.worker.v1.PushLogsResponse
-	(*v1.BlobRef)(nil),        // 11: skerry.v1.BlobRef
-	(*v1.LogEntry)(nil),       // 12: skerry.v1.LogEntry
+	(*FetchBlobRequest)(nil),     // 0: skerry.worker.v1.FetchBlobRequest
+	(*FetchBlobResponse)(nil),    // 1: skerry.worker.v1.FetchBlobResponse
+	(*ClaimBlobRequest)(nil),     // 2: skerry.worker.v1.ClaimBlobRequest
+	(*ClaimBlobResponse)(nil),    // 3: skerry.worker.v1.ClaimBlobResponse
+	(*FetchProfileRequest)(nil),  // 4: skerry.worker.v1.FetchProfileRequest
+	(*FetchProfileResponse)(nil), // 5: skerry.worker.v1.FetchProfileResponse
+	(*StoreProfileRequest)(nil),  // 6: skerry.worker.v1.StoreProfileRequest
+	(*StoreProfileResponse)(nil), // 7: skerry.worker.v1.StoreProfileResponse
+	(*FetchTreeRequest)(nil),     // 8: skerry.worker.v1.FetchTreeRequest
+	(*FetchTreeResponse)(nil),    // 9: skerry.worker.v1.FetchTreeResponse
+	(*TreeFile)(nil),             // 10: skerry.worker.v1.TreeFile
+	(*StoreBlobRequest)(nil),     // 11: skerry.worker.v1.StoreBlobRequest
+	(*StoreBlobResponse)(nil),    // 12: skerry.worker.v1.StoreBlobResponse
+	(*PushLogsRequest)(nil),      // 13: skerry.worker.v1.PushLogsRequest
+	(*PushLogsResponse)(nil),     // 14: skerry.worker.v1.PushLogsResponse
+	(*v1.BlobRef)(nil),           // 15: skerry.v1.BlobRef
+	(*v1.LogEntry)(nil),          // 16: skerry.v1.LogEntry
 }
 var file_skerry_worker_v1_bulk_proto_depIdxs = []int32{
-	6,  // 0: skerry.worker.v1.FetchTreeResponse.files:type_name -> skerry.worker.v1.TreeFile
-	11, // 1: skerry.worker.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
-	11, // 2: skerry.worker.v1.StoreBlobRequest.blob:type_name -> skerry.v1.BlobRef
-	12, // 3: skerry.worker.v1.PushLogsRequest.entries:type_name -> skerry.v1.LogEntry
+	10, // 0: skerry.worker.v1.FetchTreeResponse.files:type_name -> skerry.worker.v1.TreeFile
+	15, // 1: skerry.worker.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
+	15, // 2: skerry.worker.v1.StoreBlobRequest.blob:type_name -> skerry.v1.BlobRef
+	16, // 3: skerry.worker.v1.PushLogsRequest.entries:type_name -> skerry.v1.LogEntry
 	0,  // 4: skerry.worker.v1.BulkService.FetchBlob:input_type -> skerry.worker.v1.FetchBlobRequest
-	4,  // 5: skerry.worker.v1.BulkService.FetchTree:input_type -> skerry.worker.v1.FetchTreeRequest
+	8,  // 5: skerry.worker.v1.BulkService.FetchTree:input_type -> skerry.worker.v1.FetchTreeRequest
 	2,  // 6: skerry.worker.v1.BulkService.ClaimBlob:input_type -> skerry.worker.v1.ClaimBlobRequest
-	7,  // 7: skerry.worker.v1.BulkService.StoreBlob:input_type -> skerry.worker.v1.StoreBlobRequest
-	9,  // 8: skerry.worker.v1.BulkService.PushLogs:input_type -> skerry.worker.v1.PushLogsRequest
-	1,  // 9: skerry.worker.v1.BulkService.FetchBlob:output_type -> skerry.worker.v1.FetchBlobResponse
-	5,  // 10: skerry.worker.v1.BulkService.FetchTree:output_type -> skerry.worker.v1.FetchTreeResponse
-	3,  // 11: skerry.worker.v1.BulkService.ClaimBlob:output_type -> skerry.worker.v1.ClaimBlobResponse
-	8,  // 12: skerry.worker.v1.BulkService.StoreBlob:output_type -> skerry.worker.v1.StoreBlobResponse
-	10, // 13: skerry.worker.v1.BulkService.PushLogs:output_type -> skerry.worker.v1.PushLogsResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
+	4,  // 7: skerry.worker.v1.BulkService.FetchProfile:input_type -> skerry.worker.v1.FetchProfileRequest
+	6,  // 8: skerry.worker.v1.BulkService.StoreProfile:input_type -> skerry.worker.v1.StoreProfileRequest
+	11, // 9: skerry.worker.v1.BulkService.StoreBlob:input_type -> skerry.worker.v1.StoreBlobRequest
+	13, // 10: skerry.worker.v1.BulkService.PushLogs:input_type -> skerry.worker.v1.PushLogsRequest
+	1,  // 11: skerry.worker.v1.BulkService.FetchBlob:output_type -> skerry.worker.v1.FetchBlobResponse
+	9,  // 12: skerry.worker.v1.BulkService.FetchTree:output_type -> skerry.worker.v1.FetchTreeResponse
+	3,  // 13: skerry.worker.v1.BulkService.ClaimBlob:output_type -> skerry.worker.v1.ClaimBlobResponse
+	5,  // 14: skerry.worker.v1.BulkService.FetchProfile:output_type -> skerry.worker.v1.FetchProfileResponse
+	7,  // 15: skerry.worker.v1.BulkService.StoreProfile:output_type -> skerry.worker.v1.StoreProfileResponse
+	12, // 16: skerry.worker.v1.BulkService.StoreBlob:output_type -> skerry.worker.v1.StoreBlobResponse
+	14, // 17: skerry.worker.v1.BulkService.PushLogs:output_type -> skerry.worker.v1.PushLogsResponse
+	11, // [11:18] is the sub-list for method output_type
+	4,  // [4:11] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -687,7 +889,7 @@ func file_skerry_worker_v1_bulk_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_worker_v1_bulk_proto_rawDesc), len(file_skerry_worker_v1_bulk_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

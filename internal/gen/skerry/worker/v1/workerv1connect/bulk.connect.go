@@ -40,6 +40,12 @@ const (
 	BulkServiceFetchTreeProcedure = "/skerry.worker.v1.BulkService/FetchTree"
 	// BulkServiceClaimBlobProcedure is the fully-qualified name of the BulkService's ClaimBlob RPC.
 	BulkServiceClaimBlobProcedure = "/skerry.worker.v1.BulkService/ClaimBlob"
+	// BulkServiceFetchProfileProcedure is the fully-qualified name of the BulkService's FetchProfile
+	// RPC.
+	BulkServiceFetchProfileProcedure = "/skerry.worker.v1.BulkService/FetchProfile"
+	// BulkServiceStoreProfileProcedure is the fully-qualified name of the BulkService's StoreProfile
+	// RPC.
+	BulkServiceStoreProfileProcedure = "/skerry.worker.v1.BulkService/StoreProfile"
 	// BulkServiceStoreBlobProcedure is the fully-qualified name of the BulkService's StoreBlob RPC.
 	BulkServiceStoreBlobProcedure = "/skerry.worker.v1.BulkService/StoreBlob"
 	// BulkServicePushLogsProcedure is the fully-qualified name of the BulkService's PushLogs RPC.
@@ -54,6 +60,10 @@ type BulkServiceClient interface {
 	FetchTree(context.Context, *connect.Request[v1.FetchTreeRequest]) (*connect.Response[v1.FetchTreeResponse], error)
 	// ClaimBlob says that the caller is about to refer to a blob, which then outlives the next collections. Errors: not_found.
 	ClaimBlob(context.Context, *connect.Request[v1.ClaimBlobRequest]) (*connect.Response[v1.ClaimBlobResponse], error)
+	// FetchProfile gives what starts of an image have read first, on any worker; none is no error.
+	FetchProfile(context.Context, *connect.Request[v1.FetchProfileRequest]) (*connect.Response[v1.FetchProfileResponse], error)
+	// StoreProfile keeps it for other workers. Errors: invalid_argument, not_found for a file that no image has.
+	StoreProfile(context.Context, *connect.Request[v1.StoreProfileRequest]) (*connect.Response[v1.StoreProfileResponse], error)
 	// StoreBlob keeps a blob that a container made (a large result). Errors: invalid_argument, resource_exhausted.
 	StoreBlob(context.Context) *connect.ClientStreamForClient[v1.StoreBlobRequest, v1.StoreBlobResponse]
 	// PushLogs carries what containers write, for as long as the worker lives. The gateway acknowledges by container and sequence
@@ -90,6 +100,18 @@ func NewBulkServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(bulkServiceMethods.ByName("ClaimBlob")),
 			connect.WithClientOptions(opts...),
 		),
+		fetchProfile: connect.NewClient[v1.FetchProfileRequest, v1.FetchProfileResponse](
+			httpClient,
+			baseURL+BulkServiceFetchProfileProcedure,
+			connect.WithSchema(bulkServiceMethods.ByName("FetchProfile")),
+			connect.WithClientOptions(opts...),
+		),
+		storeProfile: connect.NewClient[v1.StoreProfileRequest, v1.StoreProfileResponse](
+			httpClient,
+			baseURL+BulkServiceStoreProfileProcedure,
+			connect.WithSchema(bulkServiceMethods.ByName("StoreProfile")),
+			connect.WithClientOptions(opts...),
+		),
 		storeBlob: connect.NewClient[v1.StoreBlobRequest, v1.StoreBlobResponse](
 			httpClient,
 			baseURL+BulkServiceStoreBlobProcedure,
@@ -107,11 +129,13 @@ func NewBulkServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 
 // bulkServiceClient implements BulkServiceClient.
 type bulkServiceClient struct {
-	fetchBlob *connect.Client[v1.FetchBlobRequest, v1.FetchBlobResponse]
-	fetchTree *connect.Client[v1.FetchTreeRequest, v1.FetchTreeResponse]
-	claimBlob *connect.Client[v1.ClaimBlobRequest, v1.ClaimBlobResponse]
-	storeBlob *connect.Client[v1.StoreBlobRequest, v1.StoreBlobResponse]
-	pushLogs  *connect.Client[v1.PushLogsRequest, v1.PushLogsResponse]
+	fetchBlob    *connect.Client[v1.FetchBlobRequest, v1.FetchBlobResponse]
+	fetchTree    *connect.Client[v1.FetchTreeRequest, v1.FetchTreeResponse]
+	claimBlob    *connect.Client[v1.ClaimBlobRequest, v1.ClaimBlobResponse]
+	fetchProfile *connect.Client[v1.FetchProfileRequest, v1.FetchProfileResponse]
+	storeProfile *connect.Client[v1.StoreProfileRequest, v1.StoreProfileResponse]
+	storeBlob    *connect.Client[v1.StoreBlobRequest, v1.StoreBlobResponse]
+	pushLogs     *connect.Client[v1.PushLogsRequest, v1.PushLogsResponse]
 }
 
 // FetchBlob calls skerry.worker.v1.BulkService.FetchBlob.
@@ -127,6 +151,16 @@ func (c *bulkServiceClient) FetchTree(ctx context.Context, req *connect.Request[
 // ClaimBlob calls skerry.worker.v1.BulkService.ClaimBlob.
 func (c *bulkServiceClient) ClaimBlob(ctx context.Context, req *connect.Request[v1.ClaimBlobRequest]) (*connect.Response[v1.ClaimBlobResponse], error) {
 	return c.claimBlob.CallUnary(ctx, req)
+}
+
+// FetchProfile calls skerry.worker.v1.BulkService.FetchProfile.
+func (c *bulkServiceClient) FetchProfile(ctx context.Context, req *connect.Request[v1.FetchProfileRequest]) (*connect.Response[v1.FetchProfileResponse], error) {
+	return c.fetchProfile.CallUnary(ctx, req)
+}
+
+// StoreProfile calls skerry.worker.v1.BulkService.StoreProfile.
+func (c *bulkServiceClient) StoreProfile(ctx context.Context, req *connect.Request[v1.StoreProfileRequest]) (*connect.Response[v1.StoreProfileResponse], error) {
+	return c.storeProfile.CallUnary(ctx, req)
 }
 
 // StoreBlob calls skerry.worker.v1.BulkService.StoreBlob.
@@ -147,6 +181,10 @@ type BulkServiceHandler interface {
 	FetchTree(context.Context, *connect.Request[v1.FetchTreeRequest]) (*connect.Response[v1.FetchTreeResponse], error)
 	// ClaimBlob says that the caller is about to refer to a blob, which then outlives the next collections. Errors: not_found.
 	ClaimBlob(context.Context, *connect.Request[v1.ClaimBlobRequest]) (*connect.Response[v1.ClaimBlobResponse], error)
+	// FetchProfile gives what starts of an image have read first, on any worker; none is no error.
+	FetchProfile(context.Context, *connect.Request[v1.FetchProfileRequest]) (*connect.Response[v1.FetchProfileResponse], error)
+	// StoreProfile keeps it for other workers. Errors: invalid_argument, not_found for a file that no image has.
+	StoreProfile(context.Context, *connect.Request[v1.StoreProfileRequest]) (*connect.Response[v1.StoreProfileResponse], error)
 	// StoreBlob keeps a blob that a container made (a large result). Errors: invalid_argument, resource_exhausted.
 	StoreBlob(context.Context, *connect.ClientStream[v1.StoreBlobRequest]) (*connect.Response[v1.StoreBlobResponse], error)
 	// PushLogs carries what containers write, for as long as the worker lives. The gateway acknowledges by container and sequence
@@ -179,6 +217,18 @@ func NewBulkServiceHandler(svc BulkServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(bulkServiceMethods.ByName("ClaimBlob")),
 		connect.WithHandlerOptions(opts...),
 	)
+	bulkServiceFetchProfileHandler := connect.NewUnaryHandler(
+		BulkServiceFetchProfileProcedure,
+		svc.FetchProfile,
+		connect.WithSchema(bulkServiceMethods.ByName("FetchProfile")),
+		connect.WithHandlerOptions(opts...),
+	)
+	bulkServiceStoreProfileHandler := connect.NewUnaryHandler(
+		BulkServiceStoreProfileProcedure,
+		svc.StoreProfile,
+		connect.WithSchema(bulkServiceMethods.ByName("StoreProfile")),
+		connect.WithHandlerOptions(opts...),
+	)
 	bulkServiceStoreBlobHandler := connect.NewClientStreamHandler(
 		BulkServiceStoreBlobProcedure,
 		svc.StoreBlob,
@@ -199,6 +249,10 @@ func NewBulkServiceHandler(svc BulkServiceHandler, opts ...connect.HandlerOption
 			bulkServiceFetchTreeHandler.ServeHTTP(w, r)
 		case BulkServiceClaimBlobProcedure:
 			bulkServiceClaimBlobHandler.ServeHTTP(w, r)
+		case BulkServiceFetchProfileProcedure:
+			bulkServiceFetchProfileHandler.ServeHTTP(w, r)
+		case BulkServiceStoreProfileProcedure:
+			bulkServiceStoreProfileHandler.ServeHTTP(w, r)
 		case BulkServiceStoreBlobProcedure:
 			bulkServiceStoreBlobHandler.ServeHTTP(w, r)
 		case BulkServicePushLogsProcedure:
@@ -222,6 +276,14 @@ func (UnimplementedBulkServiceHandler) FetchTree(context.Context, *connect.Reque
 
 func (UnimplementedBulkServiceHandler) ClaimBlob(context.Context, *connect.Request[v1.ClaimBlobRequest]) (*connect.Response[v1.ClaimBlobResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.worker.v1.BulkService.ClaimBlob is not implemented"))
+}
+
+func (UnimplementedBulkServiceHandler) FetchProfile(context.Context, *connect.Request[v1.FetchProfileRequest]) (*connect.Response[v1.FetchProfileResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.worker.v1.BulkService.FetchProfile is not implemented"))
+}
+
+func (UnimplementedBulkServiceHandler) StoreProfile(context.Context, *connect.Request[v1.StoreProfileRequest]) (*connect.Response[v1.StoreProfileResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.worker.v1.BulkService.StoreProfile is not implemented"))
 }
 
 func (UnimplementedBulkServiceHandler) StoreBlob(context.Context, *connect.ClientStream[v1.StoreBlobRequest]) (*connect.Response[v1.StoreBlobResponse], error) {
