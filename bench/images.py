@@ -1,6 +1,7 @@
 """Images: how fast they are stored, and how they start on a worker that has none of them. Prints one line of JSON."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def _native() -> float:
     """MiB/s of the same reader on a plain file of the host that is in its page cache, as the chunks of an image may be."""
     with tempfile.NamedTemporaryFile(dir=ROOT / ".cache") as file:
         for _ in range(READ):
-            file.write(bytes(MIB))
+            file.write(os.urandom(MIB))
         file.flush()
         began = time.perf_counter()
         with Path(file.name).open("rb", buffering=0) as reader:

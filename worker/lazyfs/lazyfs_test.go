@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -343,6 +344,39 @@ func TestStoreThatIsAway(t *testing.T) {
 	}
 }
 
+// TestSignalsDoNotFailReaders sends signals to a process in a page fault whose chunk is not there yet.
+func TestSignalsDoNotFailReaders(t *testing.T) {
+	r := newRig(t, 60, nil)
+	f, _ := r.file(t)
+	r.origin.setAway(true)
+	for len(r.origin.asked) > 0 {
+		<-r.origin.asked
+	}
+	at, size := r.manifest.Start(30), r.manifest.Chunks[30].Size
+	cmd := exec.CommandContext(t.Context(), "python3", "-c", `
+import mmap, sys, hashlib, signal
+signal.signal(signal.SIGUSR1, lambda *_: None)
+at, size = map(int, sys.argv[2:])
+with open(sys.argv[1], "rb") as f:
+    print(hashlib.sha256(memoryview(mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ))[at:at + size]).hexdigest())`,
+		f.Name(), strconv.FormatUint(at, 10), strconv.FormatUint(uint64(size), 10))
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-r.origin.asked
+	for range 5 {
+		if err := cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+			t.Error(err)
+		}
+	}
+	r.origin.setAway(false)
+	if err := cmd.Wait(); err != nil || "sha256:"+strings.TrimSpace(out.String()) != r.manifest.Chunks[30].Digest {
+		t.Errorf("read %q, %v", out.String(), err)
+	}
+}
+
 func TestWarmAfterARestart(t *testing.T) {
 	r := newRig(t, 60, nil)
 	f, done := r.file(t)
@@ -507,73 +541,5 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 	if size := kept.Size(); size > limit+limit/2 {
 		t.Errorf("the cache holds %d bytes of %d", size, limit)
-	}
-}
-
-// TestMain is also the process whose mounts are left behind.
-func TestMain(m *testing.M) {
-	if os.Getenv("LAZYFS_LEAVE") != "" {
-		leave(os.Getenv("LAZYFS_LEAVE"))
-	}
-	os.Exit(m.Run())
-}
-
-func leave(dir string) {
-	o := newOrigin()
-	w, err := cas.Write(context.Background(), o, bytes.NewReader(make([]byte, 12288)), []uint32{4096, 8192}, []cas.Range{{Size: 4096}})
-	if err != nil {
-		panic(err)
-	}
-	kept, err := cache.Open(filepath.Join(dir, "chunks"), 1<<30)
-	if err != nil {
-		panic(err)
-	}
-	log := slog.New(slog.DiscardHandler)
-	s := New(Config{Dir: filepath.Join(dir, "mounts"), ProfileDir: dir, Chunks: NewChunks(ChunksConfig{Cache: kept, Source: o, Log: log}), Log: log})
-	path, _, err := s.Open(context.Background(), w.File)
-	if err != nil {
-		panic(err)
-	}
-	_, _ = os.Stdout.WriteString(path + "\n")
-	select {}
-}
-
-func TestLeftoversAreReaped(t *testing.T) {
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), "LAZYFS_LEAVE="+dir)
-	cmd.Stderr = t.Output()
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line := make([]byte, 4096)
-	n, err := out.Read(line)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := strings.TrimSpace(string(line[:n]))
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close() // its file system is gone
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
-	// Nobody hangs on it.
-	if _, err := f.ReadAt(make([]byte, 4096), 8192); err == nil {
-		t.Error("read from a dead file system")
-	}
-	s := New(Config{Dir: filepath.Join(dir, "mounts")})
-	if err := s.Reap(); err != nil {
-		t.Fatal(err)
-	}
-	if left, err := mountsBelow(dir); err != nil || len(left) > 0 {
-		t.Errorf("left: %v, %v", left, err)
 	}
 }

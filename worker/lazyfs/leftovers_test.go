@@ -1,0 +1,83 @@
+package lazyfs
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/skerry-dev/skerry/internal/cas"
+	"github.com/skerry-dev/skerry/worker/cache"
+)
+
+// TestMain is also the process whose mounts are left behind.
+func TestMain(m *testing.M) {
+	if os.Getenv("LAZYFS_LEAVE") != "" {
+		leave(os.Getenv("LAZYFS_LEAVE"))
+	}
+	os.Exit(m.Run())
+}
+
+func leave(dir string) {
+	o := newOrigin()
+	w, err := cas.Write(context.Background(), o, bytes.NewReader(make([]byte, 12288)), []uint32{4096, 8192}, []cas.Range{{Size: 4096}})
+	if err != nil {
+		panic(err)
+	}
+	kept, err := cache.Open(filepath.Join(dir, "chunks"), 1<<30)
+	if err != nil {
+		panic(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	s := New(Config{Dir: filepath.Join(dir, "mounts"), ProfileDir: dir, Chunks: NewChunks(ChunksConfig{Cache: kept, Source: o, Log: log}), Log: log})
+	path, _, err := s.Open(context.Background(), w.File)
+	if err != nil {
+		panic(err)
+	}
+	_, _ = os.Stdout.WriteString(path + "\n")
+	select {}
+}
+
+func TestLeftoversAreReaped(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "LAZYFS_LEAVE="+dir)
+	cmd.Stderr = t.Output()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 4096)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := strings.TrimSpace(string(line[:n]))
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() // its file system is gone
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	// Nobody hangs on it.
+	if _, err := f.ReadAt(make([]byte, 4096), 8192); err == nil {
+		t.Error("read from a dead file system")
+	}
+	s := New(Config{Dir: filepath.Join(dir, "mounts")})
+	if err := s.Reap(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := mountsBelow(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
