@@ -3,6 +3,7 @@ package cas_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"math/rand/v2"
@@ -39,8 +40,7 @@ func open(t *testing.T) *blob.Store {
 
 // parts are contents of files, padded to whole blocks, of sizes as they are in an image.
 func parts(seed uint64, n int) [][]byte {
-	source := rand.NewChaCha8([32]byte{byte(seed)})
-	r := rand.New(source)
+	r := rand.New(rand.NewPCG(seed, 1))
 	out := make([][]byte, n)
 	for i := range out {
 		size := 1 + r.IntN(8)
@@ -48,7 +48,9 @@ func parts(seed uint64, n int) [][]byte {
 			size = 1 + r.IntN(900)
 		}
 		out[i] = make([]byte, size*4096)
-		_, _ = source.Read(out[i]) // never fails
+		for block := 0; block < len(out[i]); block += 4096 {
+			binary.LittleEndian.PutUint64(out[i][block:], r.Uint64())
+		}
 	}
 	return out
 }
@@ -85,7 +87,7 @@ func read(t *testing.T, s cas.Source, digest string) ([]byte, error) {
 
 func TestFilesShareTheirChunks(t *testing.T) {
 	s := open(t)
-	files := parts(1, 800)
+	files := parts(1, 400)
 	first, content := write(t, s, files)
 	if got, err := read(t, s, first.File.Digest); err != nil || !bytes.Equal(got, content) {
 		t.Fatalf("%d bytes of %d, %v", len(got), len(content), err)
@@ -95,8 +97,8 @@ func TestFilesShareTheirChunks(t *testing.T) {
 		t.Error(diff)
 	}
 	// One file more in front, one changed in the middle, one less at the end.
-	changed := append(append([][]byte{bytes.Repeat([]byte("n"), 4096)}, files[:400]...), parts(2, 1)...)
-	changed = append(changed, files[401:799]...)
+	changed := append(append([][]byte{bytes.Repeat([]byte("n"), 4096)}, files[:200]...), parts(2, 1)...)
+	changed = append(changed, files[201:399]...)
 	second, _ := write(t, s, changed)
 	t.Logf("%d of %d chunks are new", second.New, second.Chunks)
 	if second.New > 8 {
@@ -105,7 +107,7 @@ func TestFilesShareTheirChunks(t *testing.T) {
 }
 
 func TestSizesOfChunks(t *testing.T) {
-	_, sizes := cut(parts(3, 2500))
+	_, sizes := cut(parts(3, 1000))
 	var sum uint64
 	for i, size := range sizes {
 		sum += uint64(size)
@@ -241,9 +243,9 @@ func (r *roots) add(root cas.Root) {
 
 func TestCollect(t *testing.T) {
 	s := open(t)
-	files := parts(6, 600)
-	kept, content := write(t, s, files[:500])
-	gone, _ := write(t, s, files[300:])
+	files := parts(6, 300)
+	kept, content := write(t, s, files[:250])
+	gone, _ := write(t, s, files[150:])
 	r := &roots{list: []cas.Root{{Digest: kept.File.Digest, File: true}}}
 	if done, err := cas.Collect(t.Context(), s, r, time.Now().Add(-time.Hour)); err != nil || done.Blobs != 0 {
 		t.Errorf("within the grace: %+v, %v", done, err)
@@ -277,9 +279,9 @@ func TestCollect(t *testing.T) {
 // those files again: what it refers to afterwards is there.
 func TestCollectBesideAWriter(t *testing.T) {
 	s := open(t)
-	file := append(parts(7, 100), parts(10, 100)...)
+	file := append(parts(7, 50), parts(10, 50)...)
 	for range 5 {
-		_, _ = write(t, s, append(parts(7, 100), parts(11, 100)...))
+		_, _ = write(t, s, append(parts(7, 50), parts(11, 50)...))
 		_, content := write(t, s, file)
 		age(t, s, 2*time.Hour)
 		r := &roots{}
@@ -358,7 +360,7 @@ func (f *failing) Add(ctx context.Context, data []byte) (payload.Ref, bool, erro
 
 func TestCrashBetweenSteps(t *testing.T) {
 	s := open(t)
-	files := parts(8, 600)
+	files := parts(8, 250)
 	content, sizes := cut(files)
 	for n := range int64(len(sizes)) + 1 {
 		f := &failing{blobs: s}
@@ -381,7 +383,7 @@ func TestCrashBetweenSteps(t *testing.T) {
 	w, _ := write(t, s, files)
 	f := &failing{blobs: s}
 	f.left.Store(2)
-	other, otherSizes := cut(parts(9, 600))
+	other, otherSizes := cut(parts(9, 250))
 	if _, err := cas.Write(t.Context(), f, bytes.NewReader(other), otherSizes, nil); err == nil {
 		t.Fatal("no crash")
 	}
