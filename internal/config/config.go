@@ -64,7 +64,7 @@ type Config struct {
 	Data, Bases, Run                   string
 	Listen, TLSCert, TLSKey            string
 	Insecure                           bool
-	HeartbeatWindow                    int
+	HeartbeatWindow, BlobGrace         int
 	WriteProfile                       string
 	Sync                               string
 	LogFormat, LogLevel                string
@@ -73,7 +73,7 @@ type Config struct {
 	Labels                             []string
 	CPU                                float64
 	Memory                             int
-	Disk                               int
+	Disk, ImageCache                   int
 	AllowPrivate, Nameservers          []string
 	Subnet, BuildSubnet                string
 	Runsc, Platform, Guest             string
@@ -228,6 +228,9 @@ func (c *Config) Check() error {
 	}
 	if c.CPU < 0 || c.Memory < 0 || c.Disk < 0 || c.Builds < 0 {
 		return fault.New(fault.Invalid, "cpu, memory, disk and builds: want 0 (the default) or more")
+	}
+	if c.BlobGrace < 0 || c.ImageCache < 0 {
+		return fault.New(fault.Invalid, "blob_grace and image_cache: want 0 (the default) or more")
 	}
 	if c.BuildCPU < 0 || c.BuildMemory < 0 || c.BuildDisk < 0 || c.BuildProcesses < 0 || c.BuildTimeout < 0 {
 		return fault.New(fault.Invalid, "build_cpu, build_memory, build_disk, build_processes and build_timeout: want 0 (the default) or more")

@@ -39,6 +39,7 @@ func Options(c *Config) []Option {
 		{"write_profile", `profile of ~/.skerry.toml that the first start writes; "" for none`, GroupMain, &c.WriteProfile},
 		{"sync", "when messages are synced to disk: interval (100 ms) or always", GroupMain, &c.Sync},
 		{"heartbeat_window", "seconds that an app lives without a word from the client that runs it", GroupMain, &c.HeartbeatWindow},
+		{"blob_grace", "hours that code, images and payloads are kept which nothing refers to; 0: 192, longer than calls keep any", GroupMain, &c.BlobGrace},
 		{"log_format", "text, json, or auto: text on a terminal", GroupMain, &c.LogFormat},
 		{"log_level", "debug, info, warn or error", GroupMain, &c.LogLevel},
 
@@ -50,6 +51,7 @@ func Options(c *Config) []Option {
 		{"cpu", "cores offered to containers; 0: all of the host's", GroupWorker, &c.CPU},
 		{"memory", "memory offered to containers in MiB; 0: most of the host's", GroupWorker, &c.Memory},
 		{"disk", "size of a container's writable layer in MiB where the function gives none; 0: 10,240", GroupWorker, &c.Disk},
+		{"image_cache", "what a worker keeps of images from elsewhere in MiB; 0: 51,200", GroupWorker, &c.ImageCache},
 		{"allow_private", "private ranges that containers and builds may reach (CIDR, comma-separated)", GroupWorker, &c.AllowPrivate},
 		{"nameservers", "DNS servers for containers; none: those of the host", GroupWorker, &c.Nameservers},
 		{"subnet", "range of the containers' addresses (CIDR); none: one that the host does not use", GroupWorker, &c.Subnet},

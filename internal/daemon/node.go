@@ -74,7 +74,7 @@ func (n *node) openGateway(ctx context.Context, undo *lifecycle.Cleanup) error {
 	n.gateway, err = gateway.New(ctx, gateway.Config{
 		Dir: gatewayDir(cfg), Listen: cfg.Listen, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey, Insecure: cfg.Insecure,
 		SyncAlways: cfg.Sync == config.SyncAlways, Version: Version,
-		HeartbeatWindow: time.Duration(cfg.HeartbeatWindow) * time.Second,
+		HeartbeatWindow: time.Duration(cfg.HeartbeatWindow) * time.Second, BlobGrace: time.Duration(cfg.BlobGrace) * time.Hour,
 	}, n.blobs, n.log.With("part", "gateway"))
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (n *node) openWorker() error {
 	n.worker, err = agent.New(agent.Config{
 		DataDir: filepath.Join(n.cfg.Data, "worker"), RunDir: n.cfg.RunDir(), Instance: n.cfg.Instance(),
 		RuntimeDir: guest, Runsc: runsc, Version: Version, Gateway: address, Labels: labels,
-		CPUMilli: uint32(n.cfg.CPU * 1000), MemoryMiB: uint32(n.cfg.Memory), DiskMiB: uint32(n.cfg.Disk),
+		CPUMilli: uint32(n.cfg.CPU * 1000), MemoryMiB: uint32(n.cfg.Memory), DiskMiB: uint32(n.cfg.Disk), CacheBytes: uint64(n.cfg.ImageCache) << 20,
 		Blobs: n.blobs, Network: net, Log: n.log.With("part", "worker"),
 	})
 	return err
