@@ -15,8 +15,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -176,6 +178,9 @@ func (s *Store) start(ctx context.Context, m *mount) (err error) {
 // serve mounts the file and returns when it can be opened.
 func (m *mount) serve() error {
 	forever := unchanging
+	// Nobody forks before the descriptor of the device is no child's.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	server, err := fusefs.Mount(m.dir, &root{file: m.file}, &fusefs.Options{
 		EntryTimeout: &forever, AttrTimeout: &forever,
 		MountOptions: fuse.MountOptions{
@@ -187,6 +192,28 @@ func (m *mount) serve() error {
 		return fmt.Errorf("mount of image %s: %w", m.image.Digest, err)
 	}
 	m.server = server
+	return keepDevices()
+}
+
+// keepDevices has no program inherit a descriptor of /dev/fuse, which the library does not see to. The kernel fails all reads when the last
+// one is closed: a sandbox that had one would wait for itself for ever once this process is killed.
+func keepDevices() error {
+	const mine = "/proc/self/fd"
+	entries, err := os.ReadDir(mine)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		target, err := os.Readlink(filepath.Join(mine, e.Name()))
+		if err != nil || target != "/dev/fuse" { // closed meanwhile, or another file
+			continue
+		}
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			return err
+		}
+		syscall.CloseOnExec(fd)
+	}
 	return nil
 }
 

@@ -3,12 +3,14 @@ package lazyfs
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/worker/cache"
@@ -38,7 +40,11 @@ func leave(dir string) {
 	if err != nil {
 		panic(err)
 	}
-	_, _ = os.Stdout.WriteString(path + "\n")
+	child := exec.Command("sleep", "1000") // as a sandbox: it outlives us
+	if err := child.Start(); err != nil {
+		panic(err)
+	}
+	_, _ = fmt.Println(path, child.Process.Pid)
 	select {}
 }
 
@@ -59,7 +65,16 @@ func TestLeftoversAreReaped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := strings.TrimSpace(string(line[:n]))
+	var path string
+	var child int
+	if _, err := fmt.Sscan(string(line[:n]), &path, &child); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Kill(child, unix.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}()
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
