@@ -186,9 +186,7 @@ func (r *rig) file(t *testing.T) (f *os.File, done func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, err = os.Open(path); err != nil {
-		t.Fatal(err)
-	}
+	f = openQuietly(t, path)
 	var once sync.Once
 	done = func() {
 		once.Do(func() {
@@ -200,6 +198,17 @@ func (r *rig) file(t *testing.T) (f *os.File, done func()) {
 	}
 	t.Cleanup(done)
 	return f, done
+}
+
+// openQuietly opens a file that this very process serves. os.Open would enter it into the runtime's poller, whose system calls hold a
+// processor each: waiting there for our own answer, they could take all.
+func openQuietly(t *testing.T, path string) *os.File {
+	t.Helper()
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fd), path)
 }
 
 // chunk reads a chunk's bytes from the file and compares them.
@@ -236,8 +245,9 @@ func TestServesAFile(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if data, err := os.ReadFile(f.Name()); err != nil || !bytes.Equal(data, r.content) {
-				t.Errorf("%d bytes, %v", len(data), err)
+			data := make([]byte, len(r.content))
+			if n, err := f.ReadAt(data, 0); err != nil || !bytes.Equal(data, r.content) {
+				t.Errorf("%d bytes, %v", n, err)
 			}
 		})
 	}
@@ -255,8 +265,8 @@ print(hashlib.sha256(mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)).hexdigest())
 		"sha256:"+strings.TrimSpace(string(out)) != ident.Digest(r.content) {
 		t.Errorf("mapped: %s, %v", out, err)
 	}
-	if err := os.WriteFile(f.Name(), nil, 0o600); !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EACCES) {
-		t.Errorf("written: %v", err)
+	if _, err := unix.Open(f.Name(), unix.O_WRONLY, 0); !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EACCES) {
+		t.Errorf("opened for writing: %v", err)
 	}
 }
 

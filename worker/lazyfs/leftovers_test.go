@@ -75,10 +75,7 @@ func TestLeftoversAreReaped(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := openQuietly(t, path)
 	defer f.Close() // its file system is gone
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
