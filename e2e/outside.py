@@ -30,13 +30,15 @@ while True:
 @contextlib.contextmanager
 def outside() -> Generator[None]:
     """A namespace behind a veth pair with a listener on all its addresses, and one on the host's end. All gone afterwards."""
-    # Each has a name of its own: the kernel takes its time to remove the links of a namespace that is gone.
+    # Each has a name of its own: the kernel takes its time to remove a namespace that is gone. The link goes first, and at once: its routes
+    # would be in the way of the next one's.
     number = next(_numbers)
     space, link = f"skt{os.getpid()}-{number}", f"skt{os.getpid()}h{number}"
     with contextlib.ExitStack() as stack:
         _ip("netns", "add", space)
         stack.callback(_ip, "netns", "del", space)
         _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", space)
+        stack.callback(_ip, "link", "del", link)
         _ip("address", "add", f"{HOST}/24", "dev", link)
         _ip("link", "set", link, "up")
         _ip("-n", space, "link", "set", "lo", "up")
@@ -54,7 +56,9 @@ def outside() -> Generator[None]:
 
 
 def _ip(*args: str) -> str:
-    return subprocess.run(["ip", *args], check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(["ip", *args], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"ip {' '.join(args)}: {done.stderr}"
+    return done.stdout
 
 
 @contextlib.contextmanager
