@@ -90,7 +90,10 @@ func (b *builder) build(ctx context.Context, req *buildv1.BuildRequest, emit fun
 			if err != nil {
 				return nil, nil, err
 			}
-			return &image.Image{EROFS: ref, Chunked: e.Built.GetChunked(), Env: e.Built.GetEnv(), Workdir: e.Built.GetWorkdir()}, nil, nil
+			return &image.Image{
+				EROFS: ref, Chunked: e.Built.GetChunked(), Env: e.Built.GetEnv(), Workdir: e.Built.GetWorkdir(),
+				Entrypoint: e.Built.GetEntrypoint(), Cmd: e.Built.GetCmd(),
+			}, nil, nil
 		case *buildv1.BuildResponse_Failed:
 			return nil, failureFromProto(e.Failed), nil
 		}

@@ -21,6 +21,8 @@ type Image struct {
 	Workdir   string            // working directory of its containers; may be empty
 	Recipe    []byte            // how it was made, as it was encoded
 	CreatedAt time.Time
+	// Entrypoint and Cmd are the words that its containers run; may be empty.
+	Entrypoint, Cmd []string
 }
 
 // Recipe is how to make an image. The gateway keeps it as it came and knows of it only what is named here.
@@ -38,6 +40,10 @@ type Request struct {
 	Recipe Recipe
 	AppID  string // whose secrets the recipe may name; may be empty
 	Force  bool   // build again even if it is there
+	// Apart builds again and keeps the result as an image of its own, whatever there is.
+	Apart bool
+	// Before is how many of the recipe's first steps the one who asks knows nothing of, for they are those of an image that is there.
+	Before int
 }
 
 // StepState says what became of a step; the numbers are those of skerry.v1.BuildStepState.
@@ -108,6 +114,16 @@ type Store interface {
 	PutImage(ctx context.Context, im Image) error
 	// Image returns an image, or a fault.NotFound.
 	Image(ctx context.Context, id string) (*Image, error)
+	// Images lists the newest images, newest first, without their recipes.
+	Images(ctx context.Context, limit int) ([]Image, error)
+	// DeleteImage deletes an image and its log, or returns a fault.NotFound.
+	DeleteImage(ctx context.Context, id string) error
+	// ImageUsers names, for people, what uses an image: living apps and names.
+	ImageUsers(ctx context.Context, id string) ([]string, error)
+	// PutImageLog keeps what the last build of an image said.
+	PutImageLog(ctx context.Context, id string, log []StepLog) error
+	// ImageLog returns that, or a fault.NotFound where the image was never built.
+	ImageLog(ctx context.Context, id string) ([]StepLog, error)
 }
 
 // Secrets opens the secrets that builds are given. Implemented in gateway/server.

@@ -20,6 +20,7 @@ import (
 // Deps are the parts of a Service. All are required.
 type Deps struct {
 	Store   Store
+	Names   Names
 	Builder Builder
 	Trees   Trees
 	Secrets Secrets
@@ -75,6 +76,9 @@ func (s *Service) Build(ctx context.Context, r Request, emit func(Event) error) 
 		return err
 	}
 	id, force := id(r.Recipe, job.Secrets), r.Force || r.Recipe.Force
+	if r.Apart {
+		id, force, job.NoCache = ident.New(ident.Image), true, true
+	}
 	job.ImageID = id
 	if !force {
 		im, err := s.d.Store.Image(ctx, id)
@@ -90,7 +94,24 @@ func (s *Service) Build(ctx context.Context, r Request, emit func(Event) error) 
 		return err
 	}
 	defer leave()
-	return f.follow(ctx, emit)
+	return f.follow(ctx, func(e Event) error { return emit(e.after(r.Before)) })
+}
+
+// after returns the event as it is for one who knows nothing of the recipe's first steps: what is of those is the base's.
+func (e Event) after(steps int) Event {
+	shift := func(n uint32) uint32 { return n - min(n, uint32(steps)) }
+	switch {
+	case steps == 0:
+	case e.Step != nil:
+		s := *e.Step
+		s.RecipeStep = shift(s.RecipeStep)
+		e.Step = &s
+	case e.Failed != nil:
+		f := *e.Failed
+		f.RecipeStep = shift(f.RecipeStep)
+		e.Failed = &f
+	}
+	return e
 }
 
 func (s *Service) secrets(ctx context.Context, r Request) (map[int]map[string]string, error) {
@@ -198,7 +219,13 @@ func (s *Service) fly(ctx context.Context, f *flight, job Job) {
 var errAbandoned = errors.New("everybody who waited for the build has left")
 
 func (s *Service) build(ctx context.Context, f *flight, job Job) (Event, error) {
-	im, failure, err := s.d.Builder.Build(ctx, job, f.add)
+	j := &journal{now: time.Now}
+	im, failure, err := s.d.Builder.Build(ctx, job, func(e Event) { j.add(e); f.add(e) })
+	if log := j.log(); err == nil && len(log) > 0 {
+		if err := s.d.Store.PutImageLog(ctx, f.id, log); err != nil {
+			return Event{}, err
+		}
+	}
 	switch {
 	case err != nil:
 		return Event{}, fmt.Errorf("image %q: %w", f.id, err)

@@ -18,11 +18,42 @@ func (s *imageService) BuildImage(ctx context.Context, req *connect.Request[sker
 	if m.GetBuilderVersion() != "" && m.GetBuilderVersion() != image.BuilderVersion {
 		return fault.New(fault.Precondition, "image builder version %.40q: this gateway builds by %q", m.GetBuilderVersion(), image.BuilderVersion)
 	}
-	r, err := recipeFromProto(m.GetRecipe())
+	recipe, before, err := s.whole(ctx, m.GetRecipe())
 	if err != nil {
 		return err
 	}
-	return s.d.Images.Build(ctx, image.Request{Recipe: r, AppID: m.GetAppId(), Force: m.GetForce()}, func(e image.Event) error { return stream.Send(eventToProto(e)) })
+	r, err := recipeFromProto(recipe)
+	if err != nil {
+		return err
+	}
+	request := image.Request{Recipe: r, AppID: m.GetAppId(), Force: m.GetForce(), Apart: m.GetIgnoreCache(), Before: before}
+	return s.d.Images.Build(ctx, request, func(e image.Event) error { return stream.Send(eventToProto(e)) })
+}
+
+// whole puts the recipe of an image that is there in its place, and says how many steps it has.
+func (s *imageService) whole(ctx context.Context, m *skerryv1.Recipe) (*skerryv1.Recipe, int, error) {
+	existing := m.GetBase().GetExisting()
+	if existing == nil {
+		return m, 0, nil
+	}
+	im, err := s.d.Images.Image(ctx, existing.GetImageId())
+	if err != nil {
+		return nil, 0, err
+	}
+	whole := &skerryv1.Recipe{}
+	if err := proto.Unmarshal(im.Recipe, whole); err != nil {
+		return nil, 0, fault.New(fault.DataLoss, "image %q: stored recipe is malformed", im.ID)
+	}
+	before := len(whole.GetSteps())
+	// What was built anew then need not be now.
+	for _, step := range whole.GetSteps() {
+		step.ForceBuild = false
+	}
+	if whole.GetBase() != nil {
+		whole.Base.ForceBuild = m.GetBase().GetForceBuild()
+	}
+	whole.Steps = append(whole.Steps, m.GetSteps()...)
+	return whole, before, nil
 }
 
 func (s *imageService) GetImage(ctx context.Context, req *connect.Request[skerryv1.GetImageRequest]) (*connect.Response[skerryv1.GetImageResponse], error) {
@@ -44,10 +75,7 @@ func builtToProto(im *image.Image) *skerryv1.ImageBuilt {
 func eventToProto(e image.Event) *skerryv1.BuildImageResponse {
 	switch {
 	case e.Step != nil:
-		return &skerryv1.BuildImageResponse{Event: &skerryv1.BuildImageResponse_Step{Step: &skerryv1.BuildStep{
-			Number: e.Step.Number, Total: e.Step.Total, Name: e.Step.Name, State: skerryv1.BuildStepState(e.Step.State),
-			ElapsedMs: uint64(e.Step.Elapsed.Milliseconds()), RecipeStep: e.Step.RecipeStep,
-		}}}
+		return &skerryv1.BuildImageResponse{Event: &skerryv1.BuildImageResponse_Step{Step: stepToProto(*e.Step)}}
 	case e.Log != nil:
 		return &skerryv1.BuildImageResponse{Event: &skerryv1.BuildImageResponse_Log{Log: &skerryv1.BuildLog{Step: e.Log.Step, Lines: e.Log.Lines}}}
 	case e.Built != nil:
@@ -58,5 +86,12 @@ func eventToProto(e image.Event) *skerryv1.BuildImageResponse {
 			ImageId: f.ImageID, Step: f.Step, Command: f.Command, ExitCode: f.ExitCode, LastLines: f.LastLines, Message: f.Message,
 			RecipeStep: f.RecipeStep,
 		}}}
+	}
+}
+
+func stepToProto(s image.Step) *skerryv1.BuildStep {
+	return &skerryv1.BuildStep{
+		Number: s.Number, Total: s.Total, Name: s.Name, State: skerryv1.BuildStepState(s.State),
+		ElapsedMs: uint64(s.Elapsed.Milliseconds()), RecipeStep: s.RecipeStep,
 	}
 }

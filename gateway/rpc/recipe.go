@@ -24,9 +24,6 @@ func recipeFromProto(m *skerryv1.Recipe) (image.Recipe, error) {
 	if m.GetBase().GetKind() == nil {
 		return r, fault.New(fault.Invalid, "recipe: no base that this gateway knows; begin with debian_slim, or update the gateway")
 	}
-	if m.GetBase().GetExisting() != nil {
-		return r, fault.New(fault.Unimplemented, "recipe: an image that is there can't be what another begins with yet")
-	}
 	if n := len(m.GetSteps()); n > maxSteps {
 		return r, fault.New(fault.Invalid, "recipe: %d steps, at most %d", n, maxSteps)
 	}

@@ -127,6 +127,27 @@ func (d *DB) Trees(ctx context.Context, add func(digest string) error) error {
 	return nil
 }
 
+// AddTree implements mount.Store.
+func (d *DB) AddTree(ctx context.Context, digest string, numFiles int, numBytes uint64) error {
+	_, err := d.writer.ExecContext(ctx,
+		`INSERT INTO trees (digest, num_files, num_bytes, created_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at WHERE excluded.created_at - trees.created_at > 3600000`,
+		digest, numFiles, int64(numBytes), millis(time.Now()))
+	if err != nil {
+		return fmt.Errorf("tree %q: %w", digest, err)
+	}
+	return nil
+}
+
+// HasTree implements mount.Store.
+func (d *DB) HasTree(ctx context.Context, digest string) (bool, error) {
+	var n int
+	if err := d.reader.QueryRowContext(ctx, `SELECT COUNT(*) FROM trees WHERE digest = $1`, digest).Scan(&n); err != nil {
+		return false, fmt.Errorf("tree %q: %w", digest, err)
+	}
+	return n > 0, nil
+}
+
 // ForgetTree removes the record of a tree that nobody has made since a moment, and says whether it did.
 func (d *DB) ForgetTree(ctx context.Context, digest string, before time.Time) (bool, error) {
 	res, err := d.writer.ExecContext(ctx, `DELETE FROM trees WHERE digest = $1 AND created_at < $2`, digest, millis(before))

@@ -28,6 +28,12 @@ const (
 	BasesRegistry = "registry" // an image of a registry
 )
 
+// MicromambaImage is the image of a registry that micromamba comes from; condaBin is where its base environment has programs.
+const (
+	MicromambaImage = "mambaorg/micromamba:latest"
+	condaBin        = "/opt/conda/bin"
+)
+
 // Bases are the bases that a builder of this configuration starts from. It needs no more of the configuration than says where they are.
 func Bases(c Config) (base.Provider, error) {
 	if c.CABundle == noBundle {
@@ -181,6 +187,14 @@ func (s *Server) begin(ctx context.Context, r recipe.Recipe, secrets map[string]
 			setup := recipe.Step{Action: &recipe.DockerfileCommands{Commands: from.Setup}}
 			b.recipe.Steps = append([]recipe.Step{setup}, r.Steps...)
 		}
+	case *recipe.Micromamba:
+		if err := s.fromRegistry(ctx, &b, MicromambaImage); err != nil {
+			return b, err
+		}
+		b.plan.Config.User, b.plan.Config.Entrypoint, b.plan.Config.Cmd = "", nil, nil
+		b.plan.Config.Env["PATH"] = strings.TrimSuffix(condaBin+":"+b.plan.Config.Env["PATH"], ":")
+		python := recipe.Step{Action: &recipe.MicromambaInstall{Packages: []string{"python=" + from.Python}, Channels: []string{"conda-forge"}}}
+		b.recipe.Steps = append([]recipe.Step{python}, r.Steps...)
 	case *recipe.Dockerfile:
 		if from.AddPython != "" {
 			i, err := s.interpreters.Prepare(ctx, from.AddPython, progress)

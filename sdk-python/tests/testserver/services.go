@@ -155,6 +155,46 @@ func (i *images) BuildImage(
 	return nil
 }
 
+// PublishImage keeps the name until the server ends.
+func (i *images) PublishImage(
+	_ context.Context, r *connect.Request[skerryv1.PublishImageRequest],
+) (*connect.Response[skerryv1.PublishImageResponse], error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.names[r.Msg.GetName()+":"+r.Msg.GetTag()] = r.Msg.GetImageId()
+	return connect.NewResponse(&skerryv1.PublishImageResponse{}), nil
+}
+
+// GetImageByName knows what PublishImage was told.
+func (i *images) GetImageByName(
+	_ context.Context, r *connect.Request[skerryv1.GetImageByNameRequest],
+) (*connect.Response[skerryv1.GetImageByNameResponse], error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	id, ok := i.names[r.Msg.GetName()+":"+r.Msg.GetTag()]
+	if !ok {
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("image %q: not found", r.Msg.GetName()))
+	}
+	return connect.NewResponse(&skerryv1.GetImageByNameResponse{ImageId: id}), nil
+}
+
+// GetImageLog has two lines of each of two layers.
+func (i *images) GetImageLog(
+	_ context.Context, r *connect.Request[skerryv1.GetImageLogRequest],
+) (*connect.Response[skerryv1.GetImageLogResponse], error) {
+	res := &skerryv1.GetImageLogResponse{}
+	for n := range uint32(2) {
+		step := &skerryv1.ImageLogStep{Step: &skerryv1.BuildStep{Number: n + 1, RecipeStep: n}}
+		for line := range 2 {
+			step.Lines = append(step.Lines, &skerryv1.ImageLogLine{
+				Time: timestamppb.New(time.Unix(int64(n), 0)), Text: fmt.Sprintf("%s %d.%d", r.Msg.GetImageId()[:2], n, line),
+			})
+		}
+		res.Steps = append(res.Steps, step)
+	}
+	return connect.NewResponse(res), nil
+}
+
 type mounts struct{ *state }
 
 func (m *mounts) CreateMount(

@@ -81,6 +81,7 @@ type state struct {
 	logApps    []string
 	apps       int
 	open       int
+	names      map[string]string // ids of images
 }
 
 type spawned struct {
@@ -93,8 +94,8 @@ type spawned struct {
 func newState() *state {
 	s := &state{
 		behaviours: map[string]*behaviour{}, breakAfter: -1, blobs: map[string][]byte{}, spawned: map[string]*spawned{},
-		sessions: map[*session]struct{}{},
-		report:   report{Stopped: map[string]int32{}, Published: map[string]string{}},
+		sessions: map[*session]struct{}{}, names: map[string]string{},
+		report: report{Stopped: map[string]int32{}, Published: map[string]string{}},
 	}
 	s.changed = sync.NewCond(&s.mu)
 	return s

@@ -9,6 +9,7 @@ package skerryv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -694,11 +695,864 @@ func (x *GetImageResponse) GetRecipe() *Recipe {
 	return nil
 }
 
+// Asks for images.
+type ListImagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most of them; 0: 100.
+	Limit         uint32 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListImagesRequest) Reset() {
+	*x = ListImagesRequest{}
+	mi := &file_skerry_v1_image_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListImagesRequest) ProtoMessage() {}
+
+func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
+func (*ListImagesRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListImagesRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// Images.
+type ListImagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Images        []*ImageInfo `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListImagesResponse) Reset() {
+	*x = ListImagesResponse{}
+	mi := &file_skerry_v1_image_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListImagesResponse) ProtoMessage() {}
+
+func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
+func (*ListImagesResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListImagesResponse) GetImages() []*ImageInfo {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+// An image in a list.
+type ImageInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "im-...".
+	ImageId string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	// Size of its file in bytes.
+	Size uint64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// When it was built.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Its names, each with its tag, such as "trainer:latest".
+	Names         []string `protobuf:"bytes,4,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageInfo) Reset() {
+	*x = ImageInfo{}
+	mi := &file_skerry_v1_image_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageInfo) ProtoMessage() {}
+
+func (x *ImageInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageInfo.ProtoReflect.Descriptor instead.
+func (*ImageInfo) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ImageInfo) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *ImageInfo) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ImageInfo) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *ImageInfo) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// Names an image.
+type DeleteImageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "im-...".
+	ImageId       string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteImageRequest) Reset() {
+	*x = DeleteImageRequest{}
+	mi := &file_skerry_v1_image_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteImageRequest) ProtoMessage() {}
+
+func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteImageRequest.ProtoReflect.Descriptor instead.
+func (*DeleteImageRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeleteImageRequest) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+// It is gone.
+type DeleteImageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteImageResponse) Reset() {
+	*x = DeleteImageResponse{}
+	mi := &file_skerry_v1_image_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteImageResponse) ProtoMessage() {}
+
+func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteImageResponse.ProtoReflect.Descriptor instead.
+func (*DeleteImageResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{12}
+}
+
+// Names an image, built or not.
+type GetImageLogRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "im-...".
+	ImageId       string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetImageLogRequest) Reset() {
+	*x = GetImageLogRequest{}
+	mi := &file_skerry_v1_image_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetImageLogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetImageLogRequest) ProtoMessage() {}
+
+func (x *GetImageLogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetImageLogRequest.ProtoReflect.Descriptor instead.
+func (*GetImageLogRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetImageLogRequest) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+// What a build said.
+type GetImageLogResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its steps in order.
+	Steps         []*ImageLogStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetImageLogResponse) Reset() {
+	*x = GetImageLogResponse{}
+	mi := &file_skerry_v1_image_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetImageLogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetImageLogResponse) ProtoMessage() {}
+
+func (x *GetImageLogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetImageLogResponse.ProtoReflect.Descriptor instead.
+func (*GetImageLogResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetImageLogResponse) GetSteps() []*ImageLogStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// What a step of a build said.
+type ImageLogStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of it.
+	Step *BuildStep `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	// Its last lines.
+	Lines         []*ImageLogLine `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageLogStep) Reset() {
+	*x = ImageLogStep{}
+	mi := &file_skerry_v1_image_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageLogStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageLogStep) ProtoMessage() {}
+
+func (x *ImageLogStep) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageLogStep.ProtoReflect.Descriptor instead.
+func (*ImageLogStep) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ImageLogStep) GetStep() *BuildStep {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+func (x *ImageLogStep) GetLines() []*ImageLogLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+// A line of output.
+type ImageLogLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it came to the gateway.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// Without its end.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageLogLine) Reset() {
+	*x = ImageLogLine{}
+	mi := &file_skerry_v1_image_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageLogLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageLogLine) ProtoMessage() {}
+
+func (x *ImageLogLine) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageLogLine.ProtoReflect.Descriptor instead.
+func (*ImageLogLine) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ImageLogLine) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ImageLogLine) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// A name for an image.
+type PublishImageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "im-...".
+	ImageId string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	// Where it is known; empty: the default environment.
+	Environment string `protobuf:"bytes,2,opt,name=environment,proto3" json:"environment,omitempty"`
+	// 1 to 64 letters, digits, "-", "_" or "."; not beginning with "im-".
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// 1 to 50 of the same; empty: "latest".
+	Tag string `protobuf:"bytes,4,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Other environments may use it as well. Kept; there is one environment so far.
+	IsPublic      bool `protobuf:"varint,5,opt,name=is_public,json=isPublic,proto3" json:"is_public,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishImageRequest) Reset() {
+	*x = PublishImageRequest{}
+	mi := &file_skerry_v1_image_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishImageRequest) ProtoMessage() {}
+
+func (x *PublishImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishImageRequest.ProtoReflect.Descriptor instead.
+func (*PublishImageRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PublishImageRequest) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *PublishImageRequest) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *PublishImageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PublishImageRequest) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *PublishImageRequest) GetIsPublic() bool {
+	if x != nil {
+		return x.IsPublic
+	}
+	return false
+}
+
+// It has the name.
+type PublishImageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishImageResponse) Reset() {
+	*x = PublishImageResponse{}
+	mi := &file_skerry_v1_image_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishImageResponse) ProtoMessage() {}
+
+func (x *PublishImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishImageResponse.ProtoReflect.Descriptor instead.
+func (*PublishImageResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{18}
+}
+
+// A name and a tag.
+type GetImageByNameRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in PublishImageRequest.
+	Environment string `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
+	// As in PublishImageRequest.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// As in PublishImageRequest.
+	Tag           string `protobuf:"bytes,3,opt,name=tag,proto3" json:"tag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetImageByNameRequest) Reset() {
+	*x = GetImageByNameRequest{}
+	mi := &file_skerry_v1_image_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetImageByNameRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetImageByNameRequest) ProtoMessage() {}
+
+func (x *GetImageByNameRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetImageByNameRequest.ProtoReflect.Descriptor instead.
+func (*GetImageByNameRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetImageByNameRequest) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *GetImageByNameRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GetImageByNameRequest) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+// The image that has them.
+type GetImageByNameResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "im-...".
+	ImageId       string `protobuf:"bytes,1,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetImageByNameResponse) Reset() {
+	*x = GetImageByNameResponse{}
+	mi := &file_skerry_v1_image_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetImageByNameResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetImageByNameResponse) ProtoMessage() {}
+
+func (x *GetImageByNameResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetImageByNameResponse.ProtoReflect.Descriptor instead.
+func (*GetImageByNameResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetImageByNameResponse) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+// Asks for names.
+type ListImageNamesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in PublishImageRequest.
+	Environment string `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
+	// Only names that begin so.
+	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// The name whose past is wanted, with or without a tag; empty: the present of all.
+	HistoryOf     string `protobuf:"bytes,3,opt,name=history_of,json=historyOf,proto3" json:"history_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListImageNamesRequest) Reset() {
+	*x = ListImageNamesRequest{}
+	mi := &file_skerry_v1_image_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListImageNamesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListImageNamesRequest) ProtoMessage() {}
+
+func (x *ListImageNamesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListImageNamesRequest.ProtoReflect.Descriptor instead.
+func (*ListImageNamesRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListImageNamesRequest) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *ListImageNamesRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ListImageNamesRequest) GetHistoryOf() string {
+	if x != nil {
+		return x.HistoryOf
+	}
+	return ""
+}
+
+// Names.
+type ListImageNamesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By name and tag; the past of one newest first.
+	Names         []*ImageName `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListImageNamesResponse) Reset() {
+	*x = ListImageNamesResponse{}
+	mi := &file_skerry_v1_image_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListImageNamesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListImageNamesResponse) ProtoMessage() {}
+
+func (x *ListImageNamesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListImageNamesResponse.ProtoReflect.Descriptor instead.
+func (*ListImageNamesResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListImageNamesResponse) GetNames() []*ImageName {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// A name and the image that has it, or had.
+type ImageName struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With its tag, such as "trainer:latest".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "im-...".
+	ImageId string `protobuf:"bytes,2,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
+	// Since when.
+	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageName) Reset() {
+	*x = ImageName{}
+	mi := &file_skerry_v1_image_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageName) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageName) ProtoMessage() {}
+
+func (x *ImageName) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_image_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageName.ProtoReflect.Descriptor instead.
+func (*ImageName) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_image_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ImageName) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ImageName) GetImageId() string {
+	if x != nil {
+		return x.ImageId
+	}
+	return ""
+}
+
+func (x *ImageName) GetUpdatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return nil
+}
+
 var File_skerry_v1_image_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_image_proto_rawDesc = "" +
 	"\n" +
-	"\x15skerry/v1/image.proto\x12\tskerry.v1\x1a\x16skerry/v1/recipe.proto\"\xb7\x01\n" +
+	"\x15skerry/v1/image.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16skerry/v1/recipe.proto\"\xb7\x01\n" +
 	"\x11BuildImageRequest\x12)\n" +
 	"\x06recipe\x18\x01 \x01(\v2\x11.skerry.v1.RecipeR\x06recipe\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\x12!\n" +
@@ -742,17 +1596,72 @@ const file_skerry_v1_image_proto_rawDesc = "" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\"j\n" +
 	"\x10GetImageResponse\x12+\n" +
 	"\x05image\x18\x01 \x01(\v2\x15.skerry.v1.ImageBuiltR\x05image\x12)\n" +
-	"\x06recipe\x18\x02 \x01(\v2\x11.skerry.v1.RecipeR\x06recipe*\xa5\x01\n" +
+	"\x06recipe\x18\x02 \x01(\v2\x11.skerry.v1.RecipeR\x06recipe\")\n" +
+	"\x11ListImagesRequest\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\rR\x05limit\"B\n" +
+	"\x12ListImagesResponse\x12,\n" +
+	"\x06images\x18\x01 \x03(\v2\x14.skerry.v1.ImageInfoR\x06images\"\x8b\x01\n" +
+	"\tImageInfo\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x129\n" +
+	"\n" +
+	"created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x14\n" +
+	"\x05names\x18\x04 \x03(\tR\x05names\"/\n" +
+	"\x12DeleteImageRequest\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\"\x15\n" +
+	"\x13DeleteImageResponse\"/\n" +
+	"\x12GetImageLogRequest\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\"D\n" +
+	"\x13GetImageLogResponse\x12-\n" +
+	"\x05steps\x18\x01 \x03(\v2\x17.skerry.v1.ImageLogStepR\x05steps\"g\n" +
+	"\fImageLogStep\x12(\n" +
+	"\x04step\x18\x01 \x01(\v2\x14.skerry.v1.BuildStepR\x04step\x12-\n" +
+	"\x05lines\x18\x02 \x03(\v2\x17.skerry.v1.ImageLogLineR\x05lines\"R\n" +
+	"\fImageLogLine\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x95\x01\n" +
+	"\x13PublishImageRequest\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12 \n" +
+	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x10\n" +
+	"\x03tag\x18\x04 \x01(\tR\x03tag\x12\x1b\n" +
+	"\tis_public\x18\x05 \x01(\bR\bisPublic\"\x16\n" +
+	"\x14PublishImageResponse\"_\n" +
+	"\x15GetImageByNameRequest\x12 \n" +
+	"\venvironment\x18\x01 \x01(\tR\venvironment\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03tag\x18\x03 \x01(\tR\x03tag\"3\n" +
+	"\x16GetImageByNameResponse\x12\x19\n" +
+	"\bimage_id\x18\x01 \x01(\tR\aimageId\"p\n" +
+	"\x15ListImageNamesRequest\x12 \n" +
+	"\venvironment\x18\x01 \x01(\tR\venvironment\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x1d\n" +
+	"\n" +
+	"history_of\x18\x03 \x01(\tR\thistoryOf\"D\n" +
+	"\x16ListImageNamesResponse\x12*\n" +
+	"\x05names\x18\x01 \x03(\v2\x14.skerry.v1.ImageNameR\x05names\"u\n" +
+	"\tImageName\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\bimage_id\x18\x02 \x01(\tR\aimageId\x129\n" +
+	"\n" +
+	"updated_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt*\xa5\x01\n" +
 	"\x0eBuildStepState\x12 \n" +
 	"\x1cBUILD_STEP_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18BUILD_STEP_STATE_RUNNING\x10\x01\x12\x19\n" +
 	"\x15BUILD_STEP_STATE_DONE\x10\x02\x12\x1b\n" +
 	"\x17BUILD_STEP_STATE_CACHED\x10\x03\x12\x1b\n" +
-	"\x17BUILD_STEP_STATE_FAILED\x10\x042\xa0\x01\n" +
+	"\x17BUILD_STEP_STATE_FAILED\x10\x042\x86\x05\n" +
 	"\fImageService\x12K\n" +
 	"\n" +
 	"BuildImage\x12\x1c.skerry.v1.BuildImageRequest\x1a\x1d.skerry.v1.BuildImageResponse0\x01\x12C\n" +
-	"\bGetImage\x12\x1a.skerry.v1.GetImageRequest\x1a\x1b.skerry.v1.GetImageResponseB\x9e\x01\n" +
+	"\bGetImage\x12\x1a.skerry.v1.GetImageRequest\x1a\x1b.skerry.v1.GetImageResponse\x12I\n" +
+	"\n" +
+	"ListImages\x12\x1c.skerry.v1.ListImagesRequest\x1a\x1d.skerry.v1.ListImagesResponse\x12L\n" +
+	"\vDeleteImage\x12\x1d.skerry.v1.DeleteImageRequest\x1a\x1e.skerry.v1.DeleteImageResponse\x12L\n" +
+	"\vGetImageLog\x12\x1d.skerry.v1.GetImageLogRequest\x1a\x1e.skerry.v1.GetImageLogResponse\x12O\n" +
+	"\fPublishImage\x12\x1e.skerry.v1.PublishImageRequest\x1a\x1f.skerry.v1.PublishImageResponse\x12U\n" +
+	"\x0eGetImageByName\x12 .skerry.v1.GetImageByNameRequest\x1a!.skerry.v1.GetImageByNameResponse\x12U\n" +
+	"\x0eListImageNames\x12 .skerry.v1.ListImageNamesRequest\x1a!.skerry.v1.ListImageNamesResponseB\x9e\x01\n" +
 	"\rcom.skerry.v1B\n" +
 	"ImageProtoP\x01Z<github.com/skerry-dev/skerry/internal/gen/skerry/v1;skerryv1\xa2\x02\x03SXX\xaa\x02\tSkerry.V1\xca\x02\tSkerry\\V1\xe2\x02\x15Skerry\\V1\\GPBMetadata\xea\x02\n" +
 	"Skerry::V1b\x06proto3"
@@ -770,37 +1679,74 @@ func file_skerry_v1_image_proto_rawDescGZIP() []byte {
 }
 
 var file_skerry_v1_image_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skerry_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_skerry_v1_image_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_skerry_v1_image_proto_goTypes = []any{
-	(BuildStepState)(0),        // 0: skerry.v1.BuildStepState
-	(*BuildImageRequest)(nil),  // 1: skerry.v1.BuildImageRequest
-	(*BuildImageResponse)(nil), // 2: skerry.v1.BuildImageResponse
-	(*BuildStep)(nil),          // 3: skerry.v1.BuildStep
-	(*BuildLog)(nil),           // 4: skerry.v1.BuildLog
-	(*ImageBuilt)(nil),         // 5: skerry.v1.ImageBuilt
-	(*BuildFailed)(nil),        // 6: skerry.v1.BuildFailed
-	(*GetImageRequest)(nil),    // 7: skerry.v1.GetImageRequest
-	(*GetImageResponse)(nil),   // 8: skerry.v1.GetImageResponse
-	(*Recipe)(nil),             // 9: skerry.v1.Recipe
+	(BuildStepState)(0),            // 0: skerry.v1.BuildStepState
+	(*BuildImageRequest)(nil),      // 1: skerry.v1.BuildImageRequest
+	(*BuildImageResponse)(nil),     // 2: skerry.v1.BuildImageResponse
+	(*BuildStep)(nil),              // 3: skerry.v1.BuildStep
+	(*BuildLog)(nil),               // 4: skerry.v1.BuildLog
+	(*ImageBuilt)(nil),             // 5: skerry.v1.ImageBuilt
+	(*BuildFailed)(nil),            // 6: skerry.v1.BuildFailed
+	(*GetImageRequest)(nil),        // 7: skerry.v1.GetImageRequest
+	(*GetImageResponse)(nil),       // 8: skerry.v1.GetImageResponse
+	(*ListImagesRequest)(nil),      // 9: skerry.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),     // 10: skerry.v1.ListImagesResponse
+	(*ImageInfo)(nil),              // 11: skerry.v1.ImageInfo
+	(*DeleteImageRequest)(nil),     // 12: skerry.v1.DeleteImageRequest
+	(*DeleteImageResponse)(nil),    // 13: skerry.v1.DeleteImageResponse
+	(*GetImageLogRequest)(nil),     // 14: skerry.v1.GetImageLogRequest
+	(*GetImageLogResponse)(nil),    // 15: skerry.v1.GetImageLogResponse
+	(*ImageLogStep)(nil),           // 16: skerry.v1.ImageLogStep
+	(*ImageLogLine)(nil),           // 17: skerry.v1.ImageLogLine
+	(*PublishImageRequest)(nil),    // 18: skerry.v1.PublishImageRequest
+	(*PublishImageResponse)(nil),   // 19: skerry.v1.PublishImageResponse
+	(*GetImageByNameRequest)(nil),  // 20: skerry.v1.GetImageByNameRequest
+	(*GetImageByNameResponse)(nil), // 21: skerry.v1.GetImageByNameResponse
+	(*ListImageNamesRequest)(nil),  // 22: skerry.v1.ListImageNamesRequest
+	(*ListImageNamesResponse)(nil), // 23: skerry.v1.ListImageNamesResponse
+	(*ImageName)(nil),              // 24: skerry.v1.ImageName
+	(*Recipe)(nil),                 // 25: skerry.v1.Recipe
+	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
 }
 var file_skerry_v1_image_proto_depIdxs = []int32{
-	9,  // 0: skerry.v1.BuildImageRequest.recipe:type_name -> skerry.v1.Recipe
+	25, // 0: skerry.v1.BuildImageRequest.recipe:type_name -> skerry.v1.Recipe
 	3,  // 1: skerry.v1.BuildImageResponse.step:type_name -> skerry.v1.BuildStep
 	4,  // 2: skerry.v1.BuildImageResponse.log:type_name -> skerry.v1.BuildLog
 	5,  // 3: skerry.v1.BuildImageResponse.built:type_name -> skerry.v1.ImageBuilt
 	6,  // 4: skerry.v1.BuildImageResponse.failed:type_name -> skerry.v1.BuildFailed
 	0,  // 5: skerry.v1.BuildStep.state:type_name -> skerry.v1.BuildStepState
 	5,  // 6: skerry.v1.GetImageResponse.image:type_name -> skerry.v1.ImageBuilt
-	9,  // 7: skerry.v1.GetImageResponse.recipe:type_name -> skerry.v1.Recipe
-	1,  // 8: skerry.v1.ImageService.BuildImage:input_type -> skerry.v1.BuildImageRequest
-	7,  // 9: skerry.v1.ImageService.GetImage:input_type -> skerry.v1.GetImageRequest
-	2,  // 10: skerry.v1.ImageService.BuildImage:output_type -> skerry.v1.BuildImageResponse
-	8,  // 11: skerry.v1.ImageService.GetImage:output_type -> skerry.v1.GetImageResponse
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	25, // 7: skerry.v1.GetImageResponse.recipe:type_name -> skerry.v1.Recipe
+	11, // 8: skerry.v1.ListImagesResponse.images:type_name -> skerry.v1.ImageInfo
+	26, // 9: skerry.v1.ImageInfo.created_at:type_name -> google.protobuf.Timestamp
+	16, // 10: skerry.v1.GetImageLogResponse.steps:type_name -> skerry.v1.ImageLogStep
+	3,  // 11: skerry.v1.ImageLogStep.step:type_name -> skerry.v1.BuildStep
+	17, // 12: skerry.v1.ImageLogStep.lines:type_name -> skerry.v1.ImageLogLine
+	26, // 13: skerry.v1.ImageLogLine.time:type_name -> google.protobuf.Timestamp
+	24, // 14: skerry.v1.ListImageNamesResponse.names:type_name -> skerry.v1.ImageName
+	26, // 15: skerry.v1.ImageName.updated_at:type_name -> google.protobuf.Timestamp
+	1,  // 16: skerry.v1.ImageService.BuildImage:input_type -> skerry.v1.BuildImageRequest
+	7,  // 17: skerry.v1.ImageService.GetImage:input_type -> skerry.v1.GetImageRequest
+	9,  // 18: skerry.v1.ImageService.ListImages:input_type -> skerry.v1.ListImagesRequest
+	12, // 19: skerry.v1.ImageService.DeleteImage:input_type -> skerry.v1.DeleteImageRequest
+	14, // 20: skerry.v1.ImageService.GetImageLog:input_type -> skerry.v1.GetImageLogRequest
+	18, // 21: skerry.v1.ImageService.PublishImage:input_type -> skerry.v1.PublishImageRequest
+	20, // 22: skerry.v1.ImageService.GetImageByName:input_type -> skerry.v1.GetImageByNameRequest
+	22, // 23: skerry.v1.ImageService.ListImageNames:input_type -> skerry.v1.ListImageNamesRequest
+	2,  // 24: skerry.v1.ImageService.BuildImage:output_type -> skerry.v1.BuildImageResponse
+	8,  // 25: skerry.v1.ImageService.GetImage:output_type -> skerry.v1.GetImageResponse
+	10, // 26: skerry.v1.ImageService.ListImages:output_type -> skerry.v1.ListImagesResponse
+	13, // 27: skerry.v1.ImageService.DeleteImage:output_type -> skerry.v1.DeleteImageResponse
+	15, // 28: skerry.v1.ImageService.GetImageLog:output_type -> skerry.v1.GetImageLogResponse
+	19, // 29: skerry.v1.ImageService.PublishImage:output_type -> skerry.v1.PublishImageResponse
+	21, // 30: skerry.v1.ImageService.GetImageByName:output_type -> skerry.v1.GetImageByNameResponse
+	23, // 31: skerry.v1.ImageService.ListImageNames:output_type -> skerry.v1.ListImageNamesResponse
+	24, // [24:32] is the sub-list for method output_type
+	16, // [16:24] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_image_proto_init() }
@@ -821,7 +1767,7 @@ func file_skerry_v1_image_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_image_proto_rawDesc), len(file_skerry_v1_image_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

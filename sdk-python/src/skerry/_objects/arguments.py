@@ -114,3 +114,24 @@ def local_series() -> str:
     import sys
 
     return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def split_name(method: str, name: object, environment: str | None) -> tuple[str, str, str]:
+    """Return the environment, name and tag of an image, the first and the last "" where they are not said, or raise InvalidError."""
+    from skerry._names import check_environment, check_name
+
+    if not isinstance(name, str):
+        raise InvalidError(f"{method}: want a name such as 'trainer:v2', got {name!r}")
+    before, slash, rest = name.rpartition("/")
+    if slash and environment:
+        raise InvalidError(f"{method}: {name!r} names an environment; leave environment_name out")
+    plain, colon, tag = rest.partition(":")
+    if plain.startswith("im-"):
+        raise InvalidError(f"{method}: {plain!r} looks like an image id; use Image.from_id, or choose another name")
+    check_name("image", plain)
+    if colon:
+        check_name("image tag", tag)
+        if len(tag) > 50:
+            raise InvalidError(f"{method}: tag {tag!r}: want at most 50 characters")
+    where = before if slash else environment or ""
+    return check_environment(where) if where else "", plain, tag

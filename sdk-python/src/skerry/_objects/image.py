@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from skerry._twin import twin
 from skerry.exception import ExecutionError, InvalidError
 
+from .arguments import split_name
 from .bases import Bases
 from .function_steps import FunctionSteps
 from .local_steps import LocalSteps
 from .project_steps import ProjectSteps
 from .python_steps import PipSteps
-from .steps import Build, Step, later, show_call
+from .steps import Build, Step, show_call
 from .system_steps import SystemSteps
 
 TYPE_CHECKING = False
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from typing import Any, Concatenate, ParamSpec, TypeVar
 
     from typing_extensions import Self
+
+    from skerry._client.client import Client
+
+    from .app import App
+    from .image_logs import ImageLogsManager
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -52,6 +59,64 @@ class Image(Bases, PipSteps, ProjectSteps, SystemSteps, FunctionSteps, LocalStep
         image._object_id = image_id
         return image
 
+    @classmethod
+    def from_name(cls, name: str, *, environment_name: str | None = None, client: object = None) -> Self:  # noqa: ARG003 - as above
+        """Return the image that has a name, which :meth:`publish` gave it. Steps may follow.
+
+        Args:
+            name: such as "trainer", "trainer:v2" or "main/trainer:v2"; without a tag the tag is "latest".
+            environment_name: where it is known, unless the name says so.
+            client: default: the process's own.
+
+        It is looked up when an app that uses it runs: NotFoundError where there is none.
+        """
+        environment, plain, tag = split_name("Image.from_name", name, environment_name)
+        fields = {"environment": environment, "name": plain, "tag": tag}
+        return cls._make(Step("named", fields, Build(), show_call("from_name", name)))
+
+    @twin
+    def build(self, app: App) -> Image:
+        """Build the image now, and return it with its id.
+
+        Args:
+            app: whose secrets its steps use; one that runs, or that ``App.lookup`` returned.
+
+        Raises InvalidError for another app, ImageBuildError.
+        """
+        from skerry._run.building import build_image
+
+        return build_image(self, app)
+
+    @twin
+    def publish(
+        self,
+        name: str,
+        *,
+        environment_name: str | None = None,
+        experimental_options: dict[str, Any] | None = None,
+        client: Client | None = None,
+    ) -> None:
+        """Give the image a name, for :meth:`from_name`. One that had it before loses it.
+
+        Args:
+            name: such as "trainer", "trainer:v2" or "main/trainer:v2"; without a tag the tag is "latest".
+            environment_name: where it is to be known, unless the name says so.
+            experimental_options: {"is_public": True} lets other environments use it.
+            client: default: the process's own.
+
+        Raises ExecutionError unless the image has been built, InvalidError for what can't be a name.
+        """
+        from skerry._run.building import publish_image
+
+        publish_image(self, name, environment_name, experimental_options, client)
+
+    @property
+    def logs(self) -> ImageLogsManager:
+        """What its build said, also one that failed. Raises ExecutionError before there was one."""
+        from .image_logs import ImageLogsManager
+
+        return ImageLogsManager(self)
+
     def pipe(self, func: Callable[Concatenate[Image, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``func(image, *args, **kwargs)``, so that functions that change images can be chained."""
         return func(self, *args, **kwargs)
@@ -69,20 +134,14 @@ class Image(Bases, PipSteps, ProjectSteps, SystemSteps, FunctionSteps, LocalStep
         return ImageImports(self)
 
     def hydrate(self, client: object = None) -> Self:
-        """Return the image. Raises ExecutionError unless an app that uses it has run: images are built by apps."""
+        """Return the image with its id. Raises ExecutionError unless it has a name, or an app that uses it has run."""
+        if self._object_id is None and self._base.kind == "named" and not self._steps:
+            from skerry._run.building import find_image
+
+            self._object_id = find_image(self._base.resolve(), client)
         if self._object_id is None:
             raise ExecutionError("the image has not been built; it is when an app that uses it runs or is deployed")
         return self
-
-    @classmethod
-    def from_name(cls, *_args: object, **_kwargs: object) -> Self:
-        """Not available yet."""
-        raise later("Image.from_name")
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("build", "publish", "logs"):
-            raise later(f"Image.{name}")
-        raise AttributeError(f"'Image' object has no attribute {name!r}")
 
     def _raise_captured(self) -> None:
         """Raise what ``imports()`` swallowed: called in a container of this image before its function runs."""

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 class Layers:
     """The state of an image: an immutable value of a base, steps, and files that are mounted."""
 
-    __slots__ = ("_base", "_captured", "_mounts", "_object_id", "_steps")
+    __slots__ = ("_base", "_captured", "_failed_id", "_mounts", "_object_id", "_steps")
 
     _base: Step
     _captured: list[BaseException]
     _mounts: tuple[LocalFiles, ...]
     _steps: tuple[Step, ...]
     _object_id: str | None
+    _failed_id: str | None  # of a build that failed, whose log can be read
 
     @classmethod
     def _make(cls, base: Step, steps: tuple[Step, ...] = (), mounts: tuple[LocalFiles, ...] = ()) -> Self:
@@ -39,6 +40,7 @@ class Layers:
         image._mounts = mounts
         image._captured = []
         image._object_id = None
+        image._failed_id = None
         return image
 
     def _with(self, kind: str, fields: Fields, shown: str, build: Build | None = None) -> Self:

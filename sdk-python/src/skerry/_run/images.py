@@ -15,6 +15,8 @@ from .recipes import Recipe, make_recipe
 if TYPE_CHECKING:
     from skerry._client.client import Client
     from skerry._objects.image import Image
+    from skerry._objects.local import LocalFiles
+    from skerry._objects.secret import Secret
 
     from .display import Display
     from .mounts import Mounts
@@ -33,12 +35,35 @@ class Images:
 
     def load(self, image: Image) -> str:
         """Return the id of the built image. Raises ImageBuildError, which shows the step that failed and where the user wrote it."""
-        recipe = make_recipe(image, self._mounts.load, self._mounts.tree, self._secrets.load)
+        recipe = make_recipe(image, self)
         key = recipe.message.to_binary()
         if key not in self._ids:
-            self._ids[key] = self._build(recipe)
+            try:
+                self._ids[key] = self._build(recipe)
+            except ImageBuildError as err:
+                image._failed_id = err.image_id or None
+                raise
         image._object_id = self._ids[key]
         return self._ids[key]
+
+    def files(self, files: LocalFiles) -> list[tuple[str, str]]:
+        """Send local files, and return their remote paths and trees."""
+        return self._mounts.load(files)
+
+    def tree(self, files: LocalFiles) -> str:
+        """Send local files that only a step sees, and return their tree."""
+        return self._mounts.tree(files)
+
+    def secret(self, secret: Secret) -> str:
+        """Return the id of a secret, made if need be."""
+        return self._secrets.load(secret)
+
+    def named(self, fields: dict[str, str]) -> str:
+        """Return the id of the image that has a name. Raises NotFoundError."""
+        request = image_pb.GetImageByNameRequest(
+            environment=fields["environment"] or config.environment, name=fields["name"], tag=fields["tag"]
+        )
+        return self._client.call(lambda: self._client.images.get_image_by_name(request)).image_id
 
     def _build(self, recipe: Recipe) -> str:
         ignore_cache = bool(config.get("ignore_cache"))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from protobuf import Oneof
 
 from skerry._gen.skerry.v1 import recipe_pb, step_pb
 from skerry._objects.local import LocalFiles
-from skerry.exception import InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,33 +56,50 @@ class Recipe(NamedTuple):
         return self.calls[number] if number < len(self.calls) else None
 
 
-def make_recipe(
-    image: Image,
-    load: Callable[[LocalFiles], Sequence[tuple[str, str]]],
-    tree: Callable[[LocalFiles], str],
-    secret: Callable[[Secret], str],
-) -> Recipe:
-    """Return an image's recipe. The functions send local files and secrets and return what they are called on the server."""
+class Server(Protocol):
+    """What makes of things of this machine what they are called on the server."""
+
+    def files(self, files: LocalFiles) -> Sequence[tuple[str, str]]:
+        """Return the remote paths and trees of files."""
+        ...
+
+    def tree(self, files: LocalFiles) -> str:
+        """Return the tree of files that only a step sees."""
+        ...
+
+    def secret(self, secret: Secret) -> str:
+        """Return the id of a secret."""
+        ...
+
+    def named(self, fields: dict[str, str]) -> str:
+        """Return the id of the image that has a name."""
+        ...
+
+
+def make_recipe(image: Image, server: Server) -> Recipe:
+    """Return an image's recipe."""
     base = image._base
-    fields = _fields(base, tree)
-    secrets = [secret(each) for each in base.build.secrets]
-    if base.kind == "registry" and secrets:
+    kind, fields = base.kind, _fields(base, server)
+    secrets = [server.secret(each) for each in base.build.secrets]
+    if kind == "named":
+        kind, fields = "existing", {"image_id": server.named(fields)}
+    if kind == "registry" and secrets:
         fields["secret_id"] = secrets[0]
-    if base.kind == "dockerfile":
+    if kind == "dockerfile":
         fields |= {"build_env": base.build.env, "secret_ids": secrets, "gpu": base.build.gpu}
     recipe = recipe_pb.Recipe(
-        base=recipe_pb.Base(kind=_oneof(base.kind, _BASES[base.kind](**fields)), force_build=base.build.force)
+        base=recipe_pb.Base(kind=_oneof(kind, _BASES[kind](**fields)), force_build=base.build.force)
     )
     calls = [base]
     for step in image._steps:
-        for message in _messages(step, load, tree):
+        for message in _messages(step, server):
             build = step.build
             recipe.steps.append(
                 step_pb.Step(
                     kind=_oneof(step.kind, message),
                     build_env=build.env,
                     force_build=build.force,
-                    secret_ids=[secret(each) for each in build.secrets],
+                    secret_ids=[server.secret(each) for each in build.secrets],
                     gpu=build.gpu,
                 )
             )
@@ -95,28 +111,25 @@ def _oneof(kind: str, message: Any) -> Any:
     return Oneof(kind, message)
 
 
-def _messages(
-    step: Step, load: Callable[[LocalFiles], Sequence[tuple[str, str]]], tree: Callable[[LocalFiles], str]
-) -> list[Any]:
+def _messages(step: Step, server: Server) -> list[Any]:
     if step.kind == "add_local":
         # A namespace package has several folders.
         return [
-            step_pb.AddLocal(remote_path=remote, tree_digest=digest) for remote, digest in load(step.resolve()["files"])
+            step_pb.AddLocal(remote_path=remote, tree_digest=digest)
+            for remote, digest in server.files(step.resolve()["files"])
         ]
-    fields = _fields(step, tree)
+    fields = _fields(step, server)
     if "options" in fields:
         fields["options"] = step_pb.IndexOptions(**fields["options"])
     return [_STEPS[step.kind](**fields)]
 
 
-def _fields(step: Step, tree: Callable[[LocalFiles], str]) -> dict[str, Any]:
+def _fields(step: Step, server: Server) -> dict[str, Any]:
     """Return the fields of a message. Local files under the name "x" become a digest under "x_tree_digest"; "tree" is "tree_digest"."""
     fields: dict[str, Any] = {}
     for key, value in step.resolve().items():
         if isinstance(value, LocalFiles):
-            fields["tree_digest" if key == "tree" else f"{key}_tree_digest"] = tree(value)
+            fields["tree_digest" if key == "tree" else f"{key}_tree_digest"] = server.tree(value)
         elif value is not None:
             fields[key] = value
-    if step.kind not in _BASES and step.kind not in _STEPS:
-        raise InvalidError(f"image: {step!r} can't be built")
     return fields

@@ -289,6 +289,8 @@ class _Build(BuildView):
                 self._display.line(f"Building image: {label}")
             case BuildStepState.DONE:
                 self._display.line(f"Built {label} in {step.elapsed_ms / 1000:.1f} s", "dim")
+            case BuildStepState.CACHED:
+                self._display.line(f"Cached {label}", "dim")
             case BuildStepState.FAILED:
                 self._display.line(f"Failed {label}", "red")
             case _:

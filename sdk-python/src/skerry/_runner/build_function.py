@@ -44,7 +44,7 @@ def main(timeout: float, parts: list[str]) -> None:
                 if name.startswith("src/"):
                     archive.extract(name, _SOURCE)
             call = json.loads(archive.read("call.json"))
-            sys.path.insert(0, _SOURCE + "/src")
+            sys.path[:0] = [_SOURCE + "/src", "/root"]
             if call["modal_names"]:
                 from skerry import _modal
 

@@ -42,7 +42,6 @@ LATER = (
     Later("dict", "Look into dicts.", STORAGE, ("create", "list", "get", "items", "clear", "delete")),
     Later("queue", "Look into queues.", STORAGE, ("create", "list", "peek", "len", "clear", "delete")),
     Later("secret", "Keep secrets on the server.", STORAGE, ("list", "create", "delete")),
-    Later("image", "Look at images and their names.", STORAGE, ("logs", "names list", "names history")),
     Later(
         "nfs",
         "Network file systems; deprecated.",

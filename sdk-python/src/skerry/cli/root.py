@@ -14,12 +14,12 @@ import skerry
 from skerry.config import config
 from skerry.exception import InvalidError
 
-from . import apps, calls, containers, schedules, settings
+from . import apps, calls, containers, images, schedules, settings
 from .changelog import changelog
 from .deploy import deploy
 from .errors import has_remote_frames, show_error
 from .later import add_later
-from .options import OBSERVABILITY, ONBOARDING, RUNNING, SETTINGS
+from .options import OBSERVABILITY, ONBOARDING, RUNNING, SETTINGS, STORAGE
 from .run import run
 from .serve import serve
 from .shell import shell
@@ -105,6 +105,7 @@ cli.command(rich_help_panel=RUNNING)(serve)
 cli.command(rich_help_panel=RUNNING)(shell)
 cli.add_typer(apps.cli, name="app", rich_help_panel=RUNNING)
 cli.add_typer(containers.cli, name="container", rich_help_panel=RUNNING)
+cli.add_typer(images.cli, name="image", rich_help_panel=STORAGE)
 cli.add_typer(calls.cli, name="call", rich_help_panel=RUNNING)
 cli.add_typer(schedules.cli, name="schedule", rich_help_panel=RUNNING)
 cli.command(rich_help_panel=ONBOARDING)(settings.setup)

@@ -37,6 +37,23 @@ const (
 	ImageServiceBuildImageProcedure = "/skerry.v1.ImageService/BuildImage"
 	// ImageServiceGetImageProcedure is the fully-qualified name of the ImageService's GetImage RPC.
 	ImageServiceGetImageProcedure = "/skerry.v1.ImageService/GetImage"
+	// ImageServiceListImagesProcedure is the fully-qualified name of the ImageService's ListImages RPC.
+	ImageServiceListImagesProcedure = "/skerry.v1.ImageService/ListImages"
+	// ImageServiceDeleteImageProcedure is the fully-qualified name of the ImageService's DeleteImage
+	// RPC.
+	ImageServiceDeleteImageProcedure = "/skerry.v1.ImageService/DeleteImage"
+	// ImageServiceGetImageLogProcedure is the fully-qualified name of the ImageService's GetImageLog
+	// RPC.
+	ImageServiceGetImageLogProcedure = "/skerry.v1.ImageService/GetImageLog"
+	// ImageServicePublishImageProcedure is the fully-qualified name of the ImageService's PublishImage
+	// RPC.
+	ImageServicePublishImageProcedure = "/skerry.v1.ImageService/PublishImage"
+	// ImageServiceGetImageByNameProcedure is the fully-qualified name of the ImageService's
+	// GetImageByName RPC.
+	ImageServiceGetImageByNameProcedure = "/skerry.v1.ImageService/GetImageByName"
+	// ImageServiceListImageNamesProcedure is the fully-qualified name of the ImageService's
+	// ListImageNames RPC.
+	ImageServiceListImageNamesProcedure = "/skerry.v1.ImageService/ListImageNames"
 )
 
 // ImageServiceClient is a client for the skerry.v1.ImageService service.
@@ -47,6 +64,18 @@ type ImageServiceClient interface {
 	BuildImage(context.Context, *connect.Request[v1.BuildImageRequest]) (*connect.ServerStreamForClient[v1.BuildImageResponse], error)
 	// GetImage describes a built image. Errors: not_found.
 	GetImage(context.Context, *connect.Request[v1.GetImageRequest]) (*connect.Response[v1.GetImageResponse], error)
+	// ListImages lists built images, newest first.
+	ListImages(context.Context, *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error)
+	// DeleteImage forgets an image and its log. Errors: not_found, failed_precondition (a living app or a name uses it).
+	DeleteImage(context.Context, *connect.Request[v1.DeleteImageRequest]) (*connect.Response[v1.DeleteImageResponse], error)
+	// GetImageLog returns what the last build of an image said, also of one that failed. Errors: not_found.
+	GetImageLog(context.Context, *connect.Request[v1.GetImageLogRequest]) (*connect.Response[v1.GetImageLogResponse], error)
+	// PublishImage gives an image a name and a tag, which another may have had. Errors: not_found, invalid_argument.
+	PublishImage(context.Context, *connect.Request[v1.PublishImageRequest]) (*connect.Response[v1.PublishImageResponse], error)
+	// GetImageByName says which image has a name and a tag. Errors: not_found, invalid_argument.
+	GetImageByName(context.Context, *connect.Request[v1.GetImageByNameRequest]) (*connect.Response[v1.GetImageByNameResponse], error)
+	// ListImageNames lists names and tags with the images that have them, or one name's images of the past, newest first.
+	ListImageNames(context.Context, *connect.Request[v1.ListImageNamesRequest]) (*connect.Response[v1.ListImageNamesResponse], error)
 }
 
 // NewImageServiceClient constructs a client for the skerry.v1.ImageService service. By default, it
@@ -72,13 +101,55 @@ func NewImageServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(imageServiceMethods.ByName("GetImage")),
 			connect.WithClientOptions(opts...),
 		),
+		listImages: connect.NewClient[v1.ListImagesRequest, v1.ListImagesResponse](
+			httpClient,
+			baseURL+ImageServiceListImagesProcedure,
+			connect.WithSchema(imageServiceMethods.ByName("ListImages")),
+			connect.WithClientOptions(opts...),
+		),
+		deleteImage: connect.NewClient[v1.DeleteImageRequest, v1.DeleteImageResponse](
+			httpClient,
+			baseURL+ImageServiceDeleteImageProcedure,
+			connect.WithSchema(imageServiceMethods.ByName("DeleteImage")),
+			connect.WithClientOptions(opts...),
+		),
+		getImageLog: connect.NewClient[v1.GetImageLogRequest, v1.GetImageLogResponse](
+			httpClient,
+			baseURL+ImageServiceGetImageLogProcedure,
+			connect.WithSchema(imageServiceMethods.ByName("GetImageLog")),
+			connect.WithClientOptions(opts...),
+		),
+		publishImage: connect.NewClient[v1.PublishImageRequest, v1.PublishImageResponse](
+			httpClient,
+			baseURL+ImageServicePublishImageProcedure,
+			connect.WithSchema(imageServiceMethods.ByName("PublishImage")),
+			connect.WithClientOptions(opts...),
+		),
+		getImageByName: connect.NewClient[v1.GetImageByNameRequest, v1.GetImageByNameResponse](
+			httpClient,
+			baseURL+ImageServiceGetImageByNameProcedure,
+			connect.WithSchema(imageServiceMethods.ByName("GetImageByName")),
+			connect.WithClientOptions(opts...),
+		),
+		listImageNames: connect.NewClient[v1.ListImageNamesRequest, v1.ListImageNamesResponse](
+			httpClient,
+			baseURL+ImageServiceListImageNamesProcedure,
+			connect.WithSchema(imageServiceMethods.ByName("ListImageNames")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // imageServiceClient implements ImageServiceClient.
 type imageServiceClient struct {
-	buildImage *connect.Client[v1.BuildImageRequest, v1.BuildImageResponse]
-	getImage   *connect.Client[v1.GetImageRequest, v1.GetImageResponse]
+	buildImage     *connect.Client[v1.BuildImageRequest, v1.BuildImageResponse]
+	getImage       *connect.Client[v1.GetImageRequest, v1.GetImageResponse]
+	listImages     *connect.Client[v1.ListImagesRequest, v1.ListImagesResponse]
+	deleteImage    *connect.Client[v1.DeleteImageRequest, v1.DeleteImageResponse]
+	getImageLog    *connect.Client[v1.GetImageLogRequest, v1.GetImageLogResponse]
+	publishImage   *connect.Client[v1.PublishImageRequest, v1.PublishImageResponse]
+	getImageByName *connect.Client[v1.GetImageByNameRequest, v1.GetImageByNameResponse]
+	listImageNames *connect.Client[v1.ListImageNamesRequest, v1.ListImageNamesResponse]
 }
 
 // BuildImage calls skerry.v1.ImageService.BuildImage.
@@ -91,6 +162,36 @@ func (c *imageServiceClient) GetImage(ctx context.Context, req *connect.Request[
 	return c.getImage.CallUnary(ctx, req)
 }
 
+// ListImages calls skerry.v1.ImageService.ListImages.
+func (c *imageServiceClient) ListImages(ctx context.Context, req *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error) {
+	return c.listImages.CallUnary(ctx, req)
+}
+
+// DeleteImage calls skerry.v1.ImageService.DeleteImage.
+func (c *imageServiceClient) DeleteImage(ctx context.Context, req *connect.Request[v1.DeleteImageRequest]) (*connect.Response[v1.DeleteImageResponse], error) {
+	return c.deleteImage.CallUnary(ctx, req)
+}
+
+// GetImageLog calls skerry.v1.ImageService.GetImageLog.
+func (c *imageServiceClient) GetImageLog(ctx context.Context, req *connect.Request[v1.GetImageLogRequest]) (*connect.Response[v1.GetImageLogResponse], error) {
+	return c.getImageLog.CallUnary(ctx, req)
+}
+
+// PublishImage calls skerry.v1.ImageService.PublishImage.
+func (c *imageServiceClient) PublishImage(ctx context.Context, req *connect.Request[v1.PublishImageRequest]) (*connect.Response[v1.PublishImageResponse], error) {
+	return c.publishImage.CallUnary(ctx, req)
+}
+
+// GetImageByName calls skerry.v1.ImageService.GetImageByName.
+func (c *imageServiceClient) GetImageByName(ctx context.Context, req *connect.Request[v1.GetImageByNameRequest]) (*connect.Response[v1.GetImageByNameResponse], error) {
+	return c.getImageByName.CallUnary(ctx, req)
+}
+
+// ListImageNames calls skerry.v1.ImageService.ListImageNames.
+func (c *imageServiceClient) ListImageNames(ctx context.Context, req *connect.Request[v1.ListImageNamesRequest]) (*connect.Response[v1.ListImageNamesResponse], error) {
+	return c.listImageNames.CallUnary(ctx, req)
+}
+
 // ImageServiceHandler is an implementation of the skerry.v1.ImageService service.
 type ImageServiceHandler interface {
 	// BuildImage streams progress and ends with Built or Failed. A client that leaves doesn't stop a build that others wait for.
@@ -99,6 +200,18 @@ type ImageServiceHandler interface {
 	BuildImage(context.Context, *connect.Request[v1.BuildImageRequest], *connect.ServerStream[v1.BuildImageResponse]) error
 	// GetImage describes a built image. Errors: not_found.
 	GetImage(context.Context, *connect.Request[v1.GetImageRequest]) (*connect.Response[v1.GetImageResponse], error)
+	// ListImages lists built images, newest first.
+	ListImages(context.Context, *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error)
+	// DeleteImage forgets an image and its log. Errors: not_found, failed_precondition (a living app or a name uses it).
+	DeleteImage(context.Context, *connect.Request[v1.DeleteImageRequest]) (*connect.Response[v1.DeleteImageResponse], error)
+	// GetImageLog returns what the last build of an image said, also of one that failed. Errors: not_found.
+	GetImageLog(context.Context, *connect.Request[v1.GetImageLogRequest]) (*connect.Response[v1.GetImageLogResponse], error)
+	// PublishImage gives an image a name and a tag, which another may have had. Errors: not_found, invalid_argument.
+	PublishImage(context.Context, *connect.Request[v1.PublishImageRequest]) (*connect.Response[v1.PublishImageResponse], error)
+	// GetImageByName says which image has a name and a tag. Errors: not_found, invalid_argument.
+	GetImageByName(context.Context, *connect.Request[v1.GetImageByNameRequest]) (*connect.Response[v1.GetImageByNameResponse], error)
+	// ListImageNames lists names and tags with the images that have them, or one name's images of the past, newest first.
+	ListImageNames(context.Context, *connect.Request[v1.ListImageNamesRequest]) (*connect.Response[v1.ListImageNamesResponse], error)
 }
 
 // NewImageServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -120,12 +233,60 @@ func NewImageServiceHandler(svc ImageServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(imageServiceMethods.ByName("GetImage")),
 		connect.WithHandlerOptions(opts...),
 	)
+	imageServiceListImagesHandler := connect.NewUnaryHandler(
+		ImageServiceListImagesProcedure,
+		svc.ListImages,
+		connect.WithSchema(imageServiceMethods.ByName("ListImages")),
+		connect.WithHandlerOptions(opts...),
+	)
+	imageServiceDeleteImageHandler := connect.NewUnaryHandler(
+		ImageServiceDeleteImageProcedure,
+		svc.DeleteImage,
+		connect.WithSchema(imageServiceMethods.ByName("DeleteImage")),
+		connect.WithHandlerOptions(opts...),
+	)
+	imageServiceGetImageLogHandler := connect.NewUnaryHandler(
+		ImageServiceGetImageLogProcedure,
+		svc.GetImageLog,
+		connect.WithSchema(imageServiceMethods.ByName("GetImageLog")),
+		connect.WithHandlerOptions(opts...),
+	)
+	imageServicePublishImageHandler := connect.NewUnaryHandler(
+		ImageServicePublishImageProcedure,
+		svc.PublishImage,
+		connect.WithSchema(imageServiceMethods.ByName("PublishImage")),
+		connect.WithHandlerOptions(opts...),
+	)
+	imageServiceGetImageByNameHandler := connect.NewUnaryHandler(
+		ImageServiceGetImageByNameProcedure,
+		svc.GetImageByName,
+		connect.WithSchema(imageServiceMethods.ByName("GetImageByName")),
+		connect.WithHandlerOptions(opts...),
+	)
+	imageServiceListImageNamesHandler := connect.NewUnaryHandler(
+		ImageServiceListImageNamesProcedure,
+		svc.ListImageNames,
+		connect.WithSchema(imageServiceMethods.ByName("ListImageNames")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/skerry.v1.ImageService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ImageServiceBuildImageProcedure:
 			imageServiceBuildImageHandler.ServeHTTP(w, r)
 		case ImageServiceGetImageProcedure:
 			imageServiceGetImageHandler.ServeHTTP(w, r)
+		case ImageServiceListImagesProcedure:
+			imageServiceListImagesHandler.ServeHTTP(w, r)
+		case ImageServiceDeleteImageProcedure:
+			imageServiceDeleteImageHandler.ServeHTTP(w, r)
+		case ImageServiceGetImageLogProcedure:
+			imageServiceGetImageLogHandler.ServeHTTP(w, r)
+		case ImageServicePublishImageProcedure:
+			imageServicePublishImageHandler.ServeHTTP(w, r)
+		case ImageServiceGetImageByNameProcedure:
+			imageServiceGetImageByNameHandler.ServeHTTP(w, r)
+		case ImageServiceListImageNamesProcedure:
+			imageServiceListImageNamesHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -141,4 +302,28 @@ func (UnimplementedImageServiceHandler) BuildImage(context.Context, *connect.Req
 
 func (UnimplementedImageServiceHandler) GetImage(context.Context, *connect.Request[v1.GetImageRequest]) (*connect.Response[v1.GetImageResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.ImageService.GetImage is not implemented"))
+}
+
+func (UnimplementedImageServiceHandler) ListImages(context.Context, *connect.Request[v1.ListImagesRequest]) (*connect.Response[v1.ListImagesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.ImageService.ListImages is not implemented"))
+}
+
+func (UnimplementedImageServiceHandler) DeleteImage(context.Context, *connect.Request[v1.DeleteImageRequest]) (*connect.Response[v1.DeleteImageResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.ImageService.DeleteImage is not implemented"))
+}
+
+func (UnimplementedImageServiceHandler) GetImageLog(context.Context, *connect.Request[v1.GetImageLogRequest]) (*connect.Response[v1.GetImageLogResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.ImageService.GetImageLog is not implemented"))
+}
+
+func (UnimplementedImageServiceHandler) PublishImage(context.Context, *connect.Request[v1.PublishImageRequest]) (*connect.Response[v1.PublishImageResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.ImageService.PublishImage is not implemented"))
+}
+
+func (UnimplementedImageServiceHandler) GetImageByName(context.Context, *connect.Request[v1.GetImageByNameRequest]) (*connect.Response[v1.GetImageByNameResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.ImageService.GetImageByName is not implemented"))
+}
+
+func (UnimplementedImageServiceHandler) ListImageNames(context.Context, *connect.Request[v1.ListImageNamesRequest]) (*connect.Response[v1.ListImageNamesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.ImageService.ListImageNames is not implemented"))
 }

@@ -19,7 +19,7 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from protobuf import DescService
 
 from . import image_pb
-from .image_pb import BuildImageRequest, BuildImageResponse, GetImageRequest, GetImageResponse
+from .image_pb import BuildImageRequest, BuildImageResponse, DeleteImageRequest, DeleteImageResponse, GetImageByNameRequest, GetImageByNameResponse, GetImageLogRequest, GetImageLogResponse, GetImageRequest, GetImageResponse, ListImageNamesRequest, ListImageNamesResponse, ListImagesRequest, ListImagesResponse, PublishImageRequest, PublishImageResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -45,6 +45,42 @@ class ImageService(Protocol):
     async def get_image(self, request: GetImageRequest, ctx: RequestContext[GetImageRequest, GetImageResponse], /) -> GetImageResponse:
         """
         GetImage describes a built image. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_images(self, request: ListImagesRequest, ctx: RequestContext[ListImagesRequest, ListImagesResponse], /) -> ListImagesResponse:
+        """
+        ListImages lists built images, newest first.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def delete_image(self, request: DeleteImageRequest, ctx: RequestContext[DeleteImageRequest, DeleteImageResponse], /) -> DeleteImageResponse:
+        """
+        DeleteImage forgets an image and its log. Errors: not_found, failed_precondition (a living app or a name uses it).
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_image_log(self, request: GetImageLogRequest, ctx: RequestContext[GetImageLogRequest, GetImageLogResponse], /) -> GetImageLogResponse:
+        """
+        GetImageLog returns what the last build of an image said, also of one that failed. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def publish_image(self, request: PublishImageRequest, ctx: RequestContext[PublishImageRequest, PublishImageResponse], /) -> PublishImageResponse:
+        """
+        PublishImage gives an image a name and a tag, which another may have had. Errors: not_found, invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_image_by_name(self, request: GetImageByNameRequest, ctx: RequestContext[GetImageByNameRequest, GetImageByNameResponse], /) -> GetImageByNameResponse:
+        """
+        GetImageByName says which image has a name and a tag. Errors: not_found, invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_image_names(self, request: ListImageNamesRequest, ctx: RequestContext[ListImageNamesRequest, ListImageNamesResponse], /) -> ListImageNamesResponse:
+        """
+        ListImageNames lists names and tags with the images that have them, or one name's images of the past, newest first.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -87,6 +123,72 @@ class ImageServiceASGIApplication(ConnectASGIApplication[ImageService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.get_image,
+                ),
+                "/skerry.v1.ImageService/ListImages": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListImages",
+                        service_name="skerry.v1.ImageService",
+                        input=ListImagesRequest,
+                        output=ListImagesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_images,
+                ),
+                "/skerry.v1.ImageService/DeleteImage": Endpoint.unary(
+                    method=MethodInfo(
+                        name="DeleteImage",
+                        service_name="skerry.v1.ImageService",
+                        input=DeleteImageRequest,
+                        output=DeleteImageResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.delete_image,
+                ),
+                "/skerry.v1.ImageService/GetImageLog": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetImageLog",
+                        service_name="skerry.v1.ImageService",
+                        input=GetImageLogRequest,
+                        output=GetImageLogResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_image_log,
+                ),
+                "/skerry.v1.ImageService/PublishImage": Endpoint.unary(
+                    method=MethodInfo(
+                        name="PublishImage",
+                        service_name="skerry.v1.ImageService",
+                        input=PublishImageRequest,
+                        output=PublishImageResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.publish_image,
+                ),
+                "/skerry.v1.ImageService/GetImageByName": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetImageByName",
+                        service_name="skerry.v1.ImageService",
+                        input=GetImageByNameRequest,
+                        output=GetImageByNameResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_image_by_name,
+                ),
+                "/skerry.v1.ImageService/ListImageNames": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListImageNames",
+                        service_name="skerry.v1.ImageService",
+                        input=ListImageNamesRequest,
+                        output=ListImageNamesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_image_names,
                 ),
             },
             interceptors=interceptors,
@@ -153,6 +255,144 @@ class ImageServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def list_images(
+        self,
+        request: ListImagesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListImagesResponse:
+        """
+        ListImages lists built images, newest first.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListImages",
+                service_name="skerry.v1.ImageService",
+                input=ListImagesRequest,
+                output=ListImagesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def delete_image(
+        self,
+        request: DeleteImageRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> DeleteImageResponse:
+        """
+        DeleteImage forgets an image and its log. Errors: not_found, failed_precondition (a living app or a name uses it).
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DeleteImage",
+                service_name="skerry.v1.ImageService",
+                input=DeleteImageRequest,
+                output=DeleteImageResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def get_image_log(
+        self,
+        request: GetImageLogRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetImageLogResponse:
+        """
+        GetImageLog returns what the last build of an image said, also of one that failed. Errors: not_found.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetImageLog",
+                service_name="skerry.v1.ImageService",
+                input=GetImageLogRequest,
+                output=GetImageLogResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def publish_image(
+        self,
+        request: PublishImageRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> PublishImageResponse:
+        """
+        PublishImage gives an image a name and a tag, which another may have had. Errors: not_found, invalid_argument.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="PublishImage",
+                service_name="skerry.v1.ImageService",
+                input=PublishImageRequest,
+                output=PublishImageResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def get_image_by_name(
+        self,
+        request: GetImageByNameRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetImageByNameResponse:
+        """
+        GetImageByName says which image has a name and a tag. Errors: not_found, invalid_argument.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetImageByName",
+                service_name="skerry.v1.ImageService",
+                input=GetImageByNameRequest,
+                output=GetImageByNameResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def list_image_names(
+        self,
+        request: ListImageNamesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListImageNamesResponse:
+        """
+        ListImageNames lists names and tags with the images that have them, or one name's images of the past, newest first.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListImageNames",
+                service_name="skerry.v1.ImageService",
+                input=ListImageNamesRequest,
+                output=ListImageNamesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
 
 class ImageServiceSync(Protocol):
     """
@@ -169,6 +409,42 @@ class ImageServiceSync(Protocol):
     def get_image(self, request: GetImageRequest, ctx: RequestContext[GetImageRequest, GetImageResponse], /) -> GetImageResponse:
         """
         GetImage describes a built image. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_images(self, request: ListImagesRequest, ctx: RequestContext[ListImagesRequest, ListImagesResponse], /) -> ListImagesResponse:
+        """
+        ListImages lists built images, newest first.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def delete_image(self, request: DeleteImageRequest, ctx: RequestContext[DeleteImageRequest, DeleteImageResponse], /) -> DeleteImageResponse:
+        """
+        DeleteImage forgets an image and its log. Errors: not_found, failed_precondition (a living app or a name uses it).
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def get_image_log(self, request: GetImageLogRequest, ctx: RequestContext[GetImageLogRequest, GetImageLogResponse], /) -> GetImageLogResponse:
+        """
+        GetImageLog returns what the last build of an image said, also of one that failed. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def publish_image(self, request: PublishImageRequest, ctx: RequestContext[PublishImageRequest, PublishImageResponse], /) -> PublishImageResponse:
+        """
+        PublishImage gives an image a name and a tag, which another may have had. Errors: not_found, invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def get_image_by_name(self, request: GetImageByNameRequest, ctx: RequestContext[GetImageByNameRequest, GetImageByNameResponse], /) -> GetImageByNameResponse:
+        """
+        GetImageByName says which image has a name and a tag. Errors: not_found, invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_image_names(self, request: ListImageNamesRequest, ctx: RequestContext[ListImageNamesRequest, ListImageNamesResponse], /) -> ListImageNamesResponse:
+        """
+        ListImageNames lists names and tags with the images that have them, or one name's images of the past, newest first.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -209,6 +485,72 @@ class ImageServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.get_image,
+                ),
+                "/skerry.v1.ImageService/ListImages": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListImages",
+                        service_name="skerry.v1.ImageService",
+                        input=ListImagesRequest,
+                        output=ListImagesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_images,
+                ),
+                "/skerry.v1.ImageService/DeleteImage": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="DeleteImage",
+                        service_name="skerry.v1.ImageService",
+                        input=DeleteImageRequest,
+                        output=DeleteImageResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.delete_image,
+                ),
+                "/skerry.v1.ImageService/GetImageLog": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetImageLog",
+                        service_name="skerry.v1.ImageService",
+                        input=GetImageLogRequest,
+                        output=GetImageLogResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_image_log,
+                ),
+                "/skerry.v1.ImageService/PublishImage": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="PublishImage",
+                        service_name="skerry.v1.ImageService",
+                        input=PublishImageRequest,
+                        output=PublishImageResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.publish_image,
+                ),
+                "/skerry.v1.ImageService/GetImageByName": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetImageByName",
+                        service_name="skerry.v1.ImageService",
+                        input=GetImageByNameRequest,
+                        output=GetImageByNameResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_image_by_name,
+                ),
+                "/skerry.v1.ImageService/ListImageNames": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListImageNames",
+                        service_name="skerry.v1.ImageService",
+                        input=ListImageNamesRequest,
+                        output=ListImageNamesResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_image_names,
                 ),
             },
             interceptors=interceptors,
@@ -269,6 +611,144 @@ class ImageServiceClientSync(ConnectClientSync):
                 service_name="skerry.v1.ImageService",
                 input=GetImageRequest,
                 output=GetImageResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_images(
+        self,
+        request: ListImagesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListImagesResponse:
+        """
+        ListImages lists built images, newest first.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListImages",
+                service_name="skerry.v1.ImageService",
+                input=ListImagesRequest,
+                output=ListImagesResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def delete_image(
+        self,
+        request: DeleteImageRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> DeleteImageResponse:
+        """
+        DeleteImage forgets an image and its log. Errors: not_found, failed_precondition (a living app or a name uses it).
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DeleteImage",
+                service_name="skerry.v1.ImageService",
+                input=DeleteImageRequest,
+                output=DeleteImageResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_image_log(
+        self,
+        request: GetImageLogRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetImageLogResponse:
+        """
+        GetImageLog returns what the last build of an image said, also of one that failed. Errors: not_found.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetImageLog",
+                service_name="skerry.v1.ImageService",
+                input=GetImageLogRequest,
+                output=GetImageLogResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def publish_image(
+        self,
+        request: PublishImageRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> PublishImageResponse:
+        """
+        PublishImage gives an image a name and a tag, which another may have had. Errors: not_found, invalid_argument.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="PublishImage",
+                service_name="skerry.v1.ImageService",
+                input=PublishImageRequest,
+                output=PublishImageResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_image_by_name(
+        self,
+        request: GetImageByNameRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetImageByNameResponse:
+        """
+        GetImageByName says which image has a name and a tag. Errors: not_found, invalid_argument.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetImageByName",
+                service_name="skerry.v1.ImageService",
+                input=GetImageByNameRequest,
+                output=GetImageByNameResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_image_names(
+        self,
+        request: ListImageNamesRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListImageNamesResponse:
+        """
+        ListImageNames lists names and tags with the images that have them, or one name's images of the past, newest first.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListImageNames",
+                service_name="skerry.v1.ImageService",
+                input=ListImageNamesRequest,
+                output=ListImageNamesResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -9,15 +9,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, TYPE_CHECKING, TypeAlias
+from typing import Literal, NoReturn, TYPE_CHECKING, TypeAlias
 
 from protobuf import Enum, Message
 from protobuf._codegen import file_desc
+from protobuf.wkt.google.protobuf import timestamp_pb
 
 from . import recipe_pb
 
 if TYPE_CHECKING:
     from protobuf import DescFile, Oneof
+    from protobuf.wkt.google.protobuf.timestamp_pb import Timestamp
 
     from .recipe_pb import Recipe
 
@@ -428,6 +430,614 @@ class GetImageResponse(Message[_GetImageResponseFields]):
         image: ImageBuilt | None
         recipe: Recipe | None
 
+_ListImagesRequestFields: TypeAlias = Literal["limit"]
+
+class ListImagesRequest(Message[_ListImagesRequestFields]):
+    """
+    Asks for images.
+
+    ```proto
+    message skerry.v1.ListImagesRequest
+    ```
+
+    Attributes:
+        limit:
+            The most of them; 0: 100.
+
+            ```proto
+            uint32 limit = 1;
+            ```
+    """
+
+    __slots__ = ("limit",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            limit: int = 0,
+        ) -> None:
+            pass
+
+        limit: int
+
+_ListImagesResponseFields: TypeAlias = Literal["images"]
+
+class ListImagesResponse(Message[_ListImagesResponseFields]):
+    """
+    Images.
+
+    ```proto
+    message skerry.v1.ListImagesResponse
+    ```
+
+    Attributes:
+        images:
+            Newest first.
+
+            ```proto
+            repeated skerry.v1.ImageInfo images = 1;
+            ```
+    """
+
+    __slots__ = ("images",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            images: list[ImageInfo] | None = None,
+        ) -> None:
+            pass
+
+        images: list[ImageInfo]
+
+_ImageInfoFields: TypeAlias = Literal["image_id", "size", "created_at", "names"]
+
+class ImageInfo(Message[_ImageInfoFields]):
+    """
+    An image in a list.
+
+    ```proto
+    message skerry.v1.ImageInfo
+    ```
+
+    Attributes:
+        image_id:
+            "im-...".
+
+            ```proto
+            string image_id = 1;
+            ```
+        size:
+            Size of its file in bytes.
+
+            ```proto
+            uint64 size = 2;
+            ```
+        created_at:
+            When it was built.
+
+            ```proto
+            optional google.protobuf.Timestamp created_at = 3;
+            ```
+        names:
+            Its names, each with its tag, such as "trainer:latest".
+
+            ```proto
+            repeated string names = 4;
+            ```
+    """
+
+    __slots__ = ("image_id", "size", "created_at", "names")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            image_id: str = "",
+            size: int = 0,
+            created_at: Timestamp | None = None,
+            names: list[str] | None = None,
+        ) -> None:
+            pass
+
+        image_id: str
+        size: int
+        created_at: Timestamp | None
+        names: list[str]
+
+_DeleteImageRequestFields: TypeAlias = Literal["image_id"]
+
+class DeleteImageRequest(Message[_DeleteImageRequestFields]):
+    """
+    Names an image.
+
+    ```proto
+    message skerry.v1.DeleteImageRequest
+    ```
+
+    Attributes:
+        image_id:
+            "im-...".
+
+            ```proto
+            string image_id = 1;
+            ```
+    """
+
+    __slots__ = ("image_id",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            image_id: str = "",
+        ) -> None:
+            pass
+
+        image_id: str
+
+_DeleteImageResponseFields: TypeAlias = NoReturn
+
+class DeleteImageResponse(Message[_DeleteImageResponseFields]):
+    """
+    It is gone.
+
+    ```proto
+    message skerry.v1.DeleteImageResponse
+    ```
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+        ) -> None:
+            pass
+
+_GetImageLogRequestFields: TypeAlias = Literal["image_id"]
+
+class GetImageLogRequest(Message[_GetImageLogRequestFields]):
+    """
+    Names an image, built or not.
+
+    ```proto
+    message skerry.v1.GetImageLogRequest
+    ```
+
+    Attributes:
+        image_id:
+            "im-...".
+
+            ```proto
+            string image_id = 1;
+            ```
+    """
+
+    __slots__ = ("image_id",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            image_id: str = "",
+        ) -> None:
+            pass
+
+        image_id: str
+
+_GetImageLogResponseFields: TypeAlias = Literal["steps"]
+
+class GetImageLogResponse(Message[_GetImageLogResponseFields]):
+    """
+    What a build said.
+
+    ```proto
+    message skerry.v1.GetImageLogResponse
+    ```
+
+    Attributes:
+        steps:
+            Its steps in order.
+
+            ```proto
+            repeated skerry.v1.ImageLogStep steps = 1;
+            ```
+    """
+
+    __slots__ = ("steps",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            steps: list[ImageLogStep] | None = None,
+        ) -> None:
+            pass
+
+        steps: list[ImageLogStep]
+
+_ImageLogStepFields: TypeAlias = Literal["step", "lines"]
+
+class ImageLogStep(Message[_ImageLogStepFields]):
+    """
+    What a step of a build said.
+
+    ```proto
+    message skerry.v1.ImageLogStep
+    ```
+
+    Attributes:
+        step:
+            What became of it.
+
+            ```proto
+            optional skerry.v1.BuildStep step = 1;
+            ```
+        lines:
+            Its last lines.
+
+            ```proto
+            repeated skerry.v1.ImageLogLine lines = 2;
+            ```
+    """
+
+    __slots__ = ("step", "lines")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            step: BuildStep | None = None,
+            lines: list[ImageLogLine] | None = None,
+        ) -> None:
+            pass
+
+        step: BuildStep | None
+        lines: list[ImageLogLine]
+
+_ImageLogLineFields: TypeAlias = Literal["time", "text"]
+
+class ImageLogLine(Message[_ImageLogLineFields]):
+    """
+    A line of output.
+
+    ```proto
+    message skerry.v1.ImageLogLine
+    ```
+
+    Attributes:
+        time:
+            When it came to the gateway.
+
+            ```proto
+            optional google.protobuf.Timestamp time = 1;
+            ```
+        text:
+            Without its end.
+
+            ```proto
+            string text = 2;
+            ```
+    """
+
+    __slots__ = ("time", "text")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            time: Timestamp | None = None,
+            text: str = "",
+        ) -> None:
+            pass
+
+        time: Timestamp | None
+        text: str
+
+_PublishImageRequestFields: TypeAlias = Literal["image_id", "environment", "name", "tag", "is_public"]
+
+class PublishImageRequest(Message[_PublishImageRequestFields]):
+    """
+    A name for an image.
+
+    ```proto
+    message skerry.v1.PublishImageRequest
+    ```
+
+    Attributes:
+        image_id:
+            "im-...".
+
+            ```proto
+            string image_id = 1;
+            ```
+        environment:
+            Where it is known; empty: the default environment.
+
+            ```proto
+            string environment = 2;
+            ```
+        name:
+            1 to 64 letters, digits, "-", "_" or "."; not beginning with "im-".
+
+            ```proto
+            string name = 3;
+            ```
+        tag:
+            1 to 50 of the same; empty: "latest".
+
+            ```proto
+            string tag = 4;
+            ```
+        is_public:
+            Other environments may use it as well. Kept; there is one environment so far.
+
+            ```proto
+            bool is_public = 5;
+            ```
+    """
+
+    __slots__ = ("image_id", "environment", "name", "tag", "is_public")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            image_id: str = "",
+            environment: str = "",
+            name: str = "",
+            tag: str = "",
+            is_public: bool = False,
+        ) -> None:
+            pass
+
+        image_id: str
+        environment: str
+        name: str
+        tag: str
+        is_public: bool
+
+_PublishImageResponseFields: TypeAlias = NoReturn
+
+class PublishImageResponse(Message[_PublishImageResponseFields]):
+    """
+    It has the name.
+
+    ```proto
+    message skerry.v1.PublishImageResponse
+    ```
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+        ) -> None:
+            pass
+
+_GetImageByNameRequestFields: TypeAlias = Literal["environment", "name", "tag"]
+
+class GetImageByNameRequest(Message[_GetImageByNameRequestFields]):
+    """
+    A name and a tag.
+
+    ```proto
+    message skerry.v1.GetImageByNameRequest
+    ```
+
+    Attributes:
+        environment:
+            As in PublishImageRequest.
+
+            ```proto
+            string environment = 1;
+            ```
+        name:
+            As in PublishImageRequest.
+
+            ```proto
+            string name = 2;
+            ```
+        tag:
+            As in PublishImageRequest.
+
+            ```proto
+            string tag = 3;
+            ```
+    """
+
+    __slots__ = ("environment", "name", "tag")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            environment: str = "",
+            name: str = "",
+            tag: str = "",
+        ) -> None:
+            pass
+
+        environment: str
+        name: str
+        tag: str
+
+_GetImageByNameResponseFields: TypeAlias = Literal["image_id"]
+
+class GetImageByNameResponse(Message[_GetImageByNameResponseFields]):
+    """
+    The image that has them.
+
+    ```proto
+    message skerry.v1.GetImageByNameResponse
+    ```
+
+    Attributes:
+        image_id:
+            "im-...".
+
+            ```proto
+            string image_id = 1;
+            ```
+    """
+
+    __slots__ = ("image_id",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            image_id: str = "",
+        ) -> None:
+            pass
+
+        image_id: str
+
+_ListImageNamesRequestFields: TypeAlias = Literal["environment", "prefix", "history_of"]
+
+class ListImageNamesRequest(Message[_ListImageNamesRequestFields]):
+    """
+    Asks for names.
+
+    ```proto
+    message skerry.v1.ListImageNamesRequest
+    ```
+
+    Attributes:
+        environment:
+            As in PublishImageRequest.
+
+            ```proto
+            string environment = 1;
+            ```
+        prefix:
+            Only names that begin so.
+
+            ```proto
+            string prefix = 2;
+            ```
+        history_of:
+            The name whose past is wanted, with or without a tag; empty: the present of all.
+
+            ```proto
+            string history_of = 3;
+            ```
+    """
+
+    __slots__ = ("environment", "prefix", "history_of")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            environment: str = "",
+            prefix: str = "",
+            history_of: str = "",
+        ) -> None:
+            pass
+
+        environment: str
+        prefix: str
+        history_of: str
+
+_ListImageNamesResponseFields: TypeAlias = Literal["names"]
+
+class ListImageNamesResponse(Message[_ListImageNamesResponseFields]):
+    """
+    Names.
+
+    ```proto
+    message skerry.v1.ListImageNamesResponse
+    ```
+
+    Attributes:
+        names:
+            By name and tag; the past of one newest first.
+
+            ```proto
+            repeated skerry.v1.ImageName names = 1;
+            ```
+    """
+
+    __slots__ = ("names",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            names: list[ImageName] | None = None,
+        ) -> None:
+            pass
+
+        names: list[ImageName]
+
+_ImageNameFields: TypeAlias = Literal["name", "image_id", "updated_at"]
+
+class ImageName(Message[_ImageNameFields]):
+    """
+    A name and the image that has it, or had.
+
+    ```proto
+    message skerry.v1.ImageName
+    ```
+
+    Attributes:
+        name:
+            With its tag, such as "trainer:latest".
+
+            ```proto
+            string name = 1;
+            ```
+        image_id:
+            "im-...".
+
+            ```proto
+            string image_id = 2;
+            ```
+        updated_at:
+            Since when.
+
+            ```proto
+            optional google.protobuf.Timestamp updated_at = 3;
+            ```
+    """
+
+    __slots__ = ("name", "image_id", "updated_at")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+            image_id: str = "",
+            updated_at: Timestamp | None = None,
+        ) -> None:
+            pass
+
+        name: str
+        image_id: str
+        updated_at: Timestamp | None
+
 class BuildStepState(Enum):
     """
     What became of a step.
@@ -477,8 +1087,9 @@ class BuildStepState(Enum):
 
 
 _DESC = file_desc(
-    b'\n\x15skerry/v1/image.proto\x12\tskerry.v1\x1a\x16skerry/v1/recipe.proto"\xb7\x01\n\x11BuildImageRequest\x12)\n\x06recipe\x18\x01 \x01(\x0b2\x11.skerry.v1.RecipeR\x06recipe\x12\x14\n\x05force\x18\x02 \x01(\x08R\x05force\x12!\n\x0cignore_cache\x18\x03 \x01(\x08R\x0bignoreCache\x12\x15\n\x06app_id\x18\x04 \x01(\tR\x05appId\x12\'\n\x0fbuilder_version\x18\x05 \x01(\tR\x0ebuilderVersion"\xd3\x01\n\x12BuildImageResponse\x12*\n\x04step\x18\x01 \x01(\x0b2\x14.skerry.v1.BuildStepH\x00R\x04step\x12\'\n\x03log\x18\x02 \x01(\x0b2\x13.skerry.v1.BuildLogH\x00R\x03log\x12-\n\x05built\x18\x03 \x01(\x0b2\x15.skerry.v1.ImageBuiltH\x00R\x05built\x120\n\x06failed\x18\x04 \x01(\x0b2\x16.skerry.v1.BuildFailedH\x00R\x06failedB\x07\n\x05event"\xbe\x01\n\tBuildStep\x12\x16\n\x06number\x18\x01 \x01(\rR\x06number\x12\x14\n\x05total\x18\x02 \x01(\rR\x05total\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12/\n\x05state\x18\x04 \x01(\x0e2\x19.skerry.v1.BuildStepStateR\x05state\x12\x1d\n\nelapsed_ms\x18\x05 \x01(\x04R\telapsedMs\x12\x1f\n\x0brecipe_step\x18\x06 \x01(\rR\nrecipeStep"4\n\x08BuildLog\x12\x12\n\x04step\x18\x01 \x01(\rR\x04step\x12\x14\n\x05lines\x18\x02 \x03(\tR\x05lines"^\n\nImageBuilt\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12!\n\x0cerofs_digest\x18\x02 \x01(\tR\x0berofsDigest\x12\x12\n\x04size\x18\x03 \x01(\x04R\x04size"\xcd\x01\n\x0bBuildFailed\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12\x12\n\x04step\x18\x02 \x01(\tR\x04step\x12\x18\n\x07command\x18\x03 \x01(\tR\x07command\x12\x1b\n\texit_code\x18\x04 \x01(\x05R\x08exitCode\x12\x1d\n\nlast_lines\x18\x05 \x03(\tR\tlastLines\x12\x18\n\x07message\x18\x06 \x01(\tR\x07message\x12\x1f\n\x0brecipe_step\x18\x07 \x01(\rR\nrecipeStep",\n\x0fGetImageRequest\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId"j\n\x10GetImageResponse\x12+\n\x05image\x18\x01 \x01(\x0b2\x15.skerry.v1.ImageBuiltR\x05image\x12)\n\x06recipe\x18\x02 \x01(\x0b2\x11.skerry.v1.RecipeR\x06recipe*\xa5\x01\n\x0eBuildStepState\x12 \n\x1cBUILD_STEP_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18BUILD_STEP_STATE_RUNNING\x10\x01\x12\x19\n\x15BUILD_STEP_STATE_DONE\x10\x02\x12\x1b\n\x17BUILD_STEP_STATE_CACHED\x10\x03\x12\x1b\n\x17BUILD_STEP_STATE_FAILED\x10\x042\xa0\x01\n\x0cImageService\x12K\n\nBuildImage\x12\x1c.skerry.v1.BuildImageRequest\x1a\x1d.skerry.v1.BuildImageResponse0\x01\x12C\n\x08GetImage\x12\x1a.skerry.v1.GetImageRequest\x1a\x1b.skerry.v1.GetImageResponseb\x06proto3',
+    b'\n\x15skerry/v1/image.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16skerry/v1/recipe.proto"\xb7\x01\n\x11BuildImageRequest\x12)\n\x06recipe\x18\x01 \x01(\x0b2\x11.skerry.v1.RecipeR\x06recipe\x12\x14\n\x05force\x18\x02 \x01(\x08R\x05force\x12!\n\x0cignore_cache\x18\x03 \x01(\x08R\x0bignoreCache\x12\x15\n\x06app_id\x18\x04 \x01(\tR\x05appId\x12\'\n\x0fbuilder_version\x18\x05 \x01(\tR\x0ebuilderVersion"\xd3\x01\n\x12BuildImageResponse\x12*\n\x04step\x18\x01 \x01(\x0b2\x14.skerry.v1.BuildStepH\x00R\x04step\x12\'\n\x03log\x18\x02 \x01(\x0b2\x13.skerry.v1.BuildLogH\x00R\x03log\x12-\n\x05built\x18\x03 \x01(\x0b2\x15.skerry.v1.ImageBuiltH\x00R\x05built\x120\n\x06failed\x18\x04 \x01(\x0b2\x16.skerry.v1.BuildFailedH\x00R\x06failedB\x07\n\x05event"\xbe\x01\n\tBuildStep\x12\x16\n\x06number\x18\x01 \x01(\rR\x06number\x12\x14\n\x05total\x18\x02 \x01(\rR\x05total\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12/\n\x05state\x18\x04 \x01(\x0e2\x19.skerry.v1.BuildStepStateR\x05state\x12\x1d\n\nelapsed_ms\x18\x05 \x01(\x04R\telapsedMs\x12\x1f\n\x0brecipe_step\x18\x06 \x01(\rR\nrecipeStep"4\n\x08BuildLog\x12\x12\n\x04step\x18\x01 \x01(\rR\x04step\x12\x14\n\x05lines\x18\x02 \x03(\tR\x05lines"^\n\nImageBuilt\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12!\n\x0cerofs_digest\x18\x02 \x01(\tR\x0berofsDigest\x12\x12\n\x04size\x18\x03 \x01(\x04R\x04size"\xcd\x01\n\x0bBuildFailed\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12\x12\n\x04step\x18\x02 \x01(\tR\x04step\x12\x18\n\x07command\x18\x03 \x01(\tR\x07command\x12\x1b\n\texit_code\x18\x04 \x01(\x05R\x08exitCode\x12\x1d\n\nlast_lines\x18\x05 \x03(\tR\tlastLines\x12\x18\n\x07message\x18\x06 \x01(\tR\x07message\x12\x1f\n\x0brecipe_step\x18\x07 \x01(\rR\nrecipeStep",\n\x0fGetImageRequest\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId"j\n\x10GetImageResponse\x12+\n\x05image\x18\x01 \x01(\x0b2\x15.skerry.v1.ImageBuiltR\x05image\x12)\n\x06recipe\x18\x02 \x01(\x0b2\x11.skerry.v1.RecipeR\x06recipe")\n\x11ListImagesRequest\x12\x14\n\x05limit\x18\x01 \x01(\rR\x05limit"B\n\x12ListImagesResponse\x12,\n\x06images\x18\x01 \x03(\x0b2\x14.skerry.v1.ImageInfoR\x06images"\x8b\x01\n\tImageInfo\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12\x12\n\x04size\x18\x02 \x01(\x04R\x04size\x129\n\ncreated_at\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x14\n\x05names\x18\x04 \x03(\tR\x05names"/\n\x12DeleteImageRequest\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId"\x15\n\x13DeleteImageResponse"/\n\x12GetImageLogRequest\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId"D\n\x13GetImageLogResponse\x12-\n\x05steps\x18\x01 \x03(\x0b2\x17.skerry.v1.ImageLogStepR\x05steps"g\n\x0cImageLogStep\x12(\n\x04step\x18\x01 \x01(\x0b2\x14.skerry.v1.BuildStepR\x04step\x12-\n\x05lines\x18\x02 \x03(\x0b2\x17.skerry.v1.ImageLogLineR\x05lines"R\n\x0cImageLogLine\x12.\n\x04time\x18\x01 \x01(\x0b2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text"\x95\x01\n\x13PublishImageRequest\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x10\n\x03tag\x18\x04 \x01(\tR\x03tag\x12\x1b\n\tis_public\x18\x05 \x01(\x08R\x08isPublic"\x16\n\x14PublishImageResponse"_\n\x15GetImageByNameRequest\x12 \n\x0benvironment\x18\x01 \x01(\tR\x0benvironment\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n\x03tag\x18\x03 \x01(\tR\x03tag"3\n\x16GetImageByNameResponse\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId"p\n\x15ListImageNamesRequest\x12 \n\x0benvironment\x18\x01 \x01(\tR\x0benvironment\x12\x16\n\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x1d\n\nhistory_of\x18\x03 \x01(\tR\thistoryOf"D\n\x16ListImageNamesResponse\x12*\n\x05names\x18\x01 \x03(\x0b2\x14.skerry.v1.ImageNameR\x05names"u\n\tImageName\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n\x08image_id\x18\x02 \x01(\tR\x07imageId\x129\n\nupdated_at\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\tupdatedAt*\xa5\x01\n\x0eBuildStepState\x12 \n\x1cBUILD_STEP_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18BUILD_STEP_STATE_RUNNING\x10\x01\x12\x19\n\x15BUILD_STEP_STATE_DONE\x10\x02\x12\x1b\n\x17BUILD_STEP_STATE_CACHED\x10\x03\x12\x1b\n\x17BUILD_STEP_STATE_FAILED\x10\x042\x86\x05\n\x0cImageService\x12K\n\nBuildImage\x12\x1c.skerry.v1.BuildImageRequest\x1a\x1d.skerry.v1.BuildImageResponse0\x01\x12C\n\x08GetImage\x12\x1a.skerry.v1.GetImageRequest\x1a\x1b.skerry.v1.GetImageResponse\x12I\n\nListImages\x12\x1c.skerry.v1.ListImagesRequest\x1a\x1d.skerry.v1.ListImagesResponse\x12L\n\x0bDeleteImage\x12\x1d.skerry.v1.DeleteImageRequest\x1a\x1e.skerry.v1.DeleteImageResponse\x12L\n\x0bGetImageLog\x12\x1d.skerry.v1.GetImageLogRequest\x1a\x1e.skerry.v1.GetImageLogResponse\x12O\n\x0cPublishImage\x12\x1e.skerry.v1.PublishImageRequest\x1a\x1f.skerry.v1.PublishImageResponse\x12U\n\x0eGetImageByName\x12 .skerry.v1.GetImageByNameRequest\x1a!.skerry.v1.GetImageByNameResponse\x12U\n\x0eListImageNames\x12 .skerry.v1.ListImageNamesRequest\x1a!.skerry.v1.ListImageNamesResponseb\x06proto3',
     [
+        timestamp_pb.desc(),
         recipe_pb.desc(),
     ],
     {
@@ -490,6 +1101,22 @@ _DESC = file_desc(
         "BuildFailed": BuildFailed,
         "GetImageRequest": GetImageRequest,
         "GetImageResponse": GetImageResponse,
+        "ListImagesRequest": ListImagesRequest,
+        "ListImagesResponse": ListImagesResponse,
+        "ImageInfo": ImageInfo,
+        "DeleteImageRequest": DeleteImageRequest,
+        "DeleteImageResponse": DeleteImageResponse,
+        "GetImageLogRequest": GetImageLogRequest,
+        "GetImageLogResponse": GetImageLogResponse,
+        "ImageLogStep": ImageLogStep,
+        "ImageLogLine": ImageLogLine,
+        "PublishImageRequest": PublishImageRequest,
+        "PublishImageResponse": PublishImageResponse,
+        "GetImageByNameRequest": GetImageByNameRequest,
+        "GetImageByNameResponse": GetImageByNameResponse,
+        "ListImageNamesRequest": ListImageNamesRequest,
+        "ListImageNamesResponse": ListImageNamesResponse,
+        "ImageName": ImageName,
         "BuildStepState": BuildStepState,
     },
 )
