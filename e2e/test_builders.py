@@ -16,6 +16,8 @@ from e2e.daemon import Daemon
 from e2e.host import left_on_host
 from e2e.processes import running, watch
 
+ZSTD = b"\x28\xb5\x2f\xfd"
+
 
 @contextlib.contextmanager
 def _builder(folder: Path, gateway: Daemon) -> Generator[Daemon]:
@@ -75,6 +77,58 @@ def test_builders_share_the_work_and_one_goes_on_for_another(builders: tuple[Dae
     busy.start()
     with client(gateway, run_app("resumed_image"), {"IMAGE_TAG": uuid.uuid4().hex, "SECONDS_TO_SLEEP": "0"}) as program:
         program.finish()
+
+
+def _logged(daemon: Daemon, text: str) -> int:
+    """How often its log says something."""
+    return (daemon.data / "skerryd.log").read_text(errors="replace").count(text)
+
+
+@contextlib.contextmanager
+def _log(daemon: Daemon, text: str) -> Generator[None]:
+    """Wait at the end for one more line of its log."""
+    before = _logged(daemon, text)
+    yield
+    with client(daemon, ["tail", "-n", "+1", "-F", str(daemon.data / "skerryd.log")]) as log:
+        log.until(text, times=before + 1)
+
+
+def _stamp(gateway: Daemon, tag: str, seconds: int) -> str:
+    """What the first step of an image has made, whoever has run it."""
+    with client(gateway, run_app("resumed_image"), {"IMAGE_TAG": tag, "SECONDS_TO_SLEEP": str(seconds)}) as program:
+        return next(line for line in program.finish() if line.startswith("has "))
+
+
+SHARED = "results of a build are shared"
+
+
+def test_builders_find_what_others_have_made(builders: tuple[Daemon, list[Daemon]]) -> None:
+    gateway, (one, other) = builders
+    tag = uuid.uuid4().hex
+    other.kill()
+    with _log(one, SHARED):
+        stamp = _stamp(gateway, tag, 0)
+    one.kill()
+    other.start()
+    # The recipe differs in its second step; the first is the other builder's.
+    with _log(other, SHARED):
+        assert _stamp(gateway, tag, 1) == stamp
+    other.kill()
+
+    # A builder with an empty disk, after all layers that are shared were damaged: it makes them again.
+    for path in (gateway.data / "blobs" / "sha256").glob("*/*"):
+        if path.open("rb").read(4) == ZSTD:
+            path.chmod(0o600)
+            with path.open("r+b") as file:
+                file.seek(path.stat().st_size // 2)
+                file.write(b"damaged")
+    with _builder(other.data.parent.with_name("builder-empty"), gateway) as empty:
+        with _log(empty, SHARED):
+            assert _stamp(gateway, tag, 2) != stamp
+        assert _logged(empty, "results of other builders can't be read, and are made again")
+        assert _logged(gateway, "shared results of builds are damaged in the blob store")
+    for builder in (one, other):
+        builder.start()
 
 
 def test_nothing_is_left_of_a_builder(builders: tuple[Daemon, list[Daemon]]) -> None:

@@ -44,8 +44,14 @@ func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) 
 	for _, step := range slices.Sorted(maps.Keys(job.Secrets)) {
 		req.Secrets = append(req.Secrets, &buildv1.StepSecrets{Step: uint32(step), Variables: job.Secrets[step]})
 	}
+	var names []string
+	if !job.NoCache {
+		if names, err = beginnings(req.GetRecipe()); err != nil {
+			return nil, nil, err
+		}
+	}
 	for range maxLost {
-		im, failure, lost, err := h.buildOnce(ctx, req, emit)
+		im, failure, lost, err := h.buildOnce(ctx, req, names, emit)
 		if !lost || ctx.Err() != nil {
 			return im, failure, err
 		}
@@ -58,12 +64,15 @@ func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) 
 const maxLost = 3
 
 // buildOnce has one builder build, and says whether that was lost meanwhile.
-func (h *Hub) buildOnce(ctx context.Context, req *buildv1.BuildRequest, emit func(image.Event)) (im *image.Image, failure *image.Failure, lost bool, err error) {
+func (h *Hub) buildOnce(
+	ctx context.Context, req *buildv1.BuildRequest, names []string, emit func(image.Event),
+) (im *image.Image, failure *image.Failure, lost bool, err error) {
 	b, release, err := h.acquire(ctx)
 	if err != nil {
 		return nil, nil, false, err
 	}
 	defer release()
+	req.Shared = h.share(ctx, b, names)
 	im, failure, err = b.build(ctx, req, emit)
 	select {
 	case <-b.link.Done():

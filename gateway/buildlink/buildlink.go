@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/build/v1/buildv1connect"
@@ -30,8 +31,9 @@ var _ image.Builder = (*Hub)(nil)
 // Hub keeps the links to builders and has images built on the one with the fewest builds. It is the http.Handler of Path, behind the
 // authentication of builders, and safe for concurrent use.
 type Hub struct {
-	log  *slog.Logger
-	wait time.Duration
+	log    *slog.Logger
+	wait   time.Duration
+	layers Layers
 
 	mu      sync.Mutex
 	links   map[*builder]struct{}
@@ -43,15 +45,17 @@ type Hub struct {
 type builder struct {
 	link   *link.Client
 	client buildv1connect.BuilderServiceClient
-	builds int // under Hub.mu
+	token  string // id of the token that it joined with
+	own    bool   // it is a part of this process
+	builds int    // under Hub.mu
 }
 
-// New returns a Hub; wait 0 is DefaultConnectWait.
-func New(wait time.Duration, log *slog.Logger) *Hub {
+// New returns a Hub; wait 0 is DefaultConnectWait, without layers builders share nothing.
+func New(wait time.Duration, layers Layers, log *slog.Logger) *Hub {
 	if wait == 0 {
 		wait = DefaultConnectWait
 	}
-	return &Hub{log: log, wait: wait, links: map[*builder]struct{}{}, joined: make(chan struct{})}
+	return &Hub{log: log, wait: wait, layers: layers, links: map[*builder]struct{}{}, joined: make(chan struct{})}
 }
 
 // ServeHTTP takes the connection over and returns when the link has ended.
@@ -68,6 +72,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	b := &builder{link: c, client: buildv1connect.NewBuilderServiceClient(c.HTTPClient(), link.BaseURL,
 		connect.WithReadMaxBytes(maxMessage), connect.WithAcceptCompression("gzip", nil, nil))}
+	if t := identity.Caller(r.Context()); t != nil {
+		b.token, b.own = t.ID, t.Ephemeral
+	}
 	if !h.join(b) {
 		_ = c.Close() // the gateway stops; the builder sees the end of the connection
 		return

@@ -36,6 +36,7 @@ type Token struct {
 	ID, Name  string
 	Role      Role
 	CreatedAt time.Time
+	Ephemeral bool // it is of a part of this process, and ends with it
 }
 
 // Credential is a token's id and secret, which is shown once and kept nowhere.
@@ -103,6 +104,7 @@ func (s *Service) CreateFirst(ctx context.Context, name string, save func(Creden
 // Ephemeral makes a token that lives as long as this service, for parts of the same process.
 func (s *Service) Ephemeral(name string, role Role) Credential {
 	r, c := mint(name, role)
+	r.Ephemeral = true
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.memory[r.ID] = r

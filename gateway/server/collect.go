@@ -24,7 +24,11 @@ func (s *Server) collect(ctx context.Context) error {
 	defer t.Stop()
 	for {
 		began := time.Now()
-		done, err := cas.Collect(ctx, s.blobs, roots{s}, began.Add(-s.cfg.BlobGrace))
+		var done cas.Collected
+		err := s.layers.Prune(ctx)
+		if err == nil {
+			done, err = cas.Collect(ctx, s.blobs, roots{s}, began.Add(-s.cfg.BlobGrace))
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -41,7 +45,7 @@ func (s *Server) collect(ctx context.Context) error {
 	}
 }
 
-// roots are the references to blobs: images, code and arguments of functions, and calls with their outputs.
+// roots are the references to blobs: images, results that builders share, code and arguments of functions, and calls with their outputs.
 type roots struct{ s *Server }
 
 var _ cas.Roots = roots{}
@@ -51,6 +55,9 @@ func (r roots) Roots(ctx context.Context, cutoff time.Time, add func(cas.Root) e
 		return add(cas.Root{Digest: digest, File: chunked})
 	})
 	if err != nil {
+		return err
+	}
+	if err := r.s.layers.Roots(ctx, add); err != nil {
 		return err
 	}
 	named := map[string]bool{}

@@ -12,6 +12,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/fleet"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
+	"github.com/skerry-dev/skerry/gateway/layer"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/mount"
 	"github.com/skerry-dev/skerry/gateway/rpc"
@@ -25,7 +26,8 @@ func (s *Server) compose(sealer *secret.Sealer) {
 	s.tokens = identity.New(s.db)
 	s.secrets = secret.New(s.db, sealer)
 	s.mounts = mount.New(s.db, s.blobs)
-	s.builders = buildlink.New(s.cfg.BuilderWait, s.log)
+	s.layers = layer.New(s.cfg.Layers, s.db, s.blobs, s.log)
+	s.builders = buildlink.New(s.cfg.BuilderWait, s.layers, s.log)
 	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets}, Log: s.log})
 	s.logs = logs.New(logs.Deps{Stream: s.engine.Logs(), Containers: origins{s}, Apps: ends{s}, Calls: ends{s}, Log: s.log})
 	s.scheduler = task.New(task.Deps{
@@ -62,5 +64,7 @@ func (s *Server) handler() http.Handler {
 		Blobs: s.blobs, Mounts: s.mounts, Profiles: s.db, Logs: s.logs, Owners: s.workers,
 	}, opts)
 	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, bulk, identity.Worker, identity.Builder)))
+	path, layers := buildlink.NewLayersHandler(s.layers, opts)
+	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, layers, identity.Builder)))
 	return mux
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/layer"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/mount"
 	"github.com/skerry-dev/skerry/gateway/secret"
@@ -55,6 +56,8 @@ type Config struct {
 	HeartbeatWindow time.Duration
 	// BlobGrace is how long blobs live that nothing refers to. Default: DefaultBlobGrace.
 	BlobGrace time.Duration
+	// Layers bounds what builders share of their results. Zero fields: layer.Default...
+	Layers layer.Config
 	// BuilderWait is how long a build waits for a builder to connect. Default: buildlink.DefaultConnectWait.
 	BuilderWait time.Duration
 }
@@ -80,6 +83,7 @@ type Server struct {
 	scheduler *task.Scheduler
 	workers   *workerlink.Hub
 	builders  *buildlink.Hub
+	layers    *layer.Service
 
 	public, bulk *gate
 	release      func()

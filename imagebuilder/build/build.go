@@ -26,6 +26,28 @@ type Request struct {
 	Trees map[string][]File
 	// Secrets holds the variables of the secrets of the recipe's steps, by their numbers; 0: the base's.
 	Secrets map[int]map[string]string
+	// Shared is what is shared with other builders; nil: nothing.
+	Shared *Shared
+}
+
+// Shared is what a build may take from other builders, and give to them.
+type Shared struct {
+	// Bundles are the digests of bundles (internal/cas) of results, the one with most in common first.
+	Bundles []string
+	// Known says that the first of them came of the same recipe, whole.
+	Known bool
+	// Grant is what Layers.Store is called with.
+	Grant string
+	// MaxBytes is the most that a bundle may have.
+	MaxBytes uint64
+}
+
+// Layers is where builders learn of one another's results. Implementations are safe for concurrent use.
+type Layers interface {
+	// Store has others find a bundle, which is a blob already, as are its files. Errors: fault.NotFound for the grant or a blob.
+	Store(ctx context.Context, grant, bundle string) error
+	// Report says that a content of a bundle can't be read; empty: the bundle. It says whether others find it no more.
+	Report(ctx context.Context, bundle, content string) (forgotten bool, err error)
 }
 
 // File is a file of a tree.
@@ -117,6 +139,8 @@ func (f *FailedError) Error() string {
 type Blobs interface {
 	// Open streams a blob. Errors: fault.NotFound; fault.DataLoss at the read that finds it.
 	Open(ctx context.Context, ref payload.Ref) (io.ReadCloser, error)
+	// ReadAll returns a whole, verified blob of at most limit bytes. Errors: fault.NotFound, fault.DataLoss.
+	ReadAll(ctx context.Context, digest string, limit int64) ([]byte, error)
 	// Add keeps data as a blob durably, and names it; stored is false where it was there already and was claimed instead.
 	Add(ctx context.Context, data []byte) (ref payload.Ref, stored bool, err error)
 }

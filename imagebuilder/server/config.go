@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/skerry-dev/skerry/imagebuilder/build"
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
 	"github.com/skerry-dev/skerry/imagebuilder/runtime"
 	"github.com/skerry-dev/skerry/internal/cgroup"
@@ -125,8 +126,10 @@ type Config struct {
 	RegistryMirrors []string
 	// PlainRegistries are registries and mirrors that speak HTTP without TLS.
 	PlainRegistries []string
-	// SharedCache is where builders share results of steps, see solve.ParseCache; default: each has its own alone.
+	// SharedCache is where builders share results of steps, see solve.ParseCache; default: the gateway's blob store.
 	SharedCache string
+	// Layers is how builders learn of one another's results there; default: from the gateway.
+	Layers build.Layers
 	// AllowPrivate are private ranges that registries and other sources which recipes name may be in.
 	AllowPrivate []netip.Prefix
 	// AWSEndpoint is where AWS's services are; default: at AWS.

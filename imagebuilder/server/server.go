@@ -38,6 +38,8 @@ const noBundle = "none"
 type Server struct {
 	config Config
 	blobs  build.Blobs
+	layers build.Layers
+	log    *slog.Logger
 	bases  base.Provider
 	logins login.Source
 
@@ -58,7 +60,7 @@ func New(c Config, blobs build.Blobs, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: c, blobs: blobs, turns: make(chan struct{}, c.Builds), tmp: filepath.Join(c.DataDir, "tmp"),
+		config: c, blobs: blobs, layers: c.Layers, log: log, turns: make(chan struct{}, c.Builds), tmp: filepath.Join(c.DataDir, "tmp"),
 		interpreters: base.NewInterpreters(c.BaseDir, c.Interpreters), logins: login.Source{AWSEndpoint: c.AWSEndpoint},
 	}
 	if s.bases, err = c.bases(s.interpreters); err != nil {
@@ -71,7 +73,11 @@ func New(c Config, blobs build.Blobs, log *slog.Logger) (*Server, error) {
 	if s.daemon, err = solve.NewDaemon(d, log); err != nil {
 		return nil, err
 	}
-	if s.link, err = gatewaylink.New(gatewaylink.Config{URL: c.Gateway, Token: c.Token, TLS: c.TLS, Dial: c.Dial}, s, log); err != nil {
+	gateway := gatewaylink.Config{URL: c.Gateway, Token: c.Token, TLS: c.TLS, Dial: c.Dial}
+	if s.layers == nil {
+		s.layers = gatewaylink.NewLayers(gateway)
+	}
+	if s.link, err = gatewaylink.New(gateway, s, log); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -223,7 +229,7 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 			plan, err = llb.New(ctx, b.recipe, b.plan, options)
 			return plan, err
 		},
-		CacheNames: names, Layouts: b.layouts, Registry: b.plan.Reference, Login: b.login, RuntimeDir: s.config.GuestDir,
+		CacheNames: names, Shared: s.share(ctx, r.Shared, options.NoCache), Layouts: b.layouts, Registry: b.plan.Reference, Login: b.login, RuntimeDir: s.config.GuestDir,
 		Secrets: secrets, Trees: r.Trees, Blobs: s.blobs, Events: events,
 		Export: func(ctx context.Context, tar io.Reader) (err error) {
 			image, err = export.Store(ctx, export.Params{Tar: tar, Dir: s.tmp, Sink: s.blobs, Keep: s.config.Keep})

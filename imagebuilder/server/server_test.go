@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -150,13 +151,37 @@ func (s *syncWriter) Write(p []byte) (int, error) {
 	return s.w.Write(p)
 }
 
+// text is what was written, where that goes to a buffer.
+func (s *syncWriter) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprint(s.w)
+}
+
 func startLogging(t *testing.T, c server.Config, log io.Writer) (*server.Server, blobs) {
+	t.Helper()
+	b := newBlobs(t)
+	return startOn(t, c, b, log), b
+}
+
+// newBlobs opens an empty store until the test ends.
+func newBlobs(t *testing.T) blobs {
 	t.Helper()
 	store, err := blob.Open(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := blobs{store}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return blobs{store}
+}
+
+// startOn runs a builder with a blob store until the test ends.
+func startOn(t *testing.T, c server.Config, b blobs, log io.Writer) *server.Server {
+	t.Helper()
 	s, err := server.New(c, b, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +191,7 @@ func startLogging(t *testing.T, c server.Config, log io.Writer) (*server.Server,
 	go func() { ended <- s.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := errors.Join(<-ended, s.Close(), store.Close()); err != nil {
+		if err := errors.Join(<-ended, s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -176,7 +201,7 @@ func startLogging(t *testing.T, c server.Config, log io.Writer) (*server.Server,
 		ended <- nil
 		t.Fatal(err)
 	}
-	return s, b
+	return s
 }
 
 func TestBuilds(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/skerry-dev/skerry/imagebuilder/bridge"
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
 )
 
 // Defaults of DaemonConfig.
@@ -90,9 +91,11 @@ type Registry struct {
 type Daemon struct {
 	config DaemonConfig
 	log    *slog.Logger
+	giving *lifecycle.Group // what goes on after builds have their images
 
-	mu  sync.Mutex
-	now *serving
+	mu       sync.Mutex
+	now      *serving
+	stopping bool
 }
 
 // serving is the time from one start of the daemon to its end.
@@ -105,7 +108,7 @@ func newServing() *serving { return &serving{ready: make(chan struct{}), gone: m
 
 // NewDaemon describes a daemon; nothing is started.
 func NewDaemon(c DaemonConfig, log *slog.Logger) (*Daemon, error) {
-	d := &Daemon{config: c, log: log, now: newServing()}
+	d := &Daemon{config: c, log: log, now: newServing(), giving: lifecycle.NewGroup(context.Background())}
 	if c.Address != "" {
 		close(d.now.ready)
 		return d, nil
@@ -149,7 +152,13 @@ func (d *Daemon) connect(ctx context.Context) (*client.Client, *serving, error) 
 
 // Run keeps the daemon running until ctx ends, and leaves nothing of it behind. What a killed one left is removed first. It returns an
 // error if the daemon does not come up or keeps dying.
-func (d *Daemon) Run(ctx context.Context) error {
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	defer func() {
+		d.mu.Lock()
+		d.stopping = true
+		d.mu.Unlock()
+		err = errors.Join(err, d.giving.Stop())
+	}()
 	if d.config.Address != "" {
 		<-ctx.Done()
 		return nil

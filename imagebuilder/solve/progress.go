@@ -22,7 +22,11 @@ type progress struct {
 
 	mu     sync.Mutex // the export begins on a goroutine of its own
 	steps  []stepProgress
-	failed int // the step that failed, from 1
+	failed int  // the step that failed, from 1
+	over   bool // nobody listens any more
+
+	awaited string        // whose success is waited for
+	watched chan struct{} // closed at that
 }
 
 type stepProgress struct {
@@ -37,6 +41,25 @@ type stepProgress struct {
 
 func newProgress(events build.Events, mark string) *progress {
 	return &progress{plan: &llb.Plan{}, events: events, mark: mark, steps: make([]stepProgress, 1)}
+}
+
+// watch has watched closed when a vertex has succeeded.
+func (p *progress) watch(digest string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.awaited, p.watched = digest, make(chan struct{})
+}
+
+// ran says whether a step of the recipe was carried out, not found in a cache. A base is looked up whatever is known of it.
+func (p *progress) ran() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, s := range p.plan.Steps {
+		if p.steps[i].told == build.Done && (s.RecipeStep > 0 || s.Command != "") {
+			return true
+		}
+	}
+	return false
 }
 
 // begin says what is solved. What BuildKit told before, while Dockerfiles were read, is of no step.
@@ -65,7 +88,14 @@ func (p *progress) tell(n int, s build.State, elapsed time.Duration) {
 func (p *progress) status(s *client.SolveStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.over {
+		return
+	}
 	for _, v := range s.Vertexes {
+		if p.awaited == v.Digest.String() && v.Completed != nil && v.Error == "" {
+			p.awaited = ""
+			defer close(p.watched)
+		}
 		if n := p.plan.Vertices[v.Digest.String()]; n > 0 && v.Started != nil {
 			p.vertex(n, v)
 		}
@@ -147,6 +177,7 @@ func (p *progress) end(ok bool) {
 		}
 		p.tell(n, state, time.Since(e.exportFrom))
 	}
+	p.over = true
 }
 
 // log cuts output into lines. What a line's carriage returns overwrote is left out, as a terminal would.

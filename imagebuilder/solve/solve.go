@@ -37,6 +37,8 @@ type Request struct {
 	Login    login.Credentials
 	// CacheNames are those under which results are shared, see recipe.Beginnings; none: they are not.
 	CacheNames []string
+	// Shared is what is shared with other builders through the blob store, in place of what CacheNames name; nil: nothing.
+	Shared *Shared
 	// RuntimeDir is the folder of what runs build functions; may be empty.
 	RuntimeDir string
 	// Secrets are what the plan's steps name: llb.CASecret and settings.
@@ -57,11 +59,28 @@ const exportName = "store image"
 // noticeTimeout is how long it may take until the end of a daemon that no longer answers is known.
 const noticeTimeout = 10 * time.Second
 
-// Solve carries out a plan; where the daemon dies under it, once more on the next one, which has what was done in its cache. Errors:
+// Solve carries out a plan; where the daemon dies under it, once more on the next one, which has what was done in its cache, and where
+// shared results can't be read, once more without them. When it returns the image is stored; results that are given to others follow. Errors:
 // *build.FailedError where a step failed; fault.Unavailable where the daemon went away; what Export returns.
 func (d *Daemon) Solve(ctx context.Context, r Request) error {
-	return d.retry(ctx, func() (*serving, error) { return d.solve(ctx, r) })
+	err := d.retry(ctx, func() (*serving, error) { return d.solve(ctx, r) })
+	if broken := new(brokenError); errors.As(err, &broken) && ctx.Err() == nil {
+		d.log.Warn("a build is begun again without the results of other builders", "err", err)
+		without := *r.Shared
+		without.Bundles, without.Known = nil, false
+		r.Shared = &without
+		err = d.retry(ctx, func() (*serving, error) { return d.solve(ctx, r) })
+	}
+	return err
 }
+
+// brokenError is the end of a solve by shared results that could not be read.
+type brokenError struct {
+	BrokenContent
+	error
+}
+
+func (b *brokenError) Unwrap() error { return b.error }
 
 // retry does once more what the death of the daemon has ended.
 func (d *Daemon) retry(ctx context.Context, do func() (*serving, error)) error {
@@ -85,49 +104,97 @@ func (d *Daemon) solve(ctx context.Context, r Request) (now *serving, err error)
 	if err != nil {
 		return now, err
 	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	// What follows the image goes on when the caller has gone.
+	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	release := func() { cancel(nil); _ = c.Close() } // nothing is written any more
+	follow := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	defer follow()
 	p := newProgress(r.Events, d.config.Mark)
-	e := &exporter{ctx: ctx, cancel: cancel, export: r.Export, started: p.exporting}
+	e := &exporter{ctx: inner, cancel: cancel, export: r.Export, started: p.exporting}
 	options, err := r.options(e)
 	if err != nil {
+		release()
 		return now, err
 	}
-	options.CacheImports, options.CacheExports = d.config.Cache.imports(r.CacheNames), d.config.Cache.exports(r.CacheNames)
-	statuses := make(chan *client.SolveStatus)
-	var reader sync.WaitGroup
-	reader.Go(func() {
-		for s := range statuses {
-			p.status(s)
+	run := &attempt{request: r, progress: p, secrets: maps.Clone(r.Secrets), client: c, options: options}
+	run.options.Session = append(run.options.Session, secretsprovider.FromMap(run.secrets))
+	if r.Shared == nil {
+		run.options.CacheImports, run.options.CacheExports = d.config.Cache.imports(r.CacheNames), d.config.Cache.exports(r.CacheNames)
+	} else if run.exchanging, err = d.exchange(inner, c, r.Shared, &run.options); err != nil {
+		release()
+		return now, err
+	}
+	run.begin(inner)
+	select {
+	case <-run.ended:
+	case <-run.stored():
+		// The image is there unless its export failed, which ends the solve.
+		if e.wait(nil) == nil && follow() {
+			p.end(true)
+			d.after(run, cancel, release)
+			return now, nil
 		}
-	})
-	run := &attempt{request: r, progress: p, secrets: maps.Clone(r.Secrets), imports: options.CacheImports}
-	options.Session = append(options.Session, secretsprovider.FromMap(run.secrets))
-	_, err = c.Build(ctx, options, "", run.build, statuses)
-	reader.Wait()
-	if run.err != nil && ctx.Err() == nil {
-		return now, run.err
+		<-run.ended
+	}
+	defer release()
+	return now, run.outcome(inner, e)
+}
+
+// outcome is the error of a solve that has ended.
+func (a *attempt) outcome(ctx context.Context, e *exporter) error {
+	err := a.solveErr
+	if a.err != nil && ctx.Err() == nil {
+		return a.err
 	}
 	blame := e.blame()
 	if exportErr := e.wait(err); blame == nil && err == nil {
 		blame = exportErr
 	}
 	if blame != nil {
-		p.end(false)
-		return now, fmt.Errorf("%s: %w", exportName, blame)
+		a.progress.end(false)
+		return fmt.Errorf("%s: %w", exportName, blame)
 	}
-	p.end(err == nil)
-	return now, p.explain(ctx, err)
+	a.progress.end(err == nil)
+	return a.broken(ctx, a.progress.explain(ctx, err))
 }
 
 // attempt is one solve of a request.
 type attempt struct {
-	request  Request
-	progress *progress
-	imports  []client.CacheOptionsEntry
-	secrets  map[string][]byte // read by the solve only after what plans it has ended
-	err      error             // why there is no plan
+	request    Request
+	progress   *progress
+	client     *client.Client
+	options    client.SolveOpt
+	exchanging *exchanging       // nil: nothing is shared through the blob store
+	secrets    map[string][]byte // read by the solve only after what plans it has ended
+
+	err      error         // why there is no plan
+	ended    chan struct{} // closed when the solve has ended
+	response *client.SolveResponse
+	solveErr error
+}
+
+// begin begins the solve; its end closes ended.
+func (a *attempt) begin(ctx context.Context) {
+	a.ended = make(chan struct{})
+	if a.exchanging != nil {
+		a.progress.watch(a.exchanging.exportVertex())
+	}
+	statuses := make(chan *client.SolveStatus)
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for s := range statuses {
+			a.progress.status(s)
+		}
+	})
+	go func() {
+		defer close(a.ended)
+		a.response, a.solveErr = a.client.Build(ctx, a.options, "", a.build, statuses)
+		reader.Wait()
+		if a.exchanging != nil {
+			// What is left of it lies in a folder that is emptied at the next start.
+			_ = a.exchanging.close()
+		}
+	}()
 }
 
 // build plans and has the plan carried out.
@@ -141,7 +208,11 @@ func (a *attempt) build(ctx context.Context, c gwclient.Client) (*gwclient.Resul
 		a.secrets[id] = []byte(value)
 	}
 	a.progress.begin(plan)
-	return c.Solve(ctx, gwclient.SolveRequest{Evaluate: true, Definition: plan.Definition.ToPB(), CacheImports: forGateway(a.imports)})
+	imports := forGateway(a.options.CacheImports)
+	if a.exchanging != nil {
+		imports = a.exchanging.imports(a.exchanging.place)
+	}
+	return c.Solve(ctx, gwclient.SolveRequest{Evaluate: true, Definition: plan.Definition.ToPB(), CacheImports: imports})
 }
 
 func (r Request) options(e *exporter) (client.SolveOpt, error) {
@@ -178,18 +249,22 @@ type exporter struct {
 	export  func(context.Context, io.Reader) error
 	started func()
 
+	mu   sync.Mutex // of w and done, which begin sets
 	w    *io.PipeWriter
 	done chan struct{}
-	err  error
+	err  error // once done is closed
 }
 
 // begin starts the export; the solve writes what it returns.
 func (e *exporter) begin() io.WriteCloser {
 	e.started()
 	r, w := io.Pipe()
-	e.w, e.done = w, make(chan struct{})
+	done := make(chan struct{})
+	e.mu.Lock()
+	e.w, e.done = w, done
+	e.mu.Unlock()
 	go func() {
-		defer close(e.done)
+		defer close(done)
 		if e.err = e.export(e.ctx, r); e.err != nil {
 			e.cancel(exportError{e.err})
 		}
@@ -200,13 +275,16 @@ func (e *exporter) begin() io.WriteCloser {
 
 // wait ends the export after the solve and returns its error.
 func (e *exporter) wait(solveErr error) error {
-	if e.w == nil {
+	e.mu.Lock()
+	w, done := e.w, e.done
+	e.mu.Unlock()
+	if w == nil {
 		return nil
 	}
 	if solveErr != nil {
-		_ = e.w.CloseWithError(solveErr) // never fails
+		_ = w.CloseWithError(solveErr) // never fails
 	}
-	<-e.done
+	<-done
 	return e.err
 }
 

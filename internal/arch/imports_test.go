@@ -130,7 +130,7 @@ func TestNounsKnowNoHTTP(t *testing.T) {
 
 var nouns = []string{
 	"gateway/app", "gateway/autoscale", "gateway/call", "gateway/fleet", "gateway/function", "gateway/identity", "gateway/image",
-	"gateway/item", "gateway/lineage", "gateway/gather", "gateway/cron",
+	"gateway/item", "gateway/layer", "gateway/lineage", "gateway/gather", "gateway/cron",
 	"gateway/logs", "gateway/mount", "gateway/placement", "gateway/secret", "gateway/task", "imagebuilder/llb", "imagebuilder/recipe",
 	"worker/container",
 }
@@ -162,6 +162,7 @@ var talkers = map[string]string{
 	"gateway/fleet": "watches workers by itself",
 	"gateway/app":   "stops apps whose client vanished by itself",
 	"gateway/image": "builds go on when the client that asked has left",
+	"gateway/layer": "forgets damaged and old results by itself",
 	"gateway/logs":  "keeps logs when nobody reads them",
 	"gateway/cron":  "makes calls by itself",
 }

@@ -65,6 +65,7 @@ type Config struct {
 	Listen, TLSCert, TLSKey            string
 	Insecure                           bool
 	HeartbeatWindow, BlobGrace         int
+	SharedLayers                       int
 	WriteProfile                       string
 	Sync                               string
 	LogFormat, LogLevel                string
@@ -228,6 +229,9 @@ func (c *Config) Check() error {
 	}
 	if c.CPU < 0 || c.Memory < 0 || c.Disk < 0 || c.Builds < 0 {
 		return fault.New(fault.Invalid, "cpu, memory, disk and builds: want 0 (the default) or more")
+	}
+	if c.SharedLayers < -1 {
+		return fault.New(fault.Invalid, "shared_layers: want 0 (the default), more, or -1")
 	}
 	if c.BlobGrace < 0 || c.ImageCache < 0 {
 		return fault.New(fault.Invalid, "blob_grace and image_cache: want 0 (the default) or more")

@@ -40,6 +40,7 @@ func Options(c *Config) []Option {
 		{"sync", "when messages are synced to disk: interval (100 ms) or always", GroupMain, &c.Sync},
 		{"heartbeat_window", "seconds that an app lives without a word from the client that runs it", GroupMain, &c.HeartbeatWindow},
 		{"blob_grace", "hours that code, images and payloads are kept which nothing refers to; 0: 192, longer than calls keep any", GroupMain, &c.BlobGrace},
+		{"shared_layers", "what builders share of their steps' results through the blob store, in MiB; 0: 20,480; -1: nothing", GroupMain, &c.SharedLayers},
 		{"log_format", "text, json, or auto: text on a terminal", GroupMain, &c.LogFormat},
 		{"log_level", "debug, info, warn or error", GroupMain, &c.LogLevel},
 
@@ -76,7 +77,7 @@ func Options(c *Config) []Option {
 		{"python_image", `image of a Python series in a registry, for python_from=registry, such as "python:{python}-slim"`, GroupBuilder, &c.PythonImage},
 		{"registry_mirrors", "mirrors and pull-through caches of registries (registry=mirror[/path], comma-separated)", GroupBuilder, &c.RegistryMirrors},
 		{"plain_registries", "registries and mirrors that speak HTTP without TLS (host[:port], comma-separated)", GroupBuilder, &c.PlainRegistries},
-		{"build_cache", `layer cache that builders share, such as "type=registry,ref=registry.example.com/skerry/cache", "type=local,dir=/mnt/shared" or "type=s3,bucket=b,region=r"`, GroupBuilder, &c.BuildCache},
+		{"build_cache", `where builders share steps' results in place of the gateway's blob store, such as "type=registry,ref=registry.example.com/skerry/cache", "type=local,dir=/mnt/shared" or "type=s3,bucket=b,region=r"`, GroupBuilder, &c.BuildCache},
 		{"debian_mirror", "Debian package archive for images; none: Debian's own", GroupBuilder, &c.DebianMirror},
 		{"debian_security_mirror", "its security archive; none: the archive with -security behind it", GroupBuilder, &c.DebianSecurityMirror},
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/layer"
 	gateway "github.com/skerry-dev/skerry/gateway/server"
 	builder "github.com/skerry-dev/skerry/imagebuilder/server"
 	"github.com/skerry-dev/skerry/internal/blob"
@@ -75,6 +76,7 @@ func (n *node) openGateway(ctx context.Context, undo *lifecycle.Cleanup) error {
 		Dir: gatewayDir(cfg), Listen: cfg.Listen, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey, Insecure: cfg.Insecure,
 		SyncAlways: cfg.Sync == config.SyncAlways, Version: Version,
 		HeartbeatWindow: time.Duration(cfg.HeartbeatWindow) * time.Second, BlobGrace: time.Duration(cfg.BlobGrace) * time.Hour,
+		Layers: layer.Config{MaxBytes: int64(cfg.SharedLayers) << 20},
 	}, n.blobs, n.log.With("part", "gateway"))
 	if err != nil {
 		return err

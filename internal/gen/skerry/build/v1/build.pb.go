@@ -36,7 +36,9 @@ type BuildRequest struct {
 	// The files of each tree that the recipe names.
 	Trees []*Tree `protobuf:"bytes,4,rep,name=trees,proto3" json:"trees,omitempty"`
 	// What the secrets of the recipe's base and steps hold.
-	Secrets       []*StepSecrets `protobuf:"bytes,5,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	Secrets []*StepSecrets `protobuf:"bytes,5,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	// What is shared with other builders; missing: nothing.
+	Shared        *SharedLayers `protobuf:"bytes,6,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -102,6 +104,13 @@ func (x *BuildRequest) GetTrees() []*Tree {
 func (x *BuildRequest) GetSecrets() []*StepSecrets {
 	if x != nil {
 		return x.Secrets
+	}
+	return nil
+}
+
+func (x *BuildRequest) GetShared() *SharedLayers {
+	if x != nil {
+		return x.Shared
 	}
 	return nil
 }
@@ -586,13 +595,14 @@ var File_skerry_build_v1_build_proto protoreflect.FileDescriptor
 
 const file_skerry_build_v1_build_proto_rawDesc = "" +
 	"\n" +
-	"\x1bskerry/build/v1/build.proto\x12\x0fskerry.build.v1\x1a\x15skerry/v1/image.proto\x1a\x17skerry/v1/payload.proto\x1a\x16skerry/v1/recipe.proto\"\xd4\x01\n" +
+	"\x1bskerry/build/v1/build.proto\x12\x0fskerry.build.v1\x1a\x1cskerry/build/v1/layers.proto\x1a\x15skerry/v1/image.proto\x1a\x17skerry/v1/payload.proto\x1a\x16skerry/v1/recipe.proto\"\x8b\x02\n" +
 	"\fBuildRequest\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12)\n" +
 	"\x06recipe\x18\x02 \x01(\v2\x11.skerry.v1.RecipeR\x06recipe\x12\x19\n" +
 	"\bno_cache\x18\x03 \x01(\bR\anoCache\x12+\n" +
 	"\x05trees\x18\x04 \x03(\v2\x15.skerry.build.v1.TreeR\x05trees\x126\n" +
-	"\asecrets\x18\x05 \x03(\v2\x1c.skerry.build.v1.StepSecretsR\asecrets\"\xaa\x01\n" +
+	"\asecrets\x18\x05 \x03(\v2\x1c.skerry.build.v1.StepSecretsR\asecrets\x125\n" +
+	"\x06shared\x18\x06 \x01(\v2\x1d.skerry.build.v1.SharedLayersR\x06shared\"\xaa\x01\n" +
 	"\vStepSecrets\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\rR\x04step\x12I\n" +
 	"\tvariables\x18\x02 \x03(\v2+.skerry.build.v1.StepSecrets.VariablesEntryR\tvariables\x1a<\n" +
@@ -660,33 +670,35 @@ var file_skerry_build_v1_build_proto_goTypes = []any{
 	nil,                              // 8: skerry.build.v1.StepSecrets.VariablesEntry
 	nil,                              // 9: skerry.build.v1.Built.EnvEntry
 	(*v1.Recipe)(nil),                // 10: skerry.v1.Recipe
-	(*v1.BlobRef)(nil),               // 11: skerry.v1.BlobRef
-	(*v1.BuildStep)(nil),             // 12: skerry.v1.BuildStep
-	(*v1.BuildLog)(nil),              // 13: skerry.v1.BuildLog
-	(*v1.BuildFailed)(nil),           // 14: skerry.v1.BuildFailed
+	(*SharedLayers)(nil),             // 11: skerry.build.v1.SharedLayers
+	(*v1.BlobRef)(nil),               // 12: skerry.v1.BlobRef
+	(*v1.BuildStep)(nil),             // 13: skerry.v1.BuildStep
+	(*v1.BuildLog)(nil),              // 14: skerry.v1.BuildLog
+	(*v1.BuildFailed)(nil),           // 15: skerry.v1.BuildFailed
 }
 var file_skerry_build_v1_build_proto_depIdxs = []int32{
 	10, // 0: skerry.build.v1.BuildRequest.recipe:type_name -> skerry.v1.Recipe
 	2,  // 1: skerry.build.v1.BuildRequest.trees:type_name -> skerry.build.v1.Tree
 	1,  // 2: skerry.build.v1.BuildRequest.secrets:type_name -> skerry.build.v1.StepSecrets
-	8,  // 3: skerry.build.v1.StepSecrets.variables:type_name -> skerry.build.v1.StepSecrets.VariablesEntry
-	3,  // 4: skerry.build.v1.Tree.files:type_name -> skerry.build.v1.TreeFile
-	11, // 5: skerry.build.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
-	12, // 6: skerry.build.v1.BuildResponse.step:type_name -> skerry.v1.BuildStep
-	13, // 7: skerry.build.v1.BuildResponse.log:type_name -> skerry.v1.BuildLog
-	5,  // 8: skerry.build.v1.BuildResponse.built:type_name -> skerry.build.v1.Built
-	14, // 9: skerry.build.v1.BuildResponse.failed:type_name -> skerry.v1.BuildFailed
-	11, // 10: skerry.build.v1.Built.erofs:type_name -> skerry.v1.BlobRef
-	9,  // 11: skerry.build.v1.Built.env:type_name -> skerry.build.v1.Built.EnvEntry
-	0,  // 12: skerry.build.v1.BuilderService.Build:input_type -> skerry.build.v1.BuildRequest
-	6,  // 13: skerry.build.v1.BuilderService.ListPythonSeries:input_type -> skerry.build.v1.ListPythonSeriesRequest
-	4,  // 14: skerry.build.v1.BuilderService.Build:output_type -> skerry.build.v1.BuildResponse
-	7,  // 15: skerry.build.v1.BuilderService.ListPythonSeries:output_type -> skerry.build.v1.ListPythonSeriesResponse
-	14, // [14:16] is the sub-list for method output_type
-	12, // [12:14] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	11, // 3: skerry.build.v1.BuildRequest.shared:type_name -> skerry.build.v1.SharedLayers
+	8,  // 4: skerry.build.v1.StepSecrets.variables:type_name -> skerry.build.v1.StepSecrets.VariablesEntry
+	3,  // 5: skerry.build.v1.Tree.files:type_name -> skerry.build.v1.TreeFile
+	12, // 6: skerry.build.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
+	13, // 7: skerry.build.v1.BuildResponse.step:type_name -> skerry.v1.BuildStep
+	14, // 8: skerry.build.v1.BuildResponse.log:type_name -> skerry.v1.BuildLog
+	5,  // 9: skerry.build.v1.BuildResponse.built:type_name -> skerry.build.v1.Built
+	15, // 10: skerry.build.v1.BuildResponse.failed:type_name -> skerry.v1.BuildFailed
+	12, // 11: skerry.build.v1.Built.erofs:type_name -> skerry.v1.BlobRef
+	9,  // 12: skerry.build.v1.Built.env:type_name -> skerry.build.v1.Built.EnvEntry
+	0,  // 13: skerry.build.v1.BuilderService.Build:input_type -> skerry.build.v1.BuildRequest
+	6,  // 14: skerry.build.v1.BuilderService.ListPythonSeries:input_type -> skerry.build.v1.ListPythonSeriesRequest
+	4,  // 15: skerry.build.v1.BuilderService.Build:output_type -> skerry.build.v1.BuildResponse
+	7,  // 16: skerry.build.v1.BuilderService.ListPythonSeries:output_type -> skerry.build.v1.ListPythonSeriesResponse
+	15, // [15:17] is the sub-list for method output_type
+	13, // [13:15] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_skerry_build_v1_build_proto_init() }
@@ -694,6 +706,7 @@ func file_skerry_build_v1_build_proto_init() {
 	if File_skerry_build_v1_build_proto != nil {
 		return
 	}
+	file_skerry_build_v1_layers_proto_init()
 	file_skerry_build_v1_build_proto_msgTypes[4].OneofWrappers = []any{
 		(*BuildResponse_Step)(nil),
 		(*BuildResponse_Log)(nil),

@@ -1,0 +1,235 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/skerry-dev/skerry/imagebuilder/build"
+	"github.com/skerry-dev/skerry/imagebuilder/recipe"
+	"github.com/skerry-dev/skerry/internal/cas"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// notices are what builders tell a gateway of their results.
+type notices struct {
+	stored chan string
+
+	mu       sync.Mutex
+	reported [][2]string
+}
+
+var _ build.Layers = (*notices)(nil)
+
+func (n *notices) Store(_ context.Context, grant, bundle string) error {
+	if grant != "granted" {
+		return fault.New(fault.NotFound, "grant %q", grant)
+	}
+	n.stored <- bundle
+	return nil
+}
+
+func (n *notices) Report(_ context.Context, bundle, content string) (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reported = append(n.reported, [2]string{bundle, content})
+	return true, nil
+}
+
+// made is a request on a small base whose first step makes something that no other run of it would, and says it.
+func made(reference string, shared *build.Shared, then ...string) build.Request {
+	r := build.Request{Shared: shared, Recipe: recipe.Recipe{
+		Base: recipe.Base{From: &recipe.Registry{Reference: reference}}, Steps: []recipe.Step{
+			{Action: &recipe.RunCommands{Commands: []string{`read x < /proc/sys/kernel/random/uuid; echo "$x" > /made; cat /made`}}},
+		},
+	}}
+	for _, c := range then {
+		r.Recipe.Steps = append(r.Recipe.Steps, recipe.Step{Action: &recipe.RunCommands{Commands: []string{c}}})
+	}
+	return r
+}
+
+// TestBuildersShareResultsThroughTheBlobStore has one builder make an image, and others that have nothing but the blob store begin with it.
+func TestBuildersShareResultsThroughTheBlobStore(t *testing.T) {
+	host := serveRegistry(t, false)
+	push(t, host+"/team/app:1", tinyImage(t, "text"))
+	store := newBlobs(t)
+	n := &notices{stored: make(chan string, 10)}
+	begin := func(log *syncWriter) interface {
+		Build(ctx context.Context, r build.Request, e build.Events) (*build.Image, error)
+	} {
+		c := another(t, config(t))
+		c.PlainRegistries, c.Layers = []string{host}, n
+		return startOn(t, c, store, log)
+	}
+	const reference = "/team/app:1"
+	const size = 1 << 30
+	first, second := begin(&syncWriter{w: t.Output()}), begin(&syncWriter{w: t.Output()})
+
+	// Nothing is shared with a build that is not told so.
+	alone := &recorder{t: t}
+	if _, err := first.Build(t.Context(), made(host+reference, nil), alone); err != nil {
+		t.Fatal(err)
+	}
+	r := made(host+reference, &build.Shared{Grant: "granted", MaxBytes: size}, "echo $KEY > /dev/null; echo two > /two")
+	r.Recipe.Steps[1].Secrets = []string{"KEY"}
+	r.Secrets = map[int]map[string]string{2: {"KEY": "hunter2-correct-horse"}}
+	one := &recorder{t: t}
+	if _, err := first.Build(t.Context(), r, one); err != nil {
+		t.Fatal(err)
+	}
+	bundle := <-n.stored
+	if len(one.lines) != 0 || len(alone.lines) != 1 {
+		t.Errorf("lines %q, %q", alone.lines, one.lines)
+	}
+	checkSecrets(t, store, bundle, "hunter2-correct-horse")
+
+	// The second builder has an empty disk. Of a longer recipe it runs what is new alone.
+	longer := made(host+reference, &build.Shared{Bundles: []string{bundle}, Grant: "granted", MaxBytes: size}, "echo $KEY > /dev/null; echo two > /two", "cat /made /two")
+	longer.Recipe.Steps[1].Secrets, longer.Secrets = r.Recipe.Steps[1].Secrets, r.Secrets
+	rec := &recorder{t: t}
+	if _, err := second.Build(t.Context(), longer, rec); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{alone.lines[0], "two"}; !slices.Equal(rec.lines, want) {
+		t.Errorf("said %q, want %q of the last step alone", rec.lines, want)
+	}
+	if rec.last("read x") != build.Cached || rec.last("echo $KEY") != build.Cached || rec.last("cat /made") != build.Done {
+		t.Errorf("steps %v", rec.steps)
+	}
+	again := <-n.stored
+	if again == bundle {
+		t.Error("the longer recipe's results are the shorter one's")
+	}
+	// The same image again: nothing was run, so nothing is given.
+	r.Shared = &build.Shared{Bundles: []string{bundle}, Known: true, Grant: "granted", MaxBytes: size}
+	rec = &recorder{t: t}
+	if _, err := second.Build(t.Context(), r, rec); err != nil {
+		t.Fatal(err)
+	}
+	if len(rec.lines) != 0 {
+		t.Errorf("said %q, want nothing", rec.lines)
+	}
+	if len(n.stored) != 0 {
+		t.Error("results were given that others had")
+	}
+
+	// A builder that needs a damaged layer builds again, and says so.
+	for _, largest := range []bool{false, true} {
+		broken, repair := damage(t, store, bundle, largest)
+		var log bytes.Buffer
+		logs := &syncWriter{w: &log}
+		third := begin(logs)
+		rec = &recorder{t: t}
+		r.Shared = &build.Shared{Bundles: []string{bundle}, Grant: "granted", MaxBytes: size}
+		if _, err := third.Build(t.Context(), r, rec); err != nil {
+			t.Fatal(err)
+		}
+		<-n.stored
+		if got := n.last(); got != [2]string{bundle, broken} {
+			t.Errorf("reported %q, want %q", got, broken)
+		}
+		if !strings.Contains(logs.text(), "results of other builders can't be read, and are made again") {
+			t.Errorf("the log does not say that results were damaged:\n%s", logs.text())
+		}
+		repair()
+	}
+}
+
+// last is what was reported last.
+func (n *notices) last() [2]string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.reported[len(n.reported)-1]
+}
+
+// checkSecrets looks for a secret in all that a bundle holds.
+func checkSecrets(t *testing.T, store blobs, bundle, secret string) {
+	t.Helper()
+	for name, data := range contents(t, store, bundle) {
+		if d, err := zstd.NewReader(bytes.NewReader(data)); err == nil {
+			var plain bytes.Buffer
+			if _, err := plain.ReadFrom(d); err == nil {
+				data = plain.Bytes()
+			}
+			d.Close()
+		}
+		if bytes.Contains(data, []byte(secret)) {
+			t.Errorf("the secret is in %s", name)
+		}
+	}
+}
+
+// contents are those of a bundle by their digests.
+func contents(t *testing.T, store blobs, bundle string) map[string][]byte {
+	t.Helper()
+	data, err := store.ReadAll(t.Context(), bundle, cas.MaxBundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := cas.DecodeBundle(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]byte{"bundle": data}
+	for _, f := range b.Files {
+		m, err := cas.Load(t.Context(), store, f.Manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var content bytes.Buffer
+		if err := cas.Copy(t.Context(), store, m, &content); err != nil {
+			t.Fatal(err)
+		}
+		out[f.Content] = content.Bytes()
+	}
+	return out
+}
+
+// damage changes a bit of a layer of a bundle: of the smallest, which is a step's, or of the largest, which is the base's. It returns that layer, and what undoes
+// the change.
+func damage(t *testing.T, store blobs, bundle string, largest bool) (name string, repair func()) {
+	t.Helper()
+	all := contents(t, store, bundle)
+	for n, data := range all {
+		if bytes.HasPrefix(data, []byte{0x28, 0xb5, 0x2f, 0xfd}) && (name == "" || len(data) < len(all[name]) != largest) {
+			name = n
+		}
+	}
+	data, err := store.ReadAll(t.Context(), bundle, cas.MaxBundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := cas.DecodeBundle(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(b.Files, func(f cas.File) bool { return f.Content == name })
+	m, err := cas.Load(t.Context(), store, b.Files[i].Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, ok := store.LocalPath(m.Chunks[0].Digest)
+	if !ok {
+		t.Fatal("no such chunk")
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write := func(chunk []byte) {
+		if err := os.WriteFile(path, chunk, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole := all[name][:m.Chunks[0].Size]
+	chunk := bytes.Clone(whole)
+	chunk[len(chunk)/2] ^= 1
+	write(chunk)
+	return name, func() { write(whole) }
+}
