@@ -163,6 +163,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := errors.Join(os.RemoveAll(s.tmp), os.MkdirAll(s.tmp, 0o700)); err != nil {
 		return fmt.Errorf("image builder: %w", err)
 	}
+	if s.config.Buildkit != "" {
+		s.log.Warn("build steps run in a buildkitd that is not ours: its own configuration isolates them, not gVisor, the limits of steps and the network's "+
+			"rules of this builder", "buildkit", s.config.Buildkit)
+	}
 	g := lifecycle.NewGroup(ctx)
 	g.Go("buildkitd", s.daemon.Run)
 	g.Go("gateway link", s.link.Run)

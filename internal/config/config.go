@@ -239,8 +239,31 @@ func (c *Config) Check() error {
 	if c.BuildCPU < 0 || c.BuildMemory < 0 || c.BuildDisk < 0 || c.BuildProcesses < 0 || c.BuildTimeout < 0 {
 		return fault.New(fault.Invalid, "build_cpu, build_memory, build_disk, build_processes and build_timeout: want 0 (the default) or more")
 	}
+	if err := c.checkBuildkit(); err != nil {
+		return err
+	}
 	_, err := c.LabelMap()
 	return err
+}
+
+// checkBuildkit refuses settings that say how steps run where they run in a buildkitd that is not ours, which knows nothing of them.
+func (c *Config) checkBuildkit() error {
+	if c.Buildkit == "" {
+		return nil
+	}
+	if !strings.Contains(c.Buildkit, "://") {
+		return fault.New(fault.Invalid, `buildkit %q: want an address, such as "unix:///run/buildkit/buildkitd.sock"`, c.Buildkit)
+	}
+	for key, set := range map[string]bool{
+		"build_cpu": c.BuildCPU != 0, "build_memory": c.BuildMemory != 0, "build_disk": c.BuildDisk != 0, "build_processes": c.BuildProcesses != 0,
+		"build_timeout": c.BuildTimeout != 0, "build_subnet": c.BuildSubnet != "", "build_runtime": c.BuildRuntime != RuntimeRunsc,
+		"buildkitd": c.Buildkitd != "", "registry_mirrors": len(c.RegistryMirrors) > 0, "plain_registries": len(c.PlainRegistries) > 0,
+	} {
+		if set {
+			return fault.New(fault.Invalid, "%s and buildkit: the buildkitd at %s has a configuration of its own, which says that; leave one of the two out", key, c.Buildkit)
+		}
+	}
+	return nil
 }
 
 // labelForm is a worker's label: name=value.

@@ -93,3 +93,26 @@ func TestOptionsAreNamedOnce(t *testing.T) {
 		seen[o.Key] = true
 	}
 }
+
+func TestBuildkitOfTheOperator(t *testing.T) {
+	load := func(change func(*config.Config)) error {
+		c := config.NewConfig()
+		c.Buildkit = "unix:///run/buildkit/buildkitd.sock"
+		change(&c)
+		return c.Check()
+	}
+	if err := load(func(*config.Config) {}); err != nil {
+		t.Errorf("alone: %v", err)
+	}
+	for key, change := range map[string]func(*config.Config){
+		"build_memory":     func(c *config.Config) { c.BuildMemory = 1 },
+		"build_runtime":    func(c *config.Config) { c.BuildRuntime = config.RuntimeRunc },
+		"build_subnet":     func(c *config.Config) { c.BuildSubnet = "10.0.0.0/24" },
+		"registry_mirrors": func(c *config.Config) { c.RegistryMirrors = []string{"a=b"} },
+		"buildkit ":        func(c *config.Config) { c.Buildkit = "/run/buildkit" },
+	} {
+		if err := load(change); !errors.Is(err, fault.Invalid) || !strings.HasPrefix(err.Error(), key) {
+			t.Errorf("%s: got %v", key, err)
+		}
+	}
+}
