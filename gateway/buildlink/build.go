@@ -12,6 +12,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/mount"
+	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 	buildv1 "github.com/skerry-dev/skerry/internal/gen/skerry/build/v1"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
@@ -19,18 +20,53 @@ import (
 )
 
 // PythonSeries implements image.Builder.
-func (h *Hub) PythonSeries(ctx context.Context) ([]string, string, error) {
+func (h *Hub) PythonSeries(ctx context.Context) (series []string, hint string, err error) {
+	err = h.using(ctx, func(b *builder) error {
+		res, err := b.client.ListPythonSeries(ctx, connect.NewRequest(&buildv1.ListPythonSeriesRequest{}))
+		if err != nil {
+			return fault.FromConnect(err)
+		}
+		series, hint = res.Msg.GetSeries(), res.Msg.GetHint()
+		return nil
+	})
+	return series, hint, err
+}
+
+// maxLost is how many builders may be lost during one request before it is given up: it may be what ends them.
+const maxLost = 3
+
+// using has one builder do something, and another where that is lost meanwhile.
+func (h *Hub) using(ctx context.Context, do func(*builder) error) error {
+	var lost error
+	for range maxLost {
+		err := h.once(ctx, do)
+		if !errors.As(err, new(*lostError)) {
+			return err
+		}
+		h.log.Warn("builder lost, going on with another", "error", err)
+		lost = err
+	}
+	return fault.New(fault.Unavailable, "%d builders were lost, one after the other: %w", maxLost, lost)
+}
+
+func (h *Hub) once(ctx context.Context, do func(*builder) error) error {
 	b, release, err := h.acquire(ctx)
 	if err != nil {
-		return nil, "", err
+		return err
 	}
 	defer release()
-	res, err := b.client.ListPythonSeries(ctx, connect.NewRequest(&buildv1.ListPythonSeriesRequest{}))
-	if err != nil {
-		return nil, "", fault.FromConnect(err)
+	err = do(b)
+	// One that stops in good order ends its builds before its link.
+	if err != nil && ctx.Err() == nil && (!b.link.Usable() || errors.Is(err, context.Canceled)) {
+		return &lostError{err}
 	}
-	return res.Msg.GetSeries(), res.Msg.GetHint(), nil
+	return err
 }
+
+// lostError is what came of a request to a builder that was lost.
+type lostError struct{ error }
+
+func (l *lostError) Unwrap() error { return l.error }
 
 // Build implements image.Builder.
 func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) (im *image.Image, failure *image.Failure, err error) {
@@ -50,36 +86,39 @@ func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) 
 			return nil, nil, err
 		}
 	}
-	for range maxLost {
-		im, failure, lost, err := h.buildOnce(ctx, req, names, emit)
-		if !lost || ctx.Err() != nil {
-			return im, failure, err
-		}
-		h.log.Warn("builder lost during a build, which goes on with another", "image", job.ImageID, "error", err)
+	err = h.using(ctx, func(b *builder) (err error) {
+		req.Shared = h.share(ctx, b, names)
+		im, failure, err = b.build(ctx, req, emit)
+		return err
+	})
+	if err == nil && im != nil {
+		err = h.claim(ctx, im)
 	}
-	return nil, nil, fault.New(fault.Unavailable, "image %q: %d builders were lost while they built it", job.ImageID, maxLost)
+	if err != nil {
+		return nil, nil, err
+	}
+	return im, failure, nil
 }
 
-// maxLost is how many builders may be lost during one build before it is given up: it may be what ends them.
-const maxLost = 3
-
-// buildOnce has one builder build, and says whether that was lost meanwhile.
-func (h *Hub) buildOnce(
-	ctx context.Context, req *buildv1.BuildRequest, names []string, emit func(image.Event),
-) (im *image.Image, failure *image.Failure, lost bool, err error) {
-	b, release, err := h.acquire(ctx)
+// claim refuses an image that is not all there: once it is known it would never be built again, and no collection could tell what it needs.
+func (h *Hub) claim(ctx context.Context, im *image.Image) error {
+	size := im.EROFS.Size
+	var err error
+	if im.Chunked {
+		var m *cas.Manifest
+		if m, err = cas.Claim(ctx, h.blobs, im.EROFS.Digest); err == nil {
+			size = m.Size
+		}
+	} else {
+		size, err = h.blobs.Claim(ctx, im.EROFS.Digest)
+	}
+	if err == nil && size != im.EROFS.Size {
+		err = fault.New(fault.DataLoss, "has %d bytes, not %d", size, im.EROFS.Size)
+	}
 	if err != nil {
-		return nil, nil, false, err
+		return fault.New(fault.Unavailable, "the builder has not stored all of it; try again: %v", err)
 	}
-	defer release()
-	req.Shared = h.share(ctx, b, names)
-	im, failure, err = b.build(ctx, req, emit)
-	select {
-	case <-b.link.Done():
-		return im, failure, err != nil, err
-	default:
-		return im, failure, false, err
-	}
+	return nil
 }
 
 func (b *builder) build(ctx context.Context, req *buildv1.BuildRequest, emit func(image.Event)) (im *image.Image, failure *image.Failure, err error) {

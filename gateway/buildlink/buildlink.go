@@ -12,6 +12,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
+	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/build/v1/buildv1connect"
 	"github.com/skerry-dev/skerry/internal/link"
@@ -34,6 +35,7 @@ type Hub struct {
 	log    *slog.Logger
 	wait   time.Duration
 	layers Layers
+	blobs  cas.Claimer
 
 	mu      sync.Mutex
 	links   map[*builder]struct{}
@@ -50,12 +52,19 @@ type builder struct {
 	builds int    // under Hub.mu
 }
 
-// New returns a Hub; wait 0 is DefaultConnectWait, without layers builders share nothing.
-func New(wait time.Duration, layers Layers, log *slog.Logger) *Hub {
+// Deps are the parts of a Hub. Layers may be nil: builders then share nothing. The others are required.
+type Deps struct {
+	Layers Layers
+	Blobs  cas.Claimer // where builders store images
+	Log    *slog.Logger
+}
+
+// New returns a Hub; wait 0 is DefaultConnectWait.
+func New(wait time.Duration, d Deps) *Hub {
 	if wait == 0 {
 		wait = DefaultConnectWait
 	}
-	return &Hub{log: log, wait: wait, layers: layers, links: map[*builder]struct{}{}, joined: make(chan struct{})}
+	return &Hub{log: d.Log, wait: wait, layers: d.Layers, blobs: d.Blobs, links: map[*builder]struct{}{}, joined: make(chan struct{})}
 }
 
 // ServeHTTP takes the connection over and returns when the link has ended.
@@ -124,7 +133,7 @@ func (h *Hub) acquire(ctx context.Context) (b *builder, release func(), err erro
 	for {
 		h.mu.Lock()
 		for candidate := range h.links {
-			if b == nil || candidate.builds < b.builds {
+			if candidate.link.Usable() && (b == nil || candidate.builds < b.builds) {
 				b = candidate
 			}
 		}

@@ -5,8 +5,12 @@ import (
 	"sync"
 )
 
-// maxKeptLines bounds the log that late listeners get from a flight's start, in lines; older lines are left out, steps are not.
-const maxKeptLines = 20_000
+// Bounds of the log that late listeners get from a flight's start, in lines and in bytes; older lines are left out, steps are not. Lines have
+// no length of their own: a step may write without ends of lines.
+const (
+	maxKeptLines = 20_000
+	maxKeptBytes = 4 << 20
+)
 
 // flight is one build under way and all its events so far.
 type flight struct {
@@ -21,6 +25,7 @@ type flight struct {
 	events []Event
 	first  int // number of events that were left out before events[0]
 	lines  int
+	bytes  int // of lines
 	ended  bool
 	err    error
 	more   chan struct{} // closed, and replaced, when something is new
@@ -39,6 +44,7 @@ func (f *flight) add(e Event) {
 	f.events = append(f.events, e)
 	if e.Log != nil {
 		f.lines += len(e.Log.Lines)
+		f.bytes += e.Log.size()
 		f.trim()
 	}
 	f.wake()
@@ -46,19 +52,28 @@ func (f *flight) add(e Event) {
 
 // trim leaves out the oldest output once there is twice as much as is kept, so that its cost is spread.
 func (f *flight) trim() {
-	if f.lines < 2*maxKeptLines {
+	if f.lines < 2*maxKeptLines && f.bytes < 2*maxKeptBytes {
 		return
 	}
 	kept := f.events[:0:0]
 	for _, e := range f.events {
-		if e.Log != nil && f.lines > maxKeptLines {
+		if e.Log != nil && (f.lines > maxKeptLines || f.bytes > maxKeptBytes) {
 			f.lines -= len(e.Log.Lines)
+			f.bytes -= e.Log.size()
 			continue
 		}
 		kept = append(kept, e)
 	}
 	f.first += len(f.events) - len(kept)
 	f.events = kept
+}
+
+// size is how much memory the lines take, about, in bytes.
+func (l *Log) size() (n int) {
+	for _, line := range l.Lines {
+		n += len(line)
+	}
+	return n
 }
 
 func (f *flight) finish(end Event, err error) {

@@ -219,6 +219,12 @@ func (s *Service) fly(ctx context.Context, f *flight, job Job) {
 var errAbandoned = errors.New("everybody who waited for the build has left")
 
 func (s *Service) build(ctx context.Context, f *flight, job Job) (Event, error) {
+	if !f.force {
+		// Another may have made it while this one was prepared.
+		if im, err := s.d.Store.Image(ctx, f.id); err == nil || !errors.Is(err, fault.NotFound) {
+			return Event{Built: im}, err
+		}
+	}
 	j := &journal{now: time.Now}
 	im, failure, err := s.d.Builder.Build(ctx, job, func(e Event) { j.add(e); f.add(e) })
 	if log := j.log(); err == nil && len(log) > 0 {

@@ -52,9 +52,7 @@ type Store interface {
 
 // Blobs is where bundles are. Implemented by blob.Store.
 type Blobs interface {
-	cas.Source
-	// Claim returns a blob's size and has it outlive the next collections. Errors: fault.NotFound.
-	Claim(ctx context.Context, digest string) (uint64, error)
+	cas.Claimer
 	// Remove removes a blob whose time is before a moment, and says whether it did.
 	Remove(ctx context.Context, digest string, before time.Time) (bool, error)
 }

@@ -113,24 +113,12 @@ func (s *Service) claim(ctx context.Context, digest string) (uint64, error) {
 	}
 	chunks := 0
 	for _, f := range b.Files {
-		if _, err := s.blobs.Claim(ctx, f.Manifest); err != nil {
-			return 0, err
-		}
-		m, err := cas.Load(ctx, s.blobs, f.Manifest)
+		m, err := cas.Claim(ctx, s.blobs, f.Manifest)
 		if err != nil {
 			return 0, err
 		}
 		if chunks += len(m.Chunks); chunks > maxChunks || m.Size != f.Size {
 			return 0, fault.New(fault.Invalid, "content %q: has not the %d bytes it says, or too many chunks", f.Content, f.Size)
-		}
-		for _, c := range m.Chunks {
-			size, err := s.blobs.Claim(ctx, c.Digest)
-			if err == nil && size != uint64(c.Size) {
-				err = fault.New(fault.DataLoss, "chunk %q: has %d bytes, not %d", c.Digest, size, c.Size)
-			}
-			if err != nil {
-				return 0, err
-			}
 		}
 	}
 	return b.Bytes(), nil

@@ -27,7 +27,7 @@ func (s *Server) compose(sealer *secret.Sealer) {
 	s.secrets = secret.New(s.db, sealer)
 	s.mounts = mount.New(s.db, s.blobs)
 	s.layers = layer.New(s.cfg.Layers, s.db, s.blobs, s.log)
-	s.builders = buildlink.New(s.cfg.BuilderWait, s.layers, s.log)
+	s.builders = buildlink.New(s.cfg.BuilderWait, buildlink.Deps{Layers: s.layers, Blobs: s.blobs, Log: s.log})
 	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets}, Log: s.log})
 	s.logs = logs.New(logs.Deps{Stream: s.engine.Logs(), Containers: origins{s}, Apps: ends{s}, Calls: ends{s}, Log: s.log})
 	s.scheduler = task.New(task.Deps{

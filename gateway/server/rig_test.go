@@ -190,9 +190,15 @@ func fails[Q, R any](t *testing.T, f func(context.Context, *connect.Request[Q]) 
 type fakeBuilder struct {
 	buildv1connect.UnimplementedBuilderServiceHandler
 	build func(ctx context.Context, req *buildv1.BuildRequest, send func(*buildv1.BuildResponse)) error
+	asked func()              // before it says which series it has; may be nil
+	token identity.Credential // zero: one of a part of the gateway's process
+	empty bool                // it stores nothing of what it says that it has built
 }
 
 func (f *fakeBuilder) ListPythonSeries(context.Context, *connect.Request[buildv1.ListPythonSeriesRequest]) (*connect.Response[buildv1.ListPythonSeriesResponse], error) {
+	if f.asked != nil {
+		f.asked()
+	}
 	return connect.NewResponse(&buildv1.ListPythonSeriesResponse{Series: []string{"3.11", "3.13"}, Hint: "Run skerryd base prepare."}), nil
 }
 
@@ -216,7 +222,13 @@ func (g *gateway) join(t *testing.T, b *fakeBuilder) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Authorization", "Bearer "+g.Tokens().Ephemeral("builder", identity.Builder).Encode())
+	if b.token == (identity.Credential{}) {
+		b.token = g.Tokens().Ephemeral("builder", identity.Builder)
+	}
+	if !b.empty {
+		g.store(t)
+	}
+	r.Header.Set("Authorization", "Bearer "+b.token.Encode())
 	conn, err = link.Dial(t.Context(), conn, r)
 	if err != nil {
 		t.Fatal(err)
@@ -234,12 +246,18 @@ func (g *gateway) join(t *testing.T, b *fakeBuilder) {
 
 var erofs = []byte("an EROFS file")
 
+// store puts into the blob store what builders say that they have built.
+func (g *gateway) store(t *testing.T) {
+	t.Helper()
+	if err := g.blobs.Put(t.Context(), ident.Digest(erofs), uint64(len(erofs)), bytes.NewReader(erofs)); err != nil {
+		t.Error(err)
+	}
+}
+
 // instantly is a builder that always succeeds.
 func (g *gateway) instantly(t *testing.T) *fakeBuilder {
-	return &fakeBuilder{build: func(ctx context.Context, _ *buildv1.BuildRequest, send func(*buildv1.BuildResponse)) error {
-		if err := g.blobs.Put(ctx, ident.Digest(erofs), uint64(len(erofs)), bytes.NewReader(erofs)); err != nil {
-			t.Error(err)
-		}
+	t.Helper()
+	return &fakeBuilder{build: func(_ context.Context, _ *buildv1.BuildRequest, send func(*buildv1.BuildResponse)) error {
 		send(built())
 		return nil
 	}}

@@ -48,8 +48,12 @@ func (s *service) Build(
 	if failure := new(build.FailedError); errors.As(err, &failure) {
 		return e.send(&buildv1.BuildResponse{Event: &buildv1.BuildResponse_Failed{Failed: failureToProto(r.ImageID, failure)}})
 	}
+	if err != nil && ctx.Err() != nil {
+		// The gateway has gone or wants it no more; or this builder stops, and another goes on.
+		return connect.NewError(connect.CodeCanceled, err)
+	}
 	if err != nil {
-		if fault.KindOf(err) == nil && ctx.Err() == nil {
+		if fault.KindOf(err) == nil {
 			s.log.Error("image build failed for a reason of ours", "image", r.ImageID, "err", err)
 		}
 		return fault.ToConnect(err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/blob"
+	"github.com/skerry-dev/skerry/internal/fault"
 )
 
 // Bin is a store that a collection cleans. Implemented by blob.Store.
@@ -80,4 +81,33 @@ func Collect(ctx context.Context, bin Bin, roots Roots, cutoff time.Time) (done 
 		}
 	}
 	return done, nil
+}
+
+// Claimer has blobs outlive collections. Implemented by blob.Store.
+type Claimer interface {
+	Source
+	// Claim returns a blob's size and has it outlive the next collections. Errors: fault.NotFound.
+	Claim(ctx context.Context, digest string) (uint64, error)
+}
+
+// Claim sees to it that all of a file is there, and outlives the next collections, for one who is about to refer to it. Contents are not
+// read. Errors: fault.NotFound; fault.DataLoss for a manifest that makes no sense, or chunks of other sizes than it says.
+func Claim(ctx context.Context, blobs Claimer, digest string) (*Manifest, error) {
+	if _, err := blobs.Claim(ctx, digest); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	m, err := Load(ctx, blobs, digest)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range m.Chunks {
+		size, err := blobs.Claim(ctx, c.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("file: %w", err)
+		}
+		if size != uint64(c.Size) {
+			return nil, fault.New(fault.DataLoss, "chunk %q: has %d bytes, not %d", c.Digest, size, c.Size)
+		}
+	}
+	return m, nil
 }

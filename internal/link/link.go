@@ -102,6 +102,13 @@ const BaseURL = "http://link"
 // Done is closed when the connection has ended.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
+// Usable says whether the link takes requests: it has not ended, and the peer has not said that it stops. Requests may fail before Done is
+// closed, but not before Usable is false.
+func (c *Client) Usable() bool {
+	s := c.cc.State()
+	return !s.Closed && !s.Closing
+}
+
 // Close ends the connection at once; requests under way fail.
 func (c *Client) Close() error { return c.cc.Close() }
 
