@@ -3,7 +3,6 @@ package server_test
 import (
 	"bytes"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -11,20 +10,13 @@ import (
 // TestBuildkitOfTheOperator has a builder use a buildkitd that it did not start: it says that nothing of its own holds there.
 func TestBuildkitOfTheOperator(t *testing.T) {
 	c := config(t)
-	s, b := start(t, c)
-	<-s.Ready()
+	_, b := start(t, c)
 	theirs := another(t, c)
 	theirs.Buildkit, theirs.Buildkitd = "unix://"+filepath.Join(c.RunDir, "buildkit", "buildkitd.sock"), ""
 	theirs.BaseDir, theirs.RunDir = filepath.Join(c.DataDir, "bases"), t.TempDir()
 	logs := &syncWriter{w: &bytes.Buffer{}}
 	other := startOn(t, theirs, b, logs)
-	rec := &recorder{t: t}
-	if _, err := other.Build(t.Context(), commands("echo there"), rec); err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Contains(rec.lines, "there") {
-		t.Errorf("said %q", rec.lines)
-	}
+	serves(t, other)
 	if !strings.Contains(logs.text(), "build steps run in a buildkitd that is not ours") {
 		t.Errorf("the log does not say whose rules hold:\n%s", logs.text())
 	}

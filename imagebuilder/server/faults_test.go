@@ -24,6 +24,15 @@ func commands(c ...string) build.Request {
 	}}
 }
 
+// serves has a builder run a step, which is to fail, for nobody wants an image of it.
+func serves(t *testing.T, s *server.Server) {
+	t.Helper()
+	_, err := s.Build(t.Context(), commands("exit 3"), &recorder{t: t})
+	if f := new(build.FailedError); !errors.As(err, &f) || f.ExitCode != 3 {
+		t.Errorf("a step that is to fail: got %v", err)
+	}
+}
+
 // watcher passes lines of output on.
 type watcher struct {
 	recorder
@@ -105,9 +114,7 @@ func TestKilledDaemonIsReplaced(t *testing.T) {
 	if err := <-ended; !errors.Is(err, fault.Unavailable) {
 		t.Errorf("after the second death: got %v", err)
 	}
-	if _, err := s.Build(t.Context(), commands("true"), &recorder{t: t}); err != nil {
-		t.Error(err)
-	}
+	serves(t, s)
 	if n := sandboxes(t, c); n != 0 {
 		t.Errorf("%d processes are left", n)
 	}
@@ -124,9 +131,7 @@ func TestCancelledBuildStops(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	// The next build of the same daemon works, and when it has ended nothing of the first is left.
-	if _, err := s.Build(t.Context(), commands("true"), &recorder{t: t}); err != nil {
-		t.Error(err)
-	}
+	serves(t, s)
 	if n := sandboxes(t, c); n != 0 {
 		t.Errorf("%d processes are left", n)
 	}

@@ -42,11 +42,13 @@ const (
 // library finds shared libraries in ldd's output.
 var library = regexp.MustCompile(`(/\S+) \(0x`)
 
-// tinyImage is an image of a shell, cat, and a file with a text.
-func tinyImage(t *testing.T, text string) v1.Image {
+// tinyImage is an image of a shell, cat, other programs of /bin, and a file with a text.
+func tinyImage(t *testing.T, text string, programs ...string) v1.Image {
 	t.Helper()
-	files := map[string]string{"bin/sh": "/bin/sh", "bin/cat": "/bin/cat"}
-	for _, program := range []string{"/bin/sh", "/bin/cat"} {
+	files := map[string]string{}
+	for _, name := range append(programs, "sh", "cat") {
+		program := "/bin/" + name
+		files[program[1:]] = program
 		out, err := exec.CommandContext(t.Context(), "ldd", program).Output()
 		if err != nil {
 			t.Fatal(err)

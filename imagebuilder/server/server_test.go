@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == runtimeWord {
 		os.Exit(runtime.Main(os.Args[2:]))
 	}
+	// The runtime runs several times for a step; the race detector would have each of them wait for a second at its end.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
