@@ -6,7 +6,7 @@ import re
 import signal
 import tempfile
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -56,7 +56,8 @@ def _first(program: Client) -> str:
     return found[1]
 
 
-def test_builders_share_the_work_and_one_goes_on_for_another(builders: tuple[Daemon, list[Daemon]]) -> None:
+@pytest.mark.parametrize("end", [Daemon.kill, Daemon.stop])
+def test_builders_share_the_work_and_one_goes_on_for_another(builders: tuple[Daemon, list[Daemon]], end: Callable[[Daemon], None]) -> None:
     gateway, made = builders
     tags = [{"IMAGE_TAG": uuid.uuid4().hex, "SECONDS_TO_SLEEP": "20"} for _ in made]
     with client(gateway, run_app("resumed_image"), tags[0]) as one, client(gateway, run_app("resumed_image"), tags[0]) as same:
@@ -69,7 +70,7 @@ def test_builders_share_the_work_and_one_goes_on_for_another(builders: tuple[Dae
             other.until("begun")
             assert _steps(idle), "the idle builder was not asked"
             with watch(_steps(busy)) as gone:
-                busy.kill()
+                end(busy)
                 gone.wait(30)
             stamps = {line for program in (one, same) for line in program.finish() if line.startswith("has ")}
             assert len(stamps) == 1, stamps
@@ -77,6 +78,29 @@ def test_builders_share_the_work_and_one_goes_on_for_another(builders: tuple[Dae
     busy.start()
     with client(gateway, run_app("resumed_image"), {"IMAGE_TAG": uuid.uuid4().hex, "SECONDS_TO_SLEEP": "0"}) as program:
         program.finish()
+
+
+def test_steps_end_with_those_they_are_for(builders: tuple[Daemon, list[Daemon]]) -> None:
+    """Of a build, and on its builder, nothing goes on when its client has gone, or the gateway was killed; the next request finishes it."""
+    gateway, (builder, other) = builders
+    other.kill()
+    env = {"IMAGE_TAG": uuid.uuid4().hex, "SECONDS_TO_SLEEP": "600"}
+    with client(gateway, run_app("resumed_image"), env) as program:
+        made = _first(program)
+        program.until("begun")
+        with watch(_steps(builder)) as gone:
+            program.process.send_signal(signal.SIGINT)
+            gone.wait(30)
+    with client(gateway, run_app("resumed_image"), env) as program:
+        program.until("begun")
+        with watch(_steps(builder)) as gone:
+            gateway.kill()
+            gone.wait(30)
+    gateway.start()
+    # The first step is the same, and was done.
+    with client(gateway, run_app("resumed_image"), {**env, "SECONDS_TO_SLEEP": "0"}) as program:
+        assert f"has {made}" in program.finish()
+    other.start()
 
 
 def _logged(daemon: Daemon, text: str) -> int:
@@ -142,7 +166,7 @@ def test_nothing_is_left_of_a_builder(builders: tuple[Daemon, list[Daemon]]) -> 
 
 @pytest.mark.parametrize("what", ["skerryd", "buildkitd"])
 def test_the_next_request_finishes_a_build_that_was_killed(daemon: Daemon, what: str) -> None:
-    env = {"IMAGE_TAG": uuid.uuid4().hex}
+    env = {"IMAGE_TAG": uuid.uuid4().hex, "SECONDS_TO_SLEEP": "600" if what == "skerryd" else "20"}
     with client(daemon, run_app("resumed_image"), env) as program:
         made = _first(program)
         program.until("begun")
@@ -157,5 +181,5 @@ def test_the_next_request_finishes_a_build_that_was_killed(daemon: Daemon, what:
             assert f"has {made}" in program.finish()
     if what == "skerryd":
         daemon.start()
-        with client(daemon, run_app("resumed_image"), env) as program:
+        with client(daemon, run_app("resumed_image"), {**env, "SECONDS_TO_SLEEP": "0"}) as program:
             assert f"has {made}" in program.finish()
