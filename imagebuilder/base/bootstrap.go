@@ -19,9 +19,10 @@ import (
 var packages = []string{"python3", "python3-pip", "python3-venv", "ca-certificates"}
 
 // revision changes with what makes a base, so that bases of an older one are made again.
-const revision = "1"
+const revision = "2"
 
-// setup is run when all packages are there, with the root as $1: a python that pip may install into, and an apt that keeps no caches.
+// setup is run when all packages are there, with the root as $1: a python that pip may install into, and an apt that keeps no caches. Nothing
+// is left that the same packages would not make again, so that hosts which have the same have the same base, and share what is made on it.
 // It refuses to run without a root, and in none it wasn't given: it writes into /etc.
 const setup = `set -eu
 root="${1:?}"
@@ -30,7 +31,7 @@ ln -sf python3 "$root/usr/bin/python"
 rm -f "$root"/usr/lib/python3*/EXTERNALLY-MANAGED
 printf '%s\n' 'Dir::Cache::pkgcache "";' 'Dir::Cache::srcpkgcache "";' 'Acquire::Languages "none";' \
   'APT::Keep-Downloaded-Packages "false";' > "$root/etc/apt/apt.conf.d/90skerry"
-rm -rf "${root:?}"/var/log/* "${root:?}"/var/cache/ldconfig/*
+rm -rf "${root:?}"/var/log/* "${root:?}"/var/cache/ldconfig/* "${root:?}"/var/cache/apt/*.bin
 echo build > "$root/etc/hostname"
 : > "$root/etc/resolv.conf"
 `
