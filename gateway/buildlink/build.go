@@ -1,10 +1,12 @@
 package buildlink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -19,27 +21,50 @@ import (
 	"github.com/skerry-dev/skerry/internal/wire"
 )
 
-// PythonSeries implements image.Builder.
+// PythonSeries implements image.Builder: what any builder has. Hosts may have different interpreters.
 func (h *Hub) PythonSeries(ctx context.Context) (series []string, hint string, err error) {
-	err = h.using(ctx, func(b *builder) error {
-		res, err := b.client.ListPythonSeries(ctx, connect.NewRequest(&buildv1.ListPythonSeriesRequest{}))
-		if err != nil {
-			return fault.FromConnect(err)
+	var hints []string
+	asked := map[*builder]bool{}
+	for {
+		err = h.using(ctx, asked, func(b *builder) error {
+			res, err := b.client.ListPythonSeries(ctx, connect.NewRequest(&buildv1.ListPythonSeriesRequest{}))
+			if err != nil {
+				return fault.FromConnect(err)
+			}
+			asked[b] = true
+			for _, s := range res.Msg.GetSeries() {
+				if !slices.Contains(series, s) {
+					series = append(series, s)
+				}
+			}
+			if !slices.Contains(hints, res.Msg.GetHint()) {
+				hints = append(hints, res.Msg.GetHint())
+			}
+			return nil
+		})
+		switch {
+		case errors.Is(err, errNoOther):
+			// As text, 3.9 would come after 3.11.
+			slices.SortFunc(series, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+			slices.Sort(hints)
+			return series, strings.Join(hints, "; "), nil
+		case err != nil:
+			return nil, "", err
 		}
-		series, hint = res.Msg.GetSeries(), res.Msg.GetHint()
-		return nil
-	})
-	return series, hint, err
+	}
 }
 
 // maxLost is how many builders may be lost during one request before it is given up: it may be what ends them.
 const maxLost = 3
 
-// using has one builder do something, and another where that is lost meanwhile.
-func (h *Hub) using(ctx context.Context, do func(*builder) error) error {
+// errNoOther says that there is no builder but those that are not wanted.
+var errNoOther = errors.New("no other builder")
+
+// using has one builder do something, and another where that is lost meanwhile. With some that are not wanted it does not wait for others.
+func (h *Hub) using(ctx context.Context, but map[*builder]bool, do func(*builder) error) error {
 	var lost error
 	for range maxLost {
-		err := h.once(ctx, do)
+		err := h.once(ctx, but, do)
 		if !errors.As(err, new(*lostError)) {
 			return err
 		}
@@ -49,8 +74,8 @@ func (h *Hub) using(ctx context.Context, do func(*builder) error) error {
 	return fault.New(fault.Unavailable, "%d builders were lost, one after the other: %w", maxLost, lost)
 }
 
-func (h *Hub) once(ctx context.Context, do func(*builder) error) error {
-	b, release, err := h.acquire(ctx)
+func (h *Hub) once(ctx context.Context, but map[*builder]bool, do func(*builder) error) error {
+	b, release, err := h.acquire(ctx, but)
 	if err != nil {
 		return err
 	}
@@ -86,11 +111,7 @@ func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) 
 			return nil, nil, err
 		}
 	}
-	err = h.using(ctx, func(b *builder) (err error) {
-		req.Shared = h.share(ctx, b, names)
-		im, failure, err = b.build(ctx, req, emit)
-		return err
-	})
+	im, failure, err = h.buildAnywhere(ctx, req, names, emit)
 	if err == nil && im != nil {
 		err = h.claim(ctx, im)
 	}
@@ -98,6 +119,31 @@ func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) 
 		return nil, nil, err
 	}
 	return im, failure, nil
+}
+
+// buildAnywhere has one builder build, and another where that lacks what it takes, such as an interpreter of its host.
+func (h *Hub) buildAnywhere(
+	ctx context.Context, req *buildv1.BuildRequest, names []string, emit func(image.Event),
+) (im *image.Image, failure *image.Failure, err error) {
+	lacking := map[*builder]bool{}
+	for {
+		var refusal error
+		other := h.using(ctx, lacking, func(b *builder) (err error) {
+			req.Shared = h.share(ctx, b, names)
+			im, failure, err = b.build(ctx, req, emit)
+			if errors.Is(err, fault.Precondition) {
+				lacking[b], refusal = true, err
+			}
+			return err
+		})
+		if refusal == nil && !errors.Is(other, errNoOther) {
+			return im, failure, other
+		}
+		if refusal == nil {
+			return nil, nil, err
+		}
+		err = refusal
+	}
 }
 
 // claim refuses an image that is not all there: once it is known it would never be built again, and no collection could tell what it needs.

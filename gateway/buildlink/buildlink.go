@@ -126,14 +126,15 @@ func (h *Hub) Close() error {
 	return nil
 }
 
-// acquire returns the builder with the fewest builds and counts one more on it, until release.
-func (h *Hub) acquire(ctx context.Context) (b *builder, release func(), err error) {
+// acquire returns the builder with the fewest builds, but for some, and counts one more on it, until release. It waits for the first builder;
+// errNoOther says that there is none but those that are not wanted.
+func (h *Hub) acquire(ctx context.Context, but map[*builder]bool) (b *builder, release func(), err error) {
 	limit := time.NewTimer(h.wait)
 	defer limit.Stop()
 	for {
 		h.mu.Lock()
 		for candidate := range h.links {
-			if candidate.link.Usable() && (b == nil || candidate.builds < b.builds) {
+			if candidate.link.Usable() && !but[candidate] && (b == nil || candidate.builds < b.builds) {
 				b = candidate
 			}
 		}
@@ -142,8 +143,11 @@ func (h *Hub) acquire(ctx context.Context) (b *builder, release func(), err erro
 		}
 		joined := h.joined
 		h.mu.Unlock()
-		if b != nil {
+		switch {
+		case b != nil:
 			return b, func() { h.release(b) }, nil
+		case len(but) > 0:
+			return nil, nil, errNoOther
 		}
 		select {
 		case <-joined:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,28 @@ func TestABuilderThatStopsIsReplaced(t *testing.T) {
 	if err != nil || len(events) != 1 || builds.Load() != 2 {
 		t.Errorf("%v, %v, %d builds", events, err, builds.Load())
 	}
+}
+
+// TestBuildersOfDifferentHosts have different interpreters: a build ends up where there is the one it takes.
+func TestBuildersOfDifferentHosts(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for _, has := range []string{"3.12", "3.14"} {
+		g.join(t, &fakeBuilder{python: []string{has}, build: func(_ context.Context, req *buildv1.BuildRequest, send func(*buildv1.BuildResponse)) error {
+			if want := req.GetRecipe().GetBase().GetDebianSlim().GetPythonVersion(); want != has {
+				return connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("no python %s here", want))
+			}
+			send(built())
+			return nil
+		}})
+	}
+	for _, python := range []string{"3.12", "3.14"} {
+		if events, err := g.buildImage(t, &skerryv1.BuildImageRequest{Recipe: slim(python)}); err != nil || len(events) != 1 {
+			t.Errorf("%s: %v, %v", python, events, err)
+		}
+	}
+	_, err := g.buildImage(t, &skerryv1.BuildImageRequest{Recipe: slim("3.13")})
+	wantCode(t, err, connect.CodeFailedPrecondition, "there is 3.1")
 }
 
 // TestAnImageThatIsNotStoredIsNone has a builder say that it has built what it did not store.

@@ -189,17 +189,22 @@ func fails[Q, R any](t *testing.T, f func(context.Context, *connect.Request[Q]) 
 // fakeBuilder is a builder at the far end of a real link.
 type fakeBuilder struct {
 	buildv1connect.UnimplementedBuilderServiceHandler
-	build func(ctx context.Context, req *buildv1.BuildRequest, send func(*buildv1.BuildResponse)) error
-	asked func()              // before it says which series it has; may be nil
-	token identity.Credential // zero: one of a part of the gateway's process
-	empty bool                // it stores nothing of what it says that it has built
+	build  func(ctx context.Context, req *buildv1.BuildRequest, send func(*buildv1.BuildResponse)) error
+	asked  func()              // before it says which series it has; may be nil
+	token  identity.Credential // zero: one of a part of the gateway's process
+	python []string            // series; none: 3.11 and 3.13
+	empty  bool                // it stores nothing of what it says that it has built
 }
 
 func (f *fakeBuilder) ListPythonSeries(context.Context, *connect.Request[buildv1.ListPythonSeriesRequest]) (*connect.Response[buildv1.ListPythonSeriesResponse], error) {
 	if f.asked != nil {
 		f.asked()
 	}
-	return connect.NewResponse(&buildv1.ListPythonSeriesResponse{Series: []string{"3.11", "3.13"}, Hint: "Run skerryd base prepare."}), nil
+	series := f.python
+	if series == nil {
+		series = []string{"3.11", "3.13"}
+	}
+	return connect.NewResponse(&buildv1.ListPythonSeriesResponse{Series: series, Hint: "Run skerryd base prepare."}), nil
 }
 
 func (f *fakeBuilder) Build(ctx context.Context, req *connect.Request[buildv1.BuildRequest], stream *connect.ServerStream[buildv1.BuildResponse]) error {
