@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -42,8 +43,9 @@ const stopTimeout = 10 * time.Second
 // bootstrap runs mmdebstrap and stores the tar that it writes.
 func (m maker) bootstrap(ctx context.Context, l layoutWriter) (layer descriptor, err error) {
 	m.progress("making the base from debian " + m.suite + ", once; this takes about a minute")
-	tmp, err := os.MkdirTemp(m.config.Dir, ".mmdebstrap-")
-	if err != nil {
+	// Below the layout's own folder, which the next maker empties if this one is killed.
+	tmp := filepath.Join(l.dir, "tmp")
+	if err := os.Mkdir(tmp, 0o700); err != nil {
 		return descriptor{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()

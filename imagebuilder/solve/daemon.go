@@ -92,6 +92,8 @@ type Daemon struct {
 	config DaemonConfig
 	log    *slog.Logger
 	giving *lifecycle.Group // what goes on after builds have their images
+	// Holds a token for each content that is being written for other builders.
+	writers chan struct{}
 
 	mu       sync.Mutex
 	now      *serving
@@ -108,7 +110,7 @@ func newServing() *serving { return &serving{ready: make(chan struct{}), gone: m
 
 // NewDaemon describes a daemon; nothing is started.
 func NewDaemon(c DaemonConfig, log *slog.Logger) (*Daemon, error) {
-	d := &Daemon{config: c, log: log, now: newServing(), giving: lifecycle.NewGroup(context.Background())}
+	d := &Daemon{config: c, log: log, now: newServing(), giving: lifecycle.NewGroup(context.Background()), writers: make(chan struct{}, maxWriters)}
 	if c.Address != "" {
 		close(d.now.ready)
 		return d, nil
@@ -153,12 +155,15 @@ func (d *Daemon) connect(ctx context.Context) (*client.Client, *serving, error) 
 // Run keeps the daemon running until ctx ends, and leaves nothing of it behind. What a killed one left is removed first. It returns an
 // error if the daemon does not come up or keeps dying.
 func (d *Daemon) Run(ctx context.Context) (err error) {
-	defer func() {
+	stop := sync.OnceValue(func() error {
 		d.mu.Lock()
 		d.stopping = true
 		d.mu.Unlock()
-		err = errors.Join(err, d.giving.Stop())
-	}()
+		return d.giving.Stop()
+	})
+	// At once, for buildkitd waits for them.
+	defer context.AfterFunc(ctx, func() { _ = stop() })()
+	defer func() { err = errors.Join(err, stop()) }()
 	if d.config.Address != "" {
 		<-ctx.Done()
 		return nil

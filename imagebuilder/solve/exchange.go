@@ -55,6 +55,9 @@ type BrokenContent struct {
 	Err             error
 }
 
+// maxWriters is how many contents are written at a time, of all solves: each has a few chunks in memory.
+const maxWriters = 8
+
 // smallContent is the size up to which a content is read and verified whole before BuildKit gets any of it, in bytes: BuildKit itself
 // verifies layers alone.
 const smallContent = 4 << 20
@@ -62,8 +65,9 @@ const smallContent = 4 << 20
 // exchange is the content store that BuildKit reads others' results from and writes its own to. A content that a bundle has is not
 // written again.
 type exchange struct {
-	ctx context.Context //nolint:containedctx // of the solve
-	s   *Shared
+	ctx     context.Context //nolint:containedctx // of the solve
+	s       *Shared
+	writers chan struct{} // holds a token for each content that is being written
 
 	mu     sync.Mutex
 	known  map[string]source // what bundles have
@@ -80,8 +84,8 @@ type source struct {
 
 var _ content.Store = (*exchange)(nil)
 
-func newExchange(ctx context.Context, s *Shared) *exchange {
-	x := &exchange{ctx: ctx, s: s, known: map[string]source{}, given: map[string]cas.File{}}
+func newExchange(ctx context.Context, s *Shared, writers chan struct{}) *exchange {
+	x := &exchange{ctx: ctx, s: s, writers: writers, known: map[string]source{}, given: map[string]cas.File{}}
 	for _, b := range slices.Backward(s.Bundles) {
 		for _, f := range b.Files {
 			x.known[f.Content] = source{b.Digest, f}
@@ -219,17 +223,26 @@ func (x *exchange) Writer(_ context.Context, opts ...content.WriterOpt) (content
 			return nil, err
 		}
 	}
+	if x.take(o.Desc.Digest.String()) {
+		return nil, fmt.Errorf("shared results: %q: %w", o.Desc.Digest, errdefs.ErrAlreadyExists)
+	}
+	select {
+	case x.writers <- struct{}{}:
+	case <-x.ctx.Done():
+		return nil, context.Cause(x.ctx)
+	}
+	return &contentWriter{x: x, ref: o.Ref, began: time.Now(), to: cas.NewStream(x.ctx, x.s.Blobs), hash: sha256.New()}, nil
+}
+
+// take gives a content that a bundle has, and says whether that, or a writer, did.
+func (x *exchange) take(d string) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	d := o.Desc.Digest.String()
 	_, given := x.given[d]
 	if s, ok := x.known[d]; ok && !given {
 		x.given[d], given = s.file, true
 	}
-	if given {
-		return nil, fmt.Errorf("shared results: %q: %w", d, errdefs.ErrAlreadyExists)
-	}
-	return &contentWriter{x: x, ref: o.Ref, began: time.Now(), to: cas.NewStream(x.ctx, x.s.Blobs), hash: sha256.New()}, nil
+	return given
 }
 
 // contentWriter stores one content.
@@ -239,6 +252,7 @@ type contentWriter struct {
 	began time.Time
 	to    *cas.Stream
 	hash  hash.Hash
+	once  sync.Once
 }
 
 func (w *contentWriter) Write(p []byte) (int, error) {
@@ -270,8 +284,12 @@ func (w *contentWriter) Status() (content.Status, error) {
 // Truncate is refused: what fails is not gone on with, but begun anew.
 func (w *contentWriter) Truncate(int64) error { return errNotKept }
 
+// Close ends the writing, also after a Commit.
 func (w *contentWriter) Close() error {
-	w.to.Abort()
+	w.once.Do(func() {
+		w.to.Abort()
+		<-w.x.writers
+	})
 	return nil
 }
 

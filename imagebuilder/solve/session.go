@@ -32,20 +32,23 @@ type exchanging struct {
 	*exchange
 	place   string // names the store; a folder that BuildKit's client wants to write an index into
 	session *session.Session
+	cancel  context.CancelFunc
 	ended   sync.WaitGroup
 }
 
 // exchange gives a solve a session that serves what the options say, and shared results.
 func (d *Daemon) exchange(ctx context.Context, c *client.Client, s *Shared, o *client.SolveOpt) (x *exchanging, err error) {
-	x = &exchanging{exchange: newExchange(ctx, s)}
-	if x.place, err = os.MkdirTemp(s.Dir, "results-"); err != nil {
-		return nil, fmt.Errorf("shared results: %w", err)
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	x = &exchanging{exchange: newExchange(ctx, s, d.writers), cancel: cancel}
 	defer func() {
 		if err != nil {
+			cancel()
 			err = errors.Join(err, os.RemoveAll(x.place))
 		}
 	}()
+	if x.place, err = os.MkdirTemp(s.Dir, "results-"); err != nil {
+		return nil, fmt.Errorf("shared results: %w", err)
+	}
 	if x.session, err = session.NewSession(ctx, ""); err != nil {
 		return nil, fmt.Errorf("shared results: %w", err)
 	}
@@ -80,6 +83,7 @@ func ownedByRoot(_ string, s *types.Stat) fsutil.MapResult {
 
 // close ends the session after the solve.
 func (x *exchanging) close() error {
+	x.cancel()
 	err := x.session.Close()
 	x.ended.Wait()
 	return errors.Join(err, os.RemoveAll(x.place))
