@@ -99,6 +99,12 @@ func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) 
 	if err := proto.Unmarshal(job.Recipe, req.GetRecipe()); err != nil {
 		return nil, nil, fault.New(fault.Invalid, "recipe of image %q: %w", job.ImageID, err)
 	}
+	if b := job.Base; b != nil {
+		req.Existing = &buildv1.Built{
+			Erofs: wire.RefToProto(b.EROFS), Chunked: b.Chunked, Env: b.Env, Workdir: b.Workdir,
+			Entrypoint: b.Entrypoint, Cmd: b.Cmd, Shell: b.Shell, User: b.User,
+		}
+	}
 	for _, t := range job.Trees {
 		req.Trees = append(req.Trees, treeToProto(t))
 	}
@@ -186,7 +192,7 @@ func (b *builder) build(ctx context.Context, req *buildv1.BuildRequest, emit fun
 			}
 			return &image.Image{
 				EROFS: ref, Chunked: e.Built.GetChunked(), Env: e.Built.GetEnv(), Workdir: e.Built.GetWorkdir(),
-				Entrypoint: e.Built.GetEntrypoint(), Cmd: e.Built.GetCmd(),
+				Entrypoint: e.Built.GetEntrypoint(), Cmd: e.Built.GetCmd(), Shell: e.Built.GetShell(), User: e.Built.GetUser(),
 			}, nil, nil
 		case *buildv1.BuildResponse_Failed:
 			return nil, failureFromProto(e.Failed), nil

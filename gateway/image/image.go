@@ -21,8 +21,9 @@ type Image struct {
 	Workdir   string            // working directory of its containers; may be empty
 	Recipe    []byte            // how it was made, as it was encoded
 	CreatedAt time.Time
-	// Entrypoint and Cmd are the words that its containers run; may be empty.
-	Entrypoint, Cmd []string
+	// Entrypoint and Cmd are the words that its containers run; Shell those that run the commands of steps after it. All may be empty.
+	Entrypoint, Cmd, Shell []string
+	User                   string // who those steps run as; empty: root
 }
 
 // Recipe is how to make an image. The gateway keeps it as it came and knows of it only what is named here.
@@ -33,6 +34,8 @@ type Recipe struct {
 	TreeDigests  []string         // trees that it needs
 	Secrets      map[int][]string // ids of the secrets of steps, by their numbers from 1; 0: the base's
 	Force        bool             // some step is to run again whatever the cache has
+	Existing     string           // id of the image that it begins with; empty: none
+	Bare         bool             // it has no steps
 }
 
 // Request asks for an image.
@@ -42,8 +45,6 @@ type Request struct {
 	Force  bool   // build again even if it is there
 	// Apart builds again and keeps the result as an image of its own, whatever there is.
 	Apart bool
-	// Before is how many of the recipe's first steps the one who asks knows nothing of, for they are those of an image that is there.
-	Before int
 }
 
 // StepState says what became of a step; the numbers are those of skerry.v1.BuildStepState.
@@ -97,6 +98,7 @@ type Job struct {
 	Trees   []*mount.Tree
 	Secrets map[int]map[string]string // variables of the secrets of steps, by their numbers from 1; 0: the base's
 	NoCache bool
+	Base    *Image // what the recipe begins with, where that is an image that is there
 }
 
 // Builder makes images. Implemented by gateway/buildlink.

@@ -49,8 +49,13 @@ func (s *Service) Run(ctx context.Context) error {
 
 // id returns the id of the image that a recipe makes. Of secrets the names of variables count: ids of an app's own secrets are others in
 // every run, and values are nobody's business.
-func id(r Recipe, secrets map[int]map[string]string) string {
+//
+// An image that it begins with counts by its content, which may be another after it was built again.
+func id(r Recipe, base *Image, secrets map[int]map[string]string) string {
 	content := append([]byte(BuilderVersion+"\x00"), r.Canonical...)
+	if base != nil {
+		content = fmt.Appendf(content, "\x00%s", base.EROFS.Digest)
+	}
 	for _, step := range slices.Sorted(maps.Keys(secrets)) {
 		content = fmt.Appendf(content, "\x00%d %q", step, slices.Sorted(maps.Keys(secrets[step])))
 	}
@@ -75,7 +80,15 @@ func (s *Service) Build(ctx context.Context, r Request, emit func(Event) error) 
 	if job.Secrets, err = s.secrets(ctx, r); err != nil {
 		return err
 	}
-	id, force := id(r.Recipe, job.Secrets), r.Force || r.Recipe.Force
+	if r.Recipe.Existing != "" {
+		if job.Base, err = s.Image(ctx, r.Recipe.Existing); err != nil {
+			return err
+		}
+		if r.Recipe.Bare {
+			return emit(Event{Built: job.Base})
+		}
+	}
+	id, force := id(r.Recipe, job.Base, job.Secrets), r.Force || r.Recipe.Force
 	if r.Apart {
 		id, force, job.NoCache = ident.New(ident.Image), true, true
 	}
@@ -94,24 +107,7 @@ func (s *Service) Build(ctx context.Context, r Request, emit func(Event) error) 
 		return err
 	}
 	defer leave()
-	return f.follow(ctx, func(e Event) error { return emit(e.after(r.Before)) })
-}
-
-// after returns the event as it is for one who knows nothing of the recipe's first steps: what is of those is the base's.
-func (e Event) after(steps int) Event {
-	shift := func(n uint32) uint32 { return n - min(n, uint32(steps)) }
-	switch {
-	case steps == 0:
-	case e.Step != nil:
-		s := *e.Step
-		s.RecipeStep = shift(s.RecipeStep)
-		e.Step = &s
-	case e.Failed != nil:
-		f := *e.Failed
-		f.RecipeStep = shift(f.RecipeStep)
-		e.Failed = &f
-	}
-	return e
+	return f.follow(ctx, emit)
 }
 
 func (s *Service) secrets(ctx context.Context, r Request) (map[int]map[string]string, error) {

@@ -18,42 +18,12 @@ func (s *imageService) BuildImage(ctx context.Context, req *connect.Request[sker
 	if m.GetBuilderVersion() != "" && m.GetBuilderVersion() != image.BuilderVersion {
 		return fault.New(fault.Precondition, "image builder version %.40q: this gateway builds by %q", m.GetBuilderVersion(), image.BuilderVersion)
 	}
-	recipe, before, err := s.whole(ctx, m.GetRecipe())
+	r, err := recipeFromProto(m.GetRecipe())
 	if err != nil {
 		return err
 	}
-	r, err := recipeFromProto(recipe)
-	if err != nil {
-		return err
-	}
-	request := image.Request{Recipe: r, AppID: m.GetAppId(), Force: m.GetForce(), Apart: m.GetIgnoreCache(), Before: before}
+	request := image.Request{Recipe: r, AppID: m.GetAppId(), Force: m.GetForce(), Apart: m.GetIgnoreCache()}
 	return s.d.Images.Build(ctx, request, func(e image.Event) error { return stream.Send(eventToProto(e)) })
-}
-
-// whole puts the recipe of an image that is there in its place, and says how many steps it has.
-func (s *imageService) whole(ctx context.Context, m *skerryv1.Recipe) (*skerryv1.Recipe, int, error) {
-	existing := m.GetBase().GetExisting()
-	if existing == nil {
-		return m, 0, nil
-	}
-	im, err := s.d.Images.Image(ctx, existing.GetImageId())
-	if err != nil {
-		return nil, 0, err
-	}
-	whole := &skerryv1.Recipe{}
-	if err := proto.Unmarshal(im.Recipe, whole); err != nil {
-		return nil, 0, fault.New(fault.DataLoss, "image %q: stored recipe is malformed", im.ID)
-	}
-	before := len(whole.GetSteps())
-	// What was built anew then need not be now.
-	for _, step := range whole.GetSteps() {
-		step.ForceBuild = false
-	}
-	if whole.GetBase() != nil {
-		whole.Base.ForceBuild = m.GetBase().GetForceBuild()
-	}
-	whole.Steps = append(whole.Steps, m.GetSteps()...)
-	return whole, before, nil
 }
 
 func (s *imageService) GetImage(ctx context.Context, req *connect.Request[skerryv1.GetImageRequest]) (*connect.Response[skerryv1.GetImageResponse], error) {

@@ -42,6 +42,7 @@ func recipeFromProto(m *skerryv1.Recipe) (image.Recipe, error) {
 			return r, fault.New(fault.Invalid, "recipe: step %d: %w", i+1, err)
 		}
 	}
+	r.Existing, r.Bare = m.GetBase().GetExisting().GetImageId(), len(m.GetSteps()) == 0
 	r.PythonSeries = m.GetBase().GetDebianSlim().GetPythonVersion()
 	var err error
 	stable := proto.MarshalOptions{Deterministic: true}
@@ -90,6 +91,8 @@ func noteBase(r *image.Recipe, b *skerryv1.Base) error {
 		if id != "" {
 			return note(r, 0, []string{id})
 		}
+	case *skerryv1.Base_Existing:
+		return ident.Check(ident.Image, k.Existing.GetImageId())
 	case *skerryv1.Base_Dockerfile:
 		ids := k.Dockerfile.GetSecretIds()
 		k.Dockerfile.SecretIds = nil

@@ -22,26 +22,24 @@ var (
 
 // PutImage implements image.Store.
 func (d *DB) PutImage(ctx context.Context, im image.Image) error {
-	env, err := json.Marshal(im.Env)
-	if err != nil {
-		return fmt.Errorf("image %q: %w", im.ID, err)
+	texts := make([]any, 4)
+	for i, v := range []any{im.Env, words(im.Entrypoint), words(im.Cmd), words(im.Shell)} {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("image %q: %w", im.ID, err)
+		}
+		texts[i] = string(text)
 	}
-	entrypoint, err := json.Marshal(words(im.Entrypoint))
-	if err != nil {
-		return fmt.Errorf("image %q: %w", im.ID, err)
-	}
-	cmd, err := json.Marshal(words(im.Cmd))
-	if err != nil {
-		return fmt.Errorf("image %q: %w", im.ID, err)
-	}
-	_, err = d.writer.ExecContext(ctx, `
-		INSERT INTO images (id, recipe, erofs_digest, erofs_size, env, workdir, created_at, chunked, entrypoint, cmd)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+	_, err := d.writer.ExecContext(ctx, `
+		INSERT INTO images (id, recipe, erofs_digest, erofs_size, workdir, created_at, chunked, run_as, env, entrypoint, cmd, shell)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (id) DO UPDATE SET recipe = excluded.recipe, erofs_digest = excluded.erofs_digest, erofs_size = excluded.erofs_size,
 			env = excluded.env, workdir = excluded.workdir, created_at = excluded.created_at, chunked = excluded.chunked,
-			entrypoint = excluded.entrypoint, cmd = excluded.cmd`,
-		im.ID, base64.StdEncoding.EncodeToString(im.Recipe), im.EROFS.Digest, int64(im.EROFS.Size), string(env), im.Workdir,
-		millis(im.CreatedAt), im.Chunked, string(entrypoint), string(cmd))
+			entrypoint = excluded.entrypoint, cmd = excluded.cmd, shell = excluded.shell, run_as = excluded.run_as`,
+		append([]any{
+			im.ID, base64.StdEncoding.EncodeToString(im.Recipe), im.EROFS.Digest, int64(im.EROFS.Size), im.Workdir,
+			millis(im.CreatedAt), im.Chunked, im.User,
+		}, texts...)...)
 	if err != nil {
 		return fmt.Errorf("image %q: %w", im.ID, err)
 	}
@@ -52,10 +50,10 @@ func (d *DB) PutImage(ctx context.Context, im image.Image) error {
 func (d *DB) Image(ctx context.Context, id string) (*image.Image, error) {
 	im := &image.Image{ID: id}
 	var size, created int64
-	var recipe, env, entrypoint, cmd string
+	var recipe, env, entrypoint, cmd, shell string
 	err := d.reader.QueryRowContext(ctx,
-		`SELECT recipe, erofs_digest, erofs_size, env, workdir, created_at, chunked, entrypoint, cmd FROM images WHERE id = $1`, id).
-		Scan(&recipe, &im.EROFS.Digest, &size, &env, &im.Workdir, &created, &im.Chunked, &entrypoint, &cmd)
+		`SELECT recipe, erofs_digest, erofs_size, env, workdir, created_at, chunked, entrypoint, cmd, shell, run_as FROM images WHERE id = $1`, id).
+		Scan(&recipe, &im.EROFS.Digest, &size, &env, &im.Workdir, &created, &im.Chunked, &entrypoint, &cmd, &shell, &im.User)
 	if err != nil {
 		return nil, missing(err, "image", id)
 	}
@@ -63,11 +61,10 @@ func (d *DB) Image(ctx context.Context, id string) (*image.Image, error) {
 	if im.Recipe, err = base64.StdEncoding.DecodeString(recipe); err != nil {
 		return nil, fmt.Errorf("image %q: recipe: %w", id, err)
 	}
-	if err := json.Unmarshal([]byte(env), &im.Env); err != nil {
-		return nil, fmt.Errorf("image %q: environment: %w", id, err)
-	}
-	if err := errors.Join(json.Unmarshal([]byte(entrypoint), &im.Entrypoint), json.Unmarshal([]byte(cmd), &im.Cmd)); err != nil {
-		return nil, fmt.Errorf("image %q: commands: %w", id, err)
+	err = errors.Join(json.Unmarshal([]byte(env), &im.Env), json.Unmarshal([]byte(entrypoint), &im.Entrypoint),
+		json.Unmarshal([]byte(cmd), &im.Cmd), json.Unmarshal([]byte(shell), &im.Shell))
+	if err != nil {
+		return nil, fmt.Errorf("image %q: %w", id, err)
 	}
 	return im, nil
 }

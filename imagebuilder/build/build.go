@@ -109,8 +109,10 @@ type Image struct {
 	Env map[string]string
 	// Workdir is the working directory of its containers; may be empty.
 	Workdir string
-	// Entrypoint and Cmd are the words that its containers run; may be empty.
-	Entrypoint, Cmd []string
+	// Entrypoint and Cmd are the words that its containers run; Shell those that run the commands of steps after it. All may be empty.
+	Entrypoint, Cmd, Shell []string
+	// User is who those steps run as; empty: root.
+	User string
 }
 
 // FailedError is a build that ended without an image because of what its recipe asked for.

@@ -158,3 +158,8 @@ func (n *node) inode() []byte {
 func device(major, minor int64) uint32 {
 	return uint32(minor&0xff | major<<8 | (minor&^0xff)<<12) //nolint:gosec // the kernel's own width
 }
+
+// numbers is the reverse of device.
+func numbers(device uint32) (major, minor int64) {
+	return int64(device >> 8 & 0xfff), int64(device&0xff | device>>12&^0xff)
+}

@@ -11,7 +11,7 @@ import (
 )
 
 func requestFromProto(m *buildv1.BuildRequest) (build.Request, error) {
-	r, err := recipeFromProto(m.GetRecipe(), m.GetSecrets())
+	r, err := recipeFromProto(m)
 	if err != nil {
 		return build.Request{}, err
 	}

@@ -1,6 +1,7 @@
 package gatewaylink
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -8,15 +9,24 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	buildv1 "github.com/skerry-dev/skerry/internal/gen/skerry/build/v1"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+	"github.com/skerry-dev/skerry/internal/wire"
 )
 
 // recipeFromProto converts a recipe. Errors: fault.Unimplemented for kinds of bases and steps that are not known.
-func recipeFromProto(m *skerryv1.Recipe, secrets []*buildv1.StepSecrets) (recipe.Recipe, error) {
+func recipeFromProto(req *buildv1.BuildRequest) (recipe.Recipe, error) {
+	m, secrets := req.GetRecipe(), req.GetSecrets()
 	names := map[int][]string{}
 	for _, s := range secrets {
 		names[int(s.GetStep())] = slices.Sorted(maps.Keys(s.GetVariables()))
 	}
 	r := recipe.Recipe{Base: recipe.Base{From: sourceFromProto(m.GetBase(), names[0]), Force: m.GetBase().GetForceBuild()}}
+	if m.GetBase().GetExisting() != nil {
+		existing, err := existingFromProto(req.GetExisting())
+		if err != nil {
+			return r, err
+		}
+		r.Base.From = existing
+	}
 	if r.Base.From == nil {
 		return r, fault.New(fault.Unimplemented, "image: its base is of a kind that this builder does not know; update the builder")
 	}
@@ -60,6 +70,18 @@ func sourceFromProto(m *skerryv1.Base, secrets []string) recipe.Source {
 		}
 	}
 	return nil
+}
+
+// existingFromProto converts the image that a recipe's base names, which the gateway has looked up.
+func existingFromProto(m *buildv1.Built) (*recipe.Existing, error) {
+	ref, err := wire.AnyRefFromProto(m.GetErofs())
+	if err != nil {
+		return nil, fmt.Errorf("image that is there: %w", err)
+	}
+	return &recipe.Existing{
+		File: ref, Chunked: m.GetChunked(), Env: m.GetEnv(), Workdir: m.GetWorkdir(),
+		Entrypoint: m.GetEntrypoint(), Cmd: m.GetCmd(), Shell: m.GetShell(), User: m.GetUser(),
+	}, nil
 }
 
 func pythonFromProto(s *skerryv1.Step) recipe.Action {

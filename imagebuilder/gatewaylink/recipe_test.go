@@ -8,6 +8,9 @@ import (
 	"github.com/skerry-dev/skerry/imagebuilder/recipe"
 	buildv1 "github.com/skerry-dev/skerry/internal/gen/skerry/build/v1"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/internal/wire"
 )
 
 // TestEveryStep converts a step of each kind with all its fields.
@@ -70,7 +73,9 @@ func TestEveryStep(t *testing.T) {
 	}
 	want.Steps[1].Secrets = []string{"X", "Y"}
 	want.Steps[16].GPU = "T4"
-	got, err := recipeFromProto(m, []*buildv1.StepSecrets{{Step: 2, Variables: map[string]string{"Y": "1", "X": "2"}}})
+	got, err := recipeFromProto(&buildv1.BuildRequest{
+		Recipe: m, Secrets: []*buildv1.StepSecrets{{Step: 2, Variables: map[string]string{"Y": "1", "X": "2"}}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +85,7 @@ func TestEveryStep(t *testing.T) {
 }
 
 func TestEveryBase(t *testing.T) {
+	file := payload.Ref{Digest: ident.Digest([]byte("manifest")), Size: 9}
 	for _, c := range []struct {
 		base *skerryv1.Base
 		want recipe.Source
@@ -107,8 +113,21 @@ func TestEveryBase(t *testing.T) {
 				Secrets: []string{"S"}, GPU: "T4",
 			},
 		},
+		{
+			&skerryv1.Base{Kind: &skerryv1.Base_Existing{Existing: &skerryv1.ExistingBase{ImageId: "im-1"}}},
+			&recipe.Existing{
+				File: file, Chunked: true, Env: map[string]string{"A": "b"}, Workdir: "/w",
+				Entrypoint: []string{"e"}, Cmd: []string{"c"}, Shell: []string{"s"}, User: "u",
+			},
+		},
 	} {
-		got, err := recipeFromProto(&skerryv1.Recipe{Base: c.base}, []*buildv1.StepSecrets{{Variables: map[string]string{"S": "v"}}})
+		got, err := recipeFromProto(&buildv1.BuildRequest{
+			Recipe: &skerryv1.Recipe{Base: c.base}, Secrets: []*buildv1.StepSecrets{{Variables: map[string]string{"S": "v"}}},
+			Existing: &buildv1.Built{
+				Erofs: wire.RefToProto(file), Chunked: true, Env: map[string]string{"A": "b"}, Workdir: "/w",
+				Entrypoint: []string{"e"}, Cmd: []string{"c"}, Shell: []string{"s"}, User: "u",
+			},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

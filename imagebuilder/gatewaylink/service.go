@@ -60,6 +60,7 @@ func (s *service) Build(
 	}
 	return e.send(&buildv1.BuildResponse{Event: &buildv1.BuildResponse_Built{Built: &buildv1.Built{
 		Erofs: wire.RefToProto(img.EROFS), Chunked: true, Env: img.Env, Workdir: img.Workdir, Entrypoint: img.Entrypoint, Cmd: img.Cmd,
+		Shell: img.Shell, User: img.User,
 	}}})
 }
 

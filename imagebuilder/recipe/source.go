@@ -8,10 +8,10 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/payload"
 )
 
-// Source is where an image starts: one of *DebianSlim, *Registry, *Scratch, *Micromamba and *Dockerfile. An image that is there is no
-// Source of a builder's: the gateway puts its recipe in its place.
+// Source is where an image starts: one of *DebianSlim, *Registry, *Scratch, *Micromamba, *Dockerfile and *Existing.
 type Source interface {
 	validate() error
 	canonical() Source
@@ -76,6 +76,18 @@ type Dockerfile struct {
 	GPU      string
 }
 
+// Existing is an image that is there.
+type Existing struct {
+	// File is its file: the digest of its manifest if Chunked, else of the file; the size of the file.
+	File    payload.Ref
+	Chunked bool
+	// Env, Workdir, Entrypoint and Cmd are those of its containers; Shell and User are how later steps run. All may be empty.
+	Env                    map[string]string
+	Workdir                string
+	Entrypoint, Cmd, Shell []string
+	User                   string
+}
+
 // MaxDockerfile is the longest Dockerfile, in bytes.
 const MaxDockerfile = 1 << 20
 
@@ -102,6 +114,15 @@ func (s *Micromamba) canonical() Source { return &Micromamba{Python: s.Python} }
 
 func (s *Scratch) validate() error   { return nil }
 func (s *Scratch) canonical() Source { return &Scratch{} }
+
+// What an image that is there says of itself was checked when it was built.
+func (s *Existing) validate() error { return ident.CheckDigest(s.File.Digest) }
+
+func (s *Existing) canonical() Source {
+	c := *s
+	c.Env, c.Entrypoint, c.Cmd, c.Shell = cloned(s.Env), slices.Clone(s.Entrypoint), slices.Clone(s.Cmd), slices.Clone(s.Shell)
+	return &c
+}
 
 func (s *Registry) validate() error {
 	if len(s.Reference) > 512 || !reference.MatchString(s.Reference) {
@@ -157,5 +178,6 @@ func validateTree(digest string, optional bool) error {
 
 func (*DebianSlim) trees() []string { return nil }
 func (*Registry) trees() []string   { return nil }
+func (*Existing) trees() []string   { return nil }
 func (*Scratch) trees() []string    { return nil }
 func (*Micromamba) trees() []string { return nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -152,12 +153,13 @@ type beginning struct {
 	plan    llb.Base
 	layouts []string
 	login   login.Credentials
+	release func() error // ends the use of layouts
 }
 
 // begin prepares the base of a canonical recipe. Lines of its making belong to the first step, which is the base.
 func (s *Server) begin(ctx context.Context, r recipe.Recipe, secrets map[string]string, events build.Events) (b beginning, err error) {
 	progress := func(line string) { events.Log(build.Log{Step: 1, Lines: []string{line}}) }
-	b.recipe = r
+	b.recipe, b.release = r, func() error { return nil }
 	switch from := r.Base.From.(type) {
 	case *recipe.DebianSlim:
 		img, err := s.bases.Prepare(ctx, from.Python, progress)
@@ -205,6 +207,8 @@ func (s *Server) begin(ctx context.Context, r recipe.Recipe, secrets map[string]
 		}
 	case *recipe.Scratch:
 		b.plan.Name = "nothing"
+	case *recipe.Existing:
+		return b, s.fromExisting(ctx, &b, from, progress)
 	default:
 		return b, fault.New(fault.Unimplemented, "image base %T: this builder has none of that kind yet", from)
 	}
@@ -218,6 +222,19 @@ func (b *beginning) add(i *base.Interpreter) {
 	}
 	b.plan.Interpreter = &llb.Interpreter{Name: i.Name, Series: i.Series, Digest: i.Digest}
 	b.layouts = append(b.layouts, i.Dir)
+}
+
+// fromExisting begins with what an image that is there holds.
+func (s *Server) fromExisting(ctx context.Context, b *beginning, from *recipe.Existing, progress func(string)) error {
+	img, release, err := s.stored.Prepare(ctx, from.File, from.Chunked, progress)
+	if err != nil {
+		return fmt.Errorf("image that is there: %w", err)
+	}
+	b.release, b.layouts = release, []string{img.Dir}
+	b.plan = llb.Base{Name: img.Name, Digest: img.Digest, Config: llb.Config{
+		Env: maps.Clone(from.Env), Workdir: from.Workdir, Entrypoint: from.Entrypoint, Cmd: from.Cmd, Shell: from.Shell, User: from.User,
+	}}
+	return nil
 }
 
 // fromRegistry asks a registry for the image that the base is now.

@@ -31,6 +31,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 )
 
+// storedBytes is how much bases of images that were built before may hold while no build uses them.
+const storedBytes = 10 << 30
+
 // noBundle is the CABundle that says that steps trust what their image trusts.
 const noBundle = "none"
 
@@ -42,6 +45,7 @@ type Server struct {
 	log    *slog.Logger
 	bases  base.Provider
 	logins login.Source
+	stored *base.Stored
 
 	interpreters *base.Interpreters
 	daemon       *solve.Daemon
@@ -61,6 +65,7 @@ func New(c Config, blobs build.Blobs, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		config: c, blobs: blobs, layers: c.Layers, log: log, turns: make(chan struct{}, c.Builds), tmp: filepath.Join(c.DataDir, "tmp"),
+		stored:       base.NewStored(filepath.Join(c.DataDir, "images"), storedBytes, blobs, export.ToTar),
 		interpreters: base.NewInterpreters(c.BaseDir, c.Interpreters), logins: login.Source{AWSEndpoint: c.AWSEndpoint},
 	}
 	if s.bases, err = c.bases(s.interpreters); err != nil {
@@ -160,7 +165,7 @@ func (c Config) daemon(log *slog.Logger) solve.DaemonConfig {
 // Run serves builds until ctx ends, and leaves no process, mount or network behind. Builds that run then fail.
 func (s *Server) Run(ctx context.Context) error {
 	// What is there belongs to builds of a builder that is gone.
-	if err := errors.Join(os.RemoveAll(s.tmp), os.MkdirAll(s.tmp, 0o700)); err != nil {
+	if err := errors.Join(os.RemoveAll(s.tmp), os.MkdirAll(s.tmp, 0o700), s.stored.Clean()); err != nil {
 		return fmt.Errorf("image builder: %w", err)
 	}
 	if s.config.Buildkit != "" {
@@ -195,7 +200,7 @@ func (s *Server) PrepareBase(ctx context.Context, series string, progress func(l
 }
 
 // Build makes an image; see gatewaylink.Builder.
-func (s *Server) Build(ctx context.Context, r build.Request, events build.Events) (*build.Image, error) {
+func (s *Server) Build(ctx context.Context, r build.Request, events build.Events) (_ *build.Image, err error) {
 	if err := recipe.Validate(r.Recipe); err != nil {
 		return nil, err
 	}
@@ -214,6 +219,7 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, b.release()) }()
 	secrets, err := s.secrets(ctx, canonical, r)
 	if err != nil {
 		return nil, err
@@ -244,7 +250,7 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 		return nil, err
 	}
 	c := plan.Config
-	return &build.Image{EROFS: image.File, Env: c.Env, Workdir: c.Workdir, Entrypoint: c.Entrypoint, Cmd: c.Cmd}, nil
+	return &build.Image{EROFS: image.File, Env: c.Env, Workdir: c.Workdir, Entrypoint: c.Entrypoint, Cmd: c.Cmd, Shell: c.Shell, User: c.User}, nil
 }
 
 func (s *Server) options(r recipe.Recipe, req build.Request) (llb.Options, error) {

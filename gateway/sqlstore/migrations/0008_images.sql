@@ -2,6 +2,10 @@
 ALTER TABLE images ADD COLUMN entrypoint TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE images ADD COLUMN cmd TEXT NOT NULL DEFAULT '[]';
 
+-- How steps after it run: the words of the shell, as JSON, and the user.
+ALTER TABLE images ADD COLUMN shell TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE images ADD COLUMN run_as TEXT NOT NULL DEFAULT '';
+
 -- What the last build of an image said, built or not: JSON, gzip, base64.
 CREATE TABLE image_logs (
     image_id   TEXT PRIMARY KEY,

@@ -606,7 +606,7 @@ func (x *DockerfileBase) GetGpu() string {
 	return ""
 }
 
-// An image that is there. Steps after it are those of a longer recipe.
+// An image that is there: its content, however it was made.
 type ExistingBase struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "im-...".

@@ -38,7 +38,9 @@ type BuildRequest struct {
 	// What the secrets of the recipe's base and steps hold.
 	Secrets []*StepSecrets `protobuf:"bytes,5,rep,name=secrets,proto3" json:"secrets,omitempty"`
 	// What is shared with other builders; missing: nothing.
-	Shared        *SharedLayers `protobuf:"bytes,6,opt,name=shared,proto3" json:"shared,omitempty"`
+	Shared *SharedLayers `protobuf:"bytes,6,opt,name=shared,proto3" json:"shared,omitempty"`
+	// The image that the recipe's base names, where it is one that is there.
+	Existing      *Built `protobuf:"bytes,7,opt,name=existing,proto3" json:"existing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -111,6 +113,13 @@ func (x *BuildRequest) GetSecrets() []*StepSecrets {
 func (x *BuildRequest) GetShared() *SharedLayers {
 	if x != nil {
 		return x.Shared
+	}
+	return nil
+}
+
+func (x *BuildRequest) GetExisting() *Built {
+	if x != nil {
+		return x.Existing
 	}
 	return nil
 }
@@ -422,7 +431,11 @@ type Built struct {
 	// What its containers run that are not told what to; may be empty.
 	Cmd []string `protobuf:"bytes,5,rep,name=cmd,proto3" json:"cmd,omitempty"`
 	// The digest is that of a manifest (internal/cas); else the file is one blob, as builders of earlier releases store it.
-	Chunked       bool `protobuf:"varint,6,opt,name=chunked,proto3" json:"chunked,omitempty"`
+	Chunked bool `protobuf:"varint,6,opt,name=chunked,proto3" json:"chunked,omitempty"`
+	// What runs the commands of steps after it; empty: /bin/sh -c.
+	Shell []string `protobuf:"bytes,7,rep,name=shell,proto3" json:"shell,omitempty"`
+	// Who steps after it run as; empty: root.
+	User          string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -497,6 +510,20 @@ func (x *Built) GetChunked() bool {
 		return x.Chunked
 	}
 	return false
+}
+
+func (x *Built) GetShell() []string {
+	if x != nil {
+		return x.Shell
+	}
+	return nil
+}
+
+func (x *Built) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
 }
 
 // Asks for Python series.
@@ -595,14 +622,15 @@ var File_skerry_build_v1_build_proto protoreflect.FileDescriptor
 
 const file_skerry_build_v1_build_proto_rawDesc = "" +
 	"\n" +
-	"\x1bskerry/build/v1/build.proto\x12\x0fskerry.build.v1\x1a\x1cskerry/build/v1/layers.proto\x1a\x15skerry/v1/image.proto\x1a\x17skerry/v1/payload.proto\x1a\x16skerry/v1/recipe.proto\"\x8b\x02\n" +
+	"\x1bskerry/build/v1/build.proto\x12\x0fskerry.build.v1\x1a\x1cskerry/build/v1/layers.proto\x1a\x15skerry/v1/image.proto\x1a\x17skerry/v1/payload.proto\x1a\x16skerry/v1/recipe.proto\"\xbf\x02\n" +
 	"\fBuildRequest\x12\x19\n" +
 	"\bimage_id\x18\x01 \x01(\tR\aimageId\x12)\n" +
 	"\x06recipe\x18\x02 \x01(\v2\x11.skerry.v1.RecipeR\x06recipe\x12\x19\n" +
 	"\bno_cache\x18\x03 \x01(\bR\anoCache\x12+\n" +
 	"\x05trees\x18\x04 \x03(\v2\x15.skerry.build.v1.TreeR\x05trees\x126\n" +
 	"\asecrets\x18\x05 \x03(\v2\x1c.skerry.build.v1.StepSecretsR\asecrets\x125\n" +
-	"\x06shared\x18\x06 \x01(\v2\x1d.skerry.build.v1.SharedLayersR\x06shared\"\xaa\x01\n" +
+	"\x06shared\x18\x06 \x01(\v2\x1d.skerry.build.v1.SharedLayersR\x06shared\x122\n" +
+	"\bexisting\x18\a \x01(\v2\x16.skerry.build.v1.BuiltR\bexisting\"\xaa\x01\n" +
 	"\vStepSecrets\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\rR\x04step\x12I\n" +
 	"\tvariables\x18\x02 \x03(\v2+.skerry.build.v1.StepSecrets.VariablesEntryR\tvariables\x1a<\n" +
@@ -622,7 +650,7 @@ const file_skerry_build_v1_build_proto_rawDesc = "" +
 	"\x03log\x18\x02 \x01(\v2\x13.skerry.v1.BuildLogH\x00R\x03log\x12.\n" +
 	"\x05built\x18\x03 \x01(\v2\x16.skerry.build.v1.BuiltH\x00R\x05built\x120\n" +
 	"\x06failed\x18\x04 \x01(\v2\x16.skerry.v1.BuildFailedH\x00R\x06failedB\a\n" +
-	"\x05event\"\x82\x02\n" +
+	"\x05event\"\xac\x02\n" +
 	"\x05Built\x12(\n" +
 	"\x05erofs\x18\x01 \x01(\v2\x12.skerry.v1.BlobRefR\x05erofs\x121\n" +
 	"\x03env\x18\x02 \x03(\v2\x1f.skerry.build.v1.Built.EnvEntryR\x03env\x12\x18\n" +
@@ -631,7 +659,9 @@ const file_skerry_build_v1_build_proto_rawDesc = "" +
 	"entrypoint\x18\x04 \x03(\tR\n" +
 	"entrypoint\x12\x10\n" +
 	"\x03cmd\x18\x05 \x03(\tR\x03cmd\x12\x18\n" +
-	"\achunked\x18\x06 \x01(\bR\achunked\x1a6\n" +
+	"\achunked\x18\x06 \x01(\bR\achunked\x12\x14\n" +
+	"\x05shell\x18\a \x03(\tR\x05shell\x12\x12\n" +
+	"\x04user\x18\b \x01(\tR\x04user\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x19\n" +
@@ -681,24 +711,25 @@ var file_skerry_build_v1_build_proto_depIdxs = []int32{
 	2,  // 1: skerry.build.v1.BuildRequest.trees:type_name -> skerry.build.v1.Tree
 	1,  // 2: skerry.build.v1.BuildRequest.secrets:type_name -> skerry.build.v1.StepSecrets
 	11, // 3: skerry.build.v1.BuildRequest.shared:type_name -> skerry.build.v1.SharedLayers
-	8,  // 4: skerry.build.v1.StepSecrets.variables:type_name -> skerry.build.v1.StepSecrets.VariablesEntry
-	3,  // 5: skerry.build.v1.Tree.files:type_name -> skerry.build.v1.TreeFile
-	12, // 6: skerry.build.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
-	13, // 7: skerry.build.v1.BuildResponse.step:type_name -> skerry.v1.BuildStep
-	14, // 8: skerry.build.v1.BuildResponse.log:type_name -> skerry.v1.BuildLog
-	5,  // 9: skerry.build.v1.BuildResponse.built:type_name -> skerry.build.v1.Built
-	15, // 10: skerry.build.v1.BuildResponse.failed:type_name -> skerry.v1.BuildFailed
-	12, // 11: skerry.build.v1.Built.erofs:type_name -> skerry.v1.BlobRef
-	9,  // 12: skerry.build.v1.Built.env:type_name -> skerry.build.v1.Built.EnvEntry
-	0,  // 13: skerry.build.v1.BuilderService.Build:input_type -> skerry.build.v1.BuildRequest
-	6,  // 14: skerry.build.v1.BuilderService.ListPythonSeries:input_type -> skerry.build.v1.ListPythonSeriesRequest
-	4,  // 15: skerry.build.v1.BuilderService.Build:output_type -> skerry.build.v1.BuildResponse
-	7,  // 16: skerry.build.v1.BuilderService.ListPythonSeries:output_type -> skerry.build.v1.ListPythonSeriesResponse
-	15, // [15:17] is the sub-list for method output_type
-	13, // [13:15] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	5,  // 4: skerry.build.v1.BuildRequest.existing:type_name -> skerry.build.v1.Built
+	8,  // 5: skerry.build.v1.StepSecrets.variables:type_name -> skerry.build.v1.StepSecrets.VariablesEntry
+	3,  // 6: skerry.build.v1.Tree.files:type_name -> skerry.build.v1.TreeFile
+	12, // 7: skerry.build.v1.TreeFile.blob:type_name -> skerry.v1.BlobRef
+	13, // 8: skerry.build.v1.BuildResponse.step:type_name -> skerry.v1.BuildStep
+	14, // 9: skerry.build.v1.BuildResponse.log:type_name -> skerry.v1.BuildLog
+	5,  // 10: skerry.build.v1.BuildResponse.built:type_name -> skerry.build.v1.Built
+	15, // 11: skerry.build.v1.BuildResponse.failed:type_name -> skerry.v1.BuildFailed
+	12, // 12: skerry.build.v1.Built.erofs:type_name -> skerry.v1.BlobRef
+	9,  // 13: skerry.build.v1.Built.env:type_name -> skerry.build.v1.Built.EnvEntry
+	0,  // 14: skerry.build.v1.BuilderService.Build:input_type -> skerry.build.v1.BuildRequest
+	6,  // 15: skerry.build.v1.BuilderService.ListPythonSeries:input_type -> skerry.build.v1.ListPythonSeriesRequest
+	4,  // 16: skerry.build.v1.BuilderService.Build:output_type -> skerry.build.v1.BuildResponse
+	7,  // 17: skerry.build.v1.BuilderService.ListPythonSeries:output_type -> skerry.build.v1.ListPythonSeriesResponse
+	16, // [16:18] is the sub-list for method output_type
+	14, // [14:16] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_skerry_build_v1_build_proto_init() }

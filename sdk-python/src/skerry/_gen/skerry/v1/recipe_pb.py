@@ -332,7 +332,7 @@ _ExistingBaseFields: TypeAlias = Literal["image_id"]
 
 class ExistingBase(Message[_ExistingBaseFields]):
     """
-    An image that is there. Steps after it are those of a longer recipe.
+    An image that is there: its content, however it was made.
 
     ```proto
     message skerry.v1.ExistingBase
