@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/skerry-dev/skerry/gateway/image"
+	"github.com/skerry-dev/skerry/gateway/layer"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 )
@@ -17,7 +18,7 @@ const maxBeginnings = 16
 
 // beginnings names the beginnings of a recipe, the shortest first: the same for recipes that begin with the same steps. Of a long one the
 // first few, and some to the last, have names. What is no part of an image's identity is no part of a name either: ids of secrets least of all.
-func beginnings(r *skerryv1.Recipe) ([]string, error) {
+func beginnings(r *skerryv1.Recipe) (out layer.Recipe, err error) {
 	h := sha256.New()
 	h.Write([]byte(image.BuilderVersion))
 	names := make([]string, 0, len(r.GetSteps())+1)
@@ -40,7 +41,10 @@ func beginnings(r *skerryv1.Recipe) ([]string, error) {
 		file.SecretIds = nil
 	}
 	if err := add(base); err != nil {
-		return nil, err
+		return out, err
+	}
+	if base.GetDebianSlim() != nil {
+		out.Base = "base-" + names[0]
 	}
 	for _, s := range r.GetSteps() {
 		s = proto.CloneOf(s)
@@ -49,17 +53,17 @@ func beginnings(r *skerryv1.Recipe) ([]string, error) {
 			f.PayloadTreeDigest = ""
 		}
 		if err := add(s); err != nil {
-			return nil, err
+			return out, err
 		}
 	}
-	if len(names) <= maxBeginnings {
-		return names, nil
+	if out.Beginnings = names; len(names) <= maxBeginnings {
+		return out, nil
 	}
 	const half = maxBeginnings / 2
-	out := names[:half:half]
+	out.Beginnings = names[:half:half]
 	for i := range half {
 		// In even steps to the last.
-		out = append(out, names[half-1+(len(names)-half)*(i+1)/half])
+		out.Beginnings = append(out.Beginnings, names[half-1+(len(names)-half)*(i+1)/half])
 	}
 	return out, nil
 }

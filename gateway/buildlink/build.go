@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/skerry-dev/skerry/gateway/image"
+	"github.com/skerry-dev/skerry/gateway/layer"
 	"github.com/skerry-dev/skerry/gateway/mount"
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -111,13 +112,13 @@ func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) 
 	for _, step := range slices.Sorted(maps.Keys(job.Secrets)) {
 		req.Secrets = append(req.Secrets, &buildv1.StepSecrets{Step: uint32(step), Variables: job.Secrets[step]})
 	}
-	var names []string
+	var found layer.Recipe
 	if !job.NoCache {
-		if names, err = beginnings(req.GetRecipe()); err != nil {
+		if found, err = beginnings(req.GetRecipe()); err != nil {
 			return nil, nil, err
 		}
 	}
-	im, failure, err = h.buildAnywhere(ctx, req, names, emit)
+	im, failure, err = h.buildAnywhere(ctx, req, found, emit)
 	if err == nil && im != nil {
 		err = h.claim(ctx, im)
 	}
@@ -129,13 +130,13 @@ func (h *Hub) Build(ctx context.Context, job image.Job, emit func(image.Event)) 
 
 // buildAnywhere has one builder build, and another where that lacks what it takes, such as an interpreter of its host.
 func (h *Hub) buildAnywhere(
-	ctx context.Context, req *buildv1.BuildRequest, names []string, emit func(image.Event),
+	ctx context.Context, req *buildv1.BuildRequest, found layer.Recipe, emit func(image.Event),
 ) (im *image.Image, failure *image.Failure, err error) {
 	lacking := map[*builder]bool{}
 	for {
 		var refusal error
 		other := h.using(ctx, lacking, func(b *builder) (err error) {
-			req.Shared = h.share(ctx, b, names)
+			req.Shared = h.share(ctx, b, found)
 			im, failure, err = b.build(ctx, req, emit)
 			if errors.Is(err, fault.Precondition) {
 				lacking[b], refusal = true, err

@@ -28,7 +28,11 @@ func NewLayersHandler(layers *layer.Service, opts []connect.HandlerOption) (stri
 func (s *layerService) StoreLayers(
 	ctx context.Context, req *connect.Request[buildv1.StoreLayersRequest],
 ) (*connect.Response[buildv1.StoreLayersResponse], error) {
-	if err := s.layers.Put(ctx, caller(ctx), req.Msg.GetGrant(), req.Msg.GetBundleDigest()); err != nil {
+	put := s.layers.Put
+	if req.Msg.GetBase() {
+		put = s.layers.PutBase
+	}
+	if err := put(ctx, caller(ctx), req.Msg.GetGrant(), req.Msg.GetBundleDigest()); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&buildv1.StoreLayersResponse{}), nil
@@ -55,27 +59,27 @@ func caller(ctx context.Context) string {
 
 // share returns what a build on a builder may take from others and give to them; nil: nothing. The builder of this process alone has nobody to
 // share with: its layer cache is on the same disk as the blob store.
-func (h *Hub) share(ctx context.Context, b *builder, names []string) *buildv1.SharedLayers {
+func (h *Hub) share(ctx context.Context, b *builder, r layer.Recipe) *buildv1.SharedLayers {
 	h.mu.Lock()
 	alone := b.own && len(h.links) == 1
 	h.mu.Unlock()
 	if alone || h.layers == nil {
 		return nil
 	}
-	o, err := h.layers.Offer(ctx, b.token, names)
+	o, err := h.layers.Offer(ctx, b.token, r)
 	if err != nil && ctx.Err() == nil {
 		h.log.Warn("a build goes without the results of other builders", "error", err)
 	}
 	if err != nil || o == nil {
 		return nil
 	}
-	return &buildv1.SharedLayers{BundleDigests: o.Bundles, Known: o.Known, Grant: o.Grant, MaxBytes: o.MaxBytes}
+	return &buildv1.SharedLayers{BundleDigests: o.Bundles, Known: o.Known, Grant: o.Grant, MaxBytes: o.MaxBytes, BaseBundleDigest: o.Base}
 }
 
 // Layers is what builders share. Implemented by layer.Service.
 type Layers interface {
 	// Offer returns what a build may take and give; nil where nothing is shared.
-	Offer(ctx context.Context, builder string, names []string) (*layer.Offer, error)
+	Offer(ctx context.Context, builder string, r layer.Recipe) (*layer.Offer, error)
 }
 
 var _ Layers = (*layer.Service)(nil)

@@ -65,13 +65,23 @@ type Config struct {
 	MaxAge time.Duration
 }
 
+// Recipe is what is found of a recipe.
+type Recipe struct {
+	// Beginnings are the names of its beginnings, the shortest first.
+	Beginnings []string
+	// Base is the name of the base that builders make for it; empty: it is nothing that they make.
+	Base string
+}
+
 // Offer is what a build may take and give.
 type Offer struct {
 	// Bundles are where results may be found, the one with most in common first.
 	Bundles []string
 	// Known says that the first of them came of the same recipe, whole.
 	Known bool
-	// Grant is what Put is called with.
+	// Base is the bundle of the base that others start from; empty: there is none.
+	Base string
+	// Grant is what Put is called with, and PutBase.
 	Grant string
 	// MaxBytes is the most that a bundle may have.
 	MaxBytes uint64

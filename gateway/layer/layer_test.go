@@ -73,7 +73,7 @@ func (r *rig) bundle(contents ...string) string {
 
 func (r *rig) offer(names ...string) *layer.Offer {
 	r.t.Helper()
-	o, err := r.Offer(r.t.Context(), "tk-1", names)
+	o, err := r.Offer(r.t.Context(), "tk-1", layer.Recipe{Beginnings: names, Base: "base of " + names[0]})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -161,6 +161,36 @@ func TestOnlyWhatABuilderWasGivenIsItsToStore(t *testing.T) {
 	off := newRig(t, layer.Config{MaxBytes: -1})
 	if o := off.offer("x"); o != nil {
 		t.Errorf("shared though nothing is to be: %+v", o)
+	}
+}
+
+func TestBasesAreFoundByWhatStartsFromThem(t *testing.T) {
+	r := newRig(t, layer.Config{})
+	results, base := r.bundle("results"), r.bundle("base")
+	o := r.offer("slim", "one")
+	for range 2 {
+		err := r.PutBase(t.Context(), "tk-1", o.Grant, base)
+		if o.Base == "" && err != nil || o.Base != "" && !errors.Is(err, fault.NotFound) {
+			t.Errorf("got %v, base %q before", err, o.Base)
+		}
+		o.Base = base // the grant was used for it
+	}
+	if err := r.Put(t.Context(), "tk-1", o.Grant, results); err != nil {
+		t.Error(err)
+	}
+	if o := r.offer("slim", "two"); o.Base != base || !slices.Equal(o.Bundles, []string{results}) {
+		t.Errorf("got %+v", o)
+	}
+	if o := r.offer("other"); o.Base != "" {
+		t.Errorf("of another base: %q", o.Base)
+	}
+	// What starts from nothing that builders make has none, and stores none.
+	scratch, err := r.Offer(t.Context(), "tk-1", layer.Recipe{Beginnings: []string{"scratch"}})
+	if err != nil || scratch.Base != "" {
+		t.Errorf("%+v, %v", scratch, err)
+	}
+	if err := r.PutBase(t.Context(), "tk-1", scratch.Grant, base); !errors.Is(err, fault.NotFound) {
+		t.Errorf("of none: %v", err)
 	}
 }
 

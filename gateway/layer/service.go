@@ -25,10 +25,11 @@ type Service struct {
 	grants []grant // the oldest first
 }
 
-// grant lets one builder store results once.
+// grant lets one builder store the results of a recipe once, and its base once.
 type grant struct {
 	secret, builder string
-	names           []string
+	names           []string // nil once the results are stored
+	base            string   // empty once the base is stored
 	until           time.Time
 }
 
@@ -43,19 +44,22 @@ func New(c Config, store Store, blobs Blobs, log *slog.Logger) *Service {
 	return &Service{config: c, store: store, blobs: blobs, log: log}
 }
 
-// Offer returns what a build of a recipe with beginnings of these names, the shortest first, may take and give; nil where nothing is shared.
-func (s *Service) Offer(ctx context.Context, builder string, names []string) (*Offer, error) {
+// Offer returns what a build of a recipe may take and give; nil where nothing is shared.
+func (s *Service) Offer(ctx context.Context, builder string, r Recipe) (*Offer, error) {
+	names := r.Beginnings
 	if s.config.MaxBytes < 0 || len(names) == 0 {
 		return nil, nil //nolint:nilnil // nothing is shared
 	}
 	longest := slices.Clone(names)
 	slices.Reverse(longest)
 	now := time.Now()
-	found, err := s.store.FindLayers(ctx, longest, now)
+	found, err := s.store.FindLayers(ctx, append(longest, r.Base), now)
 	if err != nil {
 		return nil, err
 	}
-	o := &Offer{Known: found[0] != "", Grant: ident.Random(43), MaxBytes: uint64(s.config.MaxBytes)}
+	base := found[len(longest)]
+	found = found[:len(longest)]
+	o := &Offer{Known: found[0] != "", Base: base, Grant: ident.Random(43), MaxBytes: uint64(s.config.MaxBytes)}
 	for _, b := range found {
 		if b != "" && len(o.Bundles) < maxBundles && !slices.Contains(o.Bundles, b) {
 			o.Bundles = append(o.Bundles, b)
@@ -64,31 +68,49 @@ func (s *Service) Offer(ctx context.Context, builder string, names []string) (*O
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.grants = slices.DeleteFunc(s.grants, func(g grant) bool { return now.After(g.until) })
-	s.grants = append(s.grants, grant{o.Grant, builder, slices.Clone(names), now.Add(grantTime)})
+	s.grants = append(s.grants, grant{o.Grant, builder, slices.Clone(names), r.Base, now.Add(grantTime)})
 	s.grants = s.grants[max(len(s.grants)-maxGrants, 0):]
 	return o, nil
 }
 
-// take returns what a grant is for, once; unless it is given back.
-func (s *Service) take(secret, builder string) (g grant, err error) {
+// take returns the names that a grant is for, once.
+func (s *Service) take(secret, builder string, base bool) (names []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.grants, func(g grant) bool { return g.secret == secret && g.builder == builder })
 	if i < 0 {
-		return g, fault.New(fault.NotFound, "grant to share results: not known, or of another builder or long ago")
+		return nil, fault.New(fault.NotFound, "grant to share results: not known, or of another builder or long ago")
 	}
-	g = s.grants[i]
-	s.grants = slices.Delete(s.grants, i, i+1)
-	return g, nil
+	g := &s.grants[i]
+	if names = g.names; base && g.base != "" {
+		names, g.base = []string{g.base}, ""
+	} else if base {
+		names = nil
+	} else {
+		g.names = nil
+	}
+	if len(names) == 0 {
+		return nil, fault.New(fault.NotFound, "grant to share results: was used for these")
+	}
+	return names, nil
 }
 
 // Put has the bundle of a build that was given a grant found from now on. Errors: fault.NotFound for the grant or a blob; fault.Exhausted
 // for a bundle that is too large; fault.DataLoss for one that makes no sense.
 func (s *Service) Put(ctx context.Context, builder, secret, bundle string) error {
+	return s.put(ctx, builder, secret, bundle, false)
+}
+
+// PutBase is Put for the bundle of the base that the build has started from.
+func (s *Service) PutBase(ctx context.Context, builder, secret, bundle string) error {
+	return s.put(ctx, builder, secret, bundle, true)
+}
+
+func (s *Service) put(ctx context.Context, builder, secret, bundle string, base bool) error {
 	if err := ident.CheckDigest(bundle); err != nil {
 		return err
 	}
-	g, err := s.take(secret, builder)
+	names, err := s.take(secret, builder, base)
 	if err != nil {
 		return err
 	}
@@ -96,7 +118,7 @@ func (s *Service) Put(ctx context.Context, builder, secret, bundle string) error
 	if err != nil {
 		return fmt.Errorf("shared results %q: %w", bundle, err)
 	}
-	return s.store.PutLayers(ctx, Entry{Bundle: bundle, Bytes: bytes, UsedAt: time.Now()}, g.names)
+	return s.store.PutLayers(ctx, Entry{Bundle: bundle, Bytes: bytes, UsedAt: time.Now()}, names)
 }
 
 // claim sees to it that all of a bundle is there and stays until it is referred to.

@@ -28,6 +28,8 @@ type Image struct {
 	Reference string
 	// Env is the environment of its containers.
 	Env map[string]string
+	// Made is when it was made, in seconds since 1970; 0: not known.
+	Made int64
 	// Interpreter is a Python to put into it; nil: none.
 	Interpreter *Interpreter
 }
@@ -60,6 +62,7 @@ type record struct {
 	Name   string            `json:"name"`
 	Digest string            `json:"digest"`
 	Env    map[string]string `json:"env"`
+	Made   int64             `json:"made,omitempty"`
 }
 
 const recordName = "skerry-base.json"
@@ -77,5 +80,5 @@ func load(dir string) (*Image, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, fault.New(fault.DataLoss, "base %q: %w; remove the folder to have it made again", dir, err)
 	}
-	return &Image{Name: r.Name, Dir: dir, Digest: r.Digest, Env: r.Env}, nil
+	return &Image{Name: r.Name, Dir: dir, Digest: r.Digest, Env: r.Env, Made: r.Made}, nil
 }

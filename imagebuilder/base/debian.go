@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // suites are the Debian releases by the Python series that they have.
@@ -62,7 +63,7 @@ func (d *Debian) Prepare(ctx context.Context, series string, progress func(strin
 // suite returns the base of a release.
 func (d *Debian) suite(ctx context.Context, suite, series string, progress func(string)) (*Image, error) {
 	m := maker{config: d.config, suite: suite, progress: progress}
-	return d.shelf.prepare(ctx, suite+"-python"+series+"-r"+revision, progress, func(ctx context.Context, l layoutWriter) (record, error) {
+	return d.shelf.prepare(ctx, shelfName(suite, series), progress, func(ctx context.Context, l layoutWriter) (record, error) {
 		layer, err := m.bootstrap(ctx, l)
 		if err != nil {
 			return record{}, err
@@ -72,9 +73,11 @@ func (d *Debian) suite(ctx context.Context, suite, series string, progress func(
 			env = append(env, k+"="+baseEnv[k])
 		}
 		digest, err := l.finish(layer, env)
-		return record{Name: "debian " + suite + ", python " + series, Digest: digest, Env: baseEnv}, err
+		return record{Name: "debian " + suite + ", python " + series, Digest: digest, Env: baseEnv, Made: time.Now().Unix()}, err
 	})
 }
+
+func shelfName(suite, series string) string { return suite + "-python" + series + "-r" + revision }
 
 // maker makes one base.
 type maker struct {

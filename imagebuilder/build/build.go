@@ -36,6 +36,8 @@ type Shared struct {
 	Bundles []string
 	// Known says that the first of them came of the same recipe, whole.
 	Known bool
+	// Base is the digest of the bundle of the base that others start from; empty: there is none.
+	Base string
 	// Grant is what Layers.Store is called with.
 	Grant string
 	// MaxBytes is the most that a bundle may have.
@@ -46,6 +48,8 @@ type Shared struct {
 type Layers interface {
 	// Store has others find a bundle, which is a blob already, as are its files. Errors: fault.NotFound for the grant or a blob.
 	Store(ctx context.Context, grant, bundle string) error
+	// StoreBase is Store for the base that a build starts from.
+	StoreBase(ctx context.Context, grant, bundle string) error
 	// Report says that a content of a bundle can't be read; empty: the bundle. It says whether others find it no more.
 	Report(ctx context.Context, bundle, content string) (forgotten bool, err error)
 }

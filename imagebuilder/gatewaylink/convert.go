@@ -32,7 +32,9 @@ func requestFromProto(m *buildv1.BuildRequest) (build.Request, error) {
 		out.Trees[t.GetTreeDigest()] = files
 	}
 	if s := m.GetShared(); s != nil {
-		out.Shared = &build.Shared{Bundles: s.GetBundleDigests(), Known: s.GetKnown(), Grant: s.GetGrant(), MaxBytes: s.GetMaxBytes()}
+		out.Shared = &build.Shared{
+			Bundles: s.GetBundleDigests(), Known: s.GetKnown(), Base: s.GetBaseBundleDigest(), Grant: s.GetGrant(), MaxBytes: s.GetMaxBytes(),
+		}
 	}
 	for _, secret := range m.GetSecrets() {
 		if out.Secrets == nil {

@@ -30,6 +30,12 @@ func (l *Layers) Store(ctx context.Context, grant, bundle string) error {
 	return fault.FromConnect(err)
 }
 
+// StoreBase has others find the bundle of a base.
+func (l *Layers) StoreBase(ctx context.Context, grant, bundle string) error {
+	_, err := l.rpc.StoreLayers(ctx, connect.NewRequest(&buildv1.StoreLayersRequest{Grant: grant, BundleDigest: bundle, Base: true}))
+	return fault.FromConnect(err)
+}
+
 // Report says that a content of a bundle can't be read.
 func (l *Layers) Report(ctx context.Context, bundle, content string) (bool, error) {
 	res, err := l.rpc.ReportLayers(ctx, connect.NewRequest(&buildv1.ReportLayersRequest{BundleDigest: bundle, ContentDigest: content}))

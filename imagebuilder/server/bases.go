@@ -44,7 +44,7 @@ func Bases(c Config) (base.Provider, error) {
 }
 
 // bases are the providers of the configuration.
-func (c Config) bases(interpreters *base.Interpreters) (base.Provider, error) {
+func (c Config) bases(interpreters *base.Interpreters) (base.Chain, error) {
 	debian := base.NewDebian(base.DebianConfig{Dir: c.BaseDir, Mirror: c.Mirror, SecurityMirror: c.SecurityMirror, CABundle: c.CABundle})
 	names := c.Bases
 	if len(names) == 0 {
@@ -157,12 +157,12 @@ type beginning struct {
 }
 
 // begin prepares the base of a canonical recipe. Lines of its making belong to the first step, which is the base.
-func (s *Server) begin(ctx context.Context, r recipe.Recipe, secrets map[string]string, events build.Events) (b beginning, err error) {
+func (s *Server) begin(ctx context.Context, r recipe.Recipe, req build.Request, events build.Events) (b beginning, err error) {
 	progress := func(line string) { events.Log(build.Log{Step: 1, Lines: []string{line}}) }
 	b.recipe, b.release = r, func() error { return nil }
 	switch from := r.Base.From.(type) {
 	case *recipe.DebianSlim:
-		img, err := s.bases.Prepare(ctx, from.Python, progress)
+		img, err := s.debian(ctx, from.Python, req.Shared, progress)
 		if err != nil {
 			return b, err
 		}
@@ -172,7 +172,7 @@ func (s *Server) begin(ctx context.Context, r recipe.Recipe, secrets map[string]
 		b.plan, b.layouts = llb.Base{Name: img.Name, Digest: img.Digest, Config: llb.Config{Env: img.Env}}, []string{img.Dir}
 		b.add(img.Interpreter)
 	case *recipe.Registry:
-		if b.login, err = s.logins.Credentials(ctx, from.Credentials, secrets); err != nil {
+		if b.login, err = s.logins.Credentials(ctx, from.Credentials, req.Secrets[0]); err != nil {
 			return b, err
 		}
 		if err := s.fromRegistry(ctx, &b, from.Reference); err != nil {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/skerry-dev/skerry/imagebuilder/base"
 	"github.com/skerry-dev/skerry/imagebuilder/bridge"
@@ -43,7 +44,7 @@ type Server struct {
 	blobs  build.Blobs
 	layers build.Layers
 	log    *slog.Logger
-	bases  base.Provider
+	chain  base.Chain
 	logins login.Source
 	stored *base.Stored
 
@@ -52,6 +53,11 @@ type Server struct {
 	link         *gatewaylink.Link
 	turns        chan struct{} // holds a token for each running build
 	tmp          string
+
+	giving   *lifecycle.Group // what goes to other builders behind builds
+	mu       sync.Mutex
+	stopping bool
+	given    map[string]bool // digests of bases that others have, or are about to get
 }
 
 var _ gatewaylink.Builder = (*Server)(nil)
@@ -67,8 +73,9 @@ func New(c Config, blobs build.Blobs, log *slog.Logger) (*Server, error) {
 		config: c, blobs: blobs, layers: c.Layers, log: log, turns: make(chan struct{}, c.Builds), tmp: filepath.Join(c.DataDir, "tmp"),
 		stored:       base.NewStored(filepath.Join(c.DataDir, "images"), storedBytes, blobs, export.ToTar),
 		interpreters: base.NewInterpreters(c.BaseDir, c.Interpreters), logins: login.Source{AWSEndpoint: c.AWSEndpoint},
+		giving: lifecycle.NewGroup(context.Background()), given: map[string]bool{},
 	}
-	if s.bases, err = c.bases(s.interpreters); err != nil {
+	if s.chain, err = c.bases(s.interpreters); err != nil {
 		return nil, err
 	}
 	d := c.daemon(log)
@@ -175,10 +182,17 @@ func (s *Server) Run(ctx context.Context) error {
 	g := lifecycle.NewGroup(ctx)
 	g.Go("buildkitd", s.daemon.Run)
 	g.Go("gateway link", s.link.Run)
-	if err := g.Wait(); err != nil {
+	if err := errors.Join(g.Wait(), s.stopGiving()); err != nil {
 		return fmt.Errorf("image builder: %w", err)
 	}
 	return nil
+}
+
+func (s *Server) stopGiving() error {
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
+	return s.giving.Stop()
 }
 
 // Close gives back what New took, which is nothing that Run does not give back.
@@ -191,11 +205,11 @@ func (s *Server) Ready() <-chan struct{} { return s.daemon.Ready() }
 func (s *Server) Linked() <-chan struct{} { return s.link.Linked() }
 
 // Series are the Python series of the bases; see base.Provider.
-func (s *Server) Series() (series []string, hint string) { return s.bases.Series() }
+func (s *Server) Series() (series []string, hint string) { return s.chain.Series() }
 
 // PrepareBase makes the base with a Python series if it is missing; see base.Provider. It needs no running builder.
 func (s *Server) PrepareBase(ctx context.Context, series string, progress func(line string)) error {
-	_, err := s.bases.Prepare(ctx, series, progress)
+	_, err := s.chain.Prepare(ctx, series, progress)
 	return err
 }
 
@@ -215,7 +229,7 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 	if err != nil {
 		return nil, err
 	}
-	b, err := s.begin(ctx, canonical, r.Secrets[0], events)
+	b, err := s.begin(ctx, canonical, r, events)
 	if err != nil {
 		return nil, err
 	}

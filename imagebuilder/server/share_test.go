@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -13,13 +14,14 @@ import (
 
 	"github.com/skerry-dev/skerry/imagebuilder/build"
 	"github.com/skerry-dev/skerry/imagebuilder/recipe"
+	"github.com/skerry-dev/skerry/imagebuilder/server"
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
 // notices are what builders tell a gateway of their results.
 type notices struct {
-	stored chan string
+	stored, bases chan string
 
 	mu       sync.Mutex
 	reported [][2]string
@@ -32,6 +34,14 @@ func (n *notices) Store(_ context.Context, grant, bundle string) error {
 		return fault.New(fault.NotFound, "grant %q", grant)
 	}
 	n.stored <- bundle
+	return nil
+}
+
+func (n *notices) StoreBase(_ context.Context, grant, bundle string) error {
+	if grant != "granted" {
+		return fault.New(fault.NotFound, "grant %q", grant)
+	}
+	n.bases <- bundle
 	return nil
 }
 
@@ -61,9 +71,7 @@ func TestBuildersShareResultsThroughTheBlobStore(t *testing.T) {
 	push(t, host+"/team/app:1", tinyImage(t, "text"))
 	store := newBlobs(t)
 	n := &notices{stored: make(chan string, 10)}
-	begin := func(log *syncWriter) interface {
-		Build(ctx context.Context, r build.Request, e build.Events) (*build.Image, error)
-	} {
+	begin := func(log *syncWriter) *server.Server {
 		c := another(t, config(t))
 		c.PlainRegistries, c.Layers = []string{host}, n
 		return startOn(t, c, store, log)
@@ -122,7 +130,8 @@ func TestBuildersShareResultsThroughTheBlobStore(t *testing.T) {
 
 	// A builder that needs a damaged layer builds again, and says so.
 	for _, largest := range []bool{false, true} {
-		broken, repair := damage(t, store, bundle, largest)
+		broken := layer(t, store, bundle, largest)
+		repair := damage(t, store, bundle, broken)
 		var log bytes.Buffer
 		logs := &syncWriter{w: &log}
 		third := begin(logs)
@@ -149,6 +158,42 @@ func (n *notices) last() [2]string {
 	return n.reported[len(n.reported)-1]
 }
 
+// TestBuildersStartFromTheSameBase has a builder that has no base, and could make none, find that of another, and what was made on it.
+func TestBuildersStartFromTheSameBase(t *testing.T) {
+	store := newBlobs(t)
+	n := &notices{stored: make(chan string, 10), bases: make(chan string, 10)}
+	shared := &build.Shared{Grant: "granted", MaxBytes: 1 << 30}
+	request := build.Request{Shared: shared, Recipe: slim(recipe.Step{Action: &recipe.RunCommands{Commands: []string{"cat /proc/sys/kernel/random/uuid"}}})}
+	c := config(t)
+	c.Layers = n
+	first := startOn(t, c, store, t.Output())
+	if _, err := first.Build(t.Context(), request, &recorder{t: t}); err != nil {
+		t.Fatal(err)
+	}
+	shared.Base, shared.Bundles = <-n.bases, []string{<-n.stored}
+	request.Recipe.Steps = append(request.Recipe.Steps, recipe.Step{Action: &recipe.RunCommands{Commands: []string{"exit 3"}}})
+	rec := &recorder{t: t}
+	c = another(t, config(t))
+	c.Layers, c.BaseDir, c.Mirror = n, t.TempDir(), "http://127.0.0.1:1"
+	_, err := startOn(t, c, store, t.Output()).Build(t.Context(), request, rec)
+	if f := new(build.FailedError); !errors.As(err, &f) || f.ExitCode != 3 || rec.last("cat /proc") != build.Cached {
+		t.Errorf("got %v, steps %v", err, rec.steps)
+	}
+	if len(n.bases) != 0 {
+		t.Error("a base was given back")
+	}
+	// One that is damaged is reported, and the builder starts from its own.
+	root := bundleOf(t, store, shared.Base).Root
+	damage(t, store, shared.Base, root)
+	_, err = first.Build(t.Context(), request, &recorder{t: t})
+	if f := new(build.FailedError); !errors.As(err, &f) || f.ExitCode != 3 {
+		t.Errorf("got %v", err)
+	}
+	if got := n.last(); got != [2]string{shared.Base, root} {
+		t.Errorf("reported %q", got)
+	}
+}
+
 // checkSecrets looks for a secret in all that a bundle holds.
 func checkSecrets(t *testing.T, store blobs, bundle, secret string) {
 	t.Helper()
@@ -166,10 +211,10 @@ func checkSecrets(t *testing.T, store blobs, bundle, secret string) {
 	}
 }
 
-// contents are those of a bundle by their digests.
-func contents(t *testing.T, store blobs, bundle string) map[string][]byte {
+// bundleOf reads a bundle.
+func bundleOf(t *testing.T, store blobs, digest string) *cas.Bundle {
 	t.Helper()
-	data, err := store.ReadAll(t.Context(), bundle, cas.MaxBundle)
+	data, err := store.ReadAll(t.Context(), digest, cas.MaxBundle)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,8 +222,14 @@ func contents(t *testing.T, store blobs, bundle string) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := map[string][]byte{"bundle": data}
-	for _, f := range b.Files {
+	return b
+}
+
+// contents are those of a bundle by their digests.
+func contents(t *testing.T, store blobs, bundle string) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	for _, f := range bundleOf(t, store, bundle).Files {
 		m, err := cas.Load(t.Context(), store, f.Manifest)
 		if err != nil {
 			t.Fatal(err)
@@ -192,9 +243,8 @@ func contents(t *testing.T, store blobs, bundle string) map[string][]byte {
 	return out
 }
 
-// damage changes a bit of a layer of a bundle: of the smallest, which is a step's, or of the largest, which is the base's. It returns that layer, and what undoes
-// the change.
-func damage(t *testing.T, store blobs, bundle string, largest bool) (name string, repair func()) {
+// layer returns the smallest layer of a bundle, which is a step's, or the largest, which is the base's.
+func layer(t *testing.T, store blobs, bundle string, largest bool) (name string) {
 	t.Helper()
 	all := contents(t, store, bundle)
 	for n, data := range all {
@@ -202,22 +252,25 @@ func damage(t *testing.T, store blobs, bundle string, largest bool) (name string
 			name = n
 		}
 	}
-	data, err := store.ReadAll(t.Context(), bundle, cas.MaxBundle)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := cas.DecodeBundle(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(b.Files, func(f cas.File) bool { return f.Content == name })
-	m, err := cas.Load(t.Context(), store, b.Files[i].Manifest)
+	return name
+}
+
+// damage changes a bit of a content of a bundle, and returns what undoes that.
+func damage(t *testing.T, store blobs, bundle, content string) (repair func()) {
+	t.Helper()
+	files := bundleOf(t, store, bundle).Files
+	i := slices.IndexFunc(files, func(f cas.File) bool { return f.Content == content })
+	m, err := cas.Load(t.Context(), store, files[i].Manifest)
 	if err != nil {
 		t.Fatal(err)
 	}
 	path, ok := store.LocalPath(m.Chunks[0].Digest)
 	if !ok {
 		t.Fatal("no such chunk")
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
@@ -227,9 +280,8 @@ func damage(t *testing.T, store blobs, bundle string, largest bool) (name string
 			t.Fatal(err)
 		}
 	}
-	whole := all[name][:m.Chunks[0].Size]
 	chunk := bytes.Clone(whole)
 	chunk[len(chunk)/2] ^= 1
 	write(chunk)
-	return name, func() { write(whole) }
+	return func() { write(whole) }
 }

@@ -27,7 +27,9 @@ type StoreLayersRequest struct {
 	// What the build was given.
 	Grant string `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
 	// The blob that describes them (internal/cas, bundle). Its files are blobs already.
-	BundleDigest  string `protobuf:"bytes,2,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`
+	BundleDigest string `protobuf:"bytes,2,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`
+	// They are the base that the recipe starts from, not what was made on it.
+	Base          bool `protobuf:"varint,3,opt,name=base,proto3" json:"base,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -74,6 +76,13 @@ func (x *StoreLayersRequest) GetBundleDigest() string {
 		return x.BundleDigest
 	}
 	return ""
+}
+
+func (x *StoreLayersRequest) GetBase() bool {
+	if x != nil {
+		return x.Base
+	}
+	return false
 }
 
 // They are found from now on.
@@ -224,9 +233,11 @@ type SharedLayers struct {
 	// What StoreLayers is called with.
 	Grant string `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
 	// The most that a bundle may have, in bytes.
-	MaxBytes      uint64 `protobuf:"varint,3,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MaxBytes uint64 `protobuf:"varint,3,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// Bundle of the base that others start from; empty: there is none, or the recipe's base is of a registry.
+	BaseBundleDigest string `protobuf:"bytes,5,opt,name=base_bundle_digest,json=baseBundleDigest,proto3" json:"base_bundle_digest,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *SharedLayers) Reset() {
@@ -287,25 +298,34 @@ func (x *SharedLayers) GetMaxBytes() uint64 {
 	return 0
 }
 
+func (x *SharedLayers) GetBaseBundleDigest() string {
+	if x != nil {
+		return x.BaseBundleDigest
+	}
+	return ""
+}
+
 var File_skerry_build_v1_layers_proto protoreflect.FileDescriptor
 
 const file_skerry_build_v1_layers_proto_rawDesc = "" +
 	"\n" +
-	"\x1cskerry/build/v1/layers.proto\x12\x0fskerry.build.v1\"O\n" +
+	"\x1cskerry/build/v1/layers.proto\x12\x0fskerry.build.v1\"c\n" +
 	"\x12StoreLayersRequest\x12\x14\n" +
 	"\x05grant\x18\x01 \x01(\tR\x05grant\x12#\n" +
-	"\rbundle_digest\x18\x02 \x01(\tR\fbundleDigest\"\x15\n" +
+	"\rbundle_digest\x18\x02 \x01(\tR\fbundleDigest\x12\x12\n" +
+	"\x04base\x18\x03 \x01(\bR\x04base\"\x15\n" +
 	"\x13StoreLayersResponse\"a\n" +
 	"\x13ReportLayersRequest\x12#\n" +
 	"\rbundle_digest\x18\x01 \x01(\tR\fbundleDigest\x12%\n" +
 	"\x0econtent_digest\x18\x02 \x01(\tR\rcontentDigest\"4\n" +
 	"\x14ReportLayersResponse\x12\x1c\n" +
-	"\tforgotten\x18\x01 \x01(\bR\tforgotten\"~\n" +
+	"\tforgotten\x18\x01 \x01(\bR\tforgotten\"\xac\x01\n" +
 	"\fSharedLayers\x12%\n" +
 	"\x0ebundle_digests\x18\x01 \x03(\tR\rbundleDigests\x12\x14\n" +
 	"\x05known\x18\x04 \x01(\bR\x05known\x12\x14\n" +
 	"\x05grant\x18\x02 \x01(\tR\x05grant\x12\x1b\n" +
-	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes2\xc5\x01\n" +
+	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\x12,\n" +
+	"\x12base_bundle_digest\x18\x05 \x01(\tR\x10baseBundleDigest2\xc5\x01\n" +
 	"\fLayerService\x12X\n" +
 	"\vStoreLayers\x12#.skerry.build.v1.StoreLayersRequest\x1a$.skerry.build.v1.StoreLayersResponse\x12[\n" +
 	"\fReportLayers\x12$.skerry.build.v1.ReportLayersRequest\x1a%.skerry.build.v1.ReportLayersResponseB\xc3\x01\n" +
