@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import skerry
+import skerry.experimental
 
 from e2e.conformance.apps import images
 from e2e.conformance.conftest import Running
@@ -170,3 +171,10 @@ def test_names(app: skerry.App, slim: skerry.Image) -> None:
     assert skerry.Image.from_id(str(image.object_id)).build(app).object_id == image.object_id
     with pytest.raises(skerry.exception.NotFoundError, match=name):
         skerry.Image.from_name(name).hydrate()
+    image_id = str(image.object_id)
+    with pytest.raises(skerry.exception.ConflictError, match=name):
+        skerry.experimental.image_delete(image_id)
+    slim.build(app).publish(f"{name}:v1")
+    skerry.experimental.image_delete(image_id)
+    with pytest.raises(skerry.exception.NotFoundError):
+        skerry.Image.from_id(image_id).run_commands("true").build(app)

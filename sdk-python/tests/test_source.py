@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,22 @@ def test_what_is_not_there(tmp_path, client):
         mounts.load(LocalDir(str(tmp_path / "empty"), "/x", ()))
 
 
+def test_files_that_change_meanwhile(tmp_path, client, monkeypatch):
+    mounts = Mounts(client, Display())
+    (tmp_path / "file").write_text("x")
+    later = time.time() + 60
+    os.utime(tmp_path / "file", (later, later))
+    file = LocalFile(str(tmp_path / "file"), "/x")
+    with pytest.raises(exc.ExecutionError, match="modified during build process"):
+        mounts.load(file)
+    monkeypatch.setenv("SKERRY_BUILD_VALIDATION", "nonsense")
+    with pytest.raises(exc.InvalidError, match="warn"):
+        mounts.load(file)
+    monkeypatch.setenv("SKERRY_BUILD_VALIDATION", "warn")
+    with pytest.warns(UserWarning, match="modified during build process"):
+        mounts.load(file)
+
+
 def test_symlinked_files_are_sent_as_their_content(tmp_path):
     (tmp_path / "real").write_text("x")
     (tmp_path / "link").symlink_to("real")
@@ -180,10 +197,8 @@ def test_ignore_may_be_a_function(tmp_path, client, server):
     assert names(LocalDir(str(tmp_path), "/x", lambda path: path.suffix == ".bin")) == ["a.txt"]
 
 
-def test_mode_is_kept(tmp_path):
-    from skerry._run.mounts import _describe
-
+def test_mode_is_kept(tmp_path, client):
     (tmp_path / "run.sh").write_text("x")
     os.chmod(tmp_path / "run.sh", 0o750)
-    described = _describe(("run.sh", str(tmp_path / "run.sh")))
+    described = Mounts(client, Display())._describe(("run.sh", str(tmp_path / "run.sh")))
     assert CreateMountRequest(files=[described]).files[0].mode == 0o750

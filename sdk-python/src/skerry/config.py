@@ -21,6 +21,7 @@ key                        meaning (default)
 ``force_build``            build every image again (false)
 ``ignore_cache``           build every image again, and leave those that are there and the cache as they are (false)
 ``image_builder_version``  rules by which images are built (the server's)
+``build_validation``       what happens where a file changed after its app began to be sent: error, warn or ignore (error)
 ``traceback``              let the command line show whole tracebacks (false)
 ``loglevel``               level of the SDK's own logger (WARNING)
 =========================  ====================================================================================================
@@ -58,6 +59,7 @@ DEFAULTS: dict[str, Value] = {
     "force_build": False,
     "ignore_cache": False,
     "image_builder_version": "",
+    "build_validation": "error",
     "traceback": False,
     "loglevel": "WARNING",
 }
@@ -156,6 +158,14 @@ class Config:
             known = ", ".join((BUILDER_VERSION, *_MODAL_BUILDER_VERSIONS))
             raise VersionError(f"image_builder_version {version!r} is not known; there is {known}")
         return version
+
+    @property
+    def build_validation(self) -> str:
+        """What happens where a file changed after its app began to be sent. Raises InvalidError for what there is not."""
+        choice = str(self.get("build_validation"))
+        if choice not in ("error", "warn", "ignore"):
+            raise InvalidError(f"build_validation {choice!r}: want 'error', 'warn' or 'ignore'")
+        return choice
 
     @property
     def environment(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from skerry._gen.skerry.v1.mount_pb import CreateMountRequest, MountFile
 from skerry._gen.skerry.v1.payload_pb import BlobRef
 from skerry._objects.local import LocalContents, LocalDir, LocalFiles, LocalPythonSource
 from skerry._objects.patterns import FilePatternMatcher, make_matcher
+from skerry.config import config
 from skerry.exception import ExecutionError, InvalidError
 
 from .source import find_module
@@ -38,6 +41,7 @@ class Mounts:
         self._trees: dict[tuple[str, int], str] = {}
         self._sent: set[str] = set()
         self._keep: list[LocalFiles] = []
+        self._began = time.time()
 
     @property
     def paths(self) -> list[str]:
@@ -68,7 +72,7 @@ class Mounts:
         if not entries:
             raise InvalidError(f"{files!r}: there are no files to send")
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="skerry-mount") as pool:
-            described = list(pool.map(_describe, entries))
+            described = list(pool.map(self._describe, entries))
             request = CreateMountRequest(files=described)
             response = self._client.call(lambda: self._client.mounts.create_mount(request))
             missing = set(response.missing_digests)
@@ -85,6 +89,30 @@ class Mounts:
         if not response.tree_digest:
             raise ExecutionError(f"{files.local_path}: files changed while they were sent; run again")
         return response.tree_digest
+
+    def _describe(self, entry: tuple[str, str | bytes]) -> MountFile:
+        name, path = entry
+        if isinstance(path, bytes):
+            return MountFile(path=name, digest=digest_of(path), size=len(path), mode=0o644)
+        digest = hashlib.sha256()
+        size = 0
+        with open(path, "rb") as file:
+            info = os.fstat(file.fileno())
+            if info.st_mtime > self._began:
+                self._changed(path)
+            while data := file.read(_READ_BYTES):
+                digest.update(data)
+                size += len(data)
+        return MountFile(path=name, digest=f"sha256:{digest.hexdigest()}", size=size, mode=stat.S_IMODE(info.st_mode))
+
+    def _changed(self, path: str) -> None:
+        """What is sent of a file that changes meanwhile may not fit the rest."""
+        text = f"{path}: was modified during build process"
+        choice = config.build_validation
+        if choice == "error":
+            raise ExecutionError(f"{text}; run again, or set SKERRY_BUILD_VALIDATION=warn or ignore")
+        if choice == "warn":
+            warnings.warn(text, stacklevel=2)
 
     def _upload(self, item: tuple[MountFile, str | bytes]) -> None:
         file, path = item
@@ -142,17 +170,3 @@ def walk(files: LocalFiles) -> Iterator[tuple[str, str | bytes]]:
             path = os.path.join(folder, name)
             if not ignored(relative / name) and os.path.isfile(path):
                 yield (relative / name).as_posix(), path
-
-
-def _describe(entry: tuple[str, str | bytes]) -> MountFile:
-    name, path = entry
-    if isinstance(path, bytes):
-        return MountFile(path=name, digest=digest_of(path), size=len(path), mode=0o644)
-    digest = hashlib.sha256()
-    size = 0
-    with open(path, "rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        while data := file.read(_READ_BYTES):
-            digest.update(data)
-            size += len(data)
-    return MountFile(path=name, digest=f"sha256:{digest.hexdigest()}", size=size, mode=mode)

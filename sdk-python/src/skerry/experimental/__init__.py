@@ -12,6 +12,7 @@ __all__ = [
     "get_app_lifecycle",
     "get_app_objects",
     "get_local_input_concurrency",
+    "image_delete",
     "list_deployed_apps",
     "set_local_input_concurrency",
     "stop_app",
@@ -27,7 +28,6 @@ _LATER = frozenset(
         "get_cluster_info",
         "get_fabric_peers",
         "http_server",
-        "image_delete",
     }
 )
 
@@ -96,6 +96,15 @@ def stop_app(name: str, *, environment_name: str | None = None, client: Client |
     known = client or shared_client()
     request = StopAppRequest(app=name, environment=environment_name or config.environment, reason=StopReason.REQUESTED)
     known.call(lambda: known.apps.stop_app(request))
+
+
+def image_delete(image_id: str, *, client: Client | None = None) -> None:
+    """Delete an image and its log. Raises NotFoundError, and ConflictError where an app or a name uses it."""
+    from skerry._client.client import shared_client
+    from skerry._gen.skerry.v1.image_pb import DeleteImageRequest
+
+    known = client or shared_client()
+    known.call(lambda: known.images.delete_image(DeleteImageRequest(image_id=image_id)))
 
 
 def get_app_objects(
