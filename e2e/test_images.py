@@ -1,5 +1,6 @@
 """Images are built once, and a failed build says what failed."""
 
+import json
 import signal
 import uuid
 
@@ -10,7 +11,7 @@ from e2e.processes import running, watch
 
 def test_two_clients_at_once_build_an_image_once(daemon: Daemon) -> None:
     env = {"IMAGE_TAG": uuid.uuid4().hex}
-    with client(daemon, run_app("images"), env) as one, client(daemon, run_app("images"), env) as other:
+    with client(daemon, run_app("images::main"), env) as one, client(daemon, run_app("images::main"), env) as other:
         stamps = {line for program in (one, other) for line in program.finish() if line.startswith("stamp ")}
     assert len(stamps) == 1, stamps
 
@@ -40,3 +41,21 @@ def test_failed_build_says_step_command_and_exit_code(daemon: Daemon) -> None:
     assert "about to fail" in output
     assert "exit code 7" in output or "exit code: 7" in output
     assert "ImageBuildError" in output or "image build" in output.lower()
+
+
+def test_image_commands(daemon: Daemon) -> None:
+    name, tag = f"stamped-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    with client(daemon, run_app("images::publish", "--name", name), {"IMAGE_TAG": tag}) as program:
+        (image,) = (line for line in program.finish() if line.startswith("im-"))
+    listed = json.loads(daemon.skerry("image", "list", "--json").stdout)
+    (row,) = [row for row in listed if row["image_id"] == image]
+    assert row["names"] == f"{name}:latest" and row["size"].endswith(" MB") and row["created_at"]
+    (named,) = json.loads(daemon.skerry("image", "names", "list", "--prefix", name, "--json").stdout)
+    assert (named["tag"], named["image_id"]) == (f"{name}:latest", image)
+    assert daemon.skerry("image", "logs", image, "--all").stdout.splitlines()[0] == tag
+    unasked = daemon.skerry("image", "rm", image, check=False)
+    assert unasked.returncode == 2 and "--yes" in unasked.stderr
+    used = daemon.skerry("image", "rm", image, "--yes", check=False)
+    assert used.returncode == 1 and f"{name}:latest" in used.stderr
+    unknown = daemon.skerry("image", "logs", f"im-{'0' * 22}", check=False)
+    assert unknown.returncode == 1 and "NotFoundError" in unknown.stderr

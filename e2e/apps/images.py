@@ -18,3 +18,9 @@ def stamp() -> str:
 @app.local_entrypoint()
 def main() -> None:
     print(f"stamp {stamp.remote()}", flush=True)
+
+
+@app.local_entrypoint()
+def publish(name: str) -> None:
+    unique.build(app).publish(name)
+    print(unique.object_id, flush=True)
