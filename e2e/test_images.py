@@ -1,8 +1,12 @@
 """Images are built once, and a failed build says what failed."""
 
+import base64
+import contextlib
 import json
+import mmap
 import signal
 import uuid
+from pathlib import Path
 
 from e2e.client import client, run_app
 from e2e.daemon import Daemon
@@ -14,6 +18,37 @@ def test_two_clients_at_once_build_an_image_once(daemon: Daemon) -> None:
     with client(daemon, run_app("images::main"), env) as one, client(daemon, run_app("images::main"), env) as other:
         stamps = {line for program in (one, other) for line in program.finish() if line.startswith("stamp ")}
     assert len(stamps) == 1, stamps
+
+
+def _holding(folder: Path, *texts: bytes) -> list[Path]:
+    """Files below a folder that hold one of the texts. A file that goes away meanwhile holds none."""
+    found: list[Path] = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_symlink() or not path.is_file() or path.stat().st_size == 0:
+                continue
+            # What is mounted on a file, as network namespaces are, can't be read.
+            with contextlib.suppress(OSError), path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                if any(content.find(text) >= 0 for text in texts):
+                    found.append(path)
+    return found
+
+
+def test_secrets_of_build_steps_are_in_nothing_that_is_kept(daemon: Daemon) -> None:
+    secret, public = uuid.uuid4().hex, uuid.uuid4().hex
+    with client(daemon, run_app("secret_image"), {"SECRET_VALUE": secret, "PUBLIC_VALUE": public}) as program:
+        output = program.finish()
+    assert f"said {public} no token" in output
+    assert secret not in "\n".join(output)
+    # The search sees databases, logs and layers: what is no secret is in them.
+    seen = _holding(daemon.data, public.encode())
+    assert any("skerry.db" in path.name for path in seen), seen
+    assert _holding(daemon.data, secret.encode(), base64.b64encode(secret.encode())) == []
+    assert _holding(Path("/run/skerry") / daemon.instance, secret.encode()) == []
+    # Another value of the secret is the same image, so nothing of it is in what names one.
+    with client(daemon, run_app("secret_image"), {"SECRET_VALUE": uuid.uuid4().hex, "PUBLIC_VALUE": public}) as program:
+        again = program.finish()
+    assert not any("run function" in line or "test -n" in line for line in again), again
 
 
 def test_a_build_that_nobody_waits_for_stops(daemon: Daemon) -> None:

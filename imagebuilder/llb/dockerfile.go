@@ -12,6 +12,7 @@ import (
 
 	bk "github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/skerry-dev/skerry/imagebuilder/recipe"
@@ -36,6 +37,8 @@ type Dockerfile struct {
 	Hostname string
 	NoCache  bool
 	Arch     string
+	// CacheSpace is in the names of the folders that its RUN --mount=type=cache keep from build to build.
+	CacheSpace string
 	// RecipeStep is the number of the recipe's step that it is; 0: the base.
 	RecipeStep int
 	// Proxy is handed to its steps.
@@ -63,15 +66,15 @@ func (p *planner) dockerfileBase(ctx context.Context, d *recipe.Dockerfile) erro
 		return noGPU(d.GPU)
 	}
 	p.config.Env = map[string]string{}
-	return p.read(ctx, Dockerfile{Text: d.Text, Context: p.contextOf(d.Context), BuildArgs: d.BuildArgs},
+	return p.read(ctx, d.Context, Dockerfile{Text: d.Text, Context: p.contextOf(d.Context), BuildArgs: d.BuildArgs},
 		stepBuild{env: d.BuildEnv, secrets: d.Secrets})
 }
 
 // dockerfileSteps goes on with Dockerfile commands on what is there.
-func (p *planner) dockerfileSteps(ctx context.Context, d Dockerfile, b stepBuild) error {
+func (p *planner) dockerfileSteps(ctx context.Context, tree string, d Dockerfile, b stepBuild) error {
 	before := p.state
 	d.Text, d.Before, d.Config = "FROM "+Before+"\n"+d.Text+"\n", &before, p.config
-	return p.read(ctx, d, b)
+	return p.read(ctx, tree, d, b)
 }
 
 // contextOf is the state of a context; nil: there is none.
@@ -83,57 +86,108 @@ func (p *planner) contextOf(tree string) *bk.State {
 	return &local
 }
 
-// read has the front end read a Dockerfile and goes on from its last stage.
-func (p *planner) read(ctx context.Context, d Dockerfile, b stepBuild) error {
+// read has the front end read a Dockerfile, whose context is a tree, and goes on from its last stage.
+func (p *planner) read(ctx context.Context, tree string, d Dockerfile, b stepBuild) error {
 	if p.options.FrontEnd == nil {
 		return fault.New(fault.Unimplemented, "dockerfile: this builder can't read any")
 	}
-	var err error
-	if d.Text, err = p.equip(d.Text, b); err != nil {
-		return err
-	}
 	d.RecipeStep = p.recipeStep
 	d.NoCache, d.Hostname, d.Arch, d.Proxy = p.noCache, hostname, p.options.Arch, p.options.Proxy
-	known := map[string]bool{}
+	known, head := map[string]bool{}, ""
+	var err error
 	if d.Before != nil {
-		if known, err = p.digests(ctx, *d.Before); err != nil {
+		if known, head, err = p.digests(ctx, *d.Before); err != nil {
 			return err
 		}
+	}
+	d.CacheSpace = cacheSpace(d, tree, head, b)
+	if d.Text, err = p.equip(d.Text, b); err != nil {
+		return err
 	}
 	done, err := p.options.FrontEnd.Read(ctx, d)
 	if err != nil {
 		return err
 	}
 	p.use(done.State, done.Config)
-	return p.name(ctx, known)
+	return p.name(ctx, known, b)
 }
 
-func (p *planner) digests(ctx context.Context, s bk.State) (map[string]bool, error) {
+// cacheSpace names what a Dockerfile's cache mounts may share: all that says what its commands do. Whoever could share a folder with another
+// Dockerfile could have that take what he has put there.
+func cacheSpace(d Dockerfile, tree, before string, b stepBuild) string {
+	var all strings.Builder
+	fmt.Fprintf(&all, "%q %q %q %q %q %q", d.Text, tree, before, b.secrets, d.Config.Shell, d.Arch)
+	for _, m := range []map[string]string{d.BuildArgs, b.env, d.Config.Env} {
+		fmt.Fprintf(&all, " %q", m) // in the order of the keys
+	}
+	return digest.FromString(all.String()).Encoded()[:32]
+}
+
+// digests are those of a state's vertices; the last one is its head's.
+func (p *planner) digests(ctx context.Context, s bk.State) (known map[string]bool, head string, err error) {
 	def, err := s.Marshal(ctx, bk.Platform(platform(p.options.Arch)))
 	if err != nil {
-		return nil, fault.New(fault.Internal, "image plan: %w", err)
+		return nil, "", fault.New(fault.Internal, "image plan: %w", err)
 	}
-	known := map[string]bool{}
+	known = map[string]bool{}
 	for dgst, meta := range def.Metadata {
 		known[string(dgst)] = true
 		if n, err := strconv.Atoi(meta.Description[stepKey]); err == nil {
 			p.vertices[string(dgst)] = n // a front end may forget
 		}
 	}
-	return known, nil
+	if len(def.Def) > 0 {
+		head = string(digest.FromBytes(def.Def[len(def.Def)-1]))
+	}
+	return known, head, nil
+}
+
+// checkSecrets refuses a command of a Dockerfile that takes what was given to other steps: a recipe may begin with somebody else's.
+func (p *planner) checkSecrets(raw []byte, b stepBuild) error {
+	var op pb.Op
+	if err := op.UnmarshalVT(raw); err != nil {
+		return fault.New(fault.Internal, "image plan: %w", err)
+	}
+	var ids []string
+	for _, e := range op.GetExec().GetSecretenv() {
+		ids = append(ids, e.GetID())
+	}
+	for _, m := range op.GetExec().GetMounts() {
+		if s := m.GetSecretOpt(); s != nil {
+			ids = append(ids, s.GetID())
+		}
+	}
+	own := map[string]bool{CASecret: true, CAPathSecret: true}
+	for _, id := range p.secretVariables(b) {
+		own[id] = true
+	}
+	for name, value := range b.env {
+		own[envSecret(b.number, name, value)] = true
+	}
+	for _, id := range ids {
+		if !own[id] && strings.HasPrefix(id, "skerry-") {
+			return fault.New(fault.Invalid, "dockerfile: --mount=type=secret,id=%s: is not this step's; its secrets are variables of its commands", short(id))
+		}
+	}
+	return nil
 }
 
 // prefix is what the front end puts before the names of its steps, such as "[stage 2/3] ".
 var prefix = regexp.MustCompile(`^\[[^\]]*\] `)
 
 // name adds the steps of what the front end made, in the order in which one needs the other.
-func (p *planner) name(ctx context.Context, known map[string]bool) error {
+func (p *planner) name(ctx context.Context, known map[string]bool, b stepBuild) error {
 	def, err := p.state.Marshal(ctx, bk.Platform(platform(p.options.Arch)))
 	if err != nil {
 		return fault.New(fault.Internal, "image plan: %w", err)
 	}
 	for _, raw := range def.Def {
 		dgst := digest.FromBytes(raw)
+		if !known[string(dgst)] {
+			if err := p.checkSecrets(raw, b); err != nil {
+				return err
+			}
+		}
 		text := def.Metadata[dgst].Description[nameKey]
 		_, ours := def.Metadata[dgst].Description[stepKey]
 		if known[string(dgst)] || ours || text == "" || !prefix.MatchString(text) {

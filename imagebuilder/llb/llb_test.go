@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	bk "github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
+	"github.com/opencontainers/go-digest"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
@@ -51,8 +52,8 @@ type front struct {
 }
 
 func (f *front) Read(_ context.Context, d llb.Dockerfile) (*llb.Read, error) {
-	fmt.Fprintf(&f.read, "dockerfile, arguments %v, context %t, config %+v, hostname %s, no cache %t, proxy %+v:\n%s\n",
-		d.BuildArgs, d.Context != nil, d.Config, d.Hostname, d.NoCache, d.Proxy, d.Text)
+	fmt.Fprintf(&f.read, "dockerfile, arguments %v, context %t, config %+v, hostname %s, cache space %s, no cache %t, proxy %+v:\n%s\n",
+		d.BuildArgs, d.Context != nil, d.Config, d.Hostname, d.CacheSpace, d.NoCache, d.Proxy, d.Text)
 	state := bk.Scratch()
 	if d.Before != nil {
 		state = *d.Before
@@ -85,6 +86,9 @@ func text(t *testing.T, p *llb.Plan) string {
 		if raw, err = json.MarshalIndent(v, "", "  "); err != nil {
 			t.Fatal(err)
 		}
+		if p.Definition.Metadata[digest.FromBytes(dt)].IgnoreCache {
+			b.WriteString("whatever the cache has:\n")
+		}
 		fmt.Fprintf(&b, "%s\n", raw)
 	}
 	return b.String()
@@ -101,69 +105,108 @@ func TestGolden(t *testing.T) {
 	for name, c := range map[string]struct {
 		recipe  recipe.Recipe
 		options llb.Options
+		base    *llb.Base // nil: debian
 	}{
+		"registry": {
+			recipe.Recipe{
+				Base:  recipe.Base{From: &recipe.Registry{Reference: "host/team/app:1"}, Force: true},
+				Steps: []recipe.Step{{Action: &recipe.RunCommands{Commands: []string{"true"}}, Number: 1}},
+			},
+			full, &llb.Base{Name: "host/team/app:1", Reference: "host/team/app@sha256:" + strings.Repeat("2", 64), Config: llb.Config{
+				Env: map[string]string{"A": "b"}, Workdir: "/work", Entrypoint: []string{"/e"}, Cmd: []string{"c"}, User: "nobody",
+			}},
+		},
+		"add-python": {
+			recipe.Recipe{
+				Base: recipe.Base{From: &recipe.Registry{Reference: "host/team/app:1", AddPython: "3.12"}},
+				// As the builder puts Registry.Setup before the recipe's steps.
+				Steps: []recipe.Step{{Action: &recipe.DockerfileCommands{Commands: []string{"RUN setup"}}}},
+			},
+			withFront(&front{t: t}), &llb.Base{
+				Name: "host/team/app:1", Reference: "host/team/app@sha256:" + strings.Repeat("2", 64), Config: llb.Config{Env: map[string]string{"PATH": "/bin"}},
+				Interpreter: &llb.Interpreter{Name: "python 3.12.1 of uv", Series: "3.12", Digest: "sha256:" + strings.Repeat("3", 64)},
+			},
+		},
+		"dockerfile-add-python": {
+			recipe.Recipe{Base: recipe.Base{From: &recipe.Dockerfile{Text: "FROM debian\n", AddPython: "3.12"}}},
+			withFront(&front{t: t}), &llb.Base{
+				Interpreter: &llb.Interpreter{Name: "python 3.12.1 of uv", Series: "3.12", Digest: "sha256:" + strings.Repeat("3", 64)},
+			},
+		},
+		"force": {recipe.Recipe{Base: recipe.Base{From: &recipe.DebianSlim{Python: "3.11"}}, Steps: []recipe.Step{
+			{Action: &recipe.RunCommands{Commands: []string{"before"}}, Number: 1},
+			{Action: &recipe.PipInstall{Packages: []string{"six"}}, Number: 2, Force: true},
+			{Action: &recipe.AddLocal{TreeDigest: tree, RemotePath: "/srv"}, Number: 3},
+		}}, llb.Options{}, nil},
+		"step-env": {one1(recipe.Step{
+			Action: &recipe.PipInstall{Packages: []string{"six"}}, BuildEnv: map[string]string{"PIP_INDEX_URL": "https://mine", "HOME": "/h", "B": "it's $B"},
+		}), full, nil},
 		"scratch": {recipe.Recipe{Base: recipe.Base{From: &recipe.Scratch{}}, Steps: []recipe.Step{
 			{Action: &recipe.AddLocal{TreeDigest: tree, RemotePath: "/srv"}, Number: 1},
-		}}, llb.Options{}},
-		"requirements": {steps(&recipe.PipRequirements{Tree: one, Index: recipe.Index{Pre: true}}), full},
+		}}, llb.Options{}, nil},
+		"requirements": {steps(&recipe.PipRequirements{Tree: one, Index: recipe.Index{Pre: true}}), full, nil},
 		"private": {one1(recipe.Step{
 			Action: &recipe.PipPrivateRepos{
 				Repositories: []string{"github.com/o/r@main", "github.com/o/s", "gitlab.com/g/p#subdirectory=x"}, GitUser: "me",
 			},
 			Secrets: []string{"GITHUB_TOKEN", "GITLAB_TOKEN"},
-		}), llb.Options{}},
-		"uv-files": {steps(&recipe.UvPipInstall{Packages: []string{"six"}, Tree: tree, Files: []string{"0.txt", "1.txt"}, Version: "0.8.0"}), full},
+		}), llb.Options{}, nil},
+		"uv-files": {steps(&recipe.UvPipInstall{Packages: []string{"six"}, Tree: tree, Files: []string{"0.txt", "1.txt"}, Version: "0.8.0"}), full, nil},
 		"uv-sync": {steps(&recipe.UvSync{
 			Tree: tree, Locked: true, Groups: []string{"dev"}, Extras: []string{"gpu"}, Frozen: true, Options: "--no-dev",
-		}, &recipe.RunCommands{Commands: []string{"true"}}), full},
+		}, &recipe.RunCommands{Commands: []string{"true"}}), full, nil},
 		"poetry": {steps(
 			&recipe.PoetryInstall{Tree: tree, With: []string{"a", "b"}, Only: []string{"main"}, Version: "latest", OldInstaller: true},
 			&recipe.PoetryInstall{Tree: tree, Without: []string{"dev"}},
-		), llb.Options{}},
+		), llb.Options{}, nil},
 		"micromamba": {steps(&recipe.MicromambaInstall{
 			Packages: []string{"curl", "numpy=2"}, Channels: []string{"conda-forge"}, Tree: tree, File: "spec.yml",
-		}), llb.Options{}},
+		}), llb.Options{}, nil},
 		"function": {one1(recipe.Step{
 			Action:   &recipe.RunFunction{Name: "m.f", Definition: function, Payload: one, Timeout: 60},
 			BuildEnv: map[string]string{"A": "1"}, Secrets: []string{"TOKEN"},
-		}), llb.Options{RuntimeID: "1", Parts: map[string]int{one: 2}}},
+		}), llb.Options{RuntimeID: "1", Parts: map[string]int{one: 2}}, nil},
 		"secrets": {one1(recipe.Step{
 			Action: &recipe.RunCommands{Commands: []string{"true"}}, Secrets: []string{"A", "PIP_INDEX_URL"}, BuildEnv: map[string]string{"A": "1"},
-		}), full},
+		}), full, nil},
 		"configuration": {steps(
 			&recipe.Entrypoint{Command: []string{"/e"}}, &recipe.Shell{Command: []string{"/bin/bash", "-c"}}, &recipe.Cmd{Command: []string{"c"}},
 			&recipe.RunCommands{Commands: []string{"true"}},
-		), llb.Options{}},
+		), llb.Options{}, nil},
 		"dockerfile": {recipe.Recipe{Base: recipe.Base{From: &recipe.Dockerfile{
 			Text: "FROM debian AS a\nRUN one\nFROM a\nrun  two \\\n  three\nONBUILD RUN four\n", Context: tree,
 			BuildArgs: map[string]string{"X": "y"}, BuildEnv: map[string]string{"E": "$f"}, Secrets: []string{"S"},
-		}}}, withFront(&front{t: t})},
+		}}}, withFront(&front{t: t}), nil},
 		"dockerfile-commands": {steps(
 			&recipe.Env{Variables: map[string]string{"A": "b"}},
 			&recipe.DockerfileCommands{Commands: []string{"RUN one", "COPY x /y"}, Context: tree},
 			&recipe.RunCommands{Commands: []string{"after"}},
-		), withFront(&front{t: t})},
-		"base": {steps(), llb.Options{}},
+		), withFront(&front{t: t}), nil},
+		"base": {steps(), llb.Options{}, nil},
 		"pip": {steps(&recipe.PipInstall{
 			Packages: []string{"numpy>=2", "six"},
 			Index:    recipe.Index{FindLinks: "/w", IndexURL: "https://i/x?a&b", ExtraIndexURL: "https://e", Pre: true, Options: "--no-deps"},
-		}), llb.Options{}},
+		}), llb.Options{}, nil},
 		"uv": {steps(
 			&recipe.UvPipInstall{Packages: []string{"toolz"}, Index: recipe.Index{Pre: true}},
 			&recipe.UvPipInstall{Packages: []string{"numpy"}},
-		), full},
-		"apt":      {steps(&recipe.AptInstall{Packages: []string{"git", "hello=1.0"}}), full},
-		"commands": {steps(&recipe.RunCommands{Commands: []string{"echo 'a'\n  echo b", "true"}}), llb.Options{}},
+		), full, nil},
+		"apt":      {steps(&recipe.AptInstall{Packages: []string{"git", "hello=1.0"}}), full, nil},
+		"commands": {steps(&recipe.RunCommands{Commands: []string{"echo 'a'\n  echo b", "true"}}), llb.Options{}, nil},
 		"env": {steps(
 			&recipe.Env{Variables: map[string]string{"B": "2", "A": "it's", "PIP_CERT": "/mine"}}, &recipe.Workdir{Path: "/srv/app"},
 			&recipe.RunCommands{Commands: []string{"env"}},
-		), full},
+		), full, nil},
 		"local": {steps(
 			&recipe.AddLocal{TreeDigest: tree, RemotePath: "/srv/data"}, &recipe.AddLocal{TreeDigest: one, RemotePath: "/srv/one.txt"},
-		), full},
+		), full, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := llb.New(t.Context(), c.recipe, debian, c.options)
+			from := debian
+			if c.base != nil {
+				from = *c.base
+			}
+			p, err := llb.New(t.Context(), c.recipe, from, c.options)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -93,7 +93,7 @@ func (p *planner) step(ctx context.Context, s recipe.Step) error {
 	case *recipe.RunFunction:
 		return p.runFunction(a, b)
 	case *recipe.DockerfileCommands:
-		return p.dockerfileSteps(ctx, Dockerfile{
+		return p.dockerfileSteps(ctx, a.Context, Dockerfile{
 			Text: strings.Join(a.Commands, "\n"), Context: p.contextOf(a.Context), BuildArgs: a.BuildArgs,
 		}, b)
 	case *recipe.AddLocal:

@@ -70,8 +70,8 @@ func TestVerdict(t *testing.T) {
 func TestLimitsInWords(t *testing.T) {
 	for want, got := range map[string]string{
 		"4 GiB": size(4 << 30), "1.5 GiB": size(3 << 29), "300 MiB": size(300 << 20), "12 bytes": size(12),
-		"1h": duration(time.Hour), "1h5m": duration(65 * time.Minute), "4s": duration(4 * time.Second), "1m1s": duration(61 * time.Second),
-		"10m": duration(10 * time.Minute), "10h": duration(10 * time.Hour),
+		"1h": Duration(time.Hour), "1h5m": Duration(65 * time.Minute), "4s": Duration(4 * time.Second), "1m1s": Duration(61 * time.Second),
+		"10m": Duration(10 * time.Minute), "10h": Duration(10 * time.Hour),
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -32,7 +32,7 @@ func overProcesses(l Limits) string {
 }
 
 func overTime(l Limits) string {
-	return "the step ran longer than " + duration(l.Time) + " (the builder's build_timeout)"
+	return "the step ran longer than " + Duration(l.Time) + " (the builder's build_timeout)"
 }
 
 func overDisk(l Limits) string {
@@ -54,8 +54,8 @@ func size(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// duration leaves out the zeros at the end of Go's form: 1h, not 1h0m0s.
-func duration(d time.Duration) string {
+// Duration writes a time for people: it leaves out the zeros at the end of Go's form, 1h, not 1h0m0s.
+func Duration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

@@ -28,6 +28,8 @@ const (
 	DefaultStepProcesses = 4096
 	// DefaultStepTime is how long a build step may run.
 	DefaultStepTime = time.Hour
+	// DefaultTime is how long a whole build may take.
+	DefaultTime = 6 * time.Hour
 	// minStepMemory is what a build step may use on the smallest host, in bytes.
 	minStepMemory = 1 << 30
 	// DefaultCABundle is where Debian and its kin keep the certificates that the host trusts.
@@ -76,6 +78,9 @@ type Config struct {
 
 	// Builds is how many run at a time; others wait in turn. Default: DefaultBuilds.
 	Builds int
+	// Time is how long a whole build may take from its turn on, with all that it waits for: a base, a registry, each step. Default: DefaultTime, or
+	// that of a step where that is more.
+	Time time.Duration
 	// Buildkit is the address of a buildkitd that runs already; default: one is started from Buildkitd.
 	Buildkit string
 	// Buildkitd is the path of buildkitd. Needed unless Buildkit is given.

@@ -107,6 +107,10 @@ func withDefaults(c Config) (Config, error) {
 	}
 	c.BaseDir = cmp.Or(c.BaseDir, filepath.Join(c.DataDir, "bases"))
 	c.Builds = cmp.Or(max(c.Builds, 0), DefaultBuilds)
+	if c.Time < 0 {
+		return c, fault.New(fault.Invalid, "limit of builds: want a time of 0 (the default) or more")
+	}
+	c.Time = cmp.Or(c.Time, max(DefaultTime, c.Step.Time))
 	c.Bridge = cmp.Or(c.Bridge, "sk"+c.Instance+"b")
 	if !c.Subnet.IsValid() {
 		c.Subnet = DefaultSubnet(c.Instance)
@@ -224,6 +228,11 @@ func (s *Server) Build(ctx context.Context, r build.Request, events build.Events
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	return s.timed(ctx, r, events)
+}
+
+// make makes an image whose turn it is, of a valid recipe.
+func (s *Server) make(ctx context.Context, r build.Request, events build.Events) (*build.Image, error) {
 	canonical := recipe.Canonical(r.Recipe)
 	options, err := s.options(canonical, r)
 	if err != nil {

@@ -84,6 +84,8 @@ func (f frontEnd) request(ctx context.Context, d llb.Dockerfile) (gwclient.Solve
 	for name, value := range d.BuildArgs {
 		opts["build-arg:"+name] = value
 	}
+	// Arguments that the front end takes for itself are not the recipe's to say.
+	opts["build-arg:BUILDKIT_CACHE_MOUNT_NS"], opts["build-arg:BUILDKIT_SANDBOX_HOSTNAME"] = d.CacheSpace, d.Hostname
 	if d.Before != nil {
 		inputs[llb.Before] = filled(d.Before)
 		opts["context:"+llb.Before] = "input:" + llb.Before
@@ -172,7 +174,7 @@ func explainDockerfile(ctx context.Context, d llb.Dockerfile, err error) error {
 	return &build.FailedError{Step: readStep, Message: text, RecipeStep: d.RecipeStep}
 }
 
-// checkSources refuses what the daemon would fetch itself, outside of the network that steps are kept in.
+// checkSources refuses what the daemon would fetch itself, outside of the network that steps are kept in, and commands that ask for the host.
 func checkSources(ctx context.Context, d llb.Dockerfile, s bk.State) error {
 	def, err := s.Marshal(ctx)
 	if err != nil {
@@ -182,6 +184,9 @@ func checkSources(ctx context.Context, d llb.Dockerfile, s bk.State) error {
 		var op pb.Op
 		if err := op.UnmarshalVT(raw); err != nil {
 			return fault.New(fault.Internal, "dockerfile: %w", err)
+		}
+		if what := asksForHost(op.GetExec()); what != "" {
+			return &build.FailedError{Step: readStep, RecipeStep: d.RecipeStep, Message: "RUN " + what + ": build steps don't get that of the host"}
 		}
 		id := op.GetSource().GetIdentifier()
 		scheme, _, _ := strings.Cut(id, "://")
@@ -195,4 +200,17 @@ func checkSources(ctx context.Context, d llb.Dockerfile, s bk.State) error {
 		}
 	}
 	return nil
+}
+
+// asksForHost is the flag with which a command asks for what no step gets; empty: with none.
+func asksForHost(e *pb.ExecOp) string {
+	switch {
+	case e.GetNetwork() == pb.NetMode_HOST:
+		return "--network=host"
+	case e.GetSecurity() == pb.SecurityMode_INSECURE:
+		return "--security=insecure"
+	case len(e.GetCdiDevices()) > 0:
+		return "--device"
+	}
+	return ""
 }

@@ -83,6 +83,7 @@ type Config struct {
 	BuildCPU                           float64
 	BuildMemory, BuildDisk             int
 	BuildProcesses, BuildTimeout       int
+	BuildTotalTimeout                  int
 	Builds                             int
 	BuildEnv                           []string
 	CABundle                           string
@@ -236,8 +237,11 @@ func (c *Config) Check() error {
 	if c.BlobGrace < 0 || c.ImageCache < 0 {
 		return fault.New(fault.Invalid, "blob_grace and image_cache: want 0 (the default) or more")
 	}
-	if c.BuildCPU < 0 || c.BuildMemory < 0 || c.BuildDisk < 0 || c.BuildProcesses < 0 || c.BuildTimeout < 0 {
-		return fault.New(fault.Invalid, "build_cpu, build_memory, build_disk, build_processes and build_timeout: want 0 (the default) or more")
+	if c.BuildCPU < 0 || c.BuildMemory < 0 || c.BuildDisk < 0 || c.BuildProcesses < 0 || c.BuildTimeout < 0 || c.BuildTotalTimeout < 0 {
+		return fault.New(fault.Invalid, "build_cpu, build_memory, build_disk, build_processes, build_timeout and build_total_timeout: want 0 (the default) or more")
+	}
+	if c.BuildTotalTimeout > 0 && c.BuildTotalTimeout < c.BuildTimeout {
+		return fault.New(fault.Invalid, "build_total_timeout %d: is less than the %d seconds of build_timeout, which one step of a build may run", c.BuildTotalTimeout, c.BuildTimeout)
 	}
 	if err := c.checkBuildkit(); err != nil {
 		return err

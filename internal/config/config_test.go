@@ -94,6 +94,16 @@ func TestOptionsAreNamedOnce(t *testing.T) {
 	}
 }
 
+func TestTimeOfBuilds(t *testing.T) {
+	for says, c := range map[string][2]int{"": {60, 60}, "build_total_timeout 59": {59, 60}, "or more": {-1, 0}} {
+		config := config.NewConfig()
+		config.BuildTotalTimeout, config.BuildTimeout = c[0], c[1]
+		if err := config.Check(); (says == "") != (err == nil) || err != nil && (!errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%v: got %v", c, err)
+		}
+	}
+}
+
 func TestBuildkitOfTheOperator(t *testing.T) {
 	load := func(change func(*config.Config)) error {
 		c := config.NewConfig()

@@ -70,6 +70,7 @@ func Options(c *Config) []Option {
 		{"build_disk", "what one build step may write in MiB; 0: 65,536", GroupBuilder, &c.BuildDisk},
 		{"build_processes", "processes and threads that one build step may have; 0: 4,096", GroupBuilder, &c.BuildProcesses},
 		{"build_timeout", "seconds that one build step may run; 0: 3,600", GroupBuilder, &c.BuildTimeout},
+		{"build_total_timeout", "seconds that a whole build may take, once it is its turn; 0: 21,600, or build_timeout where that is more", GroupBuilder, &c.BuildTotalTimeout},
 		{"build_subnet", "range of the build steps' addresses (CIDR); none: one of the instance's own", GroupBuilder, &c.BuildSubnet},
 		{"build_env", "variables of skerryd's environment that build steps get, but images don't keep", GroupBuilder, &c.BuildEnv},
 		{"ca_bundle", `file of certificates that build steps trust; none: the host's; "none": the image's own`, GroupBuilder, &c.CABundle},

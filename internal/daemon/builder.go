@@ -140,7 +140,7 @@ func (n *node) buildNetwork() (*network.Network, error) {
 func builderConfig(cfg config.Config) (builder.Config, error) {
 	c := builder.Config{
 		DataDir: filepath.Join(cfg.Data, "builder"), RunDir: cfg.RunDir(), BaseDir: cfg.Bases, Instance: cfg.Instance(),
-		Builds: cfg.Builds, Buildkit: cfg.Buildkit, Platform: cfg.Platform, CABundle: cfg.CABundle,
+		Builds: cfg.Builds, Time: time.Duration(cfg.BuildTotalTimeout) * time.Second, Buildkit: cfg.Buildkit, Platform: cfg.Platform, CABundle: cfg.CABundle,
 		Mirror: cfg.DebianMirror, SecurityMirror: cfg.DebianSecurityMirror,
 		Settings: map[string]string{}, Proxy: hostProxy(), Bases: cfg.PythonFrom, PythonImage: cfg.PythonImage,
 		Interpreters: base.HostFolders(os.LookupEnv), RegistryMirrors: cfg.RegistryMirrors, PlainRegistries: cfg.PlainRegistries, SharedCache: cfg.BuildCache,
