@@ -1,12 +1,12 @@
 package export
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/skerry-dev/skerry/internal/cas"
 )
@@ -70,7 +70,9 @@ func (m *image) rewrite(spool *os.File) error {
 	if _, err := m.out.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	if _, err := io.Copy(spool, m.out); err != nil {
+	m.w.Reset(spool)
+	m.small = slices.Grow(m.small[:0], cas.Piece)[:cas.Piece]
+	if err := errors.Join(sparse(spool, m.w, m.out, int64(m.blocks)*blockSize, m.small), m.w.Flush()); err != nil { //nolint:gosec // at most MaxSize
 		return fmt.Errorf("sort contents: %w", err)
 	}
 	if err := m.out.Truncate(0); err != nil {
@@ -79,7 +81,8 @@ func (m *image) rewrite(spool *os.File) error {
 	if _, err := m.out.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	m.w, m.blocks = bufio.NewWriterSize(m.out, 1<<20), 0
+	m.w.Reset(m.out)
+	m.blocks = 0
 	if err := m.pad(zeros[:]); err != nil {
 		return err
 	}
@@ -90,7 +93,7 @@ func (m *image) rewrite(spool *os.File) error {
 		size := n.blocks() * blockSize
 		from := io.NewSectionReader(spool, int64(n.block)*blockSize, int64(size)) //nolint:gosec // within the file
 		n.block = uint32(m.blocks)                                                //nolint:gosec // fill keeps the count within 32 bits
-		if _, err := io.Copy(m.w, from); err != nil {
+		if err := m.large(from, from.Size()); err != nil {
 			return fmt.Errorf("sort contents: %w", err)
 		}
 		if err := m.fill(size); err != nil {

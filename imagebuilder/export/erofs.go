@@ -22,7 +22,6 @@ import (
 	"slices"
 
 	"github.com/skerry-dev/skerry/internal/cas"
-	"github.com/skerry-dev/skerry/internal/fault"
 )
 
 // Sizes of the format, in bytes.
@@ -43,7 +42,6 @@ const (
 	dataFlatPlain    = 0
 	dataFlatInline   = 2
 	dataLayoutShift  = 1
-	maxBlocks        = 1<<32 - 1
 	maxInlineTail    = blockSize - inodeSize
 	maxNameLength    = 255
 	maxSymlinkLength = 4095
@@ -69,7 +67,9 @@ type image struct {
 	data   uint64 // blocks of the superblock and all contents
 	root   *node
 	order  []*node // every inode once, in the order of paths
-	small  []byte  // the contents of one small file
+	names  uint64  // bytes of metadata that the entries take at least
+	unseen uint64  // bytes of contents since the disk was last looked at
+	small  []byte  // the contents of one small file, or a piece of a large one
 
 	// While contents come in the order of their paths, their chunks are stored at once.
 	cuts  cas.Cutter
@@ -117,8 +117,8 @@ func (m *image) fill(n uint64) error {
 		}
 	}
 	m.blocks += (n + blockSize - 1) / blockSize
-	if m.blocks > maxBlocks {
-		return fault.New(fault.Exhausted, "image: is larger than 16 TiB")
+	if m.blocks > MaxSize/blockSize {
+		return tooLarge()
 	}
 	return nil
 }
@@ -130,6 +130,9 @@ func (m *image) add(r io.Reader, size int64) (first, mark uint32, err error) {
 	if size == 0 {
 		return 0, 0, nil
 	}
+	if uint64(size) > MaxSize-m.blocks*blockSize { //nolint:gosec // not negative; fill keeps the blocks below MaxSize
+		return 0, 0, tooLarge()
+	}
 	first = uint32(m.blocks) //nolint:gosec // fill keeps the count within 32 bits
 	if size < cas.Large {
 		m.small = slices.Grow(m.small[:0], int(size))[:size]
@@ -140,8 +143,8 @@ func (m *image) add(r io.Reader, size int64) (first, mark uint32, err error) {
 			return 0, 0, err
 		}
 		mark = crc32.Checksum(m.small, castagnoli)
-		err = m.pad(m.small)
-	} else if _, err = io.CopyN(m.w, r, size); err == nil {
+		err = errors.Join(m.leaveRoom(uint64(size)), m.pad(m.small))
+	} else if err = m.large(r, size); err == nil {
 		err = m.fill(uint64(size))
 	}
 	if err != nil {
@@ -161,7 +164,9 @@ func (m *image) finish() error {
 		return err
 	}
 	m.data = m.blocks
-	m.number()
+	if m.number(); m.metadata() > cas.MaxLocal {
+		return tooMany()
+	}
 	for _, n := range m.order {
 		if n.tail == nil || n.inline {
 			continue

@@ -15,7 +15,8 @@ import (
 )
 
 // FromTar writes the file system in a tar stream to out, an empty file that can be written anywhere. It reads r to its end, or to ctx's.
-// Names that come twice count as the last says. Errors: fault.Invalid for a tar that makes no file system.
+// Names that come twice count as the last says. Errors: fault.Invalid for a tar that makes no file system, fault.Exhausted for one that is too
+// large.
 func FromTar(ctx context.Context, r io.Reader, out *os.File) error {
 	_, err := fromTar(ctx, r, out, nil)
 	return err
@@ -50,17 +51,20 @@ func (m *image) read(ctx context.Context, r io.Reader) error {
 			return fmt.Errorf("image tar: %w", err)
 		}
 		if err := m.entry(h, src); err != nil {
-			return fmt.Errorf("image tar: %q: %w", h.Name, err)
+			return fmt.Errorf("image tar: %.200q: %w", h.Name, err)
 		}
 	}
 	return context.Cause(ctx)
 }
 
 func (m *image) entry(h *tar.Header, content io.Reader) error {
-	name := path.Clean("/" + h.Name)
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
+	if len(h.Name) > maxPath || len(h.Linkname) > maxPath {
+		return fault.New(fault.Invalid, "path is longer than %d bytes", maxPath)
+	}
+	name := path.Clean("/" + h.Name)
 	if name == "/" {
 		if h.Typeflag == tar.TypeDir {
 			m.root.describe(h)
@@ -84,7 +88,7 @@ func (m *image) entry(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	dir.children[base] = n
-	return nil
+	return m.named(base, n.target)
 }
 
 // node makes the node of an entry; for a hard link it is the node that the link means.
@@ -137,6 +141,9 @@ func (m *image) dir(name string) (*node, error) {
 		if c == nil {
 			c = newDir()
 			n.children[part] = c
+			if err := m.named(part, ""); err != nil {
+				return nil, err
+			}
 		}
 		if c.mode&typeMask != typeDir {
 			return nil, fault.New(fault.Invalid, "parent %q is not a directory", part)

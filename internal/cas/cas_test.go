@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -160,6 +161,25 @@ func TestManifest(t *testing.T) {
 	}
 	if _, err := cas.Decode(append(data, '{')); !errors.Is(err, fault.DataLoss) {
 		t.Errorf("more: %v", err)
+	}
+}
+
+// TestManifestsThatCostTooMuch are those of a builder that means harm.
+func TestManifestsThatCostTooMuch(t *testing.T) {
+	d := ident.Digest([]byte("x"))
+	chunks := func(n int, size uint32) *cas.Manifest {
+		return &cas.Manifest{Size: uint64(n) * uint64(size), Chunks: slices.Repeat([]cas.Chunk{{Digest: d, Size: size}}, n)}
+	}
+	tiny, local := chunks(100_000, 1), chunks(65, cas.MaxChunk)
+	local.Local = []cas.Range{{Size: local.Size}}
+	for name, m := range map[string]*cas.Manifest{"chunks of a byte": tiny, "all in memory": local} {
+		if _, err := m.Encode(); !errors.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	local.Local = nil
+	if _, err := local.Encode(); err != nil {
+		t.Error(err)
 	}
 }
 

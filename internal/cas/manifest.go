@@ -22,6 +22,10 @@ const (
 	MaxChunk = 4 << 20
 	// MaxManifest is the length of the longest encoded manifest in bytes: that of a file of some hundred GiB.
 	MaxManifest = 64 << 20
+	// MaxLocal is how many bytes of a file its readers may have to hold in memory (Manifest.Local).
+	MaxLocal = 256 << 20
+	// meanChunk is the least size of chunks on average, where there are more than freeChunks: each costs its readers a file and a request.
+	meanChunk, freeChunks = 64 << 10, 1024
 )
 
 // format names the encoding. A reader refuses others.
@@ -88,6 +92,9 @@ func (m *Manifest) check() error {
 	if m.Format != format {
 		return fault.New(fault.Invalid, "format %.40q is not known; want %q", m.Format, format)
 	}
+	if uint64(len(m.Chunks)) > freeChunks+m.Size/meanChunk {
+		return fault.New(fault.Invalid, "%d chunks are too many for %d bytes", len(m.Chunks), m.Size)
+	}
 	m.starts = make([]uint64, len(m.Chunks))
 	edges := make(map[uint64]bool, len(m.Chunks)+1)
 	var at uint64
@@ -105,12 +112,15 @@ func (m *Manifest) check() error {
 	if at != m.Size {
 		return fault.New(fault.Invalid, "chunks have %d bytes, the file %d", at, m.Size)
 	}
-	var end uint64
+	var end, local uint64
 	for _, r := range m.Local {
 		if r.Size == 0 || r.Size > m.Size || r.Offset < end || r.Offset > m.Size-r.Size || !edges[r.Offset] || !edges[r.Offset+r.Size] {
 			return fault.New(fault.Invalid, "local range of %d bytes at %d is not made of chunks, or out of order", r.Size, r.Offset)
 		}
-		end = r.Offset + r.Size
+		end, local = r.Offset+r.Size, local+r.Size
+	}
+	if local > MaxLocal {
+		return fault.New(fault.Invalid, "local ranges have %d bytes, at most %d may be", local, MaxLocal)
 	}
 	return nil
 }
