@@ -279,11 +279,11 @@ func (c *Cache) evict() error {
 	return errors.Join(errs...)
 }
 
-// remove takes an entry off the list and returns where it is until the caller removes it. The lock is held, so that a new entry of the
-// name does not meet the old one.
+// remove takes an entry off the list and returns where it is until the caller removes it. One whose files somebody has removed is gone as
+// well. The lock is held, so that a new entry of the name does not meet the old one.
 func (c *Cache) remove(e *entry) (tmp string, err error) {
 	tmp = c.temporary(e.name)
-	if err := os.Rename(filepath.Join(c.dir, e.name), tmp); err != nil {
+	if err := os.Rename(filepath.Join(c.dir, e.name), tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
 	if e.idle != nil {

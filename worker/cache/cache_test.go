@@ -142,3 +142,22 @@ func TestOutlivesTheProcess(t *testing.T) {
 	cancel()
 	<-done
 }
+
+// TestFilesThatAreGone has somebody remove what the cache holds.
+func TestFilesThatAreGone(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, dir, 10)
+	for _, name := range []string{"a", "b"} {
+		put(t, c, name, "1234")
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Discard("b"); err != nil || has(c, "b") {
+		t.Errorf("discarded: %v", err)
+	}
+	put(t, c, "c", "12345678") // evicts a
+	if has(c, "a") || !has(c, "c") || c.Size() != 8 {
+		t.Errorf("%d bytes", c.Size())
+	}
+}

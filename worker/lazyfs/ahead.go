@@ -24,7 +24,7 @@ const (
 // remembers what this start reads.
 type ahead struct {
 	manifest *cas.Manifest
-	queue    chan int
+	queue    chan wish
 	began    time.Time
 
 	mu      sync.Mutex
@@ -35,11 +35,17 @@ type ahead struct {
 	bytes   uint64
 }
 
+// wish is a chunk that is going to be read: soon by somebody who reads straight on, or at some time.
+type wish struct {
+	index int
+	soon  bool
+}
+
 // stream is a reader that goes straight on: next is the chunk that it reads next, until that up to which was fetched for it.
 type stream struct{ next, until, window int }
 
 func newAhead(m *cas.Manifest) *ahead {
-	return &ahead{manifest: m, queue: make(chan int, maxQueue), began: time.Now(), last: -1, touched: map[int]bool{}}
+	return &ahead{manifest: m, queue: make(chan wish, maxQueue), began: time.Now(), last: -1, touched: map[int]bool{}}
 }
 
 // reads hears of every read.
@@ -62,7 +68,7 @@ func (a *ahead) reads(index int) {
 			s.window = min(2*s.window, maxWindow)
 			a.readers = append(a.readers[:i], a.readers[i+1:]...)
 			for next := max(s.until, index+1); next <= index+s.window; next++ {
-				a.want(next)
+				a.want(next, true)
 				s.until = next + 1
 			}
 			break
@@ -75,12 +81,12 @@ func (a *ahead) reads(index int) {
 }
 
 // want has a chunk fetched, if there is room for it to wait.
-func (a *ahead) want(index int) {
+func (a *ahead) want(index int, soon bool) {
 	if index < 0 || index >= len(a.manifest.Chunks) || a.manifest.IsLocal(index) {
 		return
 	}
 	select {
-	case a.queue <- index:
+	case a.queue <- wish{index, soon}:
 	default:
 	}
 }
@@ -101,7 +107,7 @@ func (a *ahead) run(ctx context.Context, chunks *Chunks) {
 		select {
 		case <-ctx.Done():
 			return
-		case index := <-a.queue:
+		case w := <-a.queue:
 			select {
 			case turns <- struct{}{}:
 			case <-ctx.Done():
@@ -109,9 +115,7 @@ func (a *ahead) run(ctx context.Context, chunks *Chunks) {
 			}
 			running.Go(func() {
 				defer func() { <-turns }()
-				if k, err := chunks.get(ctx, a.manifest.Chunks[index], chunks.ahead, 0); err == nil {
-					chunks.put(k)
-				}
+				chunks.prepare(ctx, a.manifest.Chunks[w.index], w.soon)
 			})
 		}
 	}

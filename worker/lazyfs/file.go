@@ -24,6 +24,9 @@ const unchanging = time.Hour
 // for its read, and can't die before, is given up.
 const interruptedPatience = 15 * time.Second
 
+// maxLines is how many failed reads of an image are logged in one second.
+const maxLines = 16
+
 // root is the folder of a mount, with its one file.
 type root struct {
 	fs.Inode
@@ -44,12 +47,14 @@ type file struct {
 
 	image    string // its manifest's digest
 	manifest *cas.Manifest
+	local    map[int][]byte // the chunks of metadata
 	chunks   *Chunks
 	ahead    *ahead
 	log      *slog.Logger
 
 	mu    sync.Mutex
-	spoke time.Time // when a failed read was last logged
+	spoke time.Time // the begin of the second in which failed reads were last logged
+	lines int       // how many in it
 }
 
 var (
@@ -82,35 +87,39 @@ func (f *file) Read(ctx context.Context, _ fs.FileHandle, dest []byte, off int64
 	dest = dest[:min(uint64(len(dest)), f.manifest.Size-at)]
 	for rest := dest; len(rest) > 0; {
 		index, start := f.manifest.At(at)
-		want := f.manifest.Chunks[index]
-		part := rest[:min(uint64(len(rest)), start+uint64(want.Size)-at)]
-		if err := f.part(ctx, index, part, at-start); err != nil {
-			f.complain(err, want.Digest, at)
+		data, err := f.chunk(ctx, index)
+		if err != nil {
+			f.complain(err, f.manifest.Chunks[index].Digest, at)
 			return nil, syscall.EIO
 		}
-		rest, at = rest[len(part):], at+uint64(len(part))
+		data = data[at-start:]
+		if len(rest) == len(dest) && len(data) >= len(dest) {
+			return fuse.ReadResultData(data[:len(dest)]), 0 // all of it is in one chunk
+		}
+		n := copy(rest, data)
+		rest, at = rest[n:], at+uint64(n) //nolint:gosec // not negative
 	}
 	return fuse.ReadResultData(dest), 0
 }
 
-// part reads from one chunk.
-func (f *file) part(ctx context.Context, index int, p []byte, offset uint64) error {
-	f.ahead.reads(index)
-	k, err := f.chunks.get(ctx, f.manifest.Chunks[index], f.chunks.demand, interruptedPatience)
-	if err != nil {
-		return err
+// chunk returns the bytes of one chunk.
+func (f *file) chunk(ctx context.Context, index int) ([]byte, error) {
+	if data := f.local[index]; data != nil {
+		return data, nil
 	}
-	defer f.chunks.put(k)
-	return k.read(p, offset)
+	f.ahead.reads(index)
+	return f.chunks.get(ctx, f.manifest.Chunks[index], interruptedPatience)
 }
 
-// complain logs a failed read, of many in a row one a second.
+// complain logs a failed read, of very many a few a second.
 func (f *file) complain(err error, chunk string, offset uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if time.Since(f.spoke) < time.Second {
+	if now := time.Now(); now.Sub(f.spoke) >= time.Second {
+		f.spoke, f.lines = now, 0
+	}
+	if f.lines++; f.lines > maxLines {
 		return
 	}
-	f.spoke = time.Now()
 	f.log.Error("read of an image failed: the container gets an I/O error", "image", f.image, "offset", offset, "chunk", chunk, "error", err)
 }

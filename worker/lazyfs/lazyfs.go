@@ -33,6 +33,12 @@ import (
 // DefaultIdle is how many images stay mounted that no container uses, so that the kernel keeps what it has read of them.
 const DefaultIdle = 16
 
+// readAheadKiB is how much the kernel reads around a page that is not there, at most what one request may ask for.
+const readAheadKiB = "1024"
+
+// maxIdleMetadata is how many bytes of metadata idle images may hold in memory.
+const maxIdleMetadata = 256 << 20
+
 // Config says what a Store works with. Fields without a default are needed.
 type Config struct {
 	Dir        string   // of the mounts; short, this store's alone
@@ -50,6 +56,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	mounts map[string]*mount // by the manifest's digest
+	serial int               // of the last mount
 }
 
 // mount is an image that is mounted, or is being mounted.
@@ -62,8 +69,8 @@ type mount struct {
 	err    error
 	server *fuse.Server
 	file   *file
-	pinned []*chunk // the metadata
-	before uint64   // bytes that had been fetched before
+	held   uint64 // bytes of metadata in memory
+	before uint64 // bytes that had been fetched before
 	end    context.CancelFunc
 	ended  sync.WaitGroup
 }
@@ -110,7 +117,10 @@ func (s *Store) Open(ctx context.Context, image payload.Ref) (path string, relea
 	s.mu.Lock()
 	m := s.mounts[image.Digest]
 	if m == nil {
-		m = &mount{image: image, dir: filepath.Join(s.cfg.Dir, image.Digest[len("sha256:"):]), done: make(chan struct{})}
+		// The image may be mounted anew while its last mount is being taken down: each has a folder of its own.
+		s.serial++
+		dir := filepath.Join(s.cfg.Dir, fmt.Sprintf("%s-%d", image.Digest[len("sha256:"):], s.serial))
+		m = &mount{image: image, dir: dir, done: make(chan struct{})}
 		s.mounts[image.Digest] = m
 		m.refs++ // the mounting's
 		go s.mount(context.WithoutCancel(ctx), m)
@@ -157,15 +167,18 @@ func (s *Store) start(ctx context.Context, m *mount) (err error) {
 	life, end := context.WithCancel(context.Background())
 	m.end = end
 	m.file = &file{
-		image: m.image.Digest, manifest: manifest, chunks: s.cfg.Chunks, ahead: newAhead(manifest), log: s.cfg.Log,
+		image: m.image.Digest, manifest: manifest, local: map[int][]byte{}, chunks: s.cfg.Chunks, ahead: newAhead(manifest), log: s.cfg.Log,
 	}
 	defer func() {
 		if err != nil {
 			s.stop(m)
 		}
 	}()
-	if err := s.pin(ctx, m); err != nil {
+	if err := s.pin(ctx, m.file); err != nil {
 		return fmt.Errorf("metadata: %w", err)
+	}
+	for _, r := range manifest.Local {
+		m.held += r.Size
 	}
 	if err := os.MkdirAll(m.dir, 0o700); err != nil {
 		return err
@@ -192,7 +205,21 @@ func (m *mount) serve() error {
 		return fmt.Errorf("mount of image %s: %w", m.image.Digest, err)
 	}
 	m.server = server
+	if err := readAhead(m.dir); err != nil {
+		m.file.log.Warn("the kernel reads images in small pieces, which is slow", "error", err)
+	}
 	return keepDevices()
+}
+
+// readAhead has the kernel ask for large pieces of a mount's file. A file system of FUSE can't say so itself, and the kernel's own choice is
+// an eighth of this.
+func readAhead(dir string) error {
+	var stat unix.Stat_t
+	if err := unix.Stat(dir, &stat); err != nil {
+		return err
+	}
+	device := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(stat.Dev), unix.Minor(stat.Dev))
+	return os.WriteFile(device, []byte(readAheadKiB), 0)
 }
 
 // keepDevices has no program inherit a descriptor of /dev/fuse, which the library does not see to. The kernel fails all reads when the last
@@ -217,22 +244,23 @@ func keepDevices() error {
 	return nil
 }
 
-// pin opens all chunks of metadata for as long as the image is mounted.
-func (s *Store) pin(ctx context.Context, m *mount) error {
+// pin holds all chunks of metadata in memory for as long as the image is mounted.
+func (s *Store) pin(ctx context.Context, f *file) error {
 	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(DefaultFetches)
 	var mu sync.Mutex
-	for i, c := range m.file.manifest.Chunks {
-		if !m.file.manifest.IsLocal(i) {
+	for i, c := range f.manifest.Chunks {
+		if !f.manifest.IsLocal(i) {
 			continue
 		}
 		g.Go(func() error {
-			k, err := s.cfg.Chunks.get(gctx, c, s.cfg.Chunks.demand, 0)
+			data, err := s.cfg.Chunks.get(gctx, c, 0)
 			if err != nil {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			m.pinned = append(m.pinned, k)
+			f.local[i] = data
 			return nil
 		})
 	}
@@ -246,7 +274,7 @@ func (s *Store) remember(ctx context.Context, m *mount) {
 		s.cfg.Log.Warn("what starts of an image read first is not known, and is recorded anew", "image", m.image.Digest, "error", err)
 	}
 	for _, index := range earlier {
-		m.file.ahead.want(int(index))
+		m.file.ahead.want(int(index), false)
 	}
 	t := time.NewTimer(profileWindow)
 	defer t.Stop()
@@ -270,10 +298,23 @@ func (s *Store) release(m *mount) {
 	m.refs--
 	m.idled = time.Now()
 	doomed := s.takeIdle(max(s.cfg.Idle, 0))
+	if !s.inUse() {
+		s.cfg.Chunks.rest()
+	}
 	s.mu.Unlock()
 	for _, m := range doomed {
 		s.stop(m)
 	}
+}
+
+// inUse says whether anybody uses an image. The lock is held.
+func (s *Store) inUse() bool {
+	for _, m := range s.mounts {
+		if m.refs > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // takeIdle takes idle mounts off the list until some are left. The lock is held.
@@ -284,11 +325,13 @@ func (s *Store) takeIdle(left int) []*mount {
 			idle = append(idle, m)
 		}
 	}
-	if len(idle) <= left {
-		return nil
+	slices.SortFunc(idle, func(a, b *mount) int { return cmp.Compare(b.idled.UnixNano(), a.idled.UnixNano()) })
+	keep, held := 0, uint64(0)
+	for keep < min(left, len(idle)) && held+idle[keep].held <= maxIdleMetadata {
+		held += idle[keep].held
+		keep++
 	}
-	slices.SortFunc(idle, func(a, b *mount) int { return cmp.Compare(a.idled.UnixNano(), b.idled.UnixNano()) })
-	idle = idle[:len(idle)-left]
+	idle = idle[keep:]
 	for _, m := range idle {
 		delete(s.mounts, m.image.Digest)
 	}
@@ -305,9 +348,6 @@ func (s *Store) stop(m *mount) {
 	}
 	m.end()
 	m.ended.Wait()
-	for _, k := range m.pinned {
-		s.cfg.Chunks.put(k)
-	}
 	if gone := os.Remove(m.dir); err == nil && !errors.Is(gone, fs.ErrNotExist) {
 		err = gone
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -28,11 +29,12 @@ import (
 
 // origin is a blob store in memory that counts and can be away.
 type origin struct {
-	mu    sync.Mutex
-	blobs map[string][]byte
-	reads map[string]int
-	away  bool
-	asked chan struct{} // gets a token, if it has room, when somebody asks
+	mu     sync.Mutex
+	blobs  map[string][]byte
+	reads  map[string]int
+	away   bool
+	broken bool          // the next read breaks off
+	asked  chan struct{} // gets a token, if it has room, when somebody asks
 }
 
 func newOrigin() *origin {
@@ -54,6 +56,10 @@ func (o *origin) ReadAll(_ context.Context, digest string, _ int64) ([]byte, err
 	case o.asked <- struct{}{}:
 	default:
 	}
+	if o.broken {
+		o.broken = false
+		return nil, fmt.Errorf("connection reset by peer: %w", context.Canceled)
+	}
 	if o.away {
 		return nil, fault.New(fault.Unavailable, "the store is away")
 	}
@@ -61,6 +67,9 @@ func (o *origin) ReadAll(_ context.Context, digest string, _ int64) ([]byte, err
 	data, ok := o.blobs[digest]
 	if !ok {
 		return nil, fault.New(fault.NotFound, "blob %q is not stored", digest)
+	}
+	if got := ident.Digest(data); got != digest {
+		return nil, fault.New(fault.DataLoss, "blob %q: the stored content's digest is %s", digest, got)
 	}
 	return data, nil
 }
@@ -283,10 +292,6 @@ func TestDamagedAndMissingChunks(t *testing.T) {
 		if !strings.Contains(r.log.String(), want) {
 			t.Errorf("the log does not name chunk %s: %s", want, r.log)
 		}
-		spoken := r.mounts[r.image.Digest].file
-		spoken.mu.Lock()
-		spoken.spoke = time.Time{}
-		spoken.mu.Unlock()
 	}
 	for i := range r.manifest.Chunks {
 		if i != 20 && i != 40 {
@@ -341,6 +346,12 @@ func TestStoreThatIsAway(t *testing.T) {
 	r.origin.setAway(false)
 	if err := <-read; err != nil {
 		t.Errorf("after it came back: %v", err)
+	}
+	r.origin.mu.Lock()
+	r.origin.broken = true
+	r.origin.mu.Unlock()
+	if err := r.chunk(f, 55); err != nil {
+		t.Errorf("after a connection that broke off: %v", err)
 	}
 	short := newRig(t, 60, func(c *ChunksConfig, _ *Config) { c.Patience = time.Millisecond })
 	f, _ = short.file(t)
@@ -516,7 +527,7 @@ func TestReadAhead(t *testing.T) {
 	}
 	var got []int
 	for len(a.queue) > 0 {
-		got = append(got, <-a.queue)
+		got = append(got, (<-a.queue).index)
 	}
 	want := []int{7, 8, 72, 73, 9, 10, 11, 12, 13, 14, 15, 16}
 	if len(got) < len(want) || got[0] != want[0] || got[len(got)-1] != want[len(want)-1] {
@@ -539,7 +550,7 @@ func TestCacheIsBounded(t *testing.T) {
 		if kept, err = cache.Open(filepath.Join(t.TempDir(), "small"), limit); err != nil {
 			t.Fatal(err)
 		}
-		c.Cache, c.Open = kept, 4
+		c.Cache, c.Memory = kept, 1<<16
 	})
 	f, _ := r.file(t)
 	for range 2 {

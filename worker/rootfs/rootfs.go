@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -101,11 +100,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("chunk cache: %w", err)
 	}
-	s.chunks = lazyfs.NewChunks(lazyfs.ChunksConfig{
-		Cache: chunks, Source: store{s}, Log: cfg.Log,
-		// What is open is not evicted, so that it has to be far less than what the cache may hold.
-		Open: int(min(lazyfs.DefaultOpen, 8+cfg.CacheBytes/8/cas.MaxChunk)), //nolint:gosec // at most DefaultOpen
-	})
+	s.chunks = lazyfs.NewChunks(lazyfs.ChunksConfig{Cache: chunks, Source: store{s}, Log: cfg.Log})
 	s.lazy = lazyfs.New(lazyfs.Config{
 		Dir: cfg.MountDir, ProfileDir: filepath.Join(cfg.Dir, "profiles"), Shared: cfg.Profiles, Chunks: s.chunks, Log: cfg.Log,
 	})
