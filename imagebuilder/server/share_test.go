@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/skerry-dev/skerry/imagebuilder/build"
@@ -158,14 +162,35 @@ func (n *notices) last() [2]string {
 	return n.reported[len(n.reported)-1]
 }
 
+// tinyBase is a folder of bases with a small image as the one that has Python 3.11.
+func tinyBase(t *testing.T) string {
+	t.Helper()
+	img := tinyImage(t, "text")
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	name := filepath.Join(dir, "bookworm-python3.11-r2")
+	p, err := layout.Write(name, empty.Index)
+	if err == nil {
+		err = p.AppendImage(img)
+	}
+	record := fmt.Sprintf(`{"name": "tiny base", "digest": %q, "env": {"PATH": "/bin"}, "made": 1}`, digest)
+	if err := errors.Join(err, os.WriteFile(filepath.Join(name, "skerry-base.json"), []byte(record), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // TestBuildersStartFromTheSameBase has a builder that has no base, and could make none, find that of another, and what was made on it.
 func TestBuildersStartFromTheSameBase(t *testing.T) {
 	store := newBlobs(t)
 	n := &notices{stored: make(chan string, 10), bases: make(chan string, 10)}
 	shared := &build.Shared{Grant: "granted", MaxBytes: 1 << 30}
-	request := build.Request{Shared: shared, Recipe: slim(recipe.Step{Action: &recipe.RunCommands{Commands: []string{"cat /proc/sys/kernel/random/uuid"}}})}
-	c := config(t)
-	c.Layers = n
+	request := build.Request{Shared: shared, Recipe: slim(recipe.Step{Action: &recipe.RunCommands{Commands: []string{"read x < /proc/sys/kernel/random/uuid; echo $x"}}})}
+	c := another(t, config(t))
+	c.Layers, c.BaseDir = n, tinyBase(t)
 	first := startOn(t, c, store, t.Output())
 	if _, err := first.Build(t.Context(), request, &recorder{t: t}); err != nil {
 		t.Fatal(err)
@@ -176,7 +201,7 @@ func TestBuildersStartFromTheSameBase(t *testing.T) {
 	c = another(t, config(t))
 	c.Layers, c.BaseDir, c.Mirror = n, t.TempDir(), "http://127.0.0.1:1"
 	_, err := startOn(t, c, store, t.Output()).Build(t.Context(), request, rec)
-	if f := new(build.FailedError); !errors.As(err, &f) || f.ExitCode != 3 || rec.last("cat /proc") != build.Cached {
+	if f := new(build.FailedError); !errors.As(err, &f) || f.ExitCode != 3 || rec.last("read x") != build.Cached {
 		t.Errorf("got %v, steps %v", err, rec.steps)
 	}
 	if len(n.bases) != 0 {

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	containerdlog "github.com/containerd/log"
 	"github.com/moby/buildkit/client"
 
 	"github.com/skerry-dev/skerry/imagebuilder/bridge"
@@ -110,6 +111,8 @@ func newServing() *serving { return &serving{ready: make(chan struct{}), gone: m
 
 // NewDaemon describes a daemon; nothing is started.
 func NewDaemon(c DaemonConfig, log *slog.Logger) (*Daemon, error) {
+	// The client's libraries would write past our log; what goes wrong comes back as errors too.
+	containerdlog.L.Logger.SetOutput(io.Discard)
 	d := &Daemon{config: c, log: log, now: newServing(), giving: lifecycle.NewGroup(context.Background()), writers: make(chan struct{}, maxWriters)}
 	if c.Address != "" {
 		close(d.now.ready)
