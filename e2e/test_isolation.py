@@ -2,6 +2,7 @@
 
 import re
 import socket
+import uuid
 
 from e2e import outside
 from e2e.client import client, run_app
@@ -46,6 +47,26 @@ def test_build_steps_reach_only_the_outside(daemon: Daemon) -> None:
     assert len(answers) == len(blocked) + 2
     for address, answer in answers.items():
         assert answer.startswith("error"), f"{address}: {answer}"
+
+
+def test_users_read_what_a_build_step_went_over() -> None:
+    flags = ("--build-processes", "400", "--build-disk", "100", "--build-memory", "500", "--build-timeout", "20")
+    with Daemon.temporary(flags=flags) as daemon:
+        for greedy_for, says in {
+            "processes": "limit of 400 processes (the builder's build_processes)",
+            "disk": "wrote more than 100 MiB (the builder's build_disk)",
+            "memory": "memory limit of 500 MiB (the builder's build_memory)",
+            "time": "ran longer than 20s (the builder's build_timeout)",
+        }.items():
+            with client(daemon, run_app("greedy_image"), {"GREEDY_FOR": greedy_for, "COLUMNS": "200"}) as program:
+                assert program.end() == 1
+                output = "\n".join(program.seen)
+            assert "ImageBuildError" in output
+            assert says in output, output
+            assert "greedy_image.py" in output, "the error does not name the place in the user's file"
+        # Nothing of any of them is left in the way of the next.
+        with client(daemon, run_app("images::main"), {"IMAGE_TAG": uuid.uuid4().hex}) as program:
+            program.finish()
 
 
 def test_containers_do_not_reach_one_another(daemon: Daemon) -> None:

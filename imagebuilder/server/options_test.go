@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/imagebuilder/base"
 	"github.com/skerry-dev/skerry/imagebuilder/build"
 	"github.com/skerry-dev/skerry/imagebuilder/recipe"
+	"github.com/skerry-dev/skerry/imagebuilder/server"
 )
 
 // wheel is a Python package with one module, which has its version.
@@ -102,7 +103,7 @@ func TestEveryOptionOfInstallers(t *testing.T) {
 	}
 }
 
-// TestPythonIsAddedToAnImageOfARegistry puts an interpreter of this host into Debian as a registry gives it, and has setup commands run first. A
+// TestPythonIsAddedToAnImageOfARegistry begins with a registry's image for a Python series, puts an interpreter of this host into Debian as a registry gives it, and has setup commands run first. A
 // host without interpreters refuses the series by name.
 func TestPythonIsAddedToAnImageOfARegistry(t *testing.T) {
 	c := config(t)
@@ -129,14 +130,15 @@ func TestPythonIsAddedToAnImageOfARegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := serveRegistry(t, false)
-	push(t, host+"/team/debian:1", image)
-	c.PlainRegistries = []string{host}
+	push(t, host+"/team/debian:3.11", image)
+	c.PlainRegistries, c.Bases, c.PythonImage = []string{host}, []string{server.BasesRegistry}, host+"/team/debian:{python}"
 	s, _ := start(t, c)
+	checkSlim(t, s, "3.11", host+"/team/debian:3.11")
 	for _, series := range []string{"3.12", "3.2"} {
 		rec := &recorder{t: t}
 		_, err = s.Build(t.Context(), build.Request{Recipe: recipe.Recipe{
 			Base: recipe.Base{From: &recipe.Registry{
-				Reference: host + "/team/debian:1", AddPython: series, Setup: []string{"ENV SETUP=ran", "RUN python --version > /setup"},
+				Reference: host + "/team/debian:3.11", AddPython: series, Setup: []string{"ENV SETUP=ran", "RUN python --version > /setup"},
 			}},
 			Steps: []recipe.Step{{Action: &recipe.RunCommands{Commands: []string{`cat /setup; python --version; echo "setup $SETUP"; python -m pip --version; exit 3`}}}},
 		}}, rec)
@@ -151,6 +153,21 @@ func TestPythonIsAddedToAnImageOfARegistry(t *testing.T) {
 		if f.ExitCode != 3 || strings.Count(said, "Python "+series+".") != 2 || !strings.Contains(said, "setup ran") || !strings.Contains(said, "/usr/local/lib/python"+series) {
 			t.Errorf("python %s: %v, said\n%s", series, err, said)
 		}
+	}
+}
+
+// checkSlim has a builder begin with the image of a registry that has a Python series.
+func checkSlim(t *testing.T, s *server.Server, series, name string) {
+	t.Helper()
+	rec := &recorder{t: t}
+	_, err := s.Build(t.Context(), build.Request{Recipe: recipe.Recipe{
+		Base: recipe.Base{From: &recipe.DebianSlim{Python: series}}, Steps: []recipe.Step{{Action: &recipe.RunCommands{Commands: []string{"python --version; exit 3"}}}},
+	}}, rec)
+	if f := new(build.FailedError); !errors.As(err, &f) || f.ExitCode != 3 || !strings.HasPrefix(strings.Join(rec.lines, "\n"), "Python "+series+".") {
+		t.Errorf("python %s: %v, said %q", series, err, rec.lines)
+	}
+	if len(rec.steps) == 0 || rec.steps[0].Name != "base "+name {
+		t.Errorf("no step says that the base is %s: %v", name, rec.steps)
 	}
 }
 
