@@ -28,6 +28,8 @@ const (
 	DefaultStepProcesses = 4096
 	// DefaultStepTime is how long a build step may run.
 	DefaultStepTime = time.Hour
+	// parallelSteps is how many steps run at a time for each build that may: stages of one Dockerfile run beside one another.
+	parallelSteps = 4
 	// DefaultTime is how long a whole build may take.
 	DefaultTime = 6 * time.Hour
 	// minStepMemory is what a build step may use on the smallest host, in bytes.

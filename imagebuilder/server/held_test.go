@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -88,6 +89,51 @@ func TestCacheMountsAreNotShared(t *testing.T) {
 		}
 		if !slices.Equal(rec.lines, []string{x.want}) {
 			t.Errorf("%s, arguments %v: said %q, want %q", x.command, x.arguments, rec.lines, x.want)
+		}
+	}
+}
+
+// TestStagesDoNotAllRunAtOnce has a Dockerfile of many stages, none of which needs another: each step may use what one step may, so not all may
+// run at a time.
+func TestStagesDoNotAllRunAtOnce(t *testing.T) {
+	const stages, most = 6, 4
+	host := serveRegistry(t, false)
+	push(t, host+"/team/app:1", tinyImage(t, "text", "sleep", "date"))
+	c := config(t)
+	c.PlainRegistries, c.Builds = []string{host}, 1
+	s, _ := start(t, c)
+	text, copies := "", ""
+	for i := range stages {
+		text += fmt.Sprintf("FROM %s/team/app:1 AS s%d\nRUN from=$(date +%%s%%N); sleep 2; echo \"ran $from $(date +%%s%%N)\" > /%d; cat /%d\n", host, i, i, i)
+		copies += fmt.Sprintf("COPY --from=s%d /%d /%d\n", i, i, i)
+	}
+	rec := &recorder{t: t}
+	_, err := s.Build(t.Context(), build.Request{NoCache: true, Recipe: recipe.Recipe{
+		Base: recipe.Base{From: &recipe.Dockerfile{Text: text + "FROM " + host + "/team/app:1\n" + copies + "RUN exit 3\n"}},
+	}}, rec)
+	if f := new(build.FailedError); !errors.As(err, &f) || f.ExitCode != 3 {
+		t.Fatal(err)
+	}
+	var from, to []int64
+	for _, line := range rec.lines {
+		var a, b int64
+		if _, err := fmt.Sscanf(line, "ran %d %d", &a, &b); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		from, to = append(from, a), append(to, b)
+	}
+	if len(from) != stages {
+		t.Fatalf("%d stages ran", len(from))
+	}
+	for _, moment := range from {
+		n := 0
+		for i := range from {
+			if from[i] <= moment && moment < to[i] {
+				n++
+			}
+		}
+		if n > most {
+			t.Errorf("%d steps ran at a time, want %d at most", n, most)
 		}
 	}
 }

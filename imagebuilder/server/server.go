@@ -156,7 +156,7 @@ func (c Config) daemon(log *slog.Logger) solve.DaemonConfig {
 	d := solve.DaemonConfig{
 		Address: c.Buildkit, Binary: c.Buildkitd, Root: filepath.Join(c.DataDir, "buildkit"), RunDir: filepath.Join(c.RunDir, "buildkit"),
 		Bridge:     bridge.Config{Name: c.Bridge, Subnet: c.Subnet, Table: "skerry_" + c.Instance + "_build"},
-		CNIPlugins: c.CNIPlugins, Nameservers: c.Nameservers, CacheBytes: c.CacheBytes, Cgroup: c.Step.Cgroup, Mark: rand.Text(),
+		CNIPlugins: c.CNIPlugins, Nameservers: c.Nameservers, CacheBytes: c.CacheBytes, Parallelism: parallelSteps * c.Builds, Cgroup: c.Step.Cgroup, Mark: rand.Text(),
 		RuntimeState: filepath.Join(c.RunDir, "build-"+c.runtimeName()),
 	}
 	r := rt.Config{State: d.RuntimeState, Platform: c.Platform, Limits: c.Step, Mark: d.Mark, Runsc: c.Runsc}
