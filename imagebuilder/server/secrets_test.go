@@ -47,7 +47,7 @@ func holding(t *testing.T, dir string, texts ...[]byte) (found []string, files i
 	return found, files
 }
 
-// commandLines returns those of the host's processes, but of this one.
+// commandLines returns those of the host's processes.
 func commandLines(t *testing.T) []byte {
 	t.Helper()
 	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -101,6 +101,9 @@ func TestSecretsAreInNothingThatIsKept(t *testing.T) {
 	during := commandLines(t)
 	done()
 	<-ended
+	if !bytes.Contains(during, []byte("--root="+c.RunDir)) {
+		t.Error("the step's sandbox is not among the processes")
+	}
 	for _, secret := range []string{token, password} {
 		if bytes.Contains(during, []byte(secret)) {
 			t.Errorf("a process was called with a secret: %q", secret)
@@ -134,12 +137,6 @@ func TestSecretsAreInNothingThatIsKept(t *testing.T) {
 	for _, text := range kept {
 		if strings.Contains(told, string(text)) {
 			t.Error("a secret is in the log or in what the build told")
-		}
-	}
-	// The store's own folder holds what goes to workers.
-	for _, dir := range []string{filepath.Join(c.DataDir, "buildkit"), filepath.Join(c.DataDir, "tmp")} {
-		if found, _ := holding(t, dir, []byte(fmt.Sprintf("TOKEN=%s", token[:8]))); len(found) > 0 {
-			t.Errorf("a part of a secret is in %q", found)
 		}
 	}
 }
