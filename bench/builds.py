@@ -39,6 +39,12 @@ def _build(image: skerry.Image) -> None:
         pass
 
 
+def _nothing_at_all() -> None:
+    """What an app costs that has no image."""
+    with skerry.App("bench-builds").run():
+        pass
+
+
 def main() -> None:
     """Measure and print."""
     layers = [_new("true") for _ in range(5)]
@@ -58,6 +64,7 @@ def main() -> None:
     print(
         json.dumps(
             {
+                "bare_ms": repeat(_nothing_at_all, times=10, warmup=2).p50,
                 "no_op_ms": repeat(lambda: _build(_image(*layers)), times=10, warmup=2).p50,
                 "one_layer_ms": repeat(change_one, times=5, warmup=1).p50,
                 "one_step_ms": one,

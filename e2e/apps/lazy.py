@@ -45,12 +45,12 @@ def _read(number: int) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-@app.function(image=small, region="eu-west")
+@app.function(image=small, region="eu-west", scaledown_window=2)
 def start_small() -> str:
     return "started"
 
 
-@app.function(image=large, region="us-east")
+@app.function(image=large, region="us-east", scaledown_window=2)
 def start_large() -> str:
     return "started"
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -135,13 +136,17 @@ func TestWholeFileOfChunks(t *testing.T) {
 	}
 }
 
-func BenchmarkStore(b *testing.B) {
+// sample is the tar that benchmarks use: small files and large ones.
+func sample() []byte {
 	entries := system(4000)
 	for range 20 {
 		entries = append(entries, file(fmt.Sprintf("zbig/%d", len(entries)), strings.Repeat(fmt.Sprint(len(entries)), 2<<20)))
 	}
-	t := &testing.T{}
-	data := archive(t, entries)
+	return archive(&testing.T{}, entries)
+}
+
+func BenchmarkStore(b *testing.B) {
+	data := sample()
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
 		s, err := blob.Open(b.Context(), b.TempDir())
@@ -150,6 +155,23 @@ func BenchmarkStore(b *testing.B) {
 		}
 		if _, err := export.Store(b.Context(), export.Params{Tar: bytes.NewReader(data), Dir: b.TempDir(), Sink: s}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkMkfs is the floor of BenchmarkStore: mkfs.erofs makes a file of the same files, which it reads from a folder, and stores nothing.
+func BenchmarkMkfs(b *testing.B) {
+	data, tree := sample(), b.TempDir()
+	unpack := exec.CommandContext(b.Context(), "tar", "-x", "-C", tree)
+	unpack.Stdin = bytes.NewReader(data)
+	if out, err := unpack.CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		out := filepath.Join(b.TempDir(), "image.erofs")
+		if text, err := exec.CommandContext(b.Context(), "mkfs.erofs", "-Enoinline_data", out, tree).CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, text)
 		}
 	}
 }
