@@ -108,6 +108,8 @@ def test_dockerfiles(app: skerry.App, slim: skerry.Image, tmp_path: Path) -> Non
     dockerfile = tmp_path / "Dockerfile"
     dockerfile.write_text("FROM scratch AS one\nCOPY a.txt /x/\nFROM scratch\nCOPY --from=one /x /y\n")
     assert skerry.Image.from_dockerfile(dockerfile, context_dir=tmp_path).build(app).object_id
+    with pytest.raises(skerry.exception.ImageBuildError, match=r"a\.txt"):
+        skerry.Image.from_dockerfile(dockerfile, context_dir=tmp_path, ignore=["a.txt"]).build(app)
     dockerfile.write_text("FROM scratch\nNONSENSE\n")
     with pytest.raises(skerry.exception.ImageBuildError, match="line 2"):
         skerry.Image.from_dockerfile(dockerfile).build(app)

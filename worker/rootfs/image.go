@@ -78,8 +78,11 @@ func (s *Store) Keep(file string, image payload.Ref) error {
 	return s.blobs.Adopt(wholeKey(image.Digest), file)
 }
 
+// wholePrefix begins the names of whole images in the cache.
+const wholePrefix = "whole-"
+
 // wholeKey is the name of a whole image in the cache, by its manifest's digest.
-func wholeKey(digest string) string { return "whole-" + key(digest) }
+func wholeKey(digest string) string { return wholePrefix + key(digest) }
 
 // assemble puts a whole image together.
 func (s *Store) assemble(ctx context.Context, image payload.Ref, path string) (err error) {
@@ -94,7 +97,7 @@ func (s *Store) assemble(ctx context.Context, image payload.Ref, path string) (e
 	if err != nil {
 		return err
 	}
-	return errors.Join(cas.Copy(ctx, store{s}, m, f), f.Close())
+	return errors.Join(cas.Copy(ctx, store{s}, m, f), f.Sync(), f.Close()) // as Keep
 }
 
 // store is where blobs come from: the one on this host, if it has them, or the source.

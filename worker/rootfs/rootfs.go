@@ -3,6 +3,7 @@
 package rootfs
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -84,6 +87,9 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.CacheBytes == 0 {
 		cfg.CacheBytes = DefaultCacheBytes
 	}
+	if err := dropUnsynced(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("image cache: %w", err)
+	}
 	blobs, err := cache.Open(filepath.Join(cfg.Dir, "blobs"), cfg.CacheBytes/2)
 	if err != nil {
 		return nil, fmt.Errorf("image cache: %w", err)
@@ -105,6 +111,34 @@ func Open(cfg Config) (*Store, error) {
 		Dir: cfg.MountDir, ProfileDir: filepath.Join(cfg.Dir, "profiles"), Shared: cfg.Profiles, Chunks: s.chunks, Log: cfg.Log,
 	})
 	return s, nil
+}
+
+// dropUnsynced removes from a store's folder what a power cut may have damaged, if the host has been started since it was last opened: all but
+// whole images, which are on disk before they have their name, and chunks, which are verified when they are read. Nothing else is synced: a
+// container's start would wait for it.
+func dropUnsynced(dir string) error {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return err
+	}
+	mark := filepath.Join(dir, "boot")
+	if last, err := os.ReadFile(mark); err == nil && bytes.Equal(last, boot) {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	stale, err := filepath.Glob(filepath.Join(dir, "blobs", "*"))
+	if err != nil {
+		return err
+	}
+	stale = slices.DeleteFunc(stale, func(path string) bool { return strings.HasPrefix(filepath.Base(path), wholePrefix) })
+	for _, path := range append(stale, filepath.Join(dir, "trees")) {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(mark, boot, 0o600)
 }
 
 // Image returns the path of an image's EROFS file.

@@ -239,7 +239,8 @@ func TestTreeMayNotLeave(t *testing.T) {
 func TestCacheOutlivesTheProcess(t *testing.T) {
 	o := newOrigin()
 	dir, ref := t.TempDir(), image(o.blob("image"))
-	for range 2 {
+	tree := o.tree("tree", map[string]string{"a.py": "print()"})
+	open := func() {
 		s, err := Open(Config{Dir: dir, Source: o})
 		if err != nil {
 			t.Fatal(err)
@@ -247,9 +248,25 @@ func TestCacheOutlivesTheProcess(t *testing.T) {
 		if _, _, err := s.Image(t.Context(), ref); err != nil {
 			t.Fatal(err)
 		}
+		if _, _, err := s.tree(t.Context(), tree); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if n := o.opens.Load(); n != 1 {
+	for range 2 {
+		open()
+	}
+	if n := o.opens.Load(); n != 2 {
 		t.Errorf("fetched %d times", n)
+	}
+	// What was written before the host was started again may be damaged.
+	if err := os.WriteFile(filepath.Join(dir, "boot"), []byte("an earlier one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		open()
+	}
+	if n := o.opens.Load(); n != 4 {
+		t.Errorf("fetched %d times in all", n)
 	}
 }
 
