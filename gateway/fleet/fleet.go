@@ -27,6 +27,7 @@ type Fleet struct {
 type member struct {
 	Worker
 	reserved placement.Needs
+	retired  bool
 }
 
 // New returns an empty fleet.
@@ -36,10 +37,8 @@ func New() *Fleet { return &Fleet{} }
 func (f *Fleet) Join(w Worker) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, m := range f.members {
-		if m.ID == w.ID {
-			return fault.New(fault.Exists, "worker %q: is connected already; stop the other skerryd of its data folder", w.ID)
-		}
+	if f.member(w.ID) != nil {
+		return fault.New(fault.Exists, "worker %q: is connected already; stop the other skerryd of its data folder", w.ID)
 	}
 	f.members = append(f.members, &member{Worker: w})
 	return nil
@@ -57,6 +56,24 @@ func (f *Fleet) Leave(id string) {
 	}
 }
 
+// Retire has a worker take nothing new until it has left. Unknown ids are ignored.
+func (f *Fleet) Retire(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.member(id); m != nil {
+		m.retired = true
+	}
+}
+
+func (f *Fleet) member(id string) *member {
+	for _, m := range f.members {
+		if m.ID == id {
+			return m
+		}
+	}
+	return nil
+}
+
 // Reservation is a share of one worker, held until Release.
 type Reservation struct {
 	WorkerID string
@@ -70,11 +87,12 @@ type Reservation struct {
 func (f *Fleet) Reserve(d placement.Demand) (*Reservation, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i, err := placement.Choose(&d, f.snapshot())
+	workers := f.snapshot()
+	i, err := placement.Choose(&d, workers)
 	if err != nil {
 		return nil, err
 	}
-	m := f.members[i]
+	m := f.member(workers[i].ID)
 	m.reserved.CPUMilli += d.CPUMilli
 	m.reserved.MemoryMiB += d.MemoryMiB
 	return &Reservation{WorkerID: m.ID, fleet: f, member: m, needs: d.Needs}, nil
@@ -101,7 +119,7 @@ func (f *Fleet) Workers() []Worker {
 	return out
 }
 
-// Snapshot returns the fleet as placement sees it.
+// Snapshot returns the fleet as placement sees it: without workers that have retired.
 func (f *Fleet) Snapshot() []placement.Worker {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -109,9 +127,11 @@ func (f *Fleet) Snapshot() []placement.Worker {
 }
 
 func (f *Fleet) snapshot() []placement.Worker {
-	out := make([]placement.Worker, len(f.members))
-	for i, m := range f.members {
-		out[i] = placement.Worker{ID: m.ID, Capacity: m.Capacity, Reserved: m.reserved, Labels: m.Labels}
+	out := make([]placement.Worker, 0, len(f.members))
+	for _, m := range f.members {
+		if !m.retired {
+			out = append(out, placement.Worker{ID: m.ID, Capacity: m.Capacity, Reserved: m.reserved, Labels: m.Labels})
+		}
 	}
 	return out
 }

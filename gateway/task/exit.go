@@ -14,6 +14,10 @@ func (c *Container) Exited(exit Exit) {
 	if c.state != ended {
 		left := c.inputs
 		wasReady := !c.readyAt.IsZero()
+		if exit.Unlinked && c.reservation != nil {
+			// The worker leaves when the last of its containers has ended; until then it would have the most room.
+			c.s.d.Fleet.Retire(c.reservation.WorkerID)
+		}
 		c.s.remove(c)
 		c.settle(left, exit, &fx)
 		switch {

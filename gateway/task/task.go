@@ -131,6 +131,8 @@ type Exit struct {
 	Error      *payload.RemoteError
 	Lost       []payload.Key
 	Everything bool
+	// Unlinked says that its worker's link has ended, or is about to: nothing can be started there any more.
+	Unlinked bool
 }
 
 // Functions finds functions.

@@ -239,6 +239,24 @@ func TestNotStarted(t *testing.T) {
 	r.none()
 }
 
+// TestUnlinked starts nothing more on a worker whose link has ended, though it has not left yet and has the most room.
+func TestUnlinked(t *testing.T) {
+	r := newRig(t)
+	r.join(10)
+	fn := r.function(function.Autoscaler{MaxContainers: 1})
+	r.offer(fn, 0, 3)
+	(<-r.began).events.Exited(task.Exit{Reason: task.Lost, Message: "link lost", Everything: true, Unlinked: true})
+	if why := <-r.notices; !strings.Contains(why, "no worker is connected") {
+		t.Errorf("notice %q", why)
+	}
+	r.none()
+	r.join(10)
+	b := <-r.began
+	b.events.Ready(nil)
+	b.answer(time.Millisecond, 0, 1, 2)
+	r.outcomes(3)
+}
+
 func TestImageAway(t *testing.T) {
 	for _, c := range []struct {
 		err    error

@@ -93,8 +93,8 @@ func (r *run) Stop(graceful bool) {
 	})
 }
 
-// serve runs the stream to its end and says Exited.
-func (r *run) serve(ctx context.Context, rpc workerv1connect.WorkerServiceClient) {
+// serve runs the stream to its end and says Exited. Usable says whether the link is.
+func (r *run) serve(ctx context.Context, rpc workerv1connect.WorkerServiceClient, usable func() bool) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stream := rpc.RunContainer(ctx)
 	var sender sync.WaitGroup
@@ -102,6 +102,7 @@ func (r *run) serve(ctx context.Context, rpc workerv1connect.WorkerServiceClient
 	exit, err := r.receive(stream)
 	if err != nil {
 		exit = r.lost(ctx, err)
+		exit.Unlinked = !usable()
 	}
 	cancel(errEnded)
 	sender.Wait()

@@ -43,10 +43,10 @@ func (w *worker) Start(spec *task.Spec, events task.Events) task.Handle {
 	defer w.mu.Unlock()
 	if w.ended {
 		// Exited must not come from inside Start: the scheduler has no handle yet.
-		go events.Exited(task.Exit{Reason: task.Lost, Message: errEnded.Error(), Everything: true})
+		go events.Exited(task.Exit{Reason: task.Lost, Message: errEnded.Error(), Everything: true, Unlinked: true})
 		return r
 	}
-	w.runs.Go(func() { r.serve(w.ctx, w.rpc) })
+	w.runs.Go(func() { r.serve(w.ctx, w.rpc, w.client.Usable) })
 	return r
 }
 

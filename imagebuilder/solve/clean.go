@@ -20,13 +20,14 @@ import (
 	"github.com/skerry-dev/skerry/internal/cgroup"
 )
 
-// clean removes what a daemon left: processes, mounts, network namespaces, addresses, the bridge. Layers and cache stay.
-func (d *Daemon) clean() error {
+// clean removes what a daemon left: processes, mounts, network namespaces, addresses, the bridge. Layers and cache stay. With the last daemon
+// of the builder goes the instance's control group, unless other parts of it still have groups there.
+func (d *Daemon) clean(last bool) error {
 	c := d.config
 	if err := killLeftovers(c); err != nil {
 		return fmt.Errorf("leftover processes: %w", err)
 	}
-	if err := cleanGroups(c); err != nil {
+	if err := cleanGroups(c, last); err != nil {
 		return fmt.Errorf("leftover control groups: %w", err)
 	}
 	if err := unmountBelow(c.Root, c.RunDir, c.RuntimeState); err != nil {
@@ -53,7 +54,7 @@ func (d *Daemon) clean() error {
 }
 
 // cleanGroups kills what is left in the groups of steps, and removes them.
-func cleanGroups(c DaemonConfig) error {
+func cleanGroups(c DaemonConfig, last bool) error {
 	if c.Cgroup == "" {
 		return nil
 	}
@@ -63,7 +64,11 @@ func cleanGroups(c DaemonConfig) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), StopTimeout)
 	defer cancel()
-	return errors.Join(groups.Remove(ctx, runtime.GroupFolder), groups.Prune())
+	err = groups.Remove(ctx, runtime.GroupFolder)
+	if last {
+		err = errors.Join(err, groups.Prune())
+	}
+	return err
 }
 
 // cleanBundles removes what a killed daemon left of running steps.

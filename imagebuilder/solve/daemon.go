@@ -194,22 +194,22 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 
 // runOnce starts the daemon and waits for its end. It says whether the daemon served, and why it ended.
 func (d *Daemon) runOnce(ctx context.Context) (served bool, death, err error) {
-	if err := d.clean(); err != nil {
+	if err := d.clean(false); err != nil {
 		return false, nil, err
 	}
 	if err := d.prepare(); err != nil {
-		return false, nil, errors.Join(err, d.clean())
+		return false, nil, errors.Join(err, d.clean(false))
 	}
 	group, err := d.guard()
 	if err != nil {
-		return false, nil, errors.Join(err, d.clean())
+		return false, nil, errors.Join(err, d.clean(false))
 	}
 	c := &child{config: d.config, log: d.log, group: group, serving: func() { served = true; close(d.current().ready) }}
 	death = c.run(ctx)
 	if group != nil {
 		_ = group.Close() // nothing was written
 	}
-	err = d.clean()
+	err = d.clean(ctx.Err() != nil)
 	if served {
 		d.mu.Lock()
 		ended := d.now

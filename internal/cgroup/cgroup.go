@@ -167,7 +167,7 @@ func (s *Subtree) Processes(id string) ([]int, error) {
 }
 
 // Reap kills what runs in containers' groups and removes them, except those of the containers in keep. Other parts of the instance have
-// groups beside them, which are left alone; the subtree itself goes with its last group.
+// groups beside them, which are left alone, as is the subtree itself: they may be about to make others, or have limited it.
 func (s *Subtree) Reap(ctx context.Context, keep map[string]bool) error {
 	var errs []error
 	for _, root := range s.roots {
@@ -183,10 +183,11 @@ func (s *Subtree) Reap(ctx context.Context, keep map[string]bool) error {
 			errs = append(errs, killAll(ctx, path), remove(path))
 		}
 	}
-	return errors.Join(append(errs, s.Prune())...)
+	return errors.Join(errs...)
 }
 
-// Prune removes the subtree itself where no group is left in it.
+// Prune removes the subtree itself where no group is left in it. It is for the end of a part of the instance, not for its start: the limits of
+// the subtree go with it.
 func (s *Subtree) Prune() error {
 	var errs []error
 	for _, root := range s.roots {

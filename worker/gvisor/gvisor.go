@@ -186,7 +186,7 @@ func (r *Runtime) Reap(ctx context.Context, keep map[string]bool) error {
 func (r *Runtime) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), DeleteTimeout)
 	defer cancel()
-	return errors.Join(r.cfg.Cgroups.Reap(ctx, nil), r.clear())
+	return errors.Join(r.cfg.Cgroups.Reap(ctx, nil), r.clear(), r.cfg.Cgroups.Prune())
 }
 
 // clear empties the state folder.
@@ -201,9 +201,6 @@ func (r *Runtime) clear() error {
 		if err != nil {
 			return fmt.Errorf("unmount %s: %w", path, err)
 		}
-	}
-	if err := r.cfg.Cgroups.Close(); err != nil {
-		return err
 	}
 	if err := os.RemoveAll(r.cfg.StateDir); err != nil {
 		return fmt.Errorf("runsc state: %w", err)
