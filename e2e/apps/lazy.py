@@ -45,12 +45,12 @@ def _read(number: int) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-@app.function(image=small, region="eu-west", scaledown_window=2)
+@app.function(image=small, region="eu-west")
 def start_small() -> str:
     return "started"
 
 
-@app.function(image=large, region="us-east", scaledown_window=2)
+@app.function(image=large, region="us-east")
 def start_large() -> str:
     return "started"
 

@@ -341,15 +341,23 @@ func (s *Store) takeIdle(left int) []*mount {
 // stop takes a mount down. Whoever still has its file open gets errors.
 func (s *Store) stop(m *mount) {
 	var err error
+	idle := false
 	if m.server != nil {
-		if err = m.server.Unmount(); err != nil {
+		if err = unix.Unmount(m.dir, 0); err == nil {
+			idle = true
+		} else {
 			err = unix.Unmount(m.dir, unix.MNT_DETACH)
 		}
 	}
 	m.end()
 	m.ended.Wait()
+	// Sandboxes of other images began with copies of the mount in namespaces of their own, which would keep it alive as long as they live: they
+	// go with the folder.
 	if gone := os.Remove(m.dir); err == nil && !errors.Is(gone, fs.ErrNotExist) {
 		err = gone
+	}
+	if idle {
+		m.server.Wait()
 	}
 	if err != nil {
 		s.cfg.Log.Warn("a lazy image was not taken down in good order", "image", m.image.Digest, "error", err)
