@@ -244,17 +244,16 @@ func TestUnlinked(t *testing.T) {
 	r := newRig(t)
 	r.join(10)
 	fn := r.function(function.Autoscaler{MaxContainers: 1})
-	r.offer(fn, 0, 3)
+	r.offer(fn, 0, 1)
 	(<-r.began).events.Exited(task.Exit{Reason: task.Lost, Message: "link lost", Everything: true, Unlinked: true})
 	if why := <-r.notices; !strings.Contains(why, "no worker is connected") {
 		t.Errorf("notice %q", why)
 	}
 	r.none()
 	r.join(10)
-	b := <-r.began
-	b.events.Ready(nil)
-	b.answer(time.Millisecond, 0, 1, 2)
-	r.outcomes(3)
+	b := r.start(1)[0]
+	b.answer(time.Millisecond, b.take()...)
+	r.outcomes(1)
 }
 
 func TestImageAway(t *testing.T) {
