@@ -20,18 +20,14 @@ func (s *Server) share(ctx context.Context, from *build.Shared, noCache bool) *s
 	}
 	out := &solve.Shared{Known: from.Known && !noCache, MaxBytes: from.MaxBytes, Blobs: s.blobs, Dir: s.tmp, Broken: s.broken}
 	out.Store = func(ctx context.Context, b *cas.Bundle) error {
-		data, err := b.Encode()
+		digest, err := s.addBundle(ctx, b)
 		if err != nil {
 			return err
 		}
-		ref, _, err := s.blobs.Add(ctx, data)
-		if err != nil {
+		if err := s.layers.Store(ctx, from.Grant, digest); err != nil {
 			return err
 		}
-		if err := s.layers.Store(ctx, from.Grant, ref.Digest); err != nil {
-			return err
-		}
-		s.log.Info("results of a build are shared with other builders", "bundle", ref.Digest, "bytes", b.Bytes())
+		s.log.Info("results of a build are shared with other builders", "bundle", digest, "bytes", b.Bytes())
 		return nil
 	}
 	if noCache {
@@ -150,17 +146,23 @@ func (s *Server) packBase(ctx context.Context, img *base.Image, grant string) er
 	if err != nil {
 		return err
 	}
+	digest, err := s.addBundle(ctx, b)
+	if err != nil {
+		return err
+	}
+	if err := s.layers.StoreBase(ctx, grant, digest); err != nil {
+		return err
+	}
+	s.log.Info("a base is shared with other builders", "base", img.Name, "bundle", digest, "bytes", b.Bytes())
+	return nil
+}
+
+// addBundle keeps a bundle, whose files are blobs already, as a blob, and returns its digest.
+func (s *Server) addBundle(ctx context.Context, b *cas.Bundle) (string, error) {
 	data, err := b.Encode()
 	if err != nil {
-		return err
+		return "", err
 	}
 	ref, _, err := s.blobs.Add(ctx, data)
-	if err != nil {
-		return err
-	}
-	if err := s.layers.StoreBase(ctx, grant, ref.Digest); err != nil {
-		return err
-	}
-	s.log.Info("a base is shared with other builders", "base", img.Name, "bundle", ref.Digest, "bytes", b.Bytes())
-	return nil
+	return ref.Digest, err
 }
