@@ -26,6 +26,9 @@ const (
 	Token     Kind = "tk"
 	Worker    Kind = "wk"
 	Builder   Kind = "bd"
+	Sandbox   Kind = "sb"
+	Sidecar   Kind = "sc"
+	Snapshot  Kind = "sn"
 )
 
 // length is the number of characters after the prefix: 62^22 is a little over 2^130.

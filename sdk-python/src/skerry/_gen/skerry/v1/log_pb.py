@@ -50,7 +50,7 @@ class StreamLogsRequest(Message[_StreamLogsRequestFields]):
             string function_id = 3;
             ```
         container_id:
-            Only this container, "ta-...".
+            Only this container, "ta-...", or sandbox, "sb-...".
 
             ```proto
             string container_id = 4;
