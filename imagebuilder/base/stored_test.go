@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"github.com/skerry-dev/skerry/imagebuilder/base"
-	"github.com/skerry-dev/skerry/imagebuilder/export"
 	"github.com/skerry-dev/skerry/internal/blob"
+	"github.com/skerry-dev/skerry/internal/erofs"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -34,7 +34,7 @@ func storeImage(t *testing.T, store *blob.Store, content string) payload.Ref {
 	if _, written := w.Write([]byte(content)); errors.Join(err, written, w.Close()) != nil {
 		t.Fatal(err, written)
 	}
-	done, err := export.Store(t.Context(), export.Params{Tar: &b, Dir: t.TempDir(), Sink: store})
+	done, err := erofs.Store(t.Context(), erofs.Params{Tar: &b, Dir: t.TempDir(), Sink: store})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestStored(t *testing.T) {
 		}
 	})
 	dir := t.TempDir()
-	stored := base.NewStored(dir, 0, blobs{store}, export.ToTar)
+	stored := base.NewStored(dir, 0, blobs{store}, erofs.ToTar)
 	left := filepath.Join(dir, "0123.new")
 	if err := os.Mkdir(left, 0o700); err != nil {
 		t.Fatal(err)

@@ -20,7 +20,6 @@ import (
 	"github.com/skerry-dev/skerry/imagebuilder/base"
 	"github.com/skerry-dev/skerry/imagebuilder/bridge"
 	"github.com/skerry-dev/skerry/imagebuilder/build"
-	"github.com/skerry-dev/skerry/imagebuilder/export"
 	"github.com/skerry-dev/skerry/imagebuilder/gatewaylink"
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
 	"github.com/skerry-dev/skerry/imagebuilder/login"
@@ -28,6 +27,7 @@ import (
 	rt "github.com/skerry-dev/skerry/imagebuilder/runtime"
 	"github.com/skerry-dev/skerry/imagebuilder/solve"
 	"github.com/skerry-dev/skerry/internal/cas"
+	"github.com/skerry-dev/skerry/internal/erofs"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 )
@@ -71,7 +71,7 @@ func New(c Config, blobs build.Blobs, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		config: c, blobs: blobs, layers: c.Layers, log: log, turns: make(chan struct{}, c.Builds), tmp: filepath.Join(c.DataDir, "tmp"),
-		stored:       base.NewStored(filepath.Join(c.DataDir, "images"), storedBytes, blobs, export.ToTar),
+		stored:       base.NewStored(filepath.Join(c.DataDir, "images"), storedBytes, blobs, erofs.ToTar),
 		interpreters: base.NewInterpreters(c.BaseDir, c.Interpreters), logins: login.Source{AWSEndpoint: c.AWSEndpoint},
 		giving: lifecycle.NewGroup(context.Background()), given: map[string]bool{},
 	}
@@ -265,7 +265,7 @@ func (s *Server) make(ctx context.Context, r build.Request, events build.Events)
 		CacheNames: names, Shared: s.share(ctx, r.Shared, options.NoCache), Layouts: b.layouts, Registry: b.plan.Reference, Login: b.login, RuntimeDir: s.config.GuestDir,
 		Secrets: secrets, Trees: r.Trees, Blobs: s.blobs, Events: events,
 		Export: func(ctx context.Context, tar io.Reader) (err error) {
-			image, err = export.Store(ctx, export.Params{Tar: tar, Dir: s.tmp, Sink: s.blobs, Keep: s.config.Keep})
+			image, err = erofs.Store(ctx, erofs.Params{Tar: tar, Dir: s.tmp, Sink: s.blobs, Keep: s.config.Keep})
 			return err
 		},
 	})

@@ -53,7 +53,7 @@ var reservations = []reserved{
 		// buildkitd is a child of the image builder.
 		"imagebuilder/solve",
 		// mmdebstrap makes base images, mkfs.erofs and mount make file systems.
-		"imagebuilder/base", "imagebuilder/export", "worker/rootfs",
+		"imagebuilder/base", "internal/erofs", "worker/rootfs",
 		// PID 1 of a container starts the user's processes.
 		"internal/guestinit",
 		// skerryd up --detach starts itself; doctor asks host tools for their version.

@@ -1,4 +1,4 @@
-package export
+package erofs
 
 import (
 	"archive/tar"
@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/erofs/go-erofs"
+	reader "github.com/erofs/go-erofs"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 )
@@ -17,7 +17,7 @@ import (
 // ToTar writes what an image's file holds as a tar stream: what FromTar was given, but for what images don't keep. Errors: fault.DataLoss for a
 // file that is no image.
 func ToTar(ctx context.Context, file io.ReaderAt, w io.Writer) error {
-	img, err := erofs.Open(file)
+	img, err := reader.Open(file)
 	if err != nil {
 		return fault.New(fault.DataLoss, "image file: %w", err)
 	}
@@ -44,7 +44,7 @@ func (t *tarWriter) entry(name string, _ fs.DirEntry, err error) error {
 	if err != nil {
 		return err
 	}
-	stat, ok := info.Sys().(*erofs.Stat)
+	stat, ok := info.Sys().(*reader.Stat)
 	if !ok {
 		return fmt.Errorf("image file: %q: its metadata is a %T", name, info.Sys())
 	}
@@ -70,7 +70,7 @@ func (t *tarWriter) entry(name string, _ fs.DirEntry, err error) error {
 }
 
 // header describes an entry. Of a file with several names all but the first are links.
-func (t *tarWriter) header(name string, info fs.FileInfo, stat *erofs.Stat) (*tar.Header, error) {
+func (t *tarWriter) header(name string, info fs.FileInfo, stat *reader.Stat) (*tar.Header, error) {
 	target := ""
 	if info.Mode()&fs.ModeSymlink != 0 {
 		var err error

@@ -1,4 +1,4 @@
-package export_test
+package erofs_test
 
 import (
 	"archive/tar"
@@ -12,10 +12,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/erofs/go-erofs"
+	reader "github.com/erofs/go-erofs"
 	"golang.org/x/sys/unix"
 
-	"github.com/skerry-dev/skerry/imagebuilder/export"
+	"github.com/skerry-dev/skerry/internal/erofs"
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
@@ -43,7 +43,7 @@ func (a *again) Read(p []byte) (int, error) {
 func TestLimits(t *testing.T) {
 	t.Run("size", func(t *testing.T) {
 		claim := archive(t, []entry{file("a", strings.Repeat("x", 3<<20))})[:512+3<<20]
-		second := tar.Header{Name: "b", Typeflag: tar.TypeReg, Size: export.MaxSize - 2<<20, Format: tar.FormatPAX}
+		second := tar.Header{Name: "b", Typeflag: tar.TypeReg, Size: erofs.MaxSize - 2<<20, Format: tar.FormatPAX}
 		var b bytes.Buffer
 		if err := tar.NewWriter(&b).WriteHeader(&second); err != nil {
 			t.Fatal(err)
@@ -84,7 +84,7 @@ func refused(t *testing.T, r io.Reader, dir string) {
 		t.Fatal(err)
 	}
 	defer f.Close() // nobody wants it
-	if err := export.FromTar(t.Context(), r, f); !errors.Is(err, fault.Exhausted) {
+	if err := erofs.FromTar(t.Context(), r, f); !errors.Is(err, fault.Exhausted) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -108,7 +108,7 @@ func TestHolesStayHoles(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer image.Close() // read only
-		files, err := erofs.Open(image)
+		files, err := reader.Open(image)
 		if err != nil {
 			t.Fatal(err)
 		}

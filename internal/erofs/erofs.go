@@ -1,4 +1,4 @@
-// Package export turns the tar stream of a root file system into one plain EROFS file that gVisor mounts as a container's root.
+// Package erofs turns the tar stream of a root file system into one plain EROFS file that gVisor mounts as a container's root.
 //
 // gVisor's reader takes less than EROFS offers, and a lazy reader wants more than mkfs.erofs gives, hence a writer of our own:
 //
@@ -10,7 +10,7 @@
 //     the second, because Python compares them with those in its compiled files.
 //
 // The file is then stored in chunks that are cut at the edges of files, so that images share them.
-package export
+package erofs
 
 import (
 	"bufio"

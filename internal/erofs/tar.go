@@ -1,4 +1,4 @@
-package export
+package erofs
 
 import (
 	"archive/tar"

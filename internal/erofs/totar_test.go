@@ -1,11 +1,11 @@
-package export_test
+package erofs_test
 
 import (
 	"bytes"
 	"os"
 	"testing"
 
-	"github.com/skerry-dev/skerry/imagebuilder/export"
+	"github.com/skerry-dev/skerry/internal/erofs"
 )
 
 // TestThereAndBack has the tar of an image make the same image, whatever its files are called.
@@ -17,7 +17,7 @@ func TestThereAndBack(t *testing.T) {
 	}
 	defer func() { _ = f.Close() }()
 	var back bytes.Buffer
-	if err := export.ToTar(t.Context(), f, &back); err != nil {
+	if err := erofs.ToTar(t.Context(), f, &back); err != nil {
 		t.Fatal(err)
 	}
 	want, err := os.ReadFile(path)

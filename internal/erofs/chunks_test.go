@@ -1,4 +1,4 @@
-package export_test
+package erofs_test
 
 import (
 	"archive/tar"
@@ -13,11 +13,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/erofs/go-erofs"
+	reader "github.com/erofs/go-erofs"
 
-	"github.com/skerry-dev/skerry/imagebuilder/export"
 	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/cas"
+	"github.com/skerry-dev/skerry/internal/erofs"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
@@ -40,7 +40,7 @@ func system(small int) []entry {
 
 func store(t *testing.T, s *blob.Store, entries []entry) *cas.Written {
 	t.Helper()
-	w, err := export.Store(t.Context(), export.Params{Tar: bytes.NewReader(archive(t, entries)), Dir: t.TempDir(), Sink: s})
+	w, err := erofs.Store(t.Context(), erofs.Params{Tar: bytes.NewReader(archive(t, entries)), Dir: t.TempDir(), Sink: s})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestWholeFileOfChunks(t *testing.T) {
 	s, entries := openStore(t), append(hard(), system(300)...)
 	kept := filepath.Join(t.TempDir(), "kept")
 	var named payload.Ref
-	w, err := export.Store(t.Context(), export.Params{
+	w, err := erofs.Store(t.Context(), erofs.Params{
 		Tar: bytes.NewReader(archive(t, entries)), Dir: t.TempDir(), Sink: s,
 		Keep: func(path string, image payload.Ref) {
 			named = image
@@ -115,7 +115,7 @@ func TestWholeFileOfChunks(t *testing.T) {
 	if file, err := os.ReadFile(kept); err != nil || !bytes.Equal(file, whole.Bytes()) {
 		t.Errorf("the kept file differs from the chunks: %v", err)
 	}
-	img, err := erofs.Open(bytes.NewReader(whole.Bytes()))
+	img, err := reader.Open(bytes.NewReader(whole.Bytes()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func BenchmarkStore(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := export.Store(b.Context(), export.Params{Tar: bytes.NewReader(data), Dir: b.TempDir(), Sink: s}); err != nil {
+		if _, err := erofs.Store(b.Context(), erofs.Params{Tar: bytes.NewReader(data), Dir: b.TempDir(), Sink: s}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package export
+package erofs
 
 import (
 	"bufio"
@@ -64,7 +64,7 @@ func (m *image) leaveRoom(size uint64) error {
 		return fmt.Errorf("image file: %w", err)
 	}
 	if free := stat.Bavail * uint64(stat.Bsize); free < minFree { //nolint:gosec // not negative
-		return fault.New(fault.Exhausted, "the builder's disk is full: %d MiB are left, %d have to be", free>>20, minFree>>20)
+		return fault.New(fault.Exhausted, "the disk is full: %d MiB are left, %d have to be", free>>20, minFree>>20)
 	}
 	return nil
 }

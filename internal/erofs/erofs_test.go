@@ -1,4 +1,4 @@
-package export_test
+package erofs_test
 
 import (
 	"archive/tar"
@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/erofs/go-erofs"
+	reader "github.com/erofs/go-erofs"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/skerry-dev/skerry/imagebuilder/export"
+	"github.com/skerry-dev/skerry/internal/erofs"
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
@@ -60,7 +60,7 @@ func write(t *testing.T, data []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(export.FromTar(t.Context(), bytes.NewReader(data), f), f.Close()); err != nil {
+	if err := errors.Join(erofs.FromTar(t.Context(), bytes.NewReader(data), f), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return f.Name()
@@ -106,7 +106,7 @@ func TestReadersAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	img, err := erofs.Open(f)
+	img, err := reader.Open(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestReadersAgree(t *testing.T) {
 // names counts the names in an image.
 func names(t *testing.T, image []byte) int {
 	t.Helper()
-	img, err := erofs.Open(bytes.NewReader(image))
+	img, err := reader.Open(bytes.NewReader(image))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestRefusedTars(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = f.Close() }()
-			if err := export.FromTar(t.Context(), bytes.NewReader(archive(t, entries)), f); !errors.Is(err, fault.Invalid) {
+			if err := erofs.FromTar(t.Context(), bytes.NewReader(archive(t, entries)), f); !errors.Is(err, fault.Invalid) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -247,7 +247,7 @@ func TestRefusedTars(t *testing.T) {
 		}
 		defer func() { _ = f.Close() }()
 		data := archive(t, []entry{file("a", strings.Repeat("x", 10_000))})
-		if err := export.FromTar(t.Context(), bytes.NewReader(data[:5000]), f); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err := erofs.FromTar(t.Context(), bytes.NewReader(data[:5000]), f); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("got %v", err)
 		}
 	})
