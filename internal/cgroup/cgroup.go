@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,7 +167,10 @@ func (s *Subtree) Processes(id string) ([]int, error) {
 	return pids, err
 }
 
-// Reap kills what runs in containers' groups and removes them, except those of the containers in keep. Other parts of the instance have
+// reaped are the kinds of things that have groups of their own here.
+var reaped = []ident.Kind{ident.Container, ident.Sandbox}
+
+// Reap kills what runs in containers' and sandboxes' groups and removes them, except those in keep. Other parts of the instance have
 // groups beside them, which are left alone, as is the subtree itself: they may be about to make others, or have limited it.
 func (s *Subtree) Reap(ctx context.Context, keep map[string]bool) error {
 	var errs []error
@@ -176,7 +180,8 @@ func (s *Subtree) Reap(ctx context.Context, keep map[string]bool) error {
 			errs = append(errs, err)
 		}
 		for _, g := range groups {
-			if !g.IsDir() || !strings.HasPrefix(g.Name(), string(ident.Container)+"-") || keep[g.Name()] {
+			kind, _, _ := strings.Cut(g.Name(), "-")
+			if !g.IsDir() || !slices.Contains(reaped, ident.Kind(kind)) || keep[g.Name()] {
 				continue
 			}
 			path := filepath.Join(root, g.Name())

@@ -27,7 +27,7 @@ func TestReap(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- sleeper.Wait() }()
 	for _, root := range s.roots {
-		for _, id := range []string{"ta-gone", "ta-kept", "build/step"} {
+		for _, id := range []string{"ta-gone", "sb-gone", "ta-kept", "build/step"} {
 			if err := os.MkdirAll(filepath.Join(root, id), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -65,8 +65,10 @@ func TestReap(t *testing.T) {
 		t.Error("the process was not killed")
 	}
 	for _, root := range s.roots {
-		if _, err := os.Stat(filepath.Join(root, "ta-gone")); err == nil {
-			t.Errorf("%s still has the group", root)
+		for _, gone := range []string{"ta-gone", "sb-gone"} {
+			if _, err := os.Stat(filepath.Join(root, gone)); err == nil {
+				t.Errorf("%s still has the group %s", root, gone)
+			}
 		}
 		if _, err := os.Stat(filepath.Join(root, "ta-kept")); err != nil {
 			t.Errorf("the kept group: %v", err)

@@ -89,8 +89,16 @@ func limitV2(group string, l Limits) error {
 		setIf(l.CPUMilli > 0, group, "cpu.weight", weight))
 }
 
-// entering is a shell's program that joins the groups of its first arguments, up to "--", and becomes the program of the others.
-const entering = `while [ "$1" != -- ]; do echo 0 > "$1/tasks" || exit 125; shift; done; shift; exec "$@"`
+// entering is a shell's program that writes itself into the files of its first arguments, up to "--", and becomes the program of the others.
+const entering = `while [ "$1" != -- ]; do echo 0 > "$1" || exit 125; shift; done; shift; exec "$@"`
+
+func enter(groups []string, file string) []string {
+	words := []string{"/bin/sh", "-c", entering, "sh"}
+	for _, g := range groups {
+		words = append(words, filepath.Join(g, file))
+	}
+	return append(words, "--")
+}
 
 // Entering makes a container's group and returns the words before a command that runs it there. Sandbox runtimes do the same by
 // themselves, but in version 1 they move processes that run, in every hierarchy and back, and wait each time until all of the host's
@@ -104,7 +112,15 @@ func (s *Subtree) Entering(id string, l Limits) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(append([]string{"/bin/sh", "-c", entering, "sh"}, groups...), "--"), nil
+	return enter(groups, "tasks"), nil
+}
+
+// Joining returns the words before a command that runs it in a group that is there.
+func (s *Subtree) Joining(id string) []string {
+	if s.v2 {
+		return enter([]string{filepath.Join(s.roots[0], id)}, "cgroup.procs")
+	}
+	return enter([]string{filepath.Join(Root, "memory", s.name, id), filepath.Join(Root, "cpu", s.name, id), filepath.Join(Root, "pids", s.name, id)}, "tasks")
 }
 
 // hierarchical makes the groups below count for this one, which kernels before 5.11 do only when asked.

@@ -32,7 +32,14 @@ func Main(args []string, stderr io.Writer) int {
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
-	if err := Run(context.Background(), *socket); err != nil {
+	err := error(nil)
+	if os.Getpid() == 1 {
+		err = keepPrivilege()
+	}
+	if err == nil {
+		err = Run(context.Background(), *socket)
+	}
+	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "skerry-init:", err) // there is nobody else to tell
 		return 1
 	}

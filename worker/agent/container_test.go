@@ -151,7 +151,7 @@ func TestNothingLeft(t *testing.T) {
 	l.awaitReady(t)
 	l.Stop(false)
 	l.awaitExit(t)
-	left, err := r.runtime.List(t.Context())
+	left, err := r.runtime.List()
 	ok(t, err)
 	if len(left) != 0 {
 		t.Errorf("sandboxes %v", left)

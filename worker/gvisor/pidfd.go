@@ -42,6 +42,30 @@ func watch(pid int) (*process, error) {
 	return p, nil
 }
 
+// running tells whether the process has not ended yet.
+func (p *process) running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pidfd == nil {
+		return false
+	}
+	raw, err := p.pidfd.SyscallConn()
+	over := true
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { over = ended(fd) })
+	}
+	return err == nil && !over
+}
+
+// release gives up a process that nobody wants to follow; done is closed.
+func (p *process) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pidfd != nil {
+		_ = p.pidfd.Close() // the goroutine that reads it ends, and forgets it
+	}
+}
+
 func (p *process) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

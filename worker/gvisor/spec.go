@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -30,38 +31,55 @@ var capabilities = []string{
 	"CAP_SETFCAP", "CAP_SETGID", "CAP_SETUID", "CAP_SYS_CHROOT",
 }
 
+// PID 1 alone may set the host name and mount images. What root executes has what is in the bounding set or inherited, so initOnly is
+// given as inheritable, and init takes it out of that set before it starts anything.
+var (
+	initOnly         = []string{"CAP_SYS_ADMIN"}
+	initCapabilities = append(slices.Clone(capabilities), initOnly...)
+)
+
 // searchPath is init's own; processes get theirs with their start.
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// writeBundle makes the OCI bundle of a sandbox in p.Dir.
-func (r *Runtime) writeBundle(p container.SandboxParams) error {
+// writeBundle makes an OCI bundle in dir.
+func writeBundle(dir string, spec *specs.Spec) error {
 	// The sentry mounts the EROFS file itself; the folder only has to exist.
-	root := filepath.Join(p.Dir, "rootfs")
+	root := filepath.Join(dir, "rootfs")
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return fmt.Errorf("bundle: %w", err)
 	}
-	data, err := json.Marshal(r.buildSpec(p))
+	data, err := json.Marshal(spec)
 	if err != nil {
 		return fmt.Errorf("bundle: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(p.Dir, "config.json"), data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), data, 0o600); err != nil {
 		return fmt.Errorf("bundle: %w", err)
 	}
 	return nil
 }
 
-func (r *Runtime) buildSpec(p container.SandboxParams) *specs.Spec {
+// rootSpec describes a sandbox and its first container.
+func (r *Runtime) rootSpec(p container.SandboxParams) *specs.Spec {
+	s := imageSpec(p)
+	s.Hostname = p.Hostname
+	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: p.NetnsPath})
+	s.Linux.CgroupsPath = r.cfg.Cgroups.Path(p.ID)
+	s.Linux.Resources = resources(p, r.cfg.MaxProcesses)
+	return s
+}
+
+// imageSpec describes a container with an image, wherever it runs.
+func imageSpec(p container.SandboxParams) *specs.Spec {
 	return &specs.Spec{
-		Version:  specs.Version,
-		Hostname: p.Hostname,
-		Root:     &specs.Root{Path: "rootfs"},
+		Version: specs.Version,
+		Root:    &specs.Root{Path: "rootfs"},
 		Process: &specs.Process{
 			Args:            p.Argv,
 			Env:             []string{searchPath},
 			Cwd:             "/",
 			NoNewPrivileges: true,
 			Capabilities: &specs.LinuxCapabilities{
-				Bounding: capabilities, Effective: capabilities, Permitted: capabilities,
+				Bounding: capabilities, Effective: initCapabilities, Permitted: initCapabilities, Inheritable: initOnly,
 			},
 			Rlimits: []specs.POSIXRlimit{
 				{Type: "RLIMIT_NOFILE", Hard: MaxFiles, Soft: MaxFiles},
@@ -69,19 +87,20 @@ func (r *Runtime) buildSpec(p container.SandboxParams) *specs.Spec {
 			},
 		},
 		Mounts: mounts(p.Binds),
-		Linux: &specs.Linux{
-			Namespaces:  namespaces(p.NetnsPath),
-			CgroupsPath: r.cfg.Cgroups.Path(p.ID),
-			Resources:   resources(p, r.cfg.MaxProcesses),
-		},
+		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
+			{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
+		}},
 		Annotations: map[string]string{
-			"dev.gvisor.spec.rootfs.source":  p.Image,
-			"dev.gvisor.spec.rootfs.type":    "erofs",
-			"dev.gvisor.spec.rootfs.overlay": "dir=" + p.DiskDir,
-			"dev.gvisor.spec.rootfs.options": "size=" + strconv.FormatUint(uint64(p.DiskMiB)<<20, 10),
+			rootfs + "source":  p.Image,
+			rootfs + "type":    "erofs",
+			rootfs + "overlay": "dir=" + p.DiskDir,
+			rootfs + "options": "size=" + strconv.FormatUint(uint64(p.DiskMiB)<<20, 10),
 		},
 	}
 }
+
+// rootfs begins the names of gVisor's annotations about a container's root.
+const rootfs = "dev.gvisor.spec.rootfs."
 
 func mounts(binds []container.Bind) []specs.Mount {
 	m := []specs.Mount{
@@ -102,13 +121,6 @@ func mounts(binds []container.Bind) []specs.Mount {
 		})
 	}
 	return m
-}
-
-func namespaces(netns string) []specs.LinuxNamespace {
-	return []specs.LinuxNamespace{
-		{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
-		{Type: specs.NetworkNamespace, Path: netns},
-	}
 }
 
 func resources(p container.SandboxParams, pids int64) *specs.LinuxResources {

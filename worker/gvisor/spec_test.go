@@ -17,7 +17,7 @@ func testRuntime(t *testing.T) *Runtime {
 }
 
 func TestSpec(t *testing.T) {
-	s := testRuntime(t).buildSpec(container.SandboxParams{
+	s := testRuntime(t).rootSpec(container.SandboxParams{
 		ID: "ta-1", Image: "/blobs/x", DiskDir: "/disks", DiskMiB: 64, NetnsPath: "/run/netns/a", Hostname: "ta-1", Argv: []string{"/init"},
 		Binds:    []container.Bind{{Source: "/a", Target: "/b"}, {Source: "/c", Target: "/d", Writable: true}},
 		CPUMilli: 125, CPULimitMilli: 1500, MemoryLimitMiB: 256,
@@ -51,7 +51,7 @@ func TestSpec(t *testing.T) {
 }
 
 func TestNoLimits(t *testing.T) {
-	r := testRuntime(t).buildSpec(container.SandboxParams{CPUMilli: 1}).Linux.Resources
+	r := testRuntime(t).rootSpec(container.SandboxParams{CPUMilli: 1}).Linux.Resources
 	if r.Memory != nil || r.CPU.Quota != nil || *r.CPU.Shares != 2 {
 		t.Errorf("resources: %+v", r)
 	}
