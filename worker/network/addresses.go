@@ -34,7 +34,7 @@ const (
 )
 
 func validCIDR(p netip.Prefix) error {
-	if !p.Addr().Is4() || p.Bits() < minCIDRBits || p.Bits() > maxCIDRBits || p != p.Masked() {
+	if !p.IsValid() || !p.Addr().Is4() || p.Bits() < minCIDRBits || p.Bits() > maxCIDRBits || p != p.Masked() {
 		return fault.New(fault.Invalid, "network range %s: not an IPv4 range of /%d to /%d without host bits", p, minCIDRBits, maxCIDRBits)
 	}
 	return nil
@@ -55,8 +55,19 @@ func pickCIDR(cfg Config) (netip.Prefix, claim, error) {
 	if err != nil {
 		return netip.Prefix{}, nil, fmt.Errorf("network instance %q: %w", cfg.Instance, err)
 	}
+	// An earlier process of the instance may have left endpoints, which can only go on in the range that they have.
+	earlier, err := forwarderRange(cfg.Instance)
+	if err != nil {
+		return netip.Prefix{}, nil, err
+	}
+	ordered := make([]netip.Prefix, 0, len(candidates)+1)
+	if validCIDR(earlier) == nil {
+		ordered = append(ordered, earlier)
+	}
 	for i := range candidates {
-		c := candidates[(int(start)+i)%len(candidates)] //nolint:gosec // six hexadecimal digits
+		ordered = append(ordered, candidates[(int(start)+i)%len(candidates)]) //nolint:gosec // six hexadecimal digits
+	}
+	for _, c := range ordered {
 		if overlapsAny(c, used) {
 			continue
 		}
@@ -157,6 +168,23 @@ func (a *addresses) take() (uint32, error) {
 		}
 	}
 	return 0, fault.New(fault.Exhausted, "network range %s: all %d places are in use; set a wider one", a.cidr, a.count()-1)
+}
+
+// reserve marks a slot as taken.
+func (a *addresses) reserve(slot uint32) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.used[slot] = true
+}
+
+// slotOf returns the slot whose container's end addr is.
+func (a *addresses) slotOf(addr netip.Addr) (slot uint32, ok bool) {
+	if !addr.Is4() || !a.cidr.Contains(addr) {
+		return 0, false
+	}
+	base, b := a.cidr.Addr().As4(), addr.As4()
+	slot = (binary.BigEndian.Uint32(b[:]) - binary.BigEndian.Uint32(base[:])) / slotSize
+	return slot, slot != 0 && addr == a.containerEnd(slot)
 }
 
 func (a *addresses) release(slot uint32) {

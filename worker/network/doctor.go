@@ -67,7 +67,7 @@ func tryKernel() error {
 		if err := links.LinkAdd(veth); err != nil {
 			return fmt.Errorf("add a veth pair: %w", err)
 		}
-		_, err := rules.Install(ruleConfig(cfg, a))
+		_, err := rules.Install(ruleConfig(cfg, a), nil)
 		return err
 	})
 }

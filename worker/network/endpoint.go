@@ -6,11 +6,13 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/worker/network/policy"
 	"github.com/skerry-dev/skerry/worker/network/rules"
 )
 
@@ -19,6 +21,9 @@ const loopbackIndex = 1
 
 // guestInterface is the container's end.
 const guestInterface = "eth0"
+
+// blockedMark is in the names of blocked endpoints' namespaces.
+const blockedMark = "b"
 
 // endpoint is what an endpoint has on the host. A blocked one has the namespace alone.
 type endpoint struct {
@@ -29,13 +34,41 @@ type endpoint struct {
 	index   int // of iface, 0 before there is one
 
 	admitted bool // in the rules
+
+	mu     sync.Mutex // held while the policy changes
+	policy policy.Policy
+	gone   bool // given up: no change any more
+}
+
+// endpoints are some of them by the paths of their namespaces.
+type endpoints map[string]*endpoint
+
+// sources are how the rules know them; blocked ones are not in the rules.
+func (all endpoints) sources() []rules.Source {
+	var found []rules.Source
+	for _, e := range all {
+		if e.admitted {
+			found = append(found, e.source())
+		}
+	}
+	return found
+}
+
+// hasLink says whether an interface belongs to one of them.
+func (all endpoints) hasLink(name string) bool {
+	for _, e := range all {
+		if e.iface == name {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *endpoint) source() rules.Source { return rules.Source{Interface: e.iface, Address: e.address} }
 
 // makeBlocked makes a namespace with loopback only.
 func (h *host) makeBlocked() (*endpoint, error) {
-	e := &endpoint{netns: h.netnsPath("b" + strconv.FormatUint(h.blocked.Add(1), 10))}
+	e := &endpoint{netns: h.netnsPath(blockedMark + strconv.FormatUint(h.blocked.Add(1), 10))}
 	return e, makeNamespace(e.netns, func() error {
 		return withLinks(func(links *netlink.Handle) error { return loopbackUp(links) })
 	})

@@ -155,6 +155,20 @@ func receive(t *testing.T, c net.PacketConn) string {
 	return string(buffer[:size])
 }
 
+// silence waits for a datagram that must not come, and returns it if it does.
+func silence(t *testing.T, c net.PacketConn) string {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(closedProbes)); err != nil {
+		t.Fatal(err)
+	}
+	buffer := make([]byte, 100)
+	size, _, err := c.ReadFrom(buffer)
+	if err != nil {
+		return ""
+	}
+	return string(buffer[:size])
+}
+
 // TestFlushed removes every table as a reload of the host's firewall does: the rules come back with what was in them.
 func TestFlushed(t *testing.T) {
 	w := newWorld(t)

@@ -44,19 +44,20 @@ type host struct {
 	blocked   atomic.Uint64 // number of blocked endpoints made, for their names
 }
 
-// setUp makes the host ready for endpoints, from a clean start.
-func setUp(cfg Config, a *addresses) (*host, error) {
-	if err := reap(cfg); err != nil {
+// setUp makes the host ready for endpoints. Of what was there it takes over the kept endpoints, whose rules it replaces in one transaction.
+func setUp(cfg Config, a *addresses, keep endpoints) (*host, error) {
+	if err := reap(cfg, keep); err != nil {
 		return nil, err
 	}
 	undo := lifecycle.NewCleanup()
 	defer undo.Run()
 	undo.Add(func() {
-		if err := reap(cfg); err != nil {
+		if err := reap(cfg, keep); err != nil {
 			cfg.Log.Error("network setup can't be undone; the next start tries again", "err", err)
 		}
 	})
 	h := &host{cfg: cfg, addresses: a}
+	h.blocked.Store(keep.lastBlocked(cfg.Instance))
 	var err error
 	if h.mtu, err = uplinkMTU(); err != nil {
 		return nil, err
@@ -68,11 +69,17 @@ func setUp(cfg Config, a *addresses) (*host, error) {
 	if h.links, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	if err := makeRunDir(cfg.RunDir); err != nil {
+	if len(keep) == 0 {
+		if err := makeRunDir(cfg.RunDir); err != nil {
+			return nil, err
+		}
+	}
+	limits, err := keptLimits(tableName(cfg.Instance), keep)
+	if err != nil {
 		return nil, err
 	}
 	// The rules come first, so that nothing is ever reachable without them.
-	if h.table, err = rules.Install(ruleConfig(cfg, a)); err != nil {
+	if h.table, err = rules.Install(ruleConfig(cfg, a), limits); err != nil {
 		return nil, err
 	}
 	if err := h.addForwarder(); err != nil {
@@ -89,7 +96,7 @@ func setUp(cfg Config, a *addresses) (*host, error) {
 func ruleConfig(cfg Config, a *addresses) rules.Config {
 	return rules.Config{
 		Table: tableName(cfg.Instance), Prefix: vethPrefix(cfg.Instance), CIDR: cfg.CIDR, DNS: a.forwarder(), Open: cfg.AllowPrivate,
-		BuildBridge: cfg.BuildBridge, BuildSubnet: cfg.BuildSubnet,
+		ProxyTLS: proxyTLS, ProxyHTTP: proxyHTTP, BuildBridge: cfg.BuildBridge, BuildSubnet: cfg.BuildSubnet,
 	}
 }
 
@@ -113,9 +120,21 @@ func (h *host) close() {
 
 // addForwarder makes the interface that has the forwarder's address: a bridge without ports, because a kernel may lack dummy interfaces,
 // while builds need bridges anyway. Its prefix is the whole range, so that packets for an address that no endpoint has end there and don't
-// leave the host.
+// leave the host. One that kept endpoints use stays, if the range is still the same.
 func (h *host) addForwarder() error {
 	name := forwarderName(h.cfg.Instance)
+	earlier, err := forwarderRange(h.cfg.Instance)
+	if err != nil {
+		return err
+	}
+	if earlier == h.cfg.CIDR {
+		return nil
+	}
+	if earlier.IsValid() {
+		if err := h.links.LinkDel(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}); err != nil {
+			return fmt.Errorf("remove interface %s of range %s: %w", name, earlier, err)
+		}
+	}
 	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
 	if err := h.links.LinkAdd(link); err != nil {
 		return fmt.Errorf("add interface %s: %w", name, err)
@@ -127,6 +146,28 @@ func (h *host) addForwarder() error {
 		return err
 	}
 	return h.up(link)
+}
+
+// forwarderRange is the range that the instance's forwarder has an interface for, the zero value if there is none.
+func forwarderRange(instance string) (netip.Prefix, error) {
+	name := forwarderName(instance)
+	link, err := netlink.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return netip.Prefix{}, nil
+	}
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("interface %s: %w", name, err)
+	}
+	addrs, err := netdump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V4) })
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("addresses of interface %s: %w", name, err)
+	}
+	for _, a := range addrs {
+		if p, ok := prefixOf(a.IPNet); ok {
+			return p, nil
+		}
+	}
+	return netip.Prefix{}, nil
 }
 
 func (h *host) addAddress(link netlink.Link, addr netip.Addr, bits int) error {

@@ -1,14 +1,15 @@
 package network
 
 import (
-	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/skerry-dev/skerry/internal/netdump"
+	"github.com/skerry-dev/skerry/worker/network/policy"
 )
 
 // leftovers lists what there is of the instance on the host.
@@ -99,23 +101,8 @@ func TestReap(t *testing.T) {
 	w := newWorld(t)
 	serveGreeting(t, w.path, "0.0.0.0:"+port, "world")
 	dir := t.TempDir()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), crashEnv+"="+dir)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed, as it should
+	_, kill := startCrash(t, dir)
+	kill()
 	cfg := testConfig(dir)
 	before := leftovers(t, cfg.RunDir)
 	if len(before) < 5 {
@@ -140,19 +127,21 @@ func newPicked(t *testing.T, cfg Config) netip.Prefix {
 	return p
 }
 
-// runToBeKilled is the process that TestReap kills.
+// runToBeKilled is the process that TestReap and TestAdopt kill. It prints the endpoints that it has.
 func runToBeKilled() {
 	n, err := New(testConfig(os.Getenv(crashEnv)))
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		go func() {
-			e, err := n.Acquire(ctx, "ta-crash", false)
+			kept, err := acquireAll(ctx, n)
+			if err == nil {
+				err = json.NewEncoder(os.Stdout).Encode(kept)
+			}
 			if err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}
-			fmt.Println(e.NetnsPath)
 		}()
 		err = n.Run(ctx)
 	}
@@ -160,4 +149,54 @@ func runToBeKilled() {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(1)
+}
+
+// policies are those of the endpoints that runToBeKilled acquires.
+var policies = map[string]policy.Policy{
+	"open": {}, "listed": {CIDRs: []netip.Prefix{netip.MustParsePrefix(public + "/32")}}, "made blocked": {Block: true}, "not kept": {},
+	"blocked later": {CIDRs: []netip.Prefix{netip.MustParsePrefix(public + "/32")}},
+}
+
+func acquireAll(ctx context.Context, n *Network) (map[string]Kept, error) {
+	all := map[string]Kept{}
+	for name, p := range policies {
+		e, err := n.AcquireWith(ctx, name, p)
+		if err != nil {
+			return nil, err
+		}
+		if name == "blocked later" {
+			p = policy.Policy{Block: true}
+			if err := n.SetPolicy(e, p); err != nil {
+				return nil, err
+			}
+		}
+		all[name] = Kept{Endpoint: *e, ContainerID: name, Policy: p}
+	}
+	return all, nil
+}
+
+// startCrash runs a process with a network and returns its endpoints and what kills it.
+func startCrash(t *testing.T, dir string) (all map[string]Kept, kill func()) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), crashEnv+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // killed, as it should
+	})
+	t.Cleanup(kill)
+	if err := json.NewDecoder(out).Decode(&all); err != nil {
+		t.Fatal(err)
+	}
+	return all, kill
 }

@@ -86,13 +86,17 @@ func makeRunDir(dir string) error {
 	return nil
 }
 
-// removeRunDir unmounts and removes the folder with all in it.
-func removeRunDir(dir, instance string) error {
+// removeRunDir unmounts and removes the folder with all in it; where there are endpoints to keep, what is not theirs alone.
+func removeRunDir(dir, instance string, keep endpoints) error {
 	points, err := mountsUnder(dir)
 	if err != nil {
 		return err
 	}
+	needed := func(path string) bool { return keep[path] != nil || len(keep) > 0 && path == dir }
 	for i := len(points) - 1; i >= 0; i-- {
+		if needed(points[i]) {
+			continue
+		}
 		// EINVAL: propagation from another mount took it meanwhile.
 		if err := unix.Unmount(points[i], unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("unmount %s: %w", points[i], err)
@@ -103,6 +107,9 @@ func removeRunDir(dir, instance string) error {
 		return fmt.Errorf("list network namespaces: %w", err)
 	}
 	for _, f := range append(files, dir) {
+		if needed(f) {
+			continue
+		}
 		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove network namespaces: %w", err)
 		}

@@ -6,6 +6,10 @@
 // endpoint is a namespace with only a loopback interface. Endpoints are made ahead, because the kernel's lock on network changes is slow
 // under load: taking one costs no system call.
 //
+// What an endpoint may reach beyond that is its policy (package policy), given with AcquireWith and changed with SetPolicy while it is in
+// use. The life of a sandbox that outlives its daemon is: AcquireWith, SetPolicy as often as wanted, Leave at a daemon's end in good order,
+// Adopt in the next daemon (whether or not the one before came to Leave), Release. Endpoints is all of that as an interface.
+//
 // Everything on the host carries the instance's name, so that several instances share a host and what a crash left behind is found:
 // namespaces sk<instance>-<n>, interfaces sk<instance>h<n> and sk<instance>dns, nftables tables skerry_<instance>.
 //
@@ -26,6 +30,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/network/dns"
+	"github.com/skerry-dev/skerry/worker/network/policy"
 	"github.com/skerry-dev/skerry/worker/network/rules"
 )
 
@@ -76,10 +81,23 @@ type Network struct {
 	mu    sync.Mutex
 	claim claim // on a range that was picked
 	host  *host // nil before Run and after Close
-	taken map[string]*endpoint
+	taken endpoints
+	left  endpoints // of taken: those that Close leaves
 }
 
-var _ container.Network = (*Network)(nil)
+// Endpoints is what somebody needs whose containers may outlive the process. Implemented by Network, which documents the methods.
+type Endpoints interface {
+	AcquireWith(ctx context.Context, containerID string, p policy.Policy) (*container.Endpoint, error)
+	SetPolicy(e *container.Endpoint, p policy.Policy) error
+	Release(e *container.Endpoint) error
+	Adopt(kept []Kept) []Adoption
+	Leave(e *container.Endpoint)
+}
+
+var (
+	_ container.Network = (*Network)(nil)
+	_ Endpoints         = (*Network)(nil)
+)
 
 var instanceName = regexp.MustCompile(`^[0-9a-f]{6}$`)
 
@@ -104,7 +122,7 @@ func New(cfg Config) (*Network, error) {
 	}
 	undo.Release()
 	return &Network{
-		cfg: cfg, claim: held, addresses: a, forwarder: forwarder, taken: map[string]*endpoint{}, ended: make(chan struct{}),
+		cfg: cfg, claim: held, addresses: a, forwarder: forwarder, taken: endpoints{}, left: endpoints{}, ended: make(chan struct{}),
 		open: newPool(cfg.PoolSize), blocked: newPool(min(cfg.PoolSize, blockedPoolSize)),
 	}, nil
 }
@@ -145,8 +163,8 @@ func (n *Network) CIDR() netip.Prefix { return n.cfg.CIDR }
 // Nameserver is the address of the DNS forwarder, for containers and builds alike.
 func (n *Network) Nameserver() netip.Addr { return n.addresses.forwarder() }
 
-// Run removes what an earlier process of the instance left, sets up rules, forwarding and DNS, and keeps endpoints ready until ctx ends or
-// it fails. Endpoints stay until Close.
+// Run removes what an earlier process of the instance left but for what was adopted, sets up rules, forwarding and DNS, and keeps endpoints
+// ready until ctx ends or it fails. Endpoints stay until Close.
 func (n *Network) Run(ctx context.Context) error {
 	err := n.run(ctx)
 	n.failure = err
@@ -155,13 +173,13 @@ func (n *Network) Run(ctx context.Context) error {
 }
 
 func (n *Network) run(ctx context.Context) error {
-	h, err := setUp(n.cfg, n.addresses)
+	n.mu.Lock()
+	h, err := setUp(n.cfg, n.addresses, n.taken)
+	n.host = h
+	n.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	n.host = h
-	n.mu.Unlock()
 	n.cfg.Log.Info("network is up", "cidr", n.cfg.CIDR, "nameserver", n.Nameserver(), "mtu", h.mtu)
 	group := lifecycle.NewGroup(ctx)
 	group.Go("rules", func(ctx context.Context) error {
@@ -184,25 +202,54 @@ func (n *Network) run(ctx context.Context) error {
 // Interface are empty. It waits while none is ready. Errors: fault.Exhausted if all addresses are in use, fault.Unavailable if the
 // network has ended, the kernel's refusal otherwise.
 func (n *Network) Acquire(ctx context.Context, containerID string, block bool) (*container.Endpoint, error) {
-	p := n.open
-	if block {
-		p = n.blocked
-	}
-	e, err := p.take(ctx, n.ended)
+	return n.AcquireWith(ctx, containerID, policy.Policy{Block: block})
+}
+
+// AcquireWith is Acquire with a policy, which holds before it returns. Errors: fault.Invalid for the policy as well.
+func (n *Network) AcquireWith(ctx context.Context, containerID string, p policy.Policy) (*container.Endpoint, error) {
+	out, err := n.acquire(ctx, p)
 	if err != nil {
-		return nil, fmt.Errorf("network of container %q: %w", containerID, errors.Join(err, n.end()))
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.host == nil {
-		return nil, fmt.Errorf("network of container %q: %w", containerID, errEnded)
-	}
-	n.taken[e.netns] = e
-	out := &container.Endpoint{NetnsPath: e.netns}
-	if !block {
-		out.Address, out.Interface, out.Nameserver = e.address.String(), e.iface, n.Nameserver().String()
+		return nil, fmt.Errorf("network of container %q: %w", containerID, err)
 	}
 	return out, nil
+}
+
+func (n *Network) acquire(ctx context.Context, p policy.Policy) (*container.Endpoint, error) {
+	p, err := p.Normal()
+	if err != nil {
+		return nil, err
+	}
+	ready := n.open
+	if p.Block {
+		ready = n.blocked
+	}
+	e, err := ready.take(ctx, n.ended)
+	if err != nil {
+		return nil, errors.Join(err, n.end())
+	}
+	n.mu.Lock()
+	h := n.host
+	if h != nil {
+		n.taken[e.netns] = e
+	}
+	n.mu.Unlock()
+	if h == nil {
+		return nil, errEnded
+	}
+	out := n.public(e)
+	if err := n.apply(h, e, p); err != nil {
+		return nil, errors.Join(err, n.Release(out))
+	}
+	return out, nil
+}
+
+// public is what others see of an endpoint.
+func (n *Network) public(e *endpoint) *container.Endpoint {
+	out := &container.Endpoint{NetnsPath: e.netns}
+	if e.address.IsValid() {
+		out.Address, out.Interface, out.Nameserver = e.address.String(), e.iface, n.Nameserver().String()
+	}
+	return out
 }
 
 // end is why Run ended, if it has failed.
@@ -220,6 +267,7 @@ func (n *Network) Release(e *container.Endpoint) error {
 	n.mu.Lock()
 	own, h := n.taken[e.NetnsPath], n.host
 	delete(n.taken, e.NetnsPath)
+	delete(n.left, e.NetnsPath)
 	n.mu.Unlock()
 	if own == nil || h == nil {
 		return nil
@@ -243,6 +291,9 @@ func (n *Network) makeOpen(h *host) (*endpoint, error) {
 
 // discard removes an endpoint of either kind.
 func (n *Network) discard(h *host, e *endpoint) error {
+	e.mu.Lock()
+	e.gone = true
+	e.mu.Unlock()
 	err := h.remove(e)
 	if e.address.IsValid() {
 		n.forwarder.Forget(e.address)
@@ -251,17 +302,21 @@ func (n *Network) discard(h *host, e *endpoint) error {
 	return err
 }
 
-// Close removes endpoints, rules, interfaces and mounts, and gives the range back. Run must have ended, or never have begun.
+// Close removes endpoints, rules, interfaces and mounts, and gives the range back. Where endpoints were left, they stay, with the rules,
+// the name server's address and the folder of namespaces. Run must have ended, or never have begun.
 func (n *Network) Close() error {
 	n.mu.Lock()
-	h, held := n.host, n.claim
-	n.host, n.claim = nil, nil
+	h, held, left := n.host, n.claim, n.left
+	n.host, n.claim, n.left = nil, nil, endpoints{}
 	clear(n.taken)
 	n.mu.Unlock()
 	var errs []error
 	if h != nil {
 		h.close()
-		errs = append(errs, reap(n.cfg))
+		errs = append(errs, reap(n.cfg, left))
+		if len(left) > 0 {
+			errs = append(errs, h.table.Retain(left.sources()))
+		}
 	}
 	if held != nil { // last: until here there were addresses of it
 		errs = append(errs, held.Close())

@@ -7,19 +7,23 @@ import (
 	"github.com/skerry-dev/skerry/worker/network/rules"
 )
 
-// reap removes everything of the instance from the host, whichever process made it. Interfaces go before the rules that confine them.
-func reap(cfg Config) error {
+// reap removes everything of the instance from the host, whichever process made it, but for what the kept endpoints need: their interfaces
+// and namespaces and, if there are any, the name server's interface and the rules. Interfaces go before the rules that confine them.
+func reap(cfg Config, keep endpoints) error {
 	links, err := ownLinks(cfg.Instance)
 	if err != nil {
 		return err
 	}
 	var indices []int
 	for _, l := range links {
-		indices = append(indices, l.Attrs().Index)
+		needed := keep.hasLink(l.Attrs().Name) || len(keep) > 0 && l.Attrs().Name == forwarderName(cfg.Instance)
+		if !needed {
+			indices = append(indices, l.Attrs().Index)
+		}
 	}
 	errs := []error{removeLinks(cfg.Instance, indices)}
-	errs = append(errs, removeRunDir(cfg.RunDir, cfg.Instance))
-	if errors.Join(errs...) == nil {
+	errs = append(errs, removeRunDir(cfg.RunDir, cfg.Instance, keep))
+	if errors.Join(errs...) == nil && len(keep) == 0 {
 		errs = append(errs, rules.Delete(tableName(cfg.Instance)))
 	}
 	if err := errors.Join(errs...); err != nil {

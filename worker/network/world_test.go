@@ -181,6 +181,12 @@ func startNetwork(t *testing.T, change func(*Config)) *Network {
 	if err != nil {
 		t.Fatal(err)
 	}
+	runNetwork(t, n)
+	return n
+}
+
+func runNetwork(t *testing.T, n *Network) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var ended error
 	var wg sync.WaitGroup
@@ -192,7 +198,6 @@ func startNetwork(t *testing.T, change func(*Config)) *Network {
 			t.Error(err)
 		}
 	})
-	return n
 }
 
 func testConfig(dir string) Config {

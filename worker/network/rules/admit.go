@@ -17,7 +17,8 @@ const (
 
 // admit puts rules at the head of the host's iptables chains FORWARD and INPUT, where they exist, that leave packets of containers and
 // builds to our own table: Docker and ufw drop by policy what no rule of theirs accepts. The rules are marked with the table's name;
-// withdraw removes them. An administrator's own nftables chains are not touched, see Obstacles.
+// withdraw removes them. Those of an earlier process are replaced in one transaction. An administrator's own nftables chains are not
+// touched, see Obstacles.
 func admit(cfg Config) error {
 	conn, err := nftables.New()
 	if err != nil {
@@ -25,6 +26,9 @@ func admit(cfg Config) error {
 	}
 	chains, err := iptablesChains(conn)
 	if err != nil {
+		return err
+	}
+	if err := queueWithdrawal(conn, chains, cfg.Table); err != nil {
 		return err
 	}
 	b := &builder{conn: conn, cfg: cfg}
@@ -59,6 +63,16 @@ func withdraw(table string) error {
 	if err != nil {
 		return err
 	}
+	if err := queueWithdrawal(conn, chains, table); err != nil {
+		return err
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("withdraw containers from the host's iptables chains: %w", err)
+	}
+	return nil
+}
+
+func queueWithdrawal(conn *nftables.Conn, chains []*nftables.Chain, table string) error {
 	for _, chain := range chains {
 		marked, err := markedRules(conn, chain, table)
 		if err != nil {
@@ -69,9 +83,6 @@ func withdraw(table string) error {
 				return fmt.Errorf("withdraw containers from iptables %s: %w", chain.Name, err)
 			}
 		}
-	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("withdraw containers from the host's iptables chains: %w", err)
 	}
 	return nil
 }

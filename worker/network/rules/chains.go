@@ -22,6 +22,7 @@ const (
 	rawPriority    = -300
 	filterPriority = -10
 	natPriority    = 100
+	divertPriority = -100
 )
 
 // MaxConnections is how many connections one container or build may have open to the outside: the host's table of connections is limited,
@@ -31,7 +32,34 @@ const MaxConnections = 4096
 // maxSenders is how many addresses connections are counted for.
 const maxSenders = 1 << 18
 
-func (b *builder) build(sources *nftables.Set) error {
+// Sets and maps of endpoints. Those of limited ones have the interface's name alone as their key: its address has been checked before.
+const (
+	setSources    = "sources"
+	setClosed     = "closed_endpoints"
+	setProxied    = "proxied"
+	mapLimits     = "limits"
+	mapDiversions = "diversions"
+	egressChain   = "egress"
+)
+
+// set describes one of them.
+func (b *builder) set(name string) *nftables.Set {
+	s := &nftables.Set{Table: b.table, Name: name, KeyType: nftables.TypeIFName}
+	switch name {
+	case setSources:
+		s.KeyType, s.Concatenation = sourceKey, true
+	case mapLimits, mapDiversions:
+		s.IsMap, s.DataType = true, nftables.TypeVerdict
+	}
+	return s
+}
+
+func (b *builder) build() error {
+	for _, name := range []string{setSources, setClosed, setProxied, mapLimits, mapDiversions} {
+		if err := b.conn.AddSet(b.set(name), nil); err != nil {
+			return fmt.Errorf("nftables set %s: %w", name, err)
+		}
+	}
 	closed := []netip.Prefix{b.cfg.CIDR}
 	if b.cfg.BuildBridge != "" {
 		closed = append(closed, b.cfg.BuildSubnet)
@@ -48,22 +76,25 @@ func (b *builder) build(sources *nftables.Set) error {
 	if err != nil {
 		return err
 	}
-	b.guard(sources)
+	b.guard()
 	flows := &nftables.Set{Table: b.table, Name: "flows", KeyType: nftables.TypeIPAddr, Dynamic: true, Size: maxSenders}
 	if err := b.conn.AddSet(flows, nil); err != nil {
 		return fmt.Errorf("nftables set flows: %w", err)
 	}
-	b.forward(closedSet, openSet, privateSet, flows)
-	b.input()
+	counted := b.conn.AddChain(&nftables.Chain{Name: "counted", Table: b.table})
+	b.rule(counted, state(expr.CtStateBitNEW), source(firstRegister), over(flows, MaxConnections), refuse())
+	b.divert()
+	b.forward(closedSet, openSet, privateSet, counted)
+	b.input(counted)
 	b.masquerade()
 	return nil
 }
 
 // guard drops what an endpoint may not send at all.
-func (b *builder) guard(sources *nftables.Set) {
+func (b *builder) guard() {
 	chain := b.base("prerouting", nftables.ChainHookPrerouting, rawPriority, nftables.ChainTypeFilter)
 	b.rule(chain, b.fromContainer(), notIPv4(), verdict(expr.VerdictDrop))
-	b.rule(chain, b.fromContainer(), meta(expr.MetaKeyIIFNAME), source(endOfInterface), notIn(sources), verdict(expr.VerdictDrop))
+	b.rule(chain, b.fromContainer(), meta(expr.MetaKeyIIFNAME), source(endOfInterface), notIn(b.set(setSources)), verdict(expr.VerdictDrop))
 	if b.cfg.BuildBridge == "" {
 		return
 	}
@@ -71,12 +102,15 @@ func (b *builder) guard(sources *nftables.Set) {
 	b.rule(chain, b.fromBuild(), source(firstRegister), outside(b.cfg.BuildSubnet), verdict(expr.VerdictDrop))
 }
 
-// forward decides about packets between containers or builds and the world.
-func (b *builder) forward(closed, open, private, flows *nftables.Set) {
-	counted := b.conn.AddChain(&nftables.Chain{Name: "counted", Table: b.table})
-	b.rule(counted, state(expr.CtStateBitNEW), source(firstRegister), over(flows, MaxConnections), refuse())
+// divert sends connections of some limited endpoints to the proxy.
+func (b *builder) divert() {
+	chain := b.base("divert", nftables.ChainHookPrerouting, divertPriority, nftables.ChainTypeNAT)
+	b.rule(chain, b.fromContainer(), meta(expr.MetaKeyIIFNAME), lookUp(b.set(mapDiversions)))
+}
 
-	egress := b.conn.AddChain(&nftables.Chain{Name: "egress", Table: b.table})
+// forward decides about packets between containers or builds and the world.
+func (b *builder) forward(closed, open, private *nftables.Set, counted *nftables.Chain) {
+	egress := b.conn.AddChain(&nftables.Chain{Name: egressChain, Table: b.table})
 	b.rule(egress, notIPv4(), verdict(expr.VerdictDrop))
 	b.rule(egress, state(expr.CtStateBitESTABLISHED), verdict(expr.VerdictAccept))
 	b.rule(egress, state(expr.CtStateBitINVALID), verdict(expr.VerdictDrop))
@@ -86,10 +120,12 @@ func (b *builder) forward(closed, open, private, flows *nftables.Set) {
 	b.rule(egress, gotoChain(counted))
 
 	ingress := b.conn.AddChain(&nftables.Chain{Name: "ingress", Table: b.table})
+	b.rule(ingress, meta(expr.MetaKeyOIFNAME), in(b.set(setClosed)), verdict(expr.VerdictDrop))
 	b.rule(ingress, state(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
 	b.rule(ingress, verdict(expr.VerdictDrop))
 
 	chain := b.base("forward", nftables.ChainHookForward, filterPriority, nftables.ChainTypeFilter)
+	b.rule(chain, b.fromContainer(), meta(expr.MetaKeyIIFNAME), lookUp(b.set(mapLimits)))
 	for _, from := range b.senders() {
 		b.rule(chain, from, jump(egress))
 	}
@@ -98,16 +134,21 @@ func (b *builder) forward(closed, open, private, flows *nftables.Set) {
 	}
 }
 
-// input closes the host to containers and builds, but for the DNS forwarder.
-func (b *builder) input() {
+// input closes the host to containers and builds, but for the DNS forwarder and, for those whose connections it gets, the proxy.
+func (b *builder) input(counted *nftables.Chain) {
 	host := b.conn.AddChain(&nftables.Chain{Name: "host", Table: b.table})
 	b.rule(host, notIPv4(), verdict(expr.VerdictDrop))
 	for _, protocol := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 		b.rule(host, destination(), equal(b.cfg.DNS.AsSlice()), meta(expr.MetaKeyL4PROTO), equal([]byte{protocol}),
 			destinationPort(), equal(binary.BigEndian.AppendUint16(nil, 53)), verdict(expr.VerdictAccept))
 	}
+	for _, number := range []uint16{b.cfg.ProxyTLS, b.cfg.ProxyHTTP} {
+		b.rule(host, meta(expr.MetaKeyIIFNAME), in(b.set(setProxied)), destination(), equal(b.cfg.DNS.AsSlice()), tcp(), port(number),
+			gotoChain(counted))
+	}
 	b.rule(host, refuse())
 	chain := b.base("input", nftables.ChainHookInput, filterPriority, nftables.ChainTypeFilter)
+	b.refuse(chain, b.fromContainer(), meta(expr.MetaKeyIIFNAME), in(b.set(setClosed)))
 	for _, from := range b.senders() {
 		b.rule(chain, from, jump(host))
 	}

@@ -72,6 +72,11 @@ func notIn(set *nftables.Set) exprs {
 	return exprs{&expr.Lookup{SourceRegister: firstRegister, SetName: set.Name, SetID: set.ID, Invert: true}}
 }
 
+// lookUp does what the map says for the loaded interface, and goes on if it says nothing.
+func lookUp(verdicts *nftables.Set) exprs {
+	return exprs{&expr.Lookup{SourceRegister: firstRegister, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true, SetName: verdicts.Name}}
+}
+
 // inside and outside compare the loaded address with a prefix.
 func inside(p netip.Prefix) exprs  { return join(masked(p), equal(p.Masked().Addr().AsSlice())) }
 func outside(p netip.Prefix) exprs { return join(masked(p), notEqual(p.Masked().Addr().AsSlice())) }
@@ -123,4 +128,17 @@ func ifname(name string) []byte {
 	b := make([]byte, unix.IFNAMSIZ)
 	copy(b, name)
 	return b
+}
+
+// Ports that are the proxy's where limits say so.
+const (
+	portHTTP = 80
+	portTLS  = 443
+)
+
+func tcp() exprs { return join(meta(expr.MetaKeyL4PROTO), equal([]byte{unix.IPPROTO_TCP})) }
+func udp() exprs { return join(meta(expr.MetaKeyL4PROTO), equal([]byte{unix.IPPROTO_UDP})) }
+
+func port(number uint16) exprs {
+	return join(destinationPort(), equal(binary.BigEndian.AppendUint16(nil, number)))
 }

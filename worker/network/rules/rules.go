@@ -3,17 +3,18 @@
 // All of them are in one table per instance, of the family inet, plus one of the family bridge where there is a build bridge:
 //
 //	prerouting (raw)        IPv6 and packets whose source is not the endpoint's own address are dropped, before they cost a conntrack entry
+//	divert     (dstnat)     web connections of some limited endpoints go to the proxy on the host
 //	forward    (filter-10)  from containers and builds: other containers, private, metadata and special ranges are rejected, as are
 //	                        connections beyond a number; the rest goes on; towards them: only replies
-//	input      (filter-10)  from containers and builds: DNS to the forwarder, nothing else, whatever address of the host was meant
+//	input      (filter-10)  from containers and builds: DNS to the forwarder, diverted connections to the proxy, nothing else, whatever address of the
+//	                        host was meant
 //	postrouting (srcnat)    the containers' addresses are masqueraded
 //
 // The kernel's rule for several tables on one hook is that a drop is final and an accept is not, so no other table can open what these
 // close. The reverse holds too: a firewall that drops by policy also drops what these let through; see admit.
 //
 // Which endpoint may send is one element of the set "sources", keyed by interface and address; starting or ending a container touches no
-// rule. An allow-list per endpoint fits in the same way: a set of listed interfaces and one of (interface, destination) looked up in the
-// chain "egress" after the closed ranges and before the opened ones.
+// rule. An endpoint with limits has chains of its own; see Limits.
 package rules
 
 import (
@@ -23,6 +24,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -39,6 +41,8 @@ type Config struct {
 	CIDR netip.Prefix
 	// DNS is the address of the DNS forwarder on the host.
 	DNS netip.Addr
+	// ProxyTLS and ProxyHTTP are the ports of the egress proxy at that address.
+	ProxyTLS, ProxyHTTP uint16
 	// Open are ranges that are opened though they are private; see ValidOpen.
 	Open []netip.Prefix
 	// BuildBridge is the bridge of image builds, which need not exist yet; none if empty.
@@ -52,18 +56,33 @@ type Table struct {
 	cfg Config
 
 	mu       sync.Mutex
-	sources  *nftables.Set
-	members  map[Source]bool // what is in the set
-	restored func()          // of Watch; nil while nobody watches
+	members  map[Source]*member // what is in the table
+	numbered uint64             // the last number that a member's objects have
+	restored func()             // of Watch; nil while nobody watches
 }
 
-// Install puts the rules into the kernel, in place of any that an earlier process left under the same name, and makes way for containers
-// in the host's iptables chains. The rules come as one transaction: there is no moment with half of them.
-func Install(cfg Config) (*Table, error) {
-	t := &Table{cfg: cfg, members: map[Source]bool{}}
+// Install puts the rules into the kernel with the given endpoints, in place of any that an earlier process left under the same name, and
+// makes way for containers in the host's iptables chains. The rules come as one transaction: there is no moment with half of them, or with
+// none for an endpoint that had some.
+func Install(cfg Config, endpoints map[Source]Limits) (*Table, error) {
+	t := &Table{cfg: cfg, members: map[Source]*member{}}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for s, l := range endpoints {
+		t.members[s] = t.newMember(l)
+	}
 	return t, t.install()
+}
+
+func (t *Table) newMember(l Limits) *member {
+	t.numbered++
+	m := &member{limits: l, number: t.numbered, learned: map[netip.Addr]time.Time{}}
+	now := time.Now()
+	for _, k := range l.Known {
+		m.learned[k.Addr] = now.Add(max(k.TTL, minLearned))
+	}
+	m.limits.Known = nil
+	return m
 }
 
 // install queues and commits all there is; t.mu is held.
@@ -72,17 +91,21 @@ func (t *Table) install() error {
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
-	table := replaceTable(conn, t.cfg.Table, nftables.TableFamilyINet)
-	t.sources = &nftables.Set{Table: table, Name: "sources", KeyType: sourceKey, Concatenation: true}
-	if err := conn.AddSet(t.sources, nil); err != nil {
-		return fmt.Errorf("nftables set sources: %w", err)
-	}
-	if err := t.queue(conn, slices.Collect(maps.Keys(t.members)), (*nftables.Conn).SetAddElements); err != nil {
-		return fmt.Errorf("nftables set sources: %w", err)
-	}
-	b := &builder{conn: conn, table: table, cfg: t.cfg}
-	if err := b.build(t.sources); err != nil {
+	b := &builder{conn: conn, table: replaceTable(conn, t.cfg.Table, nftables.TableFamilyINet), cfg: t.cfg}
+	if err := b.build(); err != nil {
 		return err
+	}
+	if err := b.sources(slices.Collect(maps.Keys(t.members)), (*nftables.Conn).SetAddElements); err != nil {
+		return fmt.Errorf("nftables set sources: %w", err)
+	}
+	now := time.Now()
+	for s, m := range t.members {
+		if !m.limits.Limited() {
+			continue
+		}
+		if err := b.addLimits(s, m, now); err != nil {
+			return err
+		}
 	}
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("install nftables table %q: %w", t.cfg.Table, err)
@@ -91,9 +114,6 @@ func (t *Table) install() error {
 		if err := isolate(t.cfg); err != nil {
 			return err
 		}
-	}
-	if err := withdraw(t.cfg.Table); err != nil {
-		return err
 	}
 	return admit(t.cfg)
 }
@@ -112,14 +132,15 @@ type Source struct {
 	Address   netip.Addr
 }
 
-// Add lets an endpoint send.
+// Add lets an endpoint send, without limits.
 func (t *Table) Add(s Source) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.change([]Source{s}, (*nftables.Conn).SetAddElements); err != nil {
+	err := t.commit(func(b *builder) error { return b.sources([]Source{s}, (*nftables.Conn).SetAddElements) })
+	if err != nil {
 		return fmt.Errorf("nftables: admit %s from %s: %w", s.Address, s.Interface, err)
 	}
-	t.members[s] = true
+	t.members[s] = t.newMember(Limits{})
 	return nil
 }
 
@@ -127,7 +148,17 @@ func (t *Table) Add(s Source) error {
 func (t *Table) Remove(sources []Source) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.change(sources, (*nftables.Conn).SetDeleteElements); err != nil {
+	err := t.commit(func(b *builder) error {
+		for _, s := range sources {
+			if m := t.members[s]; m != nil && m.limits.Limited() {
+				if err := b.removeLimits(s, m); err != nil {
+					return err
+				}
+			}
+		}
+		return b.sources(sources, (*nftables.Conn).SetDeleteElements)
+	})
+	if err != nil {
 		return fmt.Errorf("nftables: withdraw %d endpoints: %w", len(sources), err)
 	}
 	for _, s := range sources {
@@ -136,42 +167,61 @@ func (t *Table) Remove(sources []Source) error {
 	return nil
 }
 
-// elementOp is SetAddElements or SetDeleteElements.
-type elementOp func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error
+// Retain removes all but the given endpoints.
+func (t *Table) Retain(sources []Source) error {
+	t.mu.Lock()
+	var gone []Source
+	for s := range t.members {
+		if !slices.Contains(sources, s) {
+			gone = append(gone, s)
+		}
+	}
+	t.mu.Unlock()
+	if len(gone) == 0 {
+		return nil
+	}
+	return t.Remove(gone)
+}
 
-// change adds or removes elements. Where the table has just been removed by somebody it comes back first: Watch may not have heard yet.
-func (t *Table) change(sources []Source, op elementOp) error {
-	err := t.commit(sources, op)
+// commit queues and commits one transaction. Where the table has just been removed by somebody it comes back first: Watch may not have
+// heard yet. t.mu is held.
+func (t *Table) commit(queue func(*builder) error) error {
+	err := t.try(queue)
 	if !errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	if err := t.restore(); err != nil {
 		return err
 	}
-	return t.commit(sources, op)
+	return t.try(queue)
 }
 
-func (t *Table) commit(sources []Source, op elementOp) error {
+func (t *Table) try(queue func(*builder) error) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	if err := t.queue(conn, sources, op); err != nil {
+	b := &builder{conn: conn, table: &nftables.Table{Name: t.cfg.Table, Family: nftables.TableFamilyINet}, cfg: t.cfg}
+	if err := queue(b); err != nil {
 		return err
 	}
 	return conn.Flush()
 }
 
+// elementOp is SetAddElements or SetDeleteElements.
+type elementOp func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error
+
 // maxElements of one message keeps its list within the 64 KiB of a netlink attribute.
 const maxElements = 500
 
-func (t *Table) queue(conn *nftables.Conn, sources []Source, op elementOp) error {
+// sources queues a change of who may send.
+func (b *builder) sources(sources []Source, op elementOp) error {
 	for some := range slices.Chunk(sources, maxElements) {
 		elements := make([]nftables.SetElement, 0, len(some))
 		for _, s := range some {
 			elements = append(elements, nftables.SetElement{Key: append(ifname(s.Interface), s.Address.AsSlice()...)})
 		}
-		if err := op(conn, t.sources, elements); err != nil {
+		if err := op(b.conn, b.set(setSources), elements); err != nil {
 			return err
 		}
 	}
@@ -217,8 +267,13 @@ func rangeSet(conn *nftables.Conn, table *nftables.Table, name string, prefixes 
 			elements = append(elements, nftables.SetElement{Key: after.AsSlice(), IntervalEnd: true})
 		}
 	}
-	if err := conn.AddSet(set, elements); err != nil {
+	if err := conn.AddSet(set, nil); err != nil {
 		return nil, fmt.Errorf("nftables set %s: %w", name, err)
+	}
+	for some := range slices.Chunk(elements, maxElements) {
+		if err := conn.SetAddElements(set, some); err != nil {
+			return nil, fmt.Errorf("nftables set %s: %w", name, err)
+		}
 	}
 	return set, nil
 }
