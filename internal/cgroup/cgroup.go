@@ -83,6 +83,15 @@ func (s *Subtree) OOM(id string) (OOM, error) {
 	return OOM{Kills: n, Shared: own == 0}, err
 }
 
+// ForgetMisses has what follows count as the first time that the group reaches its own memory limit, where it has been near it without a
+// kill. Version 2 counts no such times.
+func (s *Subtree) ForgetMisses(id string) error {
+	if s.v2 {
+		return nil
+	}
+	return write(filepath.Join(Root, "memory", s.name, id), "memory.failcnt", "0")
+}
+
 // RefusedForks returns how often the container's group was refused a process or thread for its limit. A group that is gone counts as none.
 func (s *Subtree) RefusedForks(id string) (uint64, error) {
 	if s.v2 {

@@ -31,9 +31,18 @@ const (
 // Boot boots a sandbox that has no image yet: its one process sleeps. Add gives it containers. Of the parameters it takes ID, Dir, NetnsPath,
 // Hostname and the limits; all containers are within them. Nothing is left behind when it fails or ctx ends.
 func (r *Runtime) Boot(ctx context.Context, p container.SandboxParams) (*Sandbox, error) {
-	image, err := r.pauseImage(ctx)
+	p, spec, err := r.emptySpec(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("sandbox %q: %w", p.ID, err)
+	}
+	return r.start(ctx, p, spec, "run", "--detach")
+}
+
+// emptySpec describes a sandbox without an image; the parameters that come back are those it is started with.
+func (r *Runtime) emptySpec(ctx context.Context, p container.SandboxParams) (container.SandboxParams, *specs.Spec, error) {
+	image, err := r.pauseImage(ctx)
+	if err != nil {
+		return p, nil, err
 	}
 	p.Image, p.Argv, p.Binds, p.DiskDir = image, []string{"/pause"}, nil, p.Dir
 	spec := r.rootSpec(p)
@@ -43,7 +52,7 @@ func (r *Runtime) Boot(ctx context.Context, p container.SandboxParams) (*Sandbox
 	spec.Root.Readonly = true
 	spec.Mounts = []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"}}
 	spec.Process.Capabilities = &specs.LinuxCapabilities{}
-	return r.start(ctx, p, spec, "run", "--detach")
+	return p, spec, nil
 }
 
 // Container is a container in a sandbox, added after its boot. It is safe for concurrent use.
@@ -58,11 +67,16 @@ type Container struct {
 func innerID(id string) string { return "in-" + id + "." }
 
 // Add starts a container in the sandbox, which is one that Boot or Start has booted: a warm sandbox's only one, or a sidecar. It shares the
-// sandbox's network, host name, limits and end; its processes, files and writable layer are its own. Of the parameters it takes ID, Dir, Image,
+// sandbox's network, host name, limits and end; its processes, files and writable layer are its own. Of the parameters it takes ID, Name, Dir, Image,
 // DiskDir, DiskMiB, Argv and Binds. Nothing is left behind when it fails or ctx ends. Errors: fault.Unavailable if the sandbox has ended.
 func (s *Sandbox) Add(ctx context.Context, p container.SandboxParams) (*Container, error) {
+	return s.add(ctx, p, "run", "--detach")
+}
+
+// add makes a container in the sandbox by a command of runsc.
+func (s *Sandbox) add(ctx context.Context, p container.SandboxParams, command ...string) (*Container, error) {
 	spec := imageSpec(p)
-	spec.Annotations[criType], spec.Annotations[criSandbox] = "container", s.sandbox
+	spec.Annotations[criType], spec.Annotations[criSandbox], spec.Annotations[criName] = "container", s.sandbox, p.Name
 	if err := writeBundle(p.Dir, spec); err != nil {
 		return nil, fmt.Errorf("container %q: %w", p.ID, err)
 	}
@@ -76,7 +90,7 @@ func (s *Sandbox) Add(ctx context.Context, p container.SandboxParams) (*Containe
 	})
 	// The process that serves its binds begins in the sandbox's groups.
 	entering := s.runtime.cfg.Cgroups.Joining(s.sandbox)
-	if err := s.runtime.make(ctx, c.id, p, entering, []string{"--ignore-cgroups"}, []string{"run", "--detach"}); err != nil {
+	if err := s.runtime.make(ctx, c.id, p, entering, []string{"--ignore-cgroups"}, command); err != nil {
 		if !s.process.running() {
 			return nil, fault.New(fault.Unavailable, "container %q: sandbox %q has ended", p.ID, s.sandbox)
 		}

@@ -122,7 +122,7 @@ func (r *Runtime) make(ctx context.Context, id string, p container.SandboxParams
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fmt.Errorf("runsc %s: %w: %s", command[0], err, fatalLines(logs))
+		return fmt.Errorf("runsc: %w: %s", err, fatalLines(logs))
 	}
 	return nil
 }
@@ -138,6 +138,8 @@ func (r *Runtime) commandIn(ctx context.Context, before []string, args ...string
 		"--root="+r.cfg.StateDir, "--platform=systrap", "--network=sandbox", "--host-uds=open",
 		// Bound trees are immutable, and sockets are made before the sandbox: no need to ask the host again at every look.
 		"--file-access-mounts=exclusive",
+		// Restores find images and folders where they are then.
+		"--restore-spec-validation=warning",
 	)
 	line = append(line, args...)
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...) //nolint:gosec // our own words

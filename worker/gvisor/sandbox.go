@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/skerry-dev/skerry/internal/cgroup"
+	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
@@ -51,6 +53,31 @@ func (s *Sandbox) delete(ctx context.Context) error {
 		return fmt.Errorf("sandbox %q: %w", s.id, err)
 	}
 	return nil
+}
+
+// Limits are what a sandbox may use, in thousandths of a core and MiB. Zero leaves what it was booted with.
+type Limits struct{ CPUMilli, CPULimitMilli, MemoryLimitMiB uint32 }
+
+// Limit sets the limits of a sandbox that runs, as when one is claimed that was booted ahead. What it shows inside as its memory and its
+// processors stays what it was booted with. Errors: fault.Precondition for a sandbox that has run into a limit before, which could not be
+// told apart from doing so later.
+func (s *Sandbox) Limit(l Limits) error {
+	groups := s.runtime.cfg.Cgroups
+	used, err := s.UsedUp()
+	if err != nil {
+		return err
+	}
+	if used != container.Nothing {
+		return fault.New(fault.Precondition, "sandbox %q: it has run into a limit already", s.id)
+	}
+	limits := cgroup.Limits{CPUMilli: l.CPUMilli}
+	if l.MemoryLimitMiB > 0 {
+		limits.MemoryBytes = uint64(l.MemoryLimitMiB+MemoryOverheadMiB) << 20
+	}
+	if _, err := groups.Hold(s.id, limits, l.CPULimitMilli); err != nil {
+		return fmt.Errorf("sandbox %q: %w", s.id, err)
+	}
+	return groups.ForgetMisses(s.id)
 }
 
 // UsedUp tells what the sandbox has run out of, if anything. Only before Delete.

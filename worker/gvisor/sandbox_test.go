@@ -8,6 +8,8 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/testbase"
+	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/gvisor"
 )
 
 // TestAdoption: another process of the instance finds what runs, also after its own socket has taken the old one's place.
@@ -155,6 +157,29 @@ def mount(kind, target, options=None):
 	}
 	if got := l.eval("libc.umount2(b'/mnt/rw', 0), libc.umount2(b'/mnt/lower', 0), os.listdir('/mnt/lower')"); got != "[0 0 []]" {
 		t.Errorf("unmounted: %s", got)
+	}
+}
+
+// TestLimit: a sandbox that was booted without limits gets them when it is claimed.
+func TestLimit(t *testing.T) {
+	w := newWorld(t)
+	p := w.params("sb-limit")
+	l := w.listen("sb-limit")
+	box, err := w.runtime.Launch(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.accept()
+	if err := box.Limit(gvisor.Limits{CPUMilli: 500, CPULimitMilli: 1500, MemoryLimitMiB: 200}); err != nil {
+		t.Fatal(err)
+	}
+	l.say("x = b'x' * (400 << 20)")
+	<-box.Done()
+	if used, err := box.UsedUp(); err != nil || used != container.OwnMemory {
+		t.Errorf("used up %v, %v", used, err)
+	}
+	if err := box.Limit(gvisor.Limits{MemoryLimitMiB: 400}); fault.KindOf(err) != fault.Precondition {
+		t.Errorf("another claim: %v", err)
 	}
 }
 
