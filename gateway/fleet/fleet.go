@@ -3,6 +3,7 @@
 package fleet
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/skerry-dev/skerry/gateway/placement"
@@ -85,17 +86,36 @@ type Reservation struct {
 
 // Reserve chooses a worker and takes a share of it, or returns a fault.Exhausted that says why there is no room.
 func (f *Fleet) Reserve(d placement.Demand) (*Reservation, error) {
+	return f.ReserveWhere(d, func(string) bool { return true })
+}
+
+// ReserveWhere is Reserve among the workers that allowed admits by their ids.
+func (f *Fleet) ReserveWhere(d placement.Demand, allowed func(workerID string) bool) (*Reservation, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	workers := f.snapshot()
+	workers := slices.DeleteFunc(f.snapshot(), func(w placement.Worker) bool { return !allowed(w.ID) })
 	i, err := placement.Choose(&d, workers)
 	if err != nil {
 		return nil, err
 	}
-	m := f.member(workers[i].ID)
-	m.reserved.CPUMilli += d.CPUMilli
-	m.reserved.MemoryMiB += d.MemoryMiB
-	return &Reservation{WorkerID: m.ID, fleet: f, member: m, needs: d.Needs}, nil
+	return f.hold(f.member(workers[i].ID), d.Needs), nil
+}
+
+// Hold takes a share of a worker for what it has already, whether or not there is room. It returns nil where the worker is not connected.
+func (f *Fleet) Hold(workerID string, needs placement.Needs) *Reservation {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.member(workerID)
+	if m == nil {
+		return nil
+	}
+	return f.hold(m, needs)
+}
+
+func (f *Fleet) hold(m *member, needs placement.Needs) *Reservation {
+	m.reserved.CPUMilli += needs.CPUMilli
+	m.reserved.MemoryMiB += needs.MemoryMiB
+	return &Reservation{WorkerID: m.ID, fleet: f, member: m, needs: needs}
 }
 
 // Release gives the share back, once.

@@ -32,7 +32,7 @@ func (d Definition) Checked() (Definition, error) {
 	if err := ident.CheckName("function", d.Name); err != nil {
 		return d, err
 	}
-	for _, check := range []func() error{d.checkCode, d.checkMounts, d.checkSecrets, d.Resources.check, d.Autoscaler.check} {
+	for _, check := range []func() error{d.checkCode, d.checkMounts, d.checkSecrets, d.Resources.Check, d.Autoscaler.check} {
 		if err := check(); err != nil {
 			return d, fault.New(fault.Invalid, "function %q: %w", d.Name, err)
 		}
@@ -103,32 +103,45 @@ func (d Definition) checkCode() error {
 // reserved are paths of a container that Skerry or the kernel provides.
 var reserved = []string{"/proc", "/sys", "/dev", "/__skerry"}
 
-func (d Definition) checkMounts() error {
-	if len(d.Mounts) > maxMounts {
-		return fault.New(fault.Invalid, "%d mounts, at most %d", len(d.Mounts), maxMounts)
+func (d Definition) checkMounts() error { return CheckMounts(d.Mounts) }
+
+// CheckMounts returns a fault.Invalid for mounts that no container can have.
+func CheckMounts(mounts []Mount) error {
+	if len(mounts) > maxMounts {
+		return fault.New(fault.Invalid, "%d mounts, at most %d", len(mounts), maxMounts)
 	}
-	for _, m := range d.Mounts {
+	for _, m := range mounts {
 		if err := ident.CheckDigest(m.TreeDigest); err != nil {
 			return err
 		}
-		p := m.RemotePath
-		if !path.IsAbs(p) || path.Clean(p) != p || p == "/" || len(p) > 4096 || strings.ContainsRune(p, 0) {
-			return fault.New(fault.Invalid, `mount at %.200q: want a clean absolute path other than "/"`, p)
-		}
-		for _, r := range reserved {
-			if p == r || strings.HasPrefix(p, r+"/") {
-				return fault.New(fault.Invalid, "mount at %.200q: %s is reserved", p, r)
-			}
+		if err := CheckTarget(m.RemotePath); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (d Definition) checkSecrets() error {
-	if len(d.SecretIDs) > maxSecrets {
-		return fault.New(fault.Invalid, "%d secrets, at most %d", len(d.SecretIDs), maxSecrets)
+// CheckTarget returns a fault.Invalid for a path of a container at which nothing can be mounted.
+func CheckTarget(p string) error {
+	if !path.IsAbs(p) || path.Clean(p) != p || p == "/" || len(p) > 4096 || strings.ContainsRune(p, 0) {
+		return fault.New(fault.Invalid, `mount at %.200q: want a clean absolute path other than "/"`, p)
 	}
-	for _, id := range d.SecretIDs {
+	for _, r := range reserved {
+		if p == r || strings.HasPrefix(p, r+"/") {
+			return fault.New(fault.Invalid, "mount at %.200q: %s is reserved", p, r)
+		}
+	}
+	return nil
+}
+
+func (d Definition) checkSecrets() error { return CheckSecrets(d.SecretIDs) }
+
+// CheckSecrets returns a fault.Invalid for ids that are no secrets', or too many.
+func CheckSecrets(ids []string) error {
+	if len(ids) > maxSecrets {
+		return fault.New(fault.Invalid, "%d secrets, at most %d", len(ids), maxSecrets)
+	}
+	for _, id := range ids {
 		if err := ident.Check(ident.Secret, id); err != nil {
 			return err
 		}
@@ -136,7 +149,8 @@ func (d Definition) checkSecrets() error {
 	return nil
 }
 
-func (r Resources) check() error {
+// Check returns a fault.Invalid for what no container may have.
+func (r Resources) Check() error {
 	switch {
 	case r.CPUMilli > MaxCPUMilli || r.CPULimitMilli > MaxCPUMilli:
 		return fault.New(fault.Invalid, "cpu: at most %d cores", MaxCPUMilli/1000)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/ident"
 )
 
 // reader is one Read.
@@ -83,8 +85,11 @@ func (r *reader) follow(ctx context.Context) error {
 	}
 	var t target
 	inner, cancel := context.WithCancelCause(ctx)
-	if r.q.CallID != "" {
-		done = r.callDone(inner, done)
+	switch {
+	case r.q.CallID != "":
+		done = r.partDone(inner, done, func(ctx context.Context) error { return r.s.d.Calls.AwaitEnd(ctx, r.q.CallID) })
+	case r.ofSandbox():
+		done = r.partDone(inner, done, func(ctx context.Context) error { return r.s.d.Sandboxes.AwaitSandboxEnd(ctx, r.q.ContainerID) })
 	}
 	defer cancel(nil)
 	var watch sync.WaitGroup
@@ -151,14 +156,17 @@ func (r *reader) awaitEnd(ctx context.Context, done <-chan struct{}, t *target, 
 	}
 }
 
-// callDone returns a channel that is closed when the call has ended, or all of its app.
-func (r *reader) callDone(ctx context.Context, app <-chan struct{}) <-chan struct{} {
+// ofSandbox says whether the output is that of one sandbox.
+func (r *reader) ofSandbox() bool { return ident.Check(ident.Sandbox, r.q.ContainerID) == nil }
+
+// partDone returns a channel that is closed when what await waits for has ended, or all of its app.
+func (r *reader) partDone(ctx context.Context, app <-chan struct{}, await func(context.Context) error) <-chan struct{} {
 	done := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := r.s.d.Calls.AwaitEnd(ctx, r.q.CallID); err != nil && ctx.Err() == nil {
-			r.s.d.Log.Warn("logs of a call are followed to the end of its app", "call", r.q.CallID, "error", err)
+		if err := await(ctx); err != nil && ctx.Err() == nil {
+			r.s.d.Log.Warn("logs are followed to the end of their app", "call", r.q.CallID, "container", r.q.ContainerID, "error", err)
 			select {
 			case <-app:
 			case <-ctx.Done():
@@ -178,6 +186,9 @@ func (r *reader) callDone(ctx context.Context, app <-chan struct{}) <-chan struc
 
 // drained returns when what has been written must have come: the app's containers say so; of a call nobody does, and it is given a moment.
 func (r *reader) drained(ctx context.Context) error {
+	if r.ofSandbox() {
+		return r.s.closedBy(ctx, r.q.ContainerID)
+	}
 	if r.q.CallID == "" {
 		return r.s.drained(ctx, r.q.AppID)
 	}

@@ -43,9 +43,16 @@ type Calls interface {
 	Began(ctx context.Context, callID string) (functionID string, at time.Time, known bool)
 }
 
+// Sandboxes tells when sandboxes have ended. Implemented in gateway/server.
+type Sandboxes interface {
+	// AwaitSandboxEnd returns once a sandbox has ended; at once for one that is not known.
+	AwaitSandboxEnd(ctx context.Context, sandboxID string) error
+}
+
 // Deps are the parts of a Service. All are required.
 type Deps struct {
 	Stream     Stream
+	Sandboxes  Sandboxes
 	Containers Containers
 	Apps       Apps
 	Calls      Calls
@@ -184,6 +191,22 @@ func (s *Service) close(containerID string) {
 
 // Drain returns when all containers have sent their EOF, or with ctx's error.
 func (s *Service) Drain(ctx context.Context) error { return s.drained(ctx, "") }
+
+// closedBy returns when a container has sent its EOF.
+func (s *Service) closedBy(ctx context.Context, containerID string) error {
+	s.mu.Lock()
+	o := s.open[containerID]
+	s.mu.Unlock()
+	if o == nil {
+		return nil
+	}
+	select {
+	case <-o.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // drained returns when all containers of an app, or of all, that have begun have sent their EOF.
 func (s *Service) drained(ctx context.Context, appID string) error {

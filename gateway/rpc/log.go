@@ -54,8 +54,10 @@ func (s *logService) query(ctx context.Context, m *skerryv1.StreamLogsRequest) (
 		}
 	}
 	if q.ContainerID != "" {
-		if err := ident.Check(ident.Container, q.ContainerID); err != nil {
-			return q, err
+		if ident.Check(ident.Sandbox, q.ContainerID) != nil {
+			if err := ident.Check(ident.Container, q.ContainerID); err != nil {
+				return q, err
+			}
 		}
 	}
 	if q.CallID = m.GetCallId(); q.CallID != "" {

@@ -45,7 +45,15 @@ type Deps struct {
 	ScheduleService  skerryv1connect.ScheduleServiceHandler
 	CallService      skerryv1connect.CallServiceHandler
 	ContainerService skerryv1connect.ContainerServiceHandler
+
+	SandboxService      skerryv1connect.SandboxServiceHandler
+	SandboxWatchService skerryv1connect.SandboxWatchServiceHandler
+	// Relay serves what is inside sandboxes, below sandboxPrefix.
+	Relay http.Handler
 }
+
+// sandboxPrefix is the path below which sandboxes are served.
+const sandboxPrefix = "/sandboxes/"
 
 // NewHandler returns the handler of all public services, for clients with an admin token and, as far as they may, code in containers. Options are those of Options.
 func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
@@ -64,5 +72,8 @@ func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	mux.Handle(skerryv1connect.NewBlobServiceHandler(&blobService{d}, raw...))
 	mux.Handle(skerryv1connect.NewCallServiceHandler(d.CallService, raw...))
 	mux.Handle(skerryv1connect.NewContainerServiceHandler(d.ContainerService, raw...))
+	mux.Handle(skerryv1connect.NewSandboxServiceHandler(d.SandboxService, small...))
+	mux.Handle(skerryv1connect.NewSandboxWatchServiceHandler(d.SandboxWatchService, small...))
+	mux.Handle(sandboxPrefix, d.Relay)
 	return authenticate(d.Tokens, d.Where, mux)
 }

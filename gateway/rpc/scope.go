@@ -3,6 +3,8 @@ package rpc
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -43,6 +45,16 @@ var open = map[string]bool{
 	skerryv1connect.SecretServiceCreateSecretProcedure:       true,
 }
 
+// openPrefixes begin the paths that code in containers may call besides: sandboxes of its app.
+var openPrefixes = []string{
+	"/" + skerryv1connect.SandboxServiceName + "/", "/" + skerryv1connect.SandboxWatchServiceName + "/",
+	"/" + skerryv1connect.SnapshotServiceName + "/", "/" + skerryv1connect.SidecarServiceName + "/", sandboxPrefix,
+}
+
+func isOpen(path string) bool {
+	return open[path] || slices.ContainsFunc(openPrefixes, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
+}
+
 // authenticate lets clients with an admin token through, and what workers pass on for their containers as far as those may go.
 func authenticate(tokens *identity.Service, containers Places, next http.Handler) http.Handler {
 	clients := Authenticate(tokens, next, identity.Admin)
@@ -66,8 +78,10 @@ func authenticate(tokens *identity.Service, containers Places, next http.Handler
 // scopeOf checks that the worker runs the container, and that containers may call the procedure.
 func scopeOf(r *http.Request, containers Places) (identity.Scope, error) {
 	id := r.Header.Get(ContainerHeader)
-	if err := ident.Check(ident.Container, id); err != nil {
-		return identity.Scope{}, err
+	if ident.Check(ident.Sandbox, id) != nil {
+		if err := ident.Check(ident.Container, id); err != nil {
+			return identity.Scope{}, err
+		}
 	}
 	token, err := containers.WorkerToken(id)
 	if err != nil || token != identity.Caller(r.Context()).ID {
@@ -77,7 +91,7 @@ func scopeOf(r *http.Request, containers Places) (identity.Scope, error) {
 	if !ok {
 		return identity.Scope{}, fault.New(fault.Denied, "container %q: does not run any more", id)
 	}
-	if !open[r.URL.Path] {
+	if !isOpen(r.URL.Path) {
 		return identity.Scope{}, fault.New(fault.Denied, "%s: code in containers may not call it; use a client with a token", r.URL.Path)
 	}
 	return identity.Scope{ContainerID: id, AppID: who.AppID, Environment: who.Environment}, nil

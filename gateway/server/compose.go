@@ -16,6 +16,8 @@ import (
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/mount"
 	"github.com/skerry-dev/skerry/gateway/rpc"
+	"github.com/skerry-dev/skerry/gateway/sandbox"
+	"github.com/skerry-dev/skerry/gateway/sandboxrpc"
 	"github.com/skerry-dev/skerry/gateway/secret"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
@@ -29,9 +31,10 @@ func (s *Server) compose(sealer *secret.Sealer) {
 	s.layers = layer.New(s.cfg.Layers, s.db, s.blobs, s.log)
 	s.builders = buildlink.New(s.cfg.BuilderWait, buildlink.Deps{Layers: s.layers, Blobs: s.blobs, Log: s.log})
 	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets}, Log: s.log})
-	s.logs = logs.New(logs.Deps{Stream: s.engine.Logs(), Containers: origins{s}, Apps: ends{s}, Calls: ends{s}, Log: s.log})
+	s.logs = logs.New(logs.Deps{Stream: s.engine.Logs(), Containers: origins{s}, Apps: ends{s}, Calls: ends{s}, Sandboxes: ends{s}, Log: s.log})
+	workers := fleet.New()
 	s.scheduler = task.New(task.Deps{
-		Functions: s.db, Images: images{s.images}, Secrets: secrets{s.secrets}, Fleet: fleet.New(),
+		Functions: s.db, Images: images{s.images}, Secrets: secrets{s.secrets}, Fleet: workers,
 		Notices: notices{s}, Clock: task.SystemClock, Log: s.log,
 	})
 	s.calls = call.New(call.Deps{
@@ -43,7 +46,11 @@ func (s *Server) compose(sealer *secret.Sealer) {
 		Store: s.db, Versions: s.db, Functions: s.db, Runtime: runtime{s}, References: references{s}, Secrets: s.secrets, Schedules: s.schedules,
 		Window: s.cfg.HeartbeatWindow, Log: s.log,
 	})
-	s.workers = workerlink.New(s.scheduler, s.logs, s.log)
+	s.sandboxes = sandbox.New(sandbox.Deps{
+		Store: s.db, Apps: s.apps, Images: images{s.images}, Secrets: secrets{s.secrets}, Trees: s.mounts, Output: sandboxOutput{s.logs},
+		Fleet: workers, Log: s.log,
+	})
+	s.workers = workerlink.New(s.scheduler, s.sandboxes, s.logs, s.log)
 }
 
 // handler serves everything on the one port; each path asks for its own kind of token.
@@ -55,6 +62,8 @@ func (s *Server) handler() http.Handler {
 		Where: places{s}, Version: s.cfg.Version,
 		AppService: apprpc.NewAppService(of), FunctionService: apprpc.NewFunctionService(of), ScheduleService: apprpc.NewScheduleService(of),
 		CallService: callrpc.NewService(s.calls), ContainerService: rpc.NewContainerService(s.scheduler, execs{s.workers}),
+		SandboxService: sandboxrpc.NewSandboxService(s.sandboxes), SandboxWatchService: sandboxrpc.NewWatchService(s.sandboxes),
+		Relay: sandboxrpc.NewRelay(s.sandboxes, s.workers, s.log),
 	}, opts)
 	mux := http.NewServeMux()
 	mux.Handle("/", s.public.guard(public))

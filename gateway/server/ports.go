@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/app"
@@ -12,6 +13,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/rpc"
+	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/secret"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
@@ -33,6 +35,9 @@ var (
 	_ logs.Containers = origins{}
 	_ logs.Apps       = ends{}
 	_ rpc.Execs       = execs{}
+	_ sandbox.Images  = images{}
+	_ sandbox.Secrets = secrets{}
+	_ sandbox.Output  = sandboxOutput{}
 )
 
 type images struct{ images *image.Service }
@@ -44,6 +49,25 @@ func (i images) ContainerImage(ctx context.Context, id string) (task.Image, erro
 	}
 	return task.Image{File: im.EROFS, Chunked: im.Chunked, Env: im.Env, Workdir: im.Workdir}, nil
 }
+
+func (i images) SandboxImage(ctx context.Context, id string) (sandbox.Image, error) {
+	im, err := i.images.Image(ctx, id)
+	if err != nil {
+		return sandbox.Image{}, err
+	}
+	return sandbox.Image{
+		File: im.EROFS, Chunked: im.Chunked, Env: im.Env, Workdir: im.Workdir, Entrypoint: im.Entrypoint, Cmd: im.Cmd,
+	}, nil
+}
+
+// sandboxOutput tells the logs of sandboxes.
+type sandboxOutput struct{ logs *logs.Service }
+
+func (o sandboxOutput) Opened(appID, sandboxID, name string) {
+	o.logs.Open(sandboxID, logs.Origin{AppID: appID, FunctionName: name})
+}
+
+func (o sandboxOutput) Closed(sandboxID string) { o.logs.Ended(sandboxID) }
 
 type secrets struct{ secrets *secret.Service }
 
@@ -97,12 +121,28 @@ func (r runtime) StopApp(ctx context.Context, appID string) (<-chan struct{}, er
 	if err := r.s.calls.StopApp(ctx, appID); err != nil {
 		return nil, err
 	}
-	return r.s.scheduler.AppDone(appID), nil
+	return both(r.s.sandboxes.StopApp(ctx, appID), r.s.scheduler.AppDone(appID)), nil
 }
 
-func (r runtime) Containers(appID string) int { return r.s.scheduler.CountByApp(appID).Containers }
+// both returns a channel that is closed when the two are.
+func both(a, b <-chan struct{}) <-chan struct{} {
+	done := make(chan struct{})
+	go func() { // it ends with what it waits for, which the stop of an app or of the gateway ends
+		defer close(done)
+		<-a
+		<-b
+	}()
+	return done
+}
+
+func (r runtime) Containers(appID string) int {
+	return r.s.scheduler.CountByApp(appID).Containers + r.s.sandboxes.Count(appID)
+}
 
 func (r runtime) Busy(ctx context.Context, appID string) (bool, error) {
+	if r.s.sandboxes.Count(appID) > 0 {
+		return true, nil
+	}
 	return r.s.calls.Busy(ctx, appID)
 }
 
@@ -132,6 +172,10 @@ func (r references) CheckSecret(ctx context.Context, appID, id string) error {
 type origins struct{ s *Server }
 
 func (o origins) Origin(containerID string) (logs.Origin, bool) {
+	if ident.Check(ident.Sandbox, containerID) == nil {
+		sb, err := o.s.sandboxes.Get(context.Background(), containerID)
+		return logs.Origin{AppID: sb.AppID, FunctionName: sb.Definition.Name}, err == nil
+	}
 	who, ok := o.s.scheduler.Identify(containerID)
 	return logs.Origin{AppID: who.AppID, FunctionID: who.FunctionID, FunctionName: who.FunctionName}, ok
 }
@@ -140,6 +184,18 @@ type ends struct{ s *Server }
 
 func (e ends) Done(ctx context.Context, appID string) (<-chan struct{}, error) {
 	return e.s.apps.Done(ctx, appID)
+}
+
+func (e ends) AwaitSandboxEnd(ctx context.Context, id string) error {
+	for {
+		sb, err := e.s.sandboxes.Wait(ctx, id, sandbox.MaxWait)
+		if errors.Is(err, fault.NotFound) {
+			return nil
+		}
+		if err != nil || sb.State == sandbox.Ended {
+			return err
+		}
+	}
 }
 
 func (e ends) AwaitEnd(ctx context.Context, callID string) error {
@@ -167,10 +223,21 @@ type places struct{ s *Server }
 var _ rpc.Places = places{}
 
 func (p places) Identify(containerID string) (task.Identity, bool) {
+	if ident.Check(ident.Sandbox, containerID) == nil {
+		sb, err := p.s.sandboxes.Get(context.Background(), containerID)
+		return task.Identity{AppID: sb.AppID, Environment: sb.Environment}, err == nil
+	}
 	return p.s.scheduler.Identify(containerID)
 }
 
 func (p places) WorkerToken(containerID string) (string, error) {
+	if ident.Check(ident.Sandbox, containerID) == nil {
+		sb, err := p.s.sandboxes.Get(context.Background(), containerID)
+		if err == nil && (sb.State == sandbox.Ended || !sb.Definition.GatewayAccess) {
+			err = fault.New(fault.NotFound, "sandbox %q: has no access to the gateway", containerID)
+		}
+		return p.s.workers.TokenOf(sb.WorkerID), err
+	}
 	worker, err := p.s.scheduler.WorkerOf(containerID)
 	if err != nil {
 		return "", err

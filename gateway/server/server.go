@@ -22,6 +22,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/layer"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/mount"
+	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/secret"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
 	"github.com/skerry-dev/skerry/gateway/task"
@@ -81,6 +82,7 @@ type Server struct {
 	logs      *logs.Service
 	calls     *call.Service
 	scheduler *task.Scheduler
+	sandboxes *sandbox.Service
 	workers   *workerlink.Hub
 	builders  *buildlink.Hub
 	layers    *layer.Service
@@ -124,6 +126,9 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 	}
 	undo.Add(s.closing("message engine", s.engine.Close))
 	s.compose(sealer)
+	if err := s.sandboxes.Load(ctx); err != nil {
+		return nil, err
+	}
 	undo.Add(s.closing("worker links", s.workers.Close))
 	undo.Add(s.closing("builder links", s.builders.Close))
 	undo.Add(s.public.close)
@@ -183,7 +188,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"schedules", s.schedules.Run}} {
+	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}} {
 		parts.Go(p.name, func(ctx context.Context) error { return endedBy(ctx, p.run(ctx)) })
 	}
 	parts.Go("message engine", s.watchEngine)

@@ -130,6 +130,7 @@ func (d *DB) ImageUsers(ctx context.Context, id string) ([]string, error) {
 		out = append(out, fmt.Sprintf("%s %q", kind, name))
 		return nil
 	}, `SELECT DISTINCT 'app', a.id FROM functions f JOIN apps a ON a.id = f.app_id WHERE a.stopped_at IS NULL AND f.definition LIKE $1
+		UNION ALL SELECT 'sandbox', id FROM sandboxes WHERE ended_at IS NULL AND record LIKE $1
 		UNION ALL SELECT 'name', n.name || ':' || n.tag`+present+` AND n.image_id = $2`, "%"+id+"%", id)
 	if err != nil {
 		return nil, fmt.Errorf("image %q: %w", id, err)

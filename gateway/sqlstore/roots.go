@@ -20,7 +20,9 @@ const definitions = `
 	UNION ALL
 	SELECT v.definition FROM function_versions v JOIN apps a ON a.id = v.app_id WHERE a.stopped_at IS NULL OR a.stopped_at >= $1
 	UNION ALL
-	SELECT spec FROM bindings`
+	SELECT spec FROM bindings
+	UNION ALL
+	SELECT record FROM sandboxes WHERE ended_at IS NULL`
 
 // Referred hands over all digests of blobs and trees that functions and calls name, some more than once. Apps that stopped before a moment
 // are left out.

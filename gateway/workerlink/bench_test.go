@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/fleet"
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
@@ -48,7 +49,7 @@ func session(b *testing.B, containers int) (*connect.BidiStreamForClient[skerryv
 	r.scheduler = task.New(task.Deps{Functions: r, Images: r, Secrets: r, Fleet: fleet.New(), Clock: task.SystemClock, Log: log})
 	calls := call.New(call.Deps{Flow: engine, Records: db, Blobs: noBlobs{}, Dispatcher: r.scheduler, Clock: task.SystemClock, Log: log})
 	r.scheduler.SetSink(calls)
-	r.hub = workerlink.New(r.scheduler, r, log)
+	r.hub = workerlink.New(r.scheduler, sandbox.New(sandbox.Deps{Log: log}), r, log)
 	mux := http.NewServeMux()
 	mux.Handle(workerlink.Path, r.hub)
 	mux.Handle(skerryv1connect.NewCallServiceHandler(callrpc.NewService(calls), connect.WithCompression("gzip", nil, nil)))

@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/fleet"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/placement"
+	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
@@ -33,21 +34,26 @@ const DescribeTimeout = 10 * time.Second
 // Hub keeps the links. It is the http.Handler of Path, behind the authentication of workers. Safe for concurrent use.
 type Hub struct {
 	scheduler *task.Scheduler
+	sandboxes *sandbox.Service
 	outputs   Outputs
 	owners    *owners
 	log       *slog.Logger
 
 	mu     sync.Mutex
 	closed bool
-	links  map[string]*worker // by worker id
-	joined chan struct{}      // closed when the first worker has joined
+	links  map[string]*worker      // by worker id
+	data   map[string]*link.Client // by worker id
+	joined chan struct{}           // closed when the first worker has joined
 	first  sync.Once
 	wg     sync.WaitGroup // one for each link
 }
 
-// New returns a Hub that joins workers to the scheduler.
-func New(s *task.Scheduler, outputs Outputs, log *slog.Logger) *Hub {
-	return &Hub{scheduler: s, outputs: outputs, owners: newOwners(), log: log, links: map[string]*worker{}, joined: make(chan struct{})}
+// New returns a Hub that joins workers to the scheduler and to the sandboxes.
+func New(s *task.Scheduler, sandboxes *sandbox.Service, outputs Outputs, log *slog.Logger) *Hub {
+	return &Hub{
+		scheduler: s, sandboxes: sandboxes, outputs: outputs, owners: newOwners(), log: log,
+		links: map[string]*worker{}, data: map[string]*link.Client{}, joined: make(chan struct{}),
+	}
 }
 
 // Joined is closed once a worker has joined.
@@ -55,6 +61,10 @@ func (h *Hub) Joined() <-chan struct{} { return h.joined }
 
 // ServeHTTP takes the connection over and returns when the link has ended.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("kind") == dataKind {
+		h.serveData(w, r)
+		return
+	}
 	conn, err := link.Upgrade(w, r)
 	if err != nil {
 		h.log.Warn("worker link refused", "remote", r.RemoteAddr, "error", err)
@@ -96,8 +106,10 @@ func (h *Hub) serve(ctx context.Context, client *link.Client) error {
 	}
 	h.first.Do(func() { close(h.joined) })
 	h.log.Info("worker joined", "worker", info.ID, "host", info.Hostname)
+	watch := h.watchSandboxes(info.ID, client, plain)
 	<-client.Done()
 	h.forget(info.ID)
+	watch()
 	w.end(fault.New(fault.Unavailable, "worker %q: link lost", info.ID))
 	leave()
 	h.log.Info("worker left", "worker", info.ID, "host", info.Hostname)
@@ -116,7 +128,30 @@ func (h *Hub) TokenOf(workerID string) string {
 
 // OwnerOf implements Owners.
 func (h *Hub) OwnerOf(containerID string) (tokenID string, known bool) {
-	return h.owners.of(containerID)
+	if ident.Check(ident.Sandbox, containerID) != nil {
+		return h.owners.of(containerID)
+	}
+	sb, err := h.sandboxes.Get(context.Background(), containerID)
+	if err != nil {
+		return "", false
+	}
+	token := h.TokenOf(sb.WorkerID)
+	return token, token != ""
+}
+
+// watchSandboxes follows a worker's sandboxes until the function that it returns is called, which waits for the end.
+func (h *Hub) watchSandboxes(workerID string, client *link.Client, opts ...connect.ClientOption) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		rpc := workerv1connect.NewSandboxServiceClient(client.HTTPClient(), link.BaseURL, opts...)
+		h.sandboxes.Join(ctx, workerID, &sandboxes{rpc: rpc, log: h.log})
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // enter adds a link, which wg then counts. It refuses a second one of a worker, and all once the Hub is closed.
@@ -148,6 +183,9 @@ func (h *Hub) Close() error {
 	var err error
 	for _, w := range h.links {
 		err = errors.Join(err, w.client.Close())
+	}
+	for _, c := range h.data {
+		err = errors.Join(err, c.Close())
 	}
 	h.mu.Unlock()
 	h.wg.Wait()

@@ -19,6 +19,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/fleet"
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/logs"
+	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -155,7 +156,7 @@ func newRig(t testing.TB) *rig {
 	}
 	r.scheduler = task.New(task.Deps{Functions: r, Images: r, Secrets: r, Fleet: fleet.New(), Clock: task.SystemClock, Log: discard})
 	r.scheduler.SetSink(r)
-	r.hub = workerlink.New(r.scheduler, r, discard)
+	r.hub = workerlink.New(r.scheduler, sandbox.New(sandbox.Deps{Log: discard}), r, discard)
 	server := httptest.NewServer(r.hub)
 	r.url = server.URL
 	t.Cleanup(func() {

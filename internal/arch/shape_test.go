@@ -63,14 +63,26 @@ func TestFunctionSizes(t *testing.T) {
 	}
 }
 
+// packageLimits are exceptions from maxPackage, each with its reason.
+var packageLimits = map[string]struct {
+	files  int
+	reason string
+}{
+	"gateway/sqlstore": {20, "one database, with a file for each noun that keeps records in it"},
+}
+
 func TestPackageSizes(t *testing.T) {
 	count := map[string]int{}
 	for _, f := range sources(t) {
 		count[f.pkg]++
 	}
 	for pkg, files := range count {
-		if files > maxPackage {
-			t.Errorf("%s has %d files, at most %d: it is more than one noun", pkg, files, maxPackage)
+		limit := maxPackage
+		if own := packageLimits[pkg]; own.files > 0 {
+			limit = own.files
+		}
+		if files > limit {
+			t.Errorf("%s has %d files, at most %d: it is more than one noun", pkg, files, limit)
 		}
 	}
 }

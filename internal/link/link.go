@@ -27,6 +27,9 @@ const (
 	closeGrace   = time.Second
 	streamWindow = 4 << 20
 	connWindow   = 32 << 20
+	// dataStreamWindow and dataConnWindow are those of data links, in bytes.
+	dataStreamWindow = 512 << 10
+	dataConnWindow   = 1 << 30
 )
 
 // Serve serves h over HTTP/2 on a connection that this side dialled, until the connection or ctx ends; then what handlers have
@@ -74,14 +77,21 @@ type Client struct {
 }
 
 // NewClient begins HTTP/2 as the client of an accepted connection. The Client owns conn from here on.
-func NewClient(conn net.Conn) (*Client, error) {
+func NewClient(conn net.Conn) (*Client, error) { return newClient(conn, nil) }
+
+// NewDataClient is NewClient for links that carry many streams whose readers may be slow: what each may have in flight is small, what all may
+// have together is large, so that those that wait hold up no others.
+func NewDataClient(conn net.Conn) (*Client, error) {
+	return newClient(conn, &http.HTTP2Config{MaxReceiveBufferPerStream: dataStreamWindow, MaxReceiveBufferPerConnection: dataConnWindow})
+}
+
+func newClient(conn net.Conn, windows *http.HTTP2Config) (*Client, error) {
 	c := &Client{done: make(chan struct{})}
-	t := &http2.Transport{
-		AllowHTTP:        true,
-		MaxReadFrameSize: 1 << 20,
-		ReadIdleTimeout:  PingInterval,
-		PingTimeout:      PingTimeout,
+	t, err := http2.ConfigureTransports(&http.Transport{HTTP2: windows})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("link: %w", err), conn.Close())
 	}
+	t.AllowHTTP, t.MaxReadFrameSize, t.ReadIdleTimeout, t.PingTimeout = true, 1<<20, PingInterval, PingTimeout
 	cc, err := t.NewClientConn(&notifyConn{Conn: conn, done: c.done})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("link: %w", err), conn.Close())

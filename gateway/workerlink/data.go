@@ -1,0 +1,135 @@
+package workerlink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// A worker keeps a second link, for what goes into and out of sandboxes: it can't hold up control.
+const (
+	// dataKind is the query parameter "kind" of a request for a data link.
+	dataKind = "data"
+	// WorkerHeader names the worker in it.
+	WorkerHeader = "X-Skerry-Worker"
+	// ReasonHeader says, in an answer to a request for a port, why it is not reached.
+	ReasonHeader = "X-Skerry-Reason"
+)
+
+// serveData holds a worker's data link to its end.
+func (h *Hub) serveData(w http.ResponseWriter, r *http.Request) {
+	id := r.Header.Get(WorkerHeader)
+	if err := ident.Check(ident.Worker, id); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if t := identity.Caller(r.Context()); t == nil || t.ID != h.TokenOf(id) {
+		http.Error(w, "the worker's control link comes first, with the same token", http.StatusForbidden)
+		return
+	}
+	conn, err := link.Upgrade(w, r)
+	if err != nil {
+		h.log.Warn("data link refused", "worker", id, "error", err)
+		return
+	}
+	client, err := link.NewDataClient(conn)
+	if err != nil {
+		h.log.Warn("data link failed", "worker", id, "error", err)
+		return
+	}
+	defer client.Close() //nolint:errcheck // a second close of a connection that ended says nothing new
+	if !h.enterData(id, client) {
+		return
+	}
+	defer h.wg.Done()
+	<-client.Done()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.data[id] == client {
+		delete(h.data, id)
+	}
+}
+
+// enterData adds a data link, which wg then counts; one that was there ends.
+func (h *Hub) enterData(id string, client *link.Client) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	if old := h.data[id]; old != nil {
+		_ = old.Close() // the worker has given it up
+	}
+	h.data[id] = client
+	h.wg.Add(1)
+	return true
+}
+
+// Data returns a worker's data link, or a fault.Unavailable.
+func (h *Hub) Data(workerID string) (http.RoundTripper, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.data[workerID]; c != nil && c.Usable() {
+		return c, nil
+	}
+	return nil, fault.New(fault.Unavailable, "worker %q: is not connected at the moment; try again", workerID)
+}
+
+// PortConn is a connection to a port in a sandbox. Reading, writing and closing may go on at the same time.
+type PortConn struct {
+	io.Reader
+	*io.PipeWriter
+	cancel context.CancelCauseFunc
+	body   io.Closer
+}
+
+// CloseWrite says that nothing more is written; reading goes on.
+func (c *PortConn) CloseWrite() error { return c.PipeWriter.Close() }
+
+// Close ends the connection.
+func (c *PortConn) Close() error {
+	c.cancel(errors.New("connection closed"))
+	return errors.Join(c.PipeWriter.Close(), c.body.Close())
+}
+
+// DialPort connects to a port in a sandbox of a worker; ctx is for the connecting alone. Errors: fault.Unavailable where the link is lost, or
+// nothing listens at the port.
+func (h *Hub) DialPort(ctx context.Context, workerID, sandboxID string, port uint16) (*PortConn, error) {
+	to, err := h.Data(workerID)
+	if err != nil {
+		return nil, err
+	}
+	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	defer stop()
+	body, in := io.Pipe()
+	url := link.BaseURL + "/sandboxes/" + sandboxID + "/ports/" + strconv.Itoa(int(port))
+	req, err := http.NewRequestWithContext(life, http.MethodPost, url, body)
+	if err != nil {
+		cancel(nil)
+		return nil, fmt.Errorf("port %d of sandbox %q: %w", port, sandboxID, err)
+	}
+	res, err := to.RoundTrip(req)
+	if err != nil {
+		cancel(err)
+		return nil, fault.New(fault.Unavailable, "port %d of sandbox %q: %w", port, sandboxID, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		cancel(nil)
+		_ = res.Body.Close() // it says nothing that its header does not
+		reason := res.Header.Get(ReasonHeader)
+		if reason == "" {
+			reason = res.Status
+		}
+		return nil, fault.New(fault.Unavailable, "port %d of sandbox %q: %.200s", port, sandboxID, reason)
+	}
+	return &PortConn{Reader: res.Body, PipeWriter: in, cancel: cancel, body: res.Body}, nil
+}
