@@ -10,6 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	guestv1 "github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1/guestv1connect"
+	"github.com/skerry-dev/skerry/internal/guestinit/process"
 )
 
 // outputChunk is how much of each stream one message of ReadOutput carries at most, in bytes.
@@ -19,7 +20,7 @@ const outputChunk = 256 << 10
 const maxSignal = 64
 
 // service serves skerry.guest.v1 on a table.
-type service struct{ table *table }
+type service struct{ table *process.Table }
 
 var _ guestv1connect.GuestServiceHandler = (*service)(nil)
 
@@ -28,79 +29,79 @@ func (s *service) StartProcess(
 	_ context.Context, req *connect.Request[guestv1.StartProcessRequest],
 ) (*connect.Response[guestv1.StartProcessResponse], error) {
 	m := req.Msg
-	want := spec{
-		id: m.GetProcessId(), argv: m.GetArgv(), env: m.GetEnv(),
-		workdir: m.GetWorkdir(), makeWorkdir: m.GetMakeWorkdir(), stdin: m.GetStdin(),
+	want := process.Spec{
+		ID: m.GetProcessId(), Argv: m.GetArgv(), Env: m.GetEnv(),
+		Workdir: m.GetWorkdir(), MakeWorkdir: m.GetMakeWorkdir(), Stdin: m.GetStdin(),
+	}
+	if want.ID == "" {
+		return nil, fault.ToConnect(fault.New(fault.Invalid, "process: want an id"))
 	}
 	if m.GetTerminal() != nil {
 		size, err := winsize(m.GetTerminal())
 		if err != nil {
 			return nil, fault.ToConnect(err)
 		}
-		want.terminal = size
+		want.Terminal = size
 	}
-	p, err := s.table.start(want)
+	p, err := s.table.Start(want)
 	if err != nil {
 		return nil, fault.ToConnect(err)
 	}
-	return connect.NewResponse(&guestv1.StartProcessResponse{Pid: int32(p.pid)}), nil //nolint:gosec // PIDs fit
+	return connect.NewResponse(&guestv1.StartProcessResponse{Pid: int32(p.PID())}), nil //nolint:gosec // PIDs fit
 }
 
 // WaitProcess waits for a process and its output.
 func (s *service) WaitProcess(
 	ctx context.Context, req *connect.Request[guestv1.WaitProcessRequest],
 ) (*connect.Response[guestv1.WaitProcessResponse], error) {
-	p, err := s.table.get(req.Msg.GetProcessId())
+	p, err := s.table.Get(req.Msg.GetProcessId())
 	if err != nil {
 		return nil, fault.ToConnect(err)
 	}
 	select {
 	case <-ctx.Done():
 		return nil, fault.ToConnect(ctx.Err())
-	case <-p.done:
+	case <-p.Done():
 	}
-	res := &guestv1.WaitProcessResponse{}
-	if p.status.Signaled() {
-		res.Signal, res.CoreDumped = int32(p.status.Signal()), p.status.CoreDump() //nolint:gosec // signal numbers are small
-	} else {
-		res.ExitCode = int32(p.status.ExitStatus()) //nolint:gosec // at most 255
-	}
-	return connect.NewResponse(res), nil
+	e := p.Exit()
+	return connect.NewResponse(&guestv1.WaitProcessResponse{
+		ExitCode: int32(e.Code), Signal: int32(e.Signal), CoreDumped: e.CoreDumped, //nolint:gosec // both are small
+	}), nil
 }
 
 // ReadOutput streams the output of a process.
 func (s *service) ReadOutput(
 	ctx context.Context, req *connect.Request[guestv1.ReadOutputRequest], stream *connect.ServerStream[guestv1.ReadOutputResponse],
 ) error {
-	p, err := s.table.get(req.Msg.GetProcessId())
+	p, err := s.table.Get(req.Msg.GetProcessId())
 	if err != nil {
 		return fault.ToConnect(err)
 	}
-	stdout, stderr := p.stdout.follow(req.Msg.GetStdoutOffset()), p.stderr.follow(req.Msg.GetStderrOffset())
-	defer stdout.close()
-	defer stderr.close()
+	stdout, stderr := p.Stdout().Follow(req.Msg.GetStdoutOffset()), p.Stderr().Follow(req.Msg.GetStderrOffset())
+	defer stdout.Close()
+	defer stderr.Close()
 	for {
-		out, errs := stdout.next(outputChunk), stderr.next(outputChunk)
-		if out.beyond || errs.beyond {
-			return fault.ToConnect(fault.New(fault.Invalid, "process %q: the offset lies beyond what it has written", p.id))
+		out, errs := stdout.Next(outputChunk), stderr.Next(outputChunk)
+		if out.Beyond || errs.Beyond {
+			return fault.ToConnect(fault.New(fault.Invalid, "process %q: the offset lies beyond what it has written", p.ID()))
 		}
-		if len(out.data) > 0 || len(errs.data) > 0 {
+		if len(out.Data) > 0 || len(errs.Data) > 0 {
 			err := stream.Send(&guestv1.ReadOutputResponse{
-				Stdout: out.data, Stderr: errs.data, StdoutDropped: out.dropped, StderrDropped: errs.dropped,
+				Stdout: out.Data, Stderr: errs.Data, StdoutDropped: out.Dropped, StderrDropped: errs.Dropped,
 			})
 			if err != nil {
 				return err
 			}
 			continue
 		}
-		if out.eof && errs.eof {
+		if out.EOF && errs.EOF {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return fault.ToConnect(ctx.Err())
-		case <-out.changed:
-		case <-errs.changed:
+		case <-out.Changed:
+		case <-errs.Changed:
 		}
 	}
 }
@@ -109,9 +110,9 @@ func (s *service) ReadOutput(
 func (s *service) WriteInput(
 	ctx context.Context, req *connect.Request[guestv1.WriteInputRequest],
 ) (*connect.Response[guestv1.WriteInputResponse], error) {
-	p, err := s.table.get(req.Msg.GetProcessId())
+	p, err := s.table.Get(req.Msg.GetProcessId())
 	if err == nil {
-		err = p.write(ctx, req.Msg.GetData(), req.Msg.GetEof())
+		err = p.Append(ctx, req.Msg.GetData(), req.Msg.GetEof())
 	}
 	if err != nil {
 		return nil, fault.ToConnect(err)
@@ -127,7 +128,11 @@ func (s *service) SignalProcess(
 	if sig < 1 || sig > maxSignal {
 		return nil, fault.ToConnect(fault.New(fault.Invalid, "signal %d: want 1 to %d", sig, maxSignal))
 	}
-	if err := s.table.signal(req.Msg.GetProcessId(), syscall.Signal(sig), req.Msg.GetGroup()); err != nil {
+	p, err := s.table.Get(req.Msg.GetProcessId())
+	if err == nil {
+		err = s.table.Signal(p, syscall.Signal(sig), req.Msg.GetGroup())
+	}
+	if err != nil {
 		return nil, fault.ToConnect(err)
 	}
 	return connect.NewResponse(&guestv1.SignalProcessResponse{}), nil
@@ -141,9 +146,9 @@ func (s *service) ResizeTerminal(
 	if err != nil {
 		return nil, fault.ToConnect(err)
 	}
-	p, err := s.table.get(req.Msg.GetProcessId())
+	p, err := s.table.Get(req.Msg.GetProcessId())
 	if err == nil {
-		err = p.resize(size)
+		err = p.Resize(size)
 	}
 	if err != nil {
 		return nil, fault.ToConnect(err)

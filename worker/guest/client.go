@@ -3,8 +3,6 @@ package guest
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net"
 	"syscall"
 
@@ -13,6 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	guestv1 "github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1/guestv1connect"
+	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
@@ -50,8 +49,10 @@ type Output struct {
 // Client speaks with the init of one container. It is safe for concurrent use. Every method returns fault.Unavailable when the link
 // is lost.
 type Client struct {
-	link *link.Client
-	rpc  guestv1connect.GuestServiceClient
+	link      *link.Client
+	rpc       guestv1connect.GuestServiceClient
+	sandbox   guestv1connect.SandboxServiceClient
+	processes skerryv1connect.ProcessServiceClient
 }
 
 // maxMessage bounds one message of a guest, in bytes; init sends output in pieces far smaller.
@@ -64,15 +65,20 @@ func NewClient(conn net.Conn) (*Client, error) {
 		return nil, fault.Wrap(fault.Unavailable, err)
 	}
 	// User code is root in its container and may take init over: what comes from there is bounded, and not unpacked.
-	rpc := guestv1connect.NewGuestServiceClient(l.HTTPClient(), link.BaseURL,
-		connect.WithReadMaxBytes(maxMessage), connect.WithAcceptCompression("gzip", nil, nil))
-	return &Client{link: l, rpc: rpc}, nil
+	bounds := connect.WithClientOptions(connect.WithReadMaxBytes(maxMessage), connect.WithAcceptCompression("gzip", nil, nil))
+	http := l.HTTPClient()
+	return &Client{
+		link:      l,
+		rpc:       guestv1connect.NewGuestServiceClient(http, link.BaseURL, bounds),
+		sandbox:   guestv1connect.NewSandboxServiceClient(http, link.BaseURL, bounds),
+		processes: skerryv1connect.NewProcessServiceClient(http, link.BaseURL, bounds),
+	}, nil
 }
 
-// Done is closed when the link has ended, which means that the container has, or is about to.
+// Done is closed when the link has ended. A container that doesn't outlive its link has ended then, or is about to.
 func (c *Client) Done() <-chan struct{} { return c.link.Done() }
 
-// Close ends the link; init then ends its container.
+// Close ends the link. Init then ends its container, unless it outlives its links.
 func (c *Client) Close() error { return c.link.Close() }
 
 // StartProcess starts a process and returns its PID in the container. Errors: fault.Invalid, fault.NotFound if there is no such
@@ -109,21 +115,12 @@ func (c *Client) ReadOutput(ctx context.Context, id string, from Offsets, f func
 	if err != nil {
 		return fault.FromConnect(err)
 	}
-	var failed error
-	for failed == nil && stream.Receive() {
-		m := stream.Msg()
-		failed = f(Output{
+	return receive(stream, func(m *guestv1.ReadOutputResponse) error {
+		return f(Output{
 			Stdout: m.GetStdout(), Stderr: m.GetStderr(),
 			StdoutDropped: m.GetStdoutDropped(), StderrDropped: m.GetStderrDropped(),
 		})
-	}
-	if failed == nil {
-		failed = fault.FromConnect(stream.Err())
-	}
-	if err := stream.Close(); err != nil && failed == nil && !errors.Is(err, io.EOF) {
-		failed = fault.FromConnect(err)
-	}
-	return failed
+	})
 }
 
 // WriteInput writes to the process's standard input or terminal, and closes it after that if eof. It blocks while the process does not

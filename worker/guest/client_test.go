@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if socket := os.Getenv(asInit); socket != "" {
 		os.Exit(guestinit.Main([]string{"-socket", socket}, os.Stderr))
 	}
+	if socket := os.Getenv(asSandbox); socket != "" {
+		os.Exit(guestinit.Main([]string{"-socket", socket, "-outlive", "-output", filepath.Dir(socket)}, os.Stderr))
+	}
 	os.Exit(m.Run())
 }
 
@@ -359,7 +362,7 @@ func TestManyExits(t *testing.T) {
 
 func TestEndedProcessesAreForgotten(t *testing.T) {
 	c, _ := startInit(t)
-	for i := range 70 {
+	for i := range 260 {
 		id := strconv.Itoa(i)
 		start(t, c, guest.Process{ID: id, Argv: []string{"true"}})
 		wait(t, c, id)
@@ -367,7 +370,7 @@ func TestEndedProcessesAreForgotten(t *testing.T) {
 	if _, err := c.WaitProcess(t.Context(), "0"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("the oldest: %v", err)
 	}
-	wait(t, c, "69")
+	wait(t, c, "259")
 }
 
 func TestSignals(t *testing.T) {

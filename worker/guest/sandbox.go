@@ -1,0 +1,67 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"connectrpc.com/connect"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	guestv1 "github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1"
+)
+
+// Settings are a container's place in the world.
+type Settings struct {
+	ContainerID  string
+	Hostname     string            // empty: as it is
+	Env          map[string]string // the whole environment that processes begin with
+	Workdir      string            // absolute, made if it is missing; empty: "/"
+	Certificates string            // PEM of authorities to trust besides the image's; empty: none
+	Hosts        string            // lines for /etc/hosts besides its own; empty: as it is
+}
+
+// Configure gives a container its place in the world; from then on it outlives its links. It may be repeated. Errors: fault.Invalid.
+func (c *Client) Configure(ctx context.Context, s Settings) error {
+	_, err := c.sandbox.Configure(ctx, connect.NewRequest(&guestv1.ConfigureRequest{
+		ContainerId: s.ContainerID, Hostname: s.Hostname, Env: s.Env, Workdir: s.Workdir, Certificates: s.Certificates, Hosts: s.Hosts,
+	}))
+	return fault.FromConnect(err)
+}
+
+// SealEnvironment keeps an environment in the container, for processes that name it. Errors: fault.Invalid, fault.Exhausted.
+func (c *Client) SealEnvironment(ctx context.Context, id string, variables map[string]string) error {
+	_, err := c.sandbox.SealEnvironment(ctx, connect.NewRequest(&guestv1.SealEnvironmentRequest{EnvironmentId: id, Variables: variables}))
+	return fault.FromConnect(err)
+}
+
+// WatchActivity calls f with how many processes of clients run, at once and whenever that changes, until ctx or the link ends or f returns an
+// error.
+func (c *Client) WatchActivity(ctx context.Context, f func(processes int) error) error {
+	stream, err := c.sandbox.WatchActivity(ctx, connect.NewRequest(&guestv1.WatchActivityRequest{}))
+	if err != nil {
+		return fault.FromConnect(err)
+	}
+	return receive(stream, func(m *guestv1.WatchActivityResponse) error { return f(int(m.GetProcesses())) })
+}
+
+// Quiesce prepares for a checkpoint: the link ends, which Done tells, and init dials again once it gets guestinit.Nudge.
+func (c *Client) Quiesce(ctx context.Context) error {
+	_, err := c.sandbox.Quiesce(ctx, connect.NewRequest(&guestv1.QuiesceRequest{}))
+	return fault.FromConnect(err)
+}
+
+// receive calls f with each message of a stream, until its end or an error of f, and closes it.
+func receive[T any](stream *connect.ServerStreamForClient[T], f func(*T) error) error {
+	var failed error
+	for failed == nil && stream.Receive() {
+		failed = f(stream.Msg())
+	}
+	if failed == nil {
+		failed = fault.FromConnect(stream.Err())
+	}
+	if err := stream.Close(); err != nil && failed == nil && !errors.Is(err, io.EOF) {
+		failed = fault.FromConnect(err)
+	}
+	return failed
+}
