@@ -15,6 +15,7 @@ RUN_PACKAGES  := ca-certificates mmdebstrap debian-archive-keyring erofs-utils i
 TEST_PACKAGES := gcc libc6-dev git nftables runc
 
 SDK_SOURCES := $(shell find sdk-python/src -name '*.py' -o -name py.typed 2>/dev/null)
+TS_SOURCES  := $(shell find sdk-ts/src -name '*.ts' 2>/dev/null)
 GO_SOURCES  := $(shell find cmd internal worker gateway imagebuilder -name '*.go' 2>/dev/null)
 
 .PHONY: help
@@ -89,6 +90,14 @@ bin/golangci-lint: tools/lint/go.mod tools/lint/go.sum
 	@$(STEP) devtools 'tools of the checks in .venv' $(PIP) install --requirement tools/requirements.txt
 	@touch $@
 
+sdk-ts/node_modules/.made: sdk-ts/package.json sdk-ts/package-lock.json
+	@$(STEP) npm 'packages of the TypeScript SDK in sdk-ts/node_modules' npm ci --prefix sdk-ts --no-fund --no-audit
+	@touch $@
+
+sdk-ts/dist/.made: sdk-ts/tsconfig.json sdk-ts/tsconfig.build.json sdk-ts/node_modules/.made $(TS_SOURCES)
+	@$(STEP) build-ts 'TypeScript SDK' sh -c 'rm -rf sdk-ts/dist && npm run --silent --prefix sdk-ts build'
+	@touch $@
+
 .venv/.e2e: e2e/requirements.txt | .venv/bin/python
 	@$(STEP) notebooks 'notebooks of the end-to-end tests in .venv' $(PIP) install --constraint tools/requirements.txt --requirement e2e/requirements.txt
 	@touch $@
@@ -103,12 +112,12 @@ dist: .venv/.sdk ## build the wheels of the SDK and of skerry-modal into dist/
 
 .PHONY: clean
 clean: ## remove what was built, but for the two pinned binaries and the caches
-	rm -rf dist bench/out bin/skerryd bin/skerry-init bin/guest bin/guest-* bin/.guest .cache/log .ruff_cache .pytest_cache sdk-python/build
+	rm -rf dist sdk-ts/dist bench/out bin/skerryd bin/skerry-init bin/guest bin/guest-* bin/.guest .cache/log .ruff_cache .pytest_cache sdk-python/build
 	find . -name __pycache__ -not -path './.venv/*' -not -path './bench/.venv/*' -prune -exec rm -rf {} +
 
 .PHONY: distclean
 distclean: clean ## remove everything that make made in this folder
-	rm -rf bin .cache .venv bench/.venv
+	rm -rf bin .cache .venv bench/.venv sdk-ts/node_modules
 
 ## Test
 
@@ -116,7 +125,7 @@ distclean: clean ## remove everything that make made in this folder
 test: ## checks, Go tests with the race detector, Python tests and end-to-end tests (as root)
 	@tools/sh/need.sh test
 	@$(STEP) packages 'Debian packages' tools/sh/packages.sh $(RUN_PACKAGES) $(TEST_PACKAGES)
-	@tools/sh/test.sh build check test-go test-python test-e2e
+	@tools/sh/test.sh build check test-go test-python test-ts test-e2e
 
 .PHONY: test-full
 test-full: ## the same at the sizes that are promised: maps of 100,000 inputs, 1 GiB payloads
@@ -129,6 +138,10 @@ test-go: bin/runsc bin/buildkitd bin/.guest testbase ## Go tests with the race d
 .PHONY: test-python
 test-python: .venv/.tools .venv/.sdk testbase
 	@.venv/bin/python -m pytest -q sdk-python/tests
+
+.PHONY: test-ts
+test-ts: build base sdk-ts/dist/.made ## tests of the TypeScript SDK, those against a daemon included (as root)
+	@npm run --silent --prefix sdk-ts test
 
 .PHONY: test-e2e
 test-e2e: build .venv/.tools .venv/.e2e base
@@ -157,7 +170,7 @@ bench/.venv/.made: bench/requirements.txt | .venv/bin/python
 ## Check
 
 .PHONY: check
-check: check-go check-python check-proto check-sh check-docs checkgenerate ## lint, types, formats, generated code and pages
+check: check-go check-python check-ts check-proto check-sh check-docs checkgenerate ## lint, types, formats, generated code and pages
 
 .PHONY: check-go
 check-go: bin/golangci-lint
@@ -170,6 +183,12 @@ check-python: .venv/.tools .venv/.sdk .venv/.e2e
 	@$(STEP) ruff-format 'ruff format' .venv/bin/ruff format --check sdk-python examples e2e bench tools
 	@$(STEP) pyright-sdk 'pyright sdk-python' .venv/bin/pyright --pythonpath .venv/bin/python --project sdk-python
 	@$(STEP) pyright 'pyright' .venv/bin/pyright --pythonpath .venv/bin/python
+
+.PHONY: check-ts
+check-ts: sdk-ts/dist/.made
+	@$(STEP) biome 'biome' npm run --silent --prefix sdk-ts lint
+	@$(STEP) tsc 'tsc sdk-ts' npm run --silent --prefix sdk-ts types
+	@$(STEP) package-ts 'package of the TypeScript SDK' npm run --silent --prefix sdk-ts check:package
 
 .PHONY: check-proto
 check-proto: .venv/.tools
@@ -185,16 +204,17 @@ check-docs: .venv/.tools .venv/.sdk
 	@$(STEP) check-docs 'generated pages of docs/ are current' .venv/bin/python -m tools.docs --check
 
 .PHONY: lint
-lint: check-go check-python check-proto check-sh ## the linters and type checkers alone
+lint: check-go check-python check-ts check-proto check-sh ## the linters and type checkers alone
 
 .PHONY: format
-format: bin/golangci-lint .venv/.tools ## format all code
+format: bin/golangci-lint .venv/.tools sdk-ts/node_modules/.made ## format all code
 	bin/golangci-lint fmt ./...
 	.venv/bin/ruff format sdk-python examples e2e bench tools
 	.venv/bin/ruff check --fix --select I sdk-python examples e2e bench tools
 	.venv/bin/buf format --write
+	npm run --silent --prefix sdk-ts format
 
-CODEGEN := .venv/.tools bin/protoc-gen-go bin/protoc-gen-connect-go
+CODEGEN := .venv/.tools bin/protoc-gen-go bin/protoc-gen-connect-go sdk-ts/node_modules/.made
 
 .PHONY: generate
 generate: $(CODEGEN) ## generate code from proto/

@@ -9,12 +9,14 @@ import traceback
 
 import cloudpickle
 import pytest
+from protobuf import Oneof
 
+from skerry import _cbor
 from skerry import exception as exc
 from skerry._client.blobs import inline_payload
 from skerry._client.results import failure, unwrap
 from skerry._client.serialization import deserialize, serialize
-from skerry._gen.skerry.v1.payload_pb import RemoteError, Result, ResultStatus
+from skerry._gen.skerry.v1.payload_pb import Payload, PayloadFormat, RemoteError, Result, ResultStatus
 
 FILE = "<ta-0123456789abcdefghijkl>:/root/work.py"
 FRAMES = {
@@ -41,6 +43,22 @@ def failed(error, **more):
 def test_value(client):
     assert unwrap(client, Result(status=ResultStatus.SUCCESS, value=inline_payload(pickle.dumps([1]))), "f") == [1]
     assert unwrap(client, Result(status=ResultStatus.SUCCESS), "f") is None
+
+
+def plain(value):
+    return Payload(format=PayloadFormat.CBOR, content=Oneof("inline", _cbor.dumps(value)))
+
+
+def test_outcomes_of_calls_that_other_languages_made(client):
+    assert unwrap(client, Result(status=ResultStatus.SUCCESS, value=plain({"a": [1]})), "f") == {"a": [1]}
+    wrong = Payload(format=PayloadFormat.CBOR, content=Oneof("inline", b"\xff"))
+    with pytest.raises(exc.DeserializationError):
+        unwrap(client, Result(status=ResultStatus.SUCCESS, value=wrong), "f")
+    for error, kind in ((KeyError("a"), KeyError), (CustomError(1, 2), exc.RemoteError)):
+        words = RemoteError(type="x.Y", message="no", traceback="TRACE", exception=plain(error))
+        with pytest.raises(kind) as caught:
+            unwrap(client, Result(status=ResultStatus.FAILURE, error=words), "f")
+        assert "TRACE" in "".join(traceback.format_exception(caught.value))
 
 
 def test_exception_keeps_type_attributes_and_remote_frames(client):

@@ -13,5 +13,10 @@ x86_64 | aarch64) ;;
 esac
 [ "$(id -u)" = 0 ] || stop "you are not root: network namespaces, mounts and cgroups need it" "run: sudo make ${1:-run}"
 command -v go >/dev/null || stop "no go in PATH" "install Go $(sed -n 's/^go //p' go.mod) or later: https://go.dev/doc/install"
+if [ "${1:-run}" = test ]; then
+	{ command -v node && command -v npm; } >/dev/null || stop "no node and npm in PATH" "install Node.js 20 or later: https://nodejs.org/en/download"
+	node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' ||
+		stop "node $(node --version) is too old" "install Node.js 20 or later: https://nodejs.org/en/download"
+fi
 tools/sh/python.sh >/dev/null || stop "no python 3.11 or later with venv in PATH" \
 	"install it (Debian: apt-get install python3 python3-venv) or say where: make ${1:-run} PYTHON=/path/to/python3"

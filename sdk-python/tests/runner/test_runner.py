@@ -233,8 +233,8 @@ def test_unreadable_arguments(host):
         assert meta["status"] == 2
         assert type(chain["exc"]).__name__ == kind.__name__
         assert message in meta["error"]["message"]
-    host.send(INPUT, {"call": "fc-abc", "index": 0, "format": 2}, b"\xa0")
-    assert host.output()[0]["error"]["type"] == "skerry.exception.DeserializationError"
+    host.send(INPUT, {"call": "fc-abc", "index": 0, "format": 3}, b"")
+    assert host.receive()[1]["error"]["type"] == "skerry.exception.DeserializationError"
     assert host.call(1) == 1
 
 

@@ -873,7 +873,8 @@ type BindFunctionRequest struct {
 	FunctionId string `protobuf:"bytes,1,opt,name=function_id,json=functionId,proto3" json:"function_id,omitempty"`
 	// Values of the class's parameters; those that are left out have their defaults.
 	Parameters []*Parameter `protobuf:"bytes,2,rep,name=parameters,proto3" json:"parameters,omitempty"`
-	// The pickled (args, kwargs) of a class with a constructor of its own; at most 64 KiB.
+	// The (args, kwargs) of a class with a constructor of its own, pickled or, as docs/cbor.md says, a list of two in CBOR: that begins with
+	// the byte 0x82, a pickle with 0x80. At most 64 KiB.
 	ConstructorArguments []byte `protobuf:"bytes,3,opt,name=constructor_arguments,json=constructorArguments,proto3" json:"constructor_arguments,omitempty"`
 	// What is other than in the definition; unset: nothing.
 	Options       *FunctionOptions `protobuf:"bytes,4,opt,name=options,proto3" json:"options,omitempty"`

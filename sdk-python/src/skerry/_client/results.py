@@ -6,10 +6,10 @@ import linecache
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from skerry import exception as exc
-from skerry._gen.skerry.v1.payload_pb import RemoteError, Result, ResultStatus
+from skerry._gen.skerry.v1.payload_pb import PayloadFormat, RemoteError, Result, ResultStatus
 
 from .blobs import read_payload
-from .serialization import deserialize
+from .serialization import deserialize, deserialize_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,8 @@ def unwrap(client: Client, result: Result | None, what: str) -> Any:
         if not data:
             return None
         try:
+            if result.value is not None and result.value.format == PayloadFormat.CBOR:
+                return deserialize_plain(data, f"the result of {what}")
             return deserialize(data, f"the result of {what}")
         except exc.DeserializationError as err:
             if isinstance(err.__cause__, ModuleNotFoundError):
@@ -80,6 +82,8 @@ def _user_failure(client: Client, error: RemoteError, message: str) -> BaseExcep
                 f"the remote exception can't be sent as an object: {_describe(error, message)}"
             )
         return exc.RemoteError(_describe(error, message))
+    if error.exception.format == PayloadFormat.CBOR:
+        return _plain_failure(client, error, message)
     try:
         chain = deserialize(read_payload(client, error.exception), "the remote exception")
     except exc.DeserializationError as local:
@@ -98,6 +102,16 @@ def _user_failure(client: Client, error: RemoteError, message: str) -> BaseExcep
     wrapped = exc.RemoteError(f"the function raised {type(rebuilt).__name__}: {rebuilt}")
     wrapped.__cause__ = rebuilt
     return wrapped
+
+
+def _plain_failure(client: Client, error: RemoteError, message: str) -> BaseException:
+    """Return the exception of a call that a program in another language made: its type if that is Python's own."""
+    assert error.exception is not None  # noqa: S101 - the caller has looked
+    failed = deserialize_plain(read_payload(client, error.exception), "the remote exception")
+    if isinstance(failed, Exception) and not isinstance(failed, exc.RemoteError):
+        _note(failed, f"Remote traceback:\n{error.traceback.rstrip()}")
+        return failed
+    return exc.RemoteError(_describe(error, message))
 
 
 def _describe(error: RemoteError, message: str) -> str:

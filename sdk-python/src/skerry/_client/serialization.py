@@ -1,4 +1,4 @@
-"""Values to bytes and back: pickles of protocol 4."""
+"""Values to bytes and back: pickles of protocol 4, and what programs in other languages send."""
 
 from __future__ import annotations
 
@@ -78,6 +78,16 @@ def deserialize(data: bytes | memoryview | bytearray, what: str = "the value") -
         raise DeserializationError(f"{what} can't be unpickled: {err}; {_hint(err)}") from err
     except Exception as err:
         raise DeserializationError(f"{what} can't be unpickled: {type(err).__name__}: {err}") from err
+
+
+def deserialize_plain(data: bytes | memoryview | bytearray, what: str = "the value") -> Any:
+    """Return the value of CBOR, which programs in other languages send. Raises DeserializationError, which names ``what``."""
+    from skerry import _cbor
+
+    try:
+        return _cbor.loads(data)
+    except ValueError as err:
+        raise DeserializationError(f"{what} can't be read as CBOR: {err}") from err
 
 
 def _hint(err: AttributeError) -> str:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# What (args, kwargs) as CBOR begins with: a list of two. A pickle begins with 0x80.
+_CBOR_PAIR = 0x82
+
+
 def user_class(handle: Any) -> type:
     """Return the class that a handle stands for; a class stands for itself."""
     cls = getattr(handle, "_user_cls", handle)
@@ -21,10 +25,12 @@ def user_class(handle: Any) -> type:
 
 
 def construct(cls: type, parameters: dict[str, Any], constructor: bytes | None) -> Any:
-    """Return an instance: made by its own constructor with pickled (args, kwargs), or with parameters as attributes."""
+    """Return an instance: made by its own constructor with (args, kwargs), a pickle or CBOR, or with parameters as attributes."""
     if constructor:
-        from pickle import loads
-
+        if constructor[0] == _CBOR_PAIR:
+            from skerry._cbor import loads
+        else:
+            from pickle import loads
         args, kwargs = loads(constructor)
         return cls(*args, **kwargs)
     if "__init__" in vars(cls) and not parameters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import traceback
 
-from .values import dump, loads
+from .values import PICKLE, dump, loads
 from .wire import MAX_INLINE, quote
 
 TYPE_CHECKING = False
@@ -21,14 +21,26 @@ _MAX_FRAMES = 100  # pickling a deeper list of frames would itself run out of st
 
 
 class Failure:
-    """What went wrong: ``error`` is the JSON for everybody, ``data`` the pickle for Python (empty if there is none)."""
+    """What went wrong: ``error`` is the JSON for everybody, ``text`` the traceback."""
 
     def __init__(self, err: BaseException, container_id: str) -> None:
-        chain = _Chain(container_id)
-        chain.clean(err)
+        self._err = err
+        self._chain = _Chain(container_id)
+        self._chain.clean(err)
         self.text = _clip(_format(err), _MAX_TRACEBACK)
-        self.data = chain.pickle(err)
         self.error = _error(err, self.text)
+
+    def data(self, format_: int) -> bytes:
+        """Return the exception with its causes in a format, empty if it can't be had: pickled for Python, described for others."""
+        if format_ == PICKLE:
+            return self._chain.pickle(self._err)
+        from skerry import _cbor
+
+        try:
+            data = _cbor.dumps(self._err)
+        except Exception:  # user classes may raise anything here
+            return b""
+        return data if len(data) <= MAX_INLINE else b""
 
 
 def _error(err: BaseException, text: str) -> str:

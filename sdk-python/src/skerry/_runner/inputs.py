@@ -7,8 +7,8 @@ import sys
 from _thread import RLock
 from time import monotonic
 
-from . import context, wire
-from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, ends_container, failed, head, item_head, say_end
+from . import context, outcome, wire
+from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, ends_container, failed, head, item_head
 from .streams import end_lines
 from .streams import flush as flush_streams
 from .target import PLAIN, check_awaitable, check_value, detach_terminal, is_coroutine
@@ -189,7 +189,7 @@ class Inputs:
                 self._current = None
         except BaseException as err:
             self._current = None
-            status, members, result = self._failed(err)
+            status, members, result = self._failed(err, [meta["format"]])[0]
         self._left(token, status)
         if self._stopping:
             return
@@ -230,14 +230,15 @@ class Inputs:
                 self._channel.flush()
 
     def _run(self, key: Key, meta: dict[str, Any], data: bytes | bytearray) -> tuple[bytes, str]:
-        """Return the pickled result and the meta members that say what it is."""
+        """Return the result as bytes and the meta members that say what it is."""
         if self._poked:
             self.on_signal(0, None)
-        args, kwargs = load_arguments(data, meta["format"])
+        format_ = meta["format"]
+        args, kwargs = load_arguments(data, format_)
         method = meta.get("method", "")
         function, generator, coroutine = self._found.get(method) or self._find(method)
         if generator:
-            return b"", f'"items":{self._generate(key, function(*args, **kwargs))}'
+            return b"", f'"items":{self._generate(key, function(*args, **kwargs), format_)}'
         if coroutine:
             value = self._await(function, args, kwargs)
         else:
@@ -246,8 +247,8 @@ class Inputs:
                 value = self._awaited(value)
         if type(value) not in PLAIN:
             check_value(value, False)
-        result = dump_result(value)
-        return result, wire.payload_meta(result)
+        result = dump_result(value, format_)
+        return result, wire.payload_meta(result, format_)
 
     def _find(self, method: str) -> tuple[Any, bool, bool]:
         """Return what an input calls, whether it is a generator, and whether to call it gives a coroutine."""
@@ -270,13 +271,13 @@ class Inputs:
         finally:
             self._in_loop = False
 
-    def _generate(self, key: Key, value: Any) -> int:
+    def _generate(self, key: Key, value: Any, format_: int) -> int:
         """Send the items of a generator; return how many there were."""
         if hasattr(value, "__await__"):
             value = self._await(_itself, (value,))
         check_value(value, True)
         if hasattr(value, "__anext__"):
-            return self._await(self._generate_async, (key, value))
+            return self._await(self._generate_async, (key, value, format_))
         number = 0
         try:
             while True:
@@ -289,19 +290,19 @@ class Inputs:
                     return number
                 self._current = None
                 number += 1
-                self._send_item(key, number, item)
+                self._send_item(key, number, item, format_)
         finally:
             close = getattr(value, "close", None)
             if close is not None:
                 close()
 
-    async def _generate_async(self, key: Key, value: Any) -> int:
+    async def _generate_async(self, key: Key, value: Any, format_: int) -> int:
         number = 0
         try:
             async for item in value:
                 number += 1
                 self._current = None  # what is being written is not to be mixed with what a signal's handler writes
-                self._send_item(key, number, item)
+                self._send_item(key, number, item, format_)
                 self._current = key
                 if self._poked:
                     self.on_signal(0, None)
@@ -311,10 +312,10 @@ class Inputs:
                 await close()
         return number
 
-    def _send_item(self, key: Key, number: int, item: Any) -> None:
+    def _send_item(self, key: Key, number: int, item: Any, format_: int) -> None:
         """Hold an item, but not for long: the next may take its time."""
-        data = dump_result(item)
-        meta = item_head(key, number, wire.payload_meta(data))
+        data = dump_result(item, format_)
+        meta = item_head(key, number, wire.payload_meta(data, format_))
         if len(data) > wire.MAX_INLINE:
             with self._lock:
                 self._flush()
@@ -344,13 +345,12 @@ class Inputs:
         try:
             try:
                 self._current = keys[0]
-                results = self._run_batch(metas, [frame[2] for frame in frames if frame is not None])
-                outputs = [(SUCCESS, wire.payload_meta(result), result) for result in results]
+                outputs = self._run_batch(metas, [frame[2] for frame in frames if frame is not None])
             finally:
                 self._current = None
         except BaseException as err:
             self._current = None
-            outputs = [self._failed(err)] * len(keys)
+            outputs = self._failed(err, [meta["format"] for meta in metas])
         wanted, self._batch = self._batch, set()
         self._left(token, outputs[0][0])
         if self._stopping:
@@ -361,7 +361,7 @@ class Inputs:
                 self._put(key, status, elapsed, members, result)
         self._flush()
 
-    def _run_batch(self, metas: list[dict[str, Any]], datas: list[bytes | bytearray]) -> list[bytes]:
+    def _run_batch(self, metas: list[dict[str, Any]], datas: list[bytes | bytearray]) -> list[tuple[int, str, bytes]]:
         from .batch import merge, split
 
         if self._poked:
@@ -371,18 +371,20 @@ class Inputs:
             function, [load_arguments(data, meta["format"]) for meta, data in zip(metas, datas, strict=True)]
         )
         value = self._await(function, (), arguments) if coroutine else self._awaited(function(**arguments))
-        return [dump_result(result) for result in split(function, value, len(metas))]
+        return [
+            outcome.success(result, meta["format"])
+            for meta, result in zip(metas, split(function, value, len(metas)), strict=True)
+        ]
 
-    def _failed(self, err: BaseException) -> tuple[int, str, bytes]:
-        """Return the status, meta members and data of an input that raised."""
+    def _failed(self, err: BaseException, formats: list[int]) -> list[tuple[int, str, bytes]]:
+        """Return the status, meta members and data of each of the inputs that raised together."""
         if self._cancelled:  # whatever user code made of it
-            return CANCELLED, ERROR_CANCELLED, b""
+            return [(CANCELLED, ERROR_CANCELLED, b"")] * len(formats)
         if ends_container(err):
             self._stopping = True
-            say_end(err)
-            return CANCELLED, ERROR_CANCELLED, b""
-        members, data = failed(err, self._container_id)
-        return FAILURE, members, data
+            outcome.say_end(err)
+            return [(CANCELLED, ERROR_CANCELLED, b"")] * len(formats)
+        return [(FAILURE, members, data) for members, data in failed(err, self._container_id, formats)]
 
     def _after_fork(self) -> None:
         # A child that user code forks must neither answer for its parent nor hold the connection open.

@@ -99,13 +99,15 @@ def _load(channel: wire.Channel, start: dict[str, Any], serialized: bytes | byte
         target.enter()
     except BaseException as err:
         from .failure import Failure
+        from .values import PICKLE
 
         failure = Failure(err, start["container_id"])
         if not isinstance(err, KeyboardInterrupt):  # with which the host stops what has not begun
             streams.carefully("stderr", "write", failure.text)
         streams.flush()
-        members = '"format":1,' if failure.data else ""
-        channel.send(wire.START_FAILED, f'{{{members}"error":{failure.error}}}', failure.data)
+        data = failure.data(PICKLE)
+        members = f'"format":{PICKLE},' if data else ""
+        channel.send(wire.START_FAILED, f'{{{members}"error":{failure.error}}}', data)
         channel.close()
         sys.exit(1)
     return target

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 
 from . import wire
+from .values import dump_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     Key = tuple[str, int]
 
 SUCCESS, FAILURE, CANCELLED = 1, 2, 3
@@ -36,6 +39,12 @@ def head(key: Key, status: int, seconds: float, members: str) -> str:
     return f'{{"call":{wire.quote(key[0])},"index":{key[1]},"status":{status},{elapsed}{members}}}'
 
 
+def success(value: Any, format_: int) -> tuple[int, str, bytes]:
+    """Return the status, meta members and data of a result. Raises SerializationError."""
+    data = dump_result(value, format_)
+    return SUCCESS, wire.payload_meta(data, format_), data
+
+
 def item_head(key: Key, number: int, members: str) -> str:
     """Return the meta of an Item."""
     return f'{{"call":{wire.quote(key[0])},"index":{key[1]},"number":{number},{members}}}'
@@ -49,11 +58,15 @@ def say_end(err: BaseException) -> None:
     streams.carefully("stderr", "write", text)
 
 
-def failed(err: BaseException, container_id: str) -> tuple[str, bytes]:
-    """Print what an input raised. Return the meta members and the data that say it."""
+def failed(err: BaseException, container_id: str, formats: list[int]) -> list[tuple[str, bytes]]:
+    """Print what inputs raised. Return the meta members and the data that say it, for each in the format that its arguments had."""
     from . import streams
     from .failure import Failure
 
     failure = Failure(err, container_id)
     streams.carefully("stderr", "write", failure.text)
-    return f'"error":{failure.error}' + (',"format":1' if failure.data else ""), failure.data
+    said: dict[int, tuple[str, bytes]] = {}
+    for format_ in set(formats):
+        data = failure.data(format_)
+        said[format_] = f'"error":{failure.error}' + (f',"format":{format_}' if data else ""), data
+    return [said[format_] for format_ in formats]

@@ -1,4 +1,4 @@
-"""Arguments and results as pickles."""
+"""Arguments and results as bytes: pickles, or CBOR where the caller is of another language."""
 
 from __future__ import annotations
 
@@ -13,21 +13,36 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROTOCOL = 4
-PICKLE = 1
+PICKLE, CBOR = 1, 2
 
 
 def load_arguments(data: bytes | bytearray, format_: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the (args, kwargs) of an input. Raises DeserializationError, which names a missing module."""
     if format_ != PICKLE:
-        from skerry.exception import DeserializationError
-
-        raise DeserializationError(f"the arguments have the format {format_}; this runner reads pickles (1) only")
+        return _load_plain(data, format_)
     try:
         arguments: tuple[tuple[Any, ...], dict[str, Any]] = loads(data) if data else ((), {})
         args, kwargs = arguments
     except Exception as err:
         raise _unreadable(err, "the arguments") from err
     return args, kwargs
+
+
+def _load_plain(data: bytes | bytearray, format_: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    from skerry.exception import DeserializationError
+
+    if format_ != CBOR:
+        raise DeserializationError(
+            f"the arguments have the format {format_}; this runner reads pickles (1) and CBOR (2)"
+        )
+    from skerry import _cbor
+
+    try:
+        arguments: tuple[list[Any], dict[str, Any]] = _cbor.loads(data) if data else ([], {})
+        args, kwargs = arguments
+        return tuple(args), {str(name): value for name, value in kwargs.items()}
+    except Exception as err:
+        raise DeserializationError(f"the arguments can't be read: {err}") from err
 
 
 def load_function(data: bytes | bytearray) -> Any:
@@ -65,8 +80,10 @@ def dump(value: Any) -> bytes:
         return by_value.dumps(value, PROTOCOL)
 
 
-def dump_result(value: Any) -> bytes:
-    """Return the pickle of a result. Raises SerializationError."""
+def dump_result(value: Any, format_: int = PICKLE) -> bytes:
+    """Return a result in the format that its arguments had. Raises SerializationError."""
+    if format_ != PICKLE:
+        return _dump_plain(value)
     try:
         return dump(value)
     except Exception as err:
@@ -79,3 +96,14 @@ def dump_result(value: Any) -> bytes:
         raise SerializationError(
             f"the result, of type {kind}, can't be pickled: {type(err).__name__}: {err}{hint}"
         ) from err
+
+
+def _dump_plain(value: Any) -> bytes:
+    from skerry import _cbor
+
+    try:
+        return _cbor.dumps(value)
+    except Exception as err:
+        from skerry.exception import SerializationError
+
+        raise SerializationError(f"the result can't be sent as CBOR: {err}") from err

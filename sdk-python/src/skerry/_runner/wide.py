@@ -8,8 +8,8 @@ from _signal import SIG_IGN, SIGINT, SIGUSR1, pthread_kill, signal  # pyright: i
 from queue import SimpleQueue
 from time import monotonic
 
-from . import context, wire
-from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, ends_container, failed, head, item_head, say_end
+from . import context, outcome, wire
+from .outcome import CANCELLED, ERROR_CANCELLED, FAILURE, SUCCESS, ends_container, failed, head, item_head
 from .streams import flush as flush_streams
 from .target import check_awaitable, check_value, detach_terminal
 from .values import dump_result, load_arguments
@@ -34,6 +34,7 @@ class _Run:
     def __init__(self, inputs: list[_Input]) -> None:
         self.inputs = inputs
         self.keys: list[Key] = [(meta["call"], meta["index"]) for meta, _ in inputs]
+        self.formats: list[int] = [meta["format"] for meta, _ in inputs]
         self.wanted: set[Key] = set(self.keys)
         self.cancelled = False
         self.thread: int | None = None  # while user code runs in one
@@ -190,7 +191,7 @@ class Inputs:
                 with self._lock:
                     run.thread = None
         except BaseException as err:
-            outputs = [self._failed(run, err)] * len(run.keys)
+            outputs = self._failed(run, err)
         context.leave(token)
         self._finish(run, outputs)
 
@@ -207,7 +208,9 @@ class Inputs:
             from .batch import merge, split
 
             value = function(**merge(function, self._arguments(run)))
-            return [_success(dump_result(v)) for v in split(function, value, len(run.keys))]
+            return [
+                outcome.success(v, f) for v, f in zip(split(function, value, len(run.keys)), run.formats, strict=True)
+            ]
         args, kwargs = self._arguments(run)[0]
         value = function(*args, **kwargs)
         if generator:
@@ -218,7 +221,7 @@ class Inputs:
 
             value = asyncio.run(_awaited(value))
         check_value(value, False)
-        return [_success(dump_result(value))]
+        return [outcome.success(value, run.formats[0])]
 
     def _arguments(self, run: _Run) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
         return [load_arguments(data, meta["format"]) for meta, data in run.inputs]
@@ -229,7 +232,7 @@ class Inputs:
         try:
             for item in value:
                 number += 1
-                data = dump_result(item)
+                data = dump_result(item, run.formats[0])
                 with self._lock:
                     run.thread = None  # a frame is sent as a whole
                 self._send_item(run, number, data)
@@ -253,7 +256,7 @@ class Inputs:
         try:
             outputs = await self._call_async(run)
         except BaseException as err:
-            outputs = [self._failed(run, err)] * len(run.keys)
+            outputs = self._failed(run, err)
         self._finish(run, outputs)
 
     async def _call_async(self, run: _Run) -> list[tuple[int, str, bytes]]:
@@ -264,20 +267,22 @@ class Inputs:
             from .batch import merge, split
 
             value = await function(**merge(function, self._arguments(run)))
-            return [_success(dump_result(v)) for v in split(function, value, len(run.keys))]
+            return [
+                outcome.success(v, f) for v, f in zip(split(function, value, len(run.keys)), run.formats, strict=True)
+            ]
         args, kwargs = self._arguments(run)[0]
         value = function(*args, **kwargs)
         if hasattr(value, "__await__"):
             value = await value
         if not generator:
             check_value(value, False)
-            return [_success(dump_result(value))]
+            return [outcome.success(value, run.formats[0])]
         check_value(value, True)
         number = 0
         try:
             async for item in value:
                 number += 1
-                self._send_item(run, number, dump_result(item))
+                self._send_item(run, number, dump_result(item, run.formats[0]))
         finally:
             close = getattr(value, "aclose", None)
             if close is not None:
@@ -288,20 +293,19 @@ class Inputs:
 
     def _send_item(self, run: _Run, number: int, data: bytes) -> None:
         with self._write:
-            self._channel.send(wire.ITEM, item_head(run.keys[0], number, wire.payload_meta(data)), data)
+            self._channel.send(wire.ITEM, item_head(run.keys[0], number, wire.payload_meta(data, run.formats[0])), data)
 
-    def _failed(self, run: _Run, err: BaseException) -> tuple[int, str, bytes]:
+    def _failed(self, run: _Run, err: BaseException) -> list[tuple[int, str, bytes]]:
         if run.cancelled:  # whatever user code made of it
-            return CANCELLED, ERROR_CANCELLED, b""
+            return [(CANCELLED, ERROR_CANCELLED, b"")] * len(run.keys)
         if ends_container(err):
             self._end_container(err)
-            return CANCELLED, ERROR_CANCELLED, b""
-        members, data = failed(err, self._container_id)
-        return FAILURE, members, data
+            return [(CANCELLED, ERROR_CANCELLED, b"")] * len(run.keys)
+        return [(FAILURE, members, data) for members, data in failed(err, self._container_id, run.formats)]
 
     def _end_container(self, err: BaseException) -> None:
         """Have all inputs end, and ``serve`` return."""
-        say_end(err)
+        outcome.say_end(err)
         self._interrupt()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._end)
@@ -367,10 +371,6 @@ class Inputs:
         self._lock, self._write = threading.Lock(), threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._channel.close()
-
-
-def _success(result: bytes) -> tuple[int, str, bytes]:
-    return SUCCESS, wire.payload_meta(result), result
 
 
 async def _awaited(value: Any) -> Any:

@@ -204,6 +204,6 @@ def _frame(kind: int, meta: str, data: bytes | memoryview) -> bytes:
     return b"".join((_HEADER.pack(5 + len(encoded) + len(data), kind, len(encoded)), encoded, data))
 
 
-def payload_meta(data: bytes) -> str:
-    """Return the meta members that describe a pickled payload."""
-    return '"format":1' if len(data) <= MAX_INLINE else f'"format":1,"blob_size":{len(data)}'
+def payload_meta(data: bytes, format_: int = 1) -> str:
+    """Return the meta members that describe a payload; the format is a pickle unless it is said."""
+    return f'"format":{format_}' if len(data) <= MAX_INLINE else f'"format":{format_},"blob_size":{len(data)}'

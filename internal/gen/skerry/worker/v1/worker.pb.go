@@ -326,7 +326,7 @@ type StartContainer struct {
 	AppName string `protobuf:"bytes,11,opt,name=app_name,json=appName,proto3" json:"app_name,omitempty"`
 	// Values of the class's parameters, with defaults filled in.
 	Parameters []*v1.Parameter `protobuf:"bytes,12,rep,name=parameters,proto3" json:"parameters,omitempty"`
-	// The pickled (args, kwargs) of a class with a constructor of its own.
+	// The (args, kwargs) of a class with a constructor of its own, as in BindFunctionRequest.
 	ConstructorArguments []byte `protobuf:"bytes,13,opt,name=constructor_arguments,json=constructorArguments,proto3" json:"constructor_arguments,omitempty"`
 	// The image's digest is that of a manifest (internal/cas), its size that of the file; else the file is one blob.
 	ImageChunked  bool `protobuf:"varint,14,opt,name=image_chunked,json=imageChunked,proto3" json:"image_chunked,omitempty"`

@@ -608,7 +608,8 @@ class BindFunctionRequest(Message[_BindFunctionRequestFields]):
             repeated skerry.v1.Parameter parameters = 2;
             ```
         constructor_arguments:
-            The pickled (args, kwargs) of a class with a constructor of its own; at most 64 KiB.
+            The (args, kwargs) of a class with a constructor of its own, pickled or, as docs/cbor.md says, a list of two in CBOR: that begins with
+            the byte 0x82, a pickle with 0x80. At most 64 KiB.
 
             ```proto
             bytes constructor_arguments = 3;
