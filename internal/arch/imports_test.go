@@ -97,7 +97,7 @@ func TestProcessesNeverImportOneAnother(t *testing.T) {
 
 // adapters are the packages that join nouns to a technology; nouns don't know them.
 var adapters = []string{
-	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/apprpc", "gateway/callrpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "worker/agent",
+	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/apprpc", "gateway/callrpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "gateway/ingress", "gateway/tunnelrpc", "worker/agent",
 	"worker/gatewaylink", "imagebuilder/server", "imagebuilder/gatewaylink", "imagebuilder/rpc", "internal/daemon",
 }
 
@@ -131,7 +131,7 @@ func TestNounsKnowNoHTTP(t *testing.T) {
 var nouns = []string{
 	"gateway/app", "gateway/autoscale", "gateway/call", "gateway/fleet", "gateway/function", "gateway/identity", "gateway/image",
 	"gateway/item", "gateway/layer", "gateway/lineage", "gateway/gather", "gateway/cron",
-	"gateway/logs", "gateway/mount", "gateway/placement", "gateway/secret", "gateway/task", "imagebuilder/llb", "imagebuilder/recipe",
+	"gateway/logs", "gateway/mount", "gateway/placement", "gateway/route", "gateway/secret", "gateway/task", "gateway/tunnel", "imagebuilder/llb", "imagebuilder/recipe",
 	"worker/container",
 }
 
@@ -157,14 +157,15 @@ var quiet = append([]string{
 
 // talkers are nouns that own long-running work whose errors have no caller.
 var talkers = map[string]string{
-	"gateway/call":  "redelivers and reconciles by itself",
-	"gateway/task":  "starts and stops containers by itself",
-	"gateway/fleet": "watches workers by itself",
-	"gateway/app":   "stops apps whose client vanished by itself",
-	"gateway/image": "builds go on when the client that asked has left",
-	"gateway/layer": "forgets damaged and old results by itself",
-	"gateway/logs":  "keeps logs when nobody reads them",
-	"gateway/cron":  "makes calls by itself",
+	"gateway/call":   "redelivers and reconciles by itself",
+	"gateway/task":   "starts and stops containers by itself",
+	"gateway/fleet":  "watches workers by itself",
+	"gateway/app":    "stops apps whose client vanished by itself",
+	"gateway/image":  "builds go on when the client that asked has left",
+	"gateway/layer":  "forgets damaged and old results by itself",
+	"gateway/logs":   "keeps logs when nobody reads them",
+	"gateway/cron":   "makes calls by itself",
+	"gateway/tunnel": "stores tunnels behind those who open them",
 }
 
 func TestQuietPackagesDontLog(t *testing.T) {
