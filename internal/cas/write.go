@@ -73,6 +73,14 @@ func (w *Writer) Reserve(size uint32) (index int, offset uint64) {
 	return index, offset
 }
 
+// Keep adds a chunk that is stored already. The caller has claimed it.
+func (w *Writer) Keep(c Chunk) {
+	w.mu.Lock()
+	w.manifest.Chunks = append(w.manifest.Chunks, c)
+	w.mu.Unlock()
+	w.manifest.Size += uint64(c.Size)
+}
+
 // Ready says that the bytes of a chunk are in the file. Errors show in Finish.
 func (w *Writer) Ready(index int, offset uint64) {
 	select {

@@ -156,16 +156,26 @@ func (m *image) add(r io.Reader, size int64) (first, mark uint32, err error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// finish writes metadata and superblock. Large directories and long link targets have blocks of their own, then come the inodes,
-// each followed by its directory or target where that fits into the rest of a block.
+// finish writes metadata and superblock.
 func (m *image) finish() error {
 	m.order = m.root.collect(nil)
 	if err := m.arrange(); err != nil {
 		return err
 	}
+	super, err := m.describe()
+	if err != nil {
+		return err
+	}
+	_, err = m.out.WriteAt(super, 0)
+	return err
+}
+
+// describe writes the metadata and returns the superblock. All contents have their blocks. Large directories and long link targets have
+// blocks of their own, then come the inodes, each followed by its directory or target where that fits into the rest of a block.
+func (m *image) describe() (super []byte, err error) {
 	m.data = m.blocks
 	if m.number(); m.metadata() > cas.MaxLocal {
-		return tooMany()
+		return nil, tooMany()
 	}
 	for _, n := range m.order {
 		if n.tail == nil || n.inline {
@@ -173,18 +183,14 @@ func (m *image) finish() error {
 		}
 		n.block = uint32(m.blocks) //nolint:gosec // as above
 		if err := m.pad(n.tail); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	meta := m.blocks
 	if err := m.writeInodes(); err != nil {
-		return err
+		return nil, err
 	}
-	if err := m.w.Flush(); err != nil {
-		return err
-	}
-	_, err := m.out.WriteAt(m.superblock(meta), 0)
-	return err
+	return m.superblock(meta), m.w.Flush()
 }
 
 // number gives every inode its place and then every directory its bytes, which name those places.

@@ -14,6 +14,7 @@ type node struct {
 	size     uint64 // of a regular file
 	block    uint32 // first block of contents, or of tail unless that is inline
 	mark     uint32 // a hash of contents that are not large
+	lower    bool   // its contents are in the image that a layer is put on
 	rdev     uint32 // of a device
 	target   string // of a symbolic link
 	links    uint32

@@ -38,6 +38,11 @@ func fromTar(ctx context.Context, r io.Reader, out *os.File, store *cas.Writer) 
 
 // read takes all entries of a tar.
 func (m *image) read(ctx context.Context, r io.Reader) error {
+	return entries(ctx, r, m.entry)
+}
+
+// entries calls take with all entries of a tar, and reads it to its end.
+func entries(ctx context.Context, r io.Reader, take func(*tar.Header, io.Reader) error) error {
 	src := tar.NewReader(r)
 	for ctx.Err() == nil {
 		h, err := src.Next()
@@ -50,7 +55,7 @@ func (m *image) read(ctx context.Context, r io.Reader) error {
 		if err != nil {
 			return fmt.Errorf("image tar: %w", err)
 		}
-		if err := m.entry(h, src); err != nil {
+		if err := take(h, src); err != nil {
 			return fmt.Errorf("image tar: %.200q: %w", h.Name, err)
 		}
 	}

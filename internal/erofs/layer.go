@@ -1,0 +1,281 @@
+package erofs
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/skerry-dev/skerry/internal/cas"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// opaque marks, in the header of a directory, that what the image below has under its name doesn't show through.
+const opaque = "SCHILY.xattr.trusted.overlay.opaque"
+
+// LayerParams says what Layer puts together and where it puts it.
+type LayerParams struct {
+	// Base is the file of the image below and Manifest what that is made of. Of the file, the metadata alone is read.
+	Base     io.ReaderAt
+	Manifest *cas.Manifest
+	// Upper writes, as a tar, what differs from the image: as overlay file systems have it, a character device 0:0 for what is removed and an
+	// attribute at directories that hide what is below them.
+	Upper func(ctx context.Context, w io.Writer) error
+	// Leave are absolute paths that Upper has but that are not part of it, such as places of mounts.
+	Leave []string
+	// Root is the absolute path of the folder that becomes the image's root. What it names is no link. Empty: the root.
+	Root string
+	// MaxBytes bounds what is read of Upper; 0: MaxSize.
+	MaxBytes int64
+	// Dir is a folder for a file as large as Upper, which is gone when Layer returns.
+	Dir string
+	// Sink takes the chunks that are new and the manifest.
+	Sink cas.Sink
+	// Keep claims those chunks of the image below that are part of the new one.
+	Keep func(ctx context.Context, chunks []cas.Chunk) error
+}
+
+// Layer makes an image of another one and of what differs from it, and stores it. Chunks of the image below are taken over as they are, without
+// being read, as long as any file is in them; what is in them besides is no longer found. What is new comes after them, in the order of its
+// paths, so that the same image and layer give the same bytes. Errors: fault.Invalid for a tar that makes no file system, fault.NotFound if
+// there is no folder Root, fault.Exhausted where it is too large, fault.DataLoss for a file that is no image of ours.
+func Layer(ctx context.Context, p LayerParams) (done *cas.Written, err error) {
+	root, l, err := load(p.Base, p.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	var files [2]*os.File // contents in the order of their arrival, and metadata
+	defer func() {
+		for _, f := range files {
+			if f != nil {
+				err = errors.Join(err, f.Close())
+			}
+		}
+	}()
+	for i := range files {
+		if files[i], err = nameless(p.Dir); err != nil {
+			return nil, err
+		}
+	}
+	m, err := newImage(files[0], nil)
+	if err != nil {
+		return nil, fmt.Errorf("image file: %w", err)
+	}
+	m.root, m.names = root, l.names
+	if err := m.readUpper(ctx, p); err != nil {
+		return nil, err
+	}
+	if m.root, err = m.folder(p.Root); err != nil {
+		return nil, err
+	}
+	return m.storeOn(ctx, p, files[1])
+}
+
+// nameless makes a file of which nothing is left however the process ends.
+func nameless(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "layer-")
+	if err != nil {
+		return nil, fmt.Errorf("image file: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, fmt.Errorf("image file: %w", errors.Join(err, f.Close()))
+	}
+	return f, nil
+}
+
+// readUpper changes the tree by a layer's tar and writes the contents of its files.
+func (m *image) readUpper(ctx context.Context, p LayerParams) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, w := io.Pipe()
+	wrote := make(chan error, 1)
+	go func() {
+		err := p.Upper(ctx, w)
+		wrote <- err
+		_ = w.CloseWithError(err) // never fails
+	}()
+	limit := p.MaxBytes
+	if limit <= 0 {
+		limit = MaxSize
+	}
+	bounded := &io.LimitedReader{R: r, N: limit}
+	err := entries(ctx, bounded, func(h *tar.Header, content io.Reader) error { return m.upperEntry(h, content, p.Leave) })
+	if bounded.N <= 0 {
+		err = fault.New(fault.Exhausted, "what was written since the image is larger than %d MiB", limit>>20)
+	}
+	cancel()
+	_ = r.CloseWithError(io.ErrClosedPipe) // who still writes gets an error, which is only of interest where reading went well
+	if gone := <-wrote; err == nil {
+		err = gone
+	}
+	if err == nil {
+		err = m.w.Flush()
+	}
+	return err
+}
+
+// upperEntry changes the tree by an entry of a layer.
+func (m *image) upperEntry(h *tar.Header, content io.Reader, leave []string) error {
+	name := path.Clean("/" + h.Name)
+	if slices.ContainsFunc(leave, func(l string) bool { return name == l || strings.HasPrefix(name, strings.TrimSuffix(l, "/")+"/") }) {
+		return nil
+	}
+	gone := h.Typeflag == tar.TypeChar && h.Devmajor == 0 && h.Devminor == 0
+	hides := h.Typeflag == tar.TypeDir && h.PAXRecords[opaque] == "y"
+	if (gone || hides) && name != "/" && len(name) <= maxPath {
+		dir, err := m.dir(path.Dir(name))
+		if err != nil {
+			return err
+		}
+		delete(dir.children, path.Base(name))
+	}
+	if gone {
+		return nil
+	}
+	return m.entry(h, content)
+}
+
+// folder finds the folder that becomes the root.
+func (m *image) folder(name string) (*node, error) {
+	n := m.root
+	for part := range strings.SplitSeq(strings.Trim(path.Clean("/"+name), "/"), "/") {
+		if part == "" {
+			continue
+		}
+		if n = n.children[part]; n == nil || n.mode&typeMask != typeDir {
+			return nil, fault.New(fault.NotFound, "directory %.200q: there is none of that name", name)
+		}
+	}
+	return n, nil
+}
+
+// storeOn gives all contents their places and stores what is new.
+func (m *image) storeOn(ctx context.Context, p LayerParams, meta *os.File) (*cas.Written, error) {
+	m.order = m.root.collect(nil)
+	kept, err := m.keep(p.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	src := &layout{spool: m.out, meta: meta}
+	m.place(src)
+	m.out, m.unseen = meta, 0
+	m.w.Reset(meta)
+	if src.super, err = m.describe(); err != nil {
+		return nil, fmt.Errorf("image file: %w", err)
+	}
+	src.metaAt = int64(m.data) * blockSize //nolint:gosec // at most MaxSize
+	if p.Keep != nil && len(kept) > 0 {
+		if err := p.Keep(ctx, kept); err != nil {
+			return nil, fmt.Errorf("image: %w", err)
+		}
+	}
+	w := cas.NewWriter(ctx, p.Sink, src)
+	defer w.Abort()
+	w.Ready(w.Reserve(blockSize))
+	for _, c := range kept {
+		w.Keep(c)
+	}
+	m.cuts.End()
+	m.cuts.Whole((m.blocks - m.data) * blockSize)
+	for _, size := range m.cuts.Ended() {
+		w.Ready(w.Reserve(size))
+	}
+	done, err := w.Finish(ctx, m.local())
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	return done, nil
+}
+
+// keep chooses the chunks of the image below that have files of this one, and gives those files their places among them.
+func (m *image) keep(below *cas.Manifest) ([]cas.Chunk, error) {
+	live := make([]bool, len(below.Chunks))
+	for _, n := range m.order {
+		if !n.hasContent() || !n.lower {
+			continue
+		}
+		first, _ := below.At(uint64(n.block) * blockSize)
+		last, _ := below.At((uint64(n.block)+n.blocks())*blockSize - 1)
+		for i := first; i <= last; i++ {
+			live[i] = true
+		}
+	}
+	var kept []cas.Chunk
+	moved := make([]uint64, len(below.Chunks)) // how much nearer to the beginning a chunk is, in bytes
+	at := uint64(blockSize)
+	for i, c := range below.Chunks {
+		if !live[i] {
+			continue
+		}
+		if i == 0 || below.Start(i)%blockSize != 0 {
+			return nil, damaged("contents in another's chunk")
+		}
+		moved[i] = below.Start(i) - at
+		at += uint64(c.Size)
+		kept = append(kept, c)
+	}
+	for _, n := range m.order {
+		if n.hasContent() && n.lower {
+			i, _ := below.At(uint64(n.block) * blockSize)
+			n.block -= uint32(moved[i] / blockSize) //nolint:gosec // it was larger
+		}
+	}
+	m.blocks = at / blockSize
+	return kept, nil
+}
+
+// place puts the new contents behind those of the image below.
+func (m *image) place(src *layout) {
+	m.cuts = cas.Cutter{}
+	for _, n := range m.order {
+		if !n.hasContent() || n.lower {
+			continue
+		}
+		size := n.blocks() * blockSize
+		src.parts = append(src.parts, part{at: int64(m.blocks) * blockSize, from: int64(n.block) * blockSize, size: int64(size)}) //nolint:gosec // at most MaxSize
+		m.cuts.Part(size, n.mark)
+		n.block = uint32(m.blocks) //nolint:gosec // fill kept the count within 32 bits
+		m.blocks += n.blocks()
+	}
+}
+
+// layout reads an image that is in pieces: new contents in a spool, metadata in a file of its own. The contents of the image below are not in it.
+type layout struct {
+	super  []byte
+	spool  io.ReaderAt
+	parts  []part // in the order of their places
+	meta   io.ReaderAt
+	metaAt int64
+}
+
+type part struct{ at, from, size int64 }
+
+var _ io.ReaderAt = (*layout)(nil)
+
+// ReadAt implements io.ReaderAt.
+func (l *layout) ReadAt(b []byte, at int64) (n int, err error) {
+	for n < len(b) && err == nil {
+		var k int
+		switch here := at + int64(n); {
+		case here < blockSize:
+			k = copy(b[n:], l.super[here:])
+		case here >= l.metaAt:
+			k, err = l.meta.ReadAt(b[n:], here-l.metaAt)
+		default:
+			i := sort.Search(len(l.parts), func(i int) bool { return l.parts[i].at+l.parts[i].size > here })
+			if i == len(l.parts) || l.parts[i].at > here {
+				return n, fmt.Errorf("image: the byte at %d is in no part", here)
+			}
+			part := l.parts[i]
+			k, err = l.spool.ReadAt(b[n:][:min(int64(len(b)-n), part.at+part.size-here)], part.from+here-part.at)
+		}
+		n += k
+	}
+	return n, err
+}
