@@ -24,14 +24,14 @@ type LayerParams struct {
 	// Base is the file of the image below and Manifest what that is made of. Of the file, the metadata alone is read.
 	Base     io.ReaderAt
 	Manifest *cas.Manifest
-	// Upper writes, as a tar, what differs from the image: as overlay file systems have it, a character device 0:0 for what is removed and an
-	// attribute at directories that hide what is below them.
-	Upper func(ctx context.Context, w io.Writer) error
+	// Upper calls take with the entries of a tar of what differs from the image, folders before what is in them: as overlay file systems have
+	// it, a character device 0:0 for what is removed, and an attribute at directories that hide what is below them. An error of take ends it.
+	Upper func(ctx context.Context, take Take) error
 	// Leave are absolute paths that Upper has but that are not part of it, such as places of mounts.
 	Leave []string
 	// Root is the absolute path of the folder that becomes the image's root. What it names is no link. Empty: the root.
 	Root string
-	// MaxBytes bounds what is read of Upper; 0: MaxSize.
+	// MaxBytes bounds the contents of Upper; 0: MaxSize.
 	MaxBytes int64
 	// Dir is a folder for a file as large as Upper, which is gone when Layer returns.
 	Dir string
@@ -39,6 +39,14 @@ type LayerParams struct {
 	Sink cas.Sink
 	// Keep claims those chunks of the image below that are part of the new one.
 	Keep func(ctx context.Context, chunks []cas.Chunk) error
+}
+
+// Take takes an entry of a tar and reads its content.
+type Take func(h *tar.Header, content io.Reader) error
+
+// Entries returns what calls take with the entries of a tar stream.
+func Entries(r io.Reader) func(ctx context.Context, take Take) error {
+	return func(ctx context.Context, take Take) error { return entries(ctx, r, take) }
 }
 
 // Layer makes an image of another one and of what differs from it, and stores it. Chunks of the image below are taken over as they are, without
@@ -89,35 +97,25 @@ func nameless(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// readUpper changes the tree by a layer's tar and writes the contents of its files.
+// readUpper changes the tree by a layer and writes the contents of its files.
 func (m *image) readUpper(ctx context.Context, p LayerParams) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r, w := io.Pipe()
-	wrote := make(chan error, 1)
-	go func() {
-		err := p.Upper(ctx, w)
-		wrote <- err
-		_ = w.CloseWithError(err) // never fails
-	}()
-	limit := p.MaxBytes
-	if limit <= 0 {
-		limit = MaxSize
+	most := p.MaxBytes
+	if most <= 0 {
+		most = MaxSize
 	}
-	bounded := &io.LimitedReader{R: r, N: limit}
-	err := entries(ctx, bounded, func(h *tar.Header, content io.Reader) error { return m.upperEntry(h, content, p.Leave) })
-	if bounded.N <= 0 {
-		err = fault.New(fault.Exhausted, "what was written since the image is larger than %d MiB", limit>>20)
+	left := most
+	err := p.Upper(ctx, func(h *tar.Header, content io.Reader) error {
+		if h.Typeflag == tar.TypeReg {
+			if left -= h.Size; h.Size < 0 || left < 0 {
+				return fault.New(fault.Exhausted, "what was written since the image is larger than %d MiB", most>>20)
+			}
+		}
+		return m.upperEntry(h, content, p.Leave)
+	})
+	if err != nil {
+		return err
 	}
-	cancel()
-	_ = r.CloseWithError(io.ErrClosedPipe) // who still writes gets an error, which is only of interest where reading went well
-	if gone := <-wrote; err == nil {
-		err = gone
-	}
-	if err == nil {
-		err = m.w.Flush()
-	}
-	return err
+	return m.w.Flush()
 }
 
 // upperEntry changes the tree by an entry of a layer.

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -67,10 +66,7 @@ func layerParams(t *testing.T, s *blob.Store, base *cas.Written, upper []byte) e
 	return erofs.LayerParams{
 		Base:     restricted{t, data, cas.Range{Offset: 4096, Size: m.Local[1].Offset - 4096}},
 		Manifest: m, Dir: t.TempDir(), Sink: s,
-		Upper: func(_ context.Context, w io.Writer) error {
-			_, err := w.Write(upper)
-			return err
-		},
+		Upper: erofs.Entries(bytes.NewReader(upper)),
 	}
 }
 
@@ -158,6 +154,7 @@ func TestLayer(t *testing.T) {
 		t.Errorf("one small file is an image of %d bytes", done.File.Size)
 	}
 	for _, name := range []string{"/link", "/a/kept", "/none"} {
+		p = layerParams(t, s, store(t, s, base), archive(t, upper))
 		p.Root = name
 		if _, err = erofs.Layer(t.Context(), p); fault.KindOf(err) != fault.NotFound {
 			t.Errorf("root %s: %v", name, err)
@@ -211,7 +208,7 @@ func TestLayerRefuses(t *testing.T) {
 	}{
 		"a file as a folder":       {[]entry{file("f/x", "x")}, fault.Invalid},
 		"a link to nothing":        {[]entry{{Header: tar.Header{Name: "l", Typeflag: tar.TypeLink, Linkname: "../none"}}}, fault.Invalid},
-		"more than is allowed":     {[]entry{file("large", strings.Repeat("x", 1<<20))}, fault.Exhausted},
+		"more than is allowed":     {[]entry{file("large", strings.Repeat("x", 1<<20+1))}, fault.Exhausted},
 		"a name that is too long":  {[]entry{file(strings.Repeat("n", 256), "x")}, fault.Invalid},
 		"a whiteout in a file":     {[]entry{gone("f/x")}, fault.Invalid},
 		"an entry of another kind": {[]entry{{Header: tar.Header{Name: "x", Typeflag: 'Z'}}}, fault.Invalid},
@@ -225,7 +222,7 @@ func TestLayerRefuses(t *testing.T) {
 	// Names that lead out lead to the root.
 	same(t, s, layer(t, s, base, []entry{file("../../out", "x")}), []entry{dir("./"), file("f", "f"), file("out", "x")})
 	p := layerParams(t, s, base, nil)
-	p.Upper = func(context.Context, io.Writer) error { return fault.New(fault.Unavailable, "gone") }
+	p.Upper = func(context.Context, erofs.Take) error { return fault.New(fault.Unavailable, "gone") }
 	if _, err := erofs.Layer(t.Context(), p); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("a layer that can't be had: %v", err)
 	}

@@ -42,7 +42,7 @@ func (m *image) read(ctx context.Context, r io.Reader) error {
 }
 
 // entries calls take with all entries of a tar, and reads it to its end.
-func entries(ctx context.Context, r io.Reader, take func(*tar.Header, io.Reader) error) error {
+func entries(ctx context.Context, r io.Reader, take Take) error {
 	src := tar.NewReader(r)
 	for ctx.Err() == nil {
 		h, err := src.Next()

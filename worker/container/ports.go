@@ -15,7 +15,7 @@ type Bind struct {
 // SandboxParams says what a sandbox is made of.
 type SandboxParams struct {
 	ID        string
-	Name      string // of a container that is added to a sandbox: no other in it has the name, and a restore gives it the same state
+	Name      string // of a container in its sandbox, where no other has it; a restore gives it the state of that name. Empty: "main"
 	Dir       string // an empty folder for the runtime's own files; the caller removes it after Delete
 	Image     string // path of the root's EROFS file
 	DiskDir   string // folder that the file of the writable layer is kept in

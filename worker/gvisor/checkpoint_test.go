@@ -191,7 +191,7 @@ func TestForks(t *testing.T) {
 				return
 			}
 			for _, p := range params {
-				err = errors.Join(err, box.Container(p.ID).Nudge(t.Context()))
+				err = errors.Join(err, box.Container(p.ID, p.Name).Nudge(t.Context()))
 			}
 			if err != nil {
 				t.Error(err)

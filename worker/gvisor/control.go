@@ -3,7 +3,6 @@ package gvisor
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,10 +19,8 @@ import (
 const (
 	methodSignal     = "containerManager.Signal"
 	methodMount      = "containerManager.Mount"
-	methodPause      = "containerManager.Pause"
-	methodResume     = "containerManager.Resume"
 	methodCheckpoint = "containerManager.Checkpoint"
-	methodTarUpper   = "Fs.TarRootfsUpperLayer"
+	methodSaveFiles  = "containerManager.FSSave"
 )
 
 // maxReply bounds an answer in bytes: the sentry is on the guest's side of the wall.
@@ -112,8 +109,8 @@ const nudge = unix.SIGUSR1
 
 // place is a container in a sandbox, as the sentry knows it.
 type place struct {
-	runtime     *Runtime
-	sandbox, id string
+	runtime           *Runtime
+	sandbox, id, name string
 }
 
 // Nudge tells the container's init that there is something to dial again: it gets SIGUSR1. Errors: fault.Unavailable if the sandbox is gone.
@@ -139,29 +136,4 @@ func (p *place) Mount(ctx context.Context, image, target string) error {
 	return p.runtime.call(ctx, p.sandbox, methodMount, struct {
 		ContainerID, Source, Destination, FsType string
 	}{p.id, filepath.Base(image), target, "erofs"}, f)
-}
-
-// Pause stops all that runs in the sandbox until resume is called, which works once.
-func (s *Sandbox) Pause(ctx context.Context) (resume func(ctx context.Context) error, err error) {
-	if err := s.runtime.call(ctx, s.sandbox, methodPause, nil); err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error { return s.runtime.call(ctx, s.sandbox, methodResume, nil) }, nil
-}
-
-// TarUpper writes the container's writable layer to w as a tar: what differs from its image. What comes is the guest's and to be judged.
-func (p *place) TarUpper(ctx context.Context, w io.Writer) error {
-	r, out, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("sandbox %q: %w", p.sandbox, err)
-	}
-	defer r.Close()
-	called := make(chan error, 1)
-	go func() {
-		err := p.runtime.call(ctx, p.sandbox, methodTarUpper, struct{ ContainerID string }{p.id}, out)
-		called <- errors.Join(err, out.Close())
-	}()
-	_, err = io.Copy(w, r)
-	// Without a reader the sentry gets an error, and the call ends.
-	return errors.Join(err, r.Close(), <-called)
 }

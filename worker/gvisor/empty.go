@@ -3,6 +3,7 @@ package gvisor
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -21,11 +22,13 @@ import (
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
-// What tells gVisor which sandbox a container belongs to.
+// What tells gVisor which sandbox a container belongs to, and what is its own of what is saved.
 const (
 	criType    = "io.kubernetes.cri.container-type"
 	criName    = "io.kubernetes.cri.container-name"
 	criSandbox = "io.kubernetes.cri.sandbox-id"
+	// mainName is the name of containers that have none.
+	mainName = "main"
 )
 
 // Boot boots a sandbox that has no image yet: its one process sleeps. Add gives it containers. Of the parameters it takes ID, Dir, NetnsPath,
@@ -46,7 +49,7 @@ func (r *Runtime) emptySpec(ctx context.Context, p container.SandboxParams) (con
 	}
 	p.Image, p.Argv, p.Binds, p.DiskDir = image, []string{"/pause"}, nil, p.Dir
 	spec := r.rootSpec(p)
-	spec.Annotations[criType] = "sandbox"
+	spec.Annotations[criType], spec.Annotations[criName] = "sandbox", "empty"
 	delete(spec.Annotations, rootfs+"overlay")
 	delete(spec.Annotations, rootfs+"options")
 	spec.Root.Readonly = true
@@ -76,11 +79,11 @@ func (s *Sandbox) Add(ctx context.Context, p container.SandboxParams) (*Containe
 // add makes a container in the sandbox by a command of runsc.
 func (s *Sandbox) add(ctx context.Context, p container.SandboxParams, command ...string) (*Container, error) {
 	spec := imageSpec(p)
-	spec.Annotations[criType], spec.Annotations[criSandbox], spec.Annotations[criName] = "container", s.sandbox, p.Name
+	spec.Annotations[criType], spec.Annotations[criSandbox] = "container", s.sandbox
 	if err := writeBundle(p.Dir, spec); err != nil {
 		return nil, fmt.Errorf("container %q: %w", p.ID, err)
 	}
-	c := s.Container(p.ID)
+	c := s.Container(p.ID, p.Name)
 	undo := lifecycle.NewCleanup()
 	defer undo.Run()
 	undo.Add(func() {
@@ -100,9 +103,9 @@ func (s *Sandbox) add(ctx context.Context, p container.SandboxParams, command ..
 	return c, nil
 }
 
-// Container is one that this process or an earlier one has added to the sandbox; nothing is checked.
-func (s *Sandbox) Container(id string) *Container {
-	return &Container{place: place{s.runtime, s.sandbox, innerID(id)}, box: s.process}
+// Container is one that this process or an earlier one has added to the sandbox under that id and name; nothing is checked.
+func (s *Sandbox) Container(id, name string) *Container {
+	return &Container{place: place{s.runtime, s.sandbox, innerID(id), cmp.Or(name, mainName)}, box: s.process}
 }
 
 // Delete kills the container and removes it; the sandbox goes on. It works once; later calls return the first result. That of

@@ -50,7 +50,7 @@ func (r *Runtime) open(id, dir string) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sandbox{place: place{r, id, id}, dir: dir, pid: pid, process: process}, nil
+	return &Sandbox{place: place{r, id, id, mainName}, dir: dir, pid: pid, process: process}, nil
 }
 
 // isSentry tells whether a process is the sentry of a sandbox of this instance. One that has ended is not.

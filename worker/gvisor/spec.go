@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -91,6 +92,7 @@ func imageSpec(p container.SandboxParams) *specs.Spec {
 			{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
 		}},
 		Annotations: map[string]string{
+			criName:            cmp.Or(p.Name, mainName),
 			rootfs + "source":  p.Image,
 			rootfs + "type":    "erofs",
 			rootfs + "overlay": "dir=" + p.DiskDir,
