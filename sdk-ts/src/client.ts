@@ -5,6 +5,7 @@ import { loadConfig, type Settings } from "./config.js";
 import { Core } from "./core.js";
 import { FunctionService } from "./function.js";
 import { FunctionCallService } from "./function_call.js";
+import { ImageService } from "./image/service.js";
 import { type Logger, makeLogger } from "./logger.js";
 import { SecretService } from "./secret.js";
 import type { Connection } from "./transport.js";
@@ -41,6 +42,8 @@ export class SkerryClient implements AsyncDisposable {
   readonly functions: FunctionService;
   /** Calls that run by themselves. */
   readonly functionCalls: FunctionCallService;
+  /** Images. */
+  readonly images: ImageService;
   /** Secrets. */
   readonly secrets: SecretService;
   readonly #core: Core;
@@ -59,6 +62,7 @@ export class SkerryClient implements AsyncDisposable {
     this.cls = new ClsService(core);
     this.functions = new FunctionService(core);
     this.functionCalls = new FunctionCallService(core);
+    this.images = new ImageService(core);
     this.secrets = new SecretService();
   }
 

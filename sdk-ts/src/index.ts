@@ -6,7 +6,7 @@
  * @packageDocumentation
  */
 
-export { App, type AppFromNameParams, type AppService } from "./app.js";
+export type { App, AppFromNameParams, AppService } from "./app.js";
 export { RemoteException } from "./cbor.js";
 export { SkerryClient, type SkerryClientParams } from "./client.js";
 export type { Cls, ClsInstance, ClsService, ParameterValue } from "./cls.js";
@@ -28,6 +28,29 @@ export type {
   FunctionCallService,
 } from "./function_call.js";
 export type { BatchingParams, ConcurrencyParams, FunctionOptions } from "./function_options.js";
+export type { BuildEvent } from "./image/building.js";
+export type { Image, ImageBuildParams, ImagePublishParams } from "./image/image.js";
+export type {
+  AddLocalDirParams,
+  AddLocalParams,
+  DockerfileCommandsParams,
+  MicromambaParams,
+  PipParams,
+  PoetryParams,
+  PrivateReposParams,
+  PyprojectParams,
+  StepParams,
+  UvPipParams,
+  UvSyncParams,
+} from "./image/params.js";
+export { FilePatternMatcher, type Ignore } from "./image/patterns.js";
+export type {
+  DockerfileParams,
+  ImageFromNameParams,
+  ImageService,
+  PythonBaseParams,
+  RegistryParams,
+} from "./image/service.js";
 export type { Logger, LogLevel } from "./logger.js";
 export { Retries, type RetriesParams } from "./retries.js";
 export type { Secret, SecretService } from "./secret.js";

@@ -113,3 +113,16 @@ class Constructed:
     @skerry.method()
     def describe(self) -> dict[str, Any]:
         return {"start": self.start, "names": self.names}
+
+
+shared = skerry.Image.debian_slim(python_version="3.11").run_commands("echo shared > /shared")
+
+
+@app.function(image=shared, cpu=0.02)
+def read_shared() -> None:
+    pass
+
+
+@app.function(cpu=0.02)
+def shared_image() -> str:
+    return skerry.Function.from_name("ts-calls", "read_shared").hydrate()._definition().image_id

@@ -732,8 +732,8 @@ export const SystemProcessSchema: GenMessage<SystemProcess> = /*@__PURE__*/
  * <gateway>/sandboxes/<sandbox id>/, or <gateway>/sandboxes/<sandbox id>/sidecars/<name>/ for a sidecar. A stream that ends, by the client or by
  * a lost connection, does not end the process; whoever follows it again goes on at an offset.
  *
- * Of each stream of output the last 1 MiB is kept in memory, and up to 64 MiB of what nobody has read yet on the sandbox's disk. Writers wait
- * for a reader that follows.
+ * Of each stream of output the last 1 MiB is kept in memory, and up to 64 MiB before that on the sandbox's disk (1 GiB, or a quarter of the disk,
+ * for all processes), read or not, until 256 processes have ended since. Writers wait for a reader that follows, 10 s without a step of it at most.
  *
  * @generated from service skerry.v1.ProcessService
  */
