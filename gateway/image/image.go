@@ -24,6 +24,9 @@ type Image struct {
 	// Entrypoint and Cmd are the words that its containers run; Shell those that run the commands of steps after it. All may be empty.
 	Entrypoint, Cmd, Shell []string
 	User                   string // who those steps run as; empty: root
+	// TTL is how long after its last use (UsedAt) it is forgotten; 0: never.
+	TTL    time.Duration
+	UsedAt time.Time
 }
 
 // Recipe is how to make an image. The gateway keeps it as it came and knows of it only what is named here.
@@ -126,6 +129,14 @@ type Store interface {
 	PutImageLog(ctx context.Context, id string, log []StepLog) error
 	// ImageLog returns that, or a fault.NotFound where the image was never built.
 	ImageLog(ctx context.Context, id string) ([]StepLog, error)
+}
+
+// Ages keeps when images were used that are forgotten some time after that.
+type Ages interface {
+	// UseImage notes that an image is used.
+	UseImage(ctx context.Context, id string, at time.Time) error
+	// StaleImages lists the images whose TTL has passed.
+	StaleImages(ctx context.Context, now time.Time) ([]string, error)
 }
 
 // Secrets opens the secrets that builds are given. Implemented in gateway/server.

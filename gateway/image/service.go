@@ -21,6 +21,7 @@ import (
 type Deps struct {
 	Store   Store
 	Names   Names
+	Ages    Ages
 	Builder Builder
 	Trees   Trees
 	Secrets Secrets

@@ -48,6 +48,8 @@ type Deps struct {
 
 	SandboxService      skerryv1connect.SandboxServiceHandler
 	SandboxWatchService skerryv1connect.SandboxWatchServiceHandler
+	SnapshotService     skerryv1connect.SnapshotServiceHandler
+	SidecarService      skerryv1connect.SidecarServiceHandler
 	// Relay serves what is inside sandboxes, below sandboxPrefix.
 	Relay http.Handler
 }
@@ -74,6 +76,8 @@ func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	mux.Handle(skerryv1connect.NewContainerServiceHandler(d.ContainerService, raw...))
 	mux.Handle(skerryv1connect.NewSandboxServiceHandler(d.SandboxService, small...))
 	mux.Handle(skerryv1connect.NewSandboxWatchServiceHandler(d.SandboxWatchService, small...))
+	mux.Handle(skerryv1connect.NewSnapshotServiceHandler(d.SnapshotService, small...))
+	mux.Handle(skerryv1connect.NewSidecarServiceHandler(d.SidecarService, small...))
 	mux.Handle(sandboxPrefix, d.Relay)
 	return authenticate(d.Tokens, d.Where, mux)
 }

@@ -63,6 +63,8 @@ func newWorld(t *testing.T) *world {
 
 		SandboxService:      skerryv1connect.UnimplementedSandboxServiceHandler{},
 		SandboxWatchService: skerryv1connect.UnimplementedSandboxWatchServiceHandler{},
+		SnapshotService:     skerryv1connect.UnimplementedSnapshotServiceHandler{},
+		SidecarService:      skerryv1connect.UnimplementedSidecarServiceHandler{},
 		Relay:               http.NotFoundHandler(),
 	}, rpc.Options(slog.New(slog.DiscardHandler)))
 	server := httptest.NewServer(handler)

@@ -24,8 +24,8 @@ type Request struct {
 	ID, AppID  string
 	Definition Definition
 	Snapshot   *Snapshot // to make it from; nil: from its image
-	SnapshotID string
-	WorkerID   string // the one that must take it; empty: any
+	SnapshotID string    // of Snapshot
+	WorkerID   string    // the one that must take it; empty: any
 }
 
 // Create makes a sandbox and returns once a worker has taken it. Errors: fault.Invalid, fault.NotFound, fault.Exists (the name),
@@ -126,8 +126,11 @@ func (s *Service) spec(ctx context.Context, r Request) (Spec, error) {
 	if len(d.Argv) == 0 && len(image.Entrypoint)+len(image.Cmd) > 0 {
 		d.Argv = append(slices.Clone(image.Entrypoint), image.Cmd...)
 	}
+	d.Egress = slices.Clone(d.Egress)
 	for i := range d.Egress {
-		d.Egress[i].Placeholder = "skerry-placeholder-" + ident.Random(24)
+		if d.Egress[i].Placeholder == "" { // what is made of a snapshot has one in its memory
+			d.Egress[i].Placeholder = "skerry-placeholder-" + ident.Random(24)
+		}
 	}
 	now := time.Now().UTC()
 	spec := Spec{
@@ -137,12 +140,12 @@ func (s *Service) spec(ctx context.Context, r Request) (Spec, error) {
 			CreatedAt: now, ExpiresAt: now.Add(d.Timeout), SnapshotID: r.SnapshotID,
 		},
 	}
-	spec.SecretEnv, spec.EgressRules, err = s.openSecrets(ctx, &spec.Sandbox)
+	spec.SecretEnv, spec.EgressRules, err = s.OpenSecrets(ctx, &spec.Sandbox)
 	return spec, err
 }
 
-// openSecrets opens what a sandbox gets and what its worker puts into its requests.
-func (s *Service) openSecrets(ctx context.Context, sb *Sandbox) (map[string]string, []EgressRule, error) {
+// OpenSecrets opens what a sandbox gets and what its worker puts into its requests; neither is for logs. Errors: fault.NotFound, fault.Invalid.
+func (s *Service) OpenSecrets(ctx context.Context, sb *Sandbox) (map[string]string, []EgressRule, error) {
 	env, err := s.d.Secrets.Variables(ctx, sb.AppID, sb.Definition.SecretIDs)
 	if err != nil {
 		return nil, nil, err

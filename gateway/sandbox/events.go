@@ -63,10 +63,12 @@ func (r *subscription) end(err error) {
 
 // tell hands an event to who reads them; the mutex is held.
 func (s *Service) tell(e *entry, t EventType) {
-	if len(s.readers) == 0 {
-		return
+	if len(s.readers) > 0 {
+		s.send(Event{Type: t, Sandbox: e.clone(), At: time.Now().UTC()})
 	}
-	event := Event{Type: t, Sandbox: e.clone(), At: time.Now().UTC()}
+}
+
+func (s *Service) send(event Event) {
 	for r := range s.readers {
 		if r.over || !r.filter.match(&event.Sandbox) {
 			continue
@@ -77,9 +79,18 @@ func (s *Service) tell(e *entry, t EventType) {
 			r.end(fault.New(fault.Exhausted, "events: %d behind; read faster, or ask for fewer", backlog))
 			continue
 		}
-		if t == EndedNow && r.filter.ID != "" {
+		if event.Type == EndedNow && r.filter.ID != "" {
 			r.end(nil)
 		}
+	}
+}
+
+// Snapshotted says that a snapshot of a sandbox was made.
+func (s *Service) Snapshotted(id, objectID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[id]; e != nil {
+		s.send(Event{Type: Snapshotted, Sandbox: e.clone(), At: time.Now().UTC(), ObjectID: objectID})
 	}
 }
 

@@ -241,6 +241,20 @@ func (s *Service) WaitStarted(ctx context.Context, id string, limit time.Duratio
 	return sb, err
 }
 
+// WaitState returns the sandbox once it is in a state, which it is about to reach. Errors: fault.NotFound, fault.Precondition (it has ended),
+// those of ctx.
+func (s *Service) WaitState(ctx context.Context, id string, state State) (Sandbox, error) {
+	for {
+		sb, err := s.await(ctx, id, MaxWait, func(sb *Sandbox) bool { return sb.State == state })
+		if err == nil && sb.State == Ended {
+			err = endedError(&sb)
+		}
+		if err != nil || sb.State == state {
+			return sb, err
+		}
+	}
+}
+
 // endedError says that, and how, a sandbox has ended.
 func endedError(sb *Sandbox) error {
 	how := ""

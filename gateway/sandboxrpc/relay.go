@@ -44,19 +44,26 @@ type Links interface {
 	Data(workerID string) (http.RoundTripper, error)
 }
 
+// Resumer has paused sandboxes run on. Implemented by snapshot.Service.
+type Resumer interface {
+	// Resume returns once a sandbox runs. Errors: fault.NotFound, fault.Precondition, fault.Exhausted, fault.Unavailable.
+	Resume(ctx context.Context, id string) (sandbox.Sandbox, error)
+}
+
 // Relay passes clients' requests on to what is served inside sandboxes: ProcessService, FilesystemService and InterpreterService of skerry-init,
 // over the data links of workers. It decides who may ask; what is asked is checked in the sandbox. It is the http.Handler of Prefix, behind
 // the authentication of clients, and safe for concurrent use.
 type Relay struct {
 	sandboxes Sandboxes
+	resumer   Resumer
 	links     Links
 	log       *slog.Logger
 	buffers   buffers
 }
 
 // NewRelay returns a Relay.
-func NewRelay(s Sandboxes, l Links, log *slog.Logger) *Relay {
-	return &Relay{sandboxes: s, links: l, log: log}
+func NewRelay(s Sandboxes, r Resumer, l Links, log *slog.Logger) *Relay {
+	return &Relay{sandboxes: s, resumer: r, links: l, log: log}
 }
 
 // ServeHTTP passes a request on and its answer back; both stream.
@@ -99,6 +106,9 @@ func (r *Relay) find(req *http.Request) (http.RoundTripper, error) {
 	worker, sb, err := r.sandboxes.Locate(req.Context(), id)
 	if err == nil {
 		err = identity.CheckApp(req.Context(), sb.AppID)
+	}
+	if err == nil && sb.State == sandbox.Paused {
+		_, err = r.resumer.Resume(req.Context(), id) // whoever uses it wakes it
 	}
 	if err != nil {
 		return nil, err

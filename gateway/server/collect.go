@@ -25,7 +25,7 @@ func (s *Server) collect(ctx context.Context) error {
 	for {
 		began := time.Now()
 		var done cas.Collected
-		err := s.layers.Prune(ctx)
+		err := errors.Join(s.layers.Prune(ctx), s.snapshots.Prune(ctx), s.images.Prune(ctx))
 		if err == nil {
 			done, err = cas.Collect(ctx, s.blobs, roots{s}, began.Add(-s.cfg.BlobGrace))
 		}
@@ -45,7 +45,7 @@ func (s *Server) collect(ctx context.Context) error {
 	}
 }
 
-// roots are the references to blobs: images, results that builders share, code and arguments of functions, and calls with their outputs.
+// roots are the references to blobs: images, results that builders share, snapshots, code and arguments of functions, and calls with their outputs.
 type roots struct{ s *Server }
 
 var _ cas.Roots = roots{}
@@ -58,6 +58,9 @@ func (r roots) Roots(ctx context.Context, cutoff time.Time, add func(cas.Root) e
 		return err
 	}
 	if err := r.s.layers.Roots(ctx, add); err != nil {
+		return err
+	}
+	if err := r.s.db.SnapshotFiles(ctx, func(digest string) error { return add(cas.Root{Digest: digest, File: true}) }); err != nil {
 		return err
 	}
 	named := map[string]bool{}

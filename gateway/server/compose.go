@@ -19,6 +19,8 @@ import (
 	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/sandboxrpc"
 	"github.com/skerry-dev/skerry/gateway/secret"
+	"github.com/skerry-dev/skerry/gateway/sidecar"
+	"github.com/skerry-dev/skerry/gateway/snapshot"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
 )
@@ -30,7 +32,7 @@ func (s *Server) compose(sealer *secret.Sealer) {
 	s.mounts = mount.New(s.db, s.blobs)
 	s.layers = layer.New(s.cfg.Layers, s.db, s.blobs, s.log)
 	s.builders = buildlink.New(s.cfg.BuilderWait, buildlink.Deps{Layers: s.layers, Blobs: s.blobs, Log: s.log})
-	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets}, Log: s.log})
+	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Ages: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets}, Log: s.log})
 	s.logs = logs.New(logs.Deps{Stream: s.engine.Logs(), Containers: origins{s}, Apps: ends{s}, Calls: ends{s}, Sandboxes: ends{s}, Log: s.log})
 	workers := fleet.New()
 	s.scheduler = task.New(task.Deps{
@@ -51,6 +53,12 @@ func (s *Server) compose(sealer *secret.Sealer) {
 		Fleet: workers, Log: s.log,
 	})
 	s.workers = workerlink.New(s.scheduler, s.sandboxes, s.logs, s.log)
+	s.snapshots = snapshot.New(snapshot.Deps{
+		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Store: s.db, Log: s.log,
+	})
+	s.sidecars = sidecar.New(sidecar.Deps{
+		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Secrets: secrets{s.secrets}, Trees: s.mounts,
+	})
 }
 
 // handler serves everything on the one port; each path asks for its own kind of token.
@@ -63,7 +71,8 @@ func (s *Server) handler() http.Handler {
 		AppService: apprpc.NewAppService(of), FunctionService: apprpc.NewFunctionService(of), ScheduleService: apprpc.NewScheduleService(of),
 		CallService: callrpc.NewService(s.calls), ContainerService: rpc.NewContainerService(s.scheduler, execs{s.workers}),
 		SandboxService: sandboxrpc.NewSandboxService(s.sandboxes), SandboxWatchService: sandboxrpc.NewWatchService(s.sandboxes),
-		Relay: sandboxrpc.NewRelay(s.sandboxes, s.workers, s.log),
+		SnapshotService: sandboxrpc.NewSnapshotService(s.sandboxes, s.snapshots), SidecarService: sandboxrpc.NewSidecarService(s.sandboxes, s.sidecars),
+		Relay: sandboxrpc.NewRelay(s.sandboxes, s.snapshots, s.workers, s.log),
 	}, opts)
 	mux := http.NewServeMux()
 	mux.Handle("/", s.public.guard(public))

@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"errors"
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/app"
@@ -35,39 +34,20 @@ var (
 	_ logs.Containers = origins{}
 	_ logs.Apps       = ends{}
 	_ rpc.Execs       = execs{}
-	_ sandbox.Images  = images{}
-	_ sandbox.Secrets = secrets{}
-	_ sandbox.Output  = sandboxOutput{}
 )
 
 type images struct{ images *image.Service }
 
 func (i images) ContainerImage(ctx context.Context, id string) (task.Image, error) {
 	im, err := i.images.Image(ctx, id)
+	if err == nil {
+		err = i.images.Used(ctx, im)
+	}
 	if err != nil {
 		return task.Image{}, err
 	}
 	return task.Image{File: im.EROFS, Chunked: im.Chunked, Env: im.Env, Workdir: im.Workdir}, nil
 }
-
-func (i images) SandboxImage(ctx context.Context, id string) (sandbox.Image, error) {
-	im, err := i.images.Image(ctx, id)
-	if err != nil {
-		return sandbox.Image{}, err
-	}
-	return sandbox.Image{
-		File: im.EROFS, Chunked: im.Chunked, Env: im.Env, Workdir: im.Workdir, Entrypoint: im.Entrypoint, Cmd: im.Cmd,
-	}, nil
-}
-
-// sandboxOutput tells the logs of sandboxes.
-type sandboxOutput struct{ logs *logs.Service }
-
-func (o sandboxOutput) Opened(appID, sandboxID, name string) {
-	o.logs.Open(sandboxID, logs.Origin{AppID: appID, FunctionName: name})
-}
-
-func (o sandboxOutput) Closed(sandboxID string) { o.logs.Ended(sandboxID) }
 
 type secrets struct{ secrets *secret.Service }
 
@@ -184,18 +164,6 @@ type ends struct{ s *Server }
 
 func (e ends) Done(ctx context.Context, appID string) (<-chan struct{}, error) {
 	return e.s.apps.Done(ctx, appID)
-}
-
-func (e ends) AwaitSandboxEnd(ctx context.Context, id string) error {
-	for {
-		sb, err := e.s.sandboxes.Wait(ctx, id, sandbox.MaxWait)
-		if errors.Is(err, fault.NotFound) {
-			return nil
-		}
-		if err != nil || sb.State == sandbox.Ended {
-			return err
-		}
-	}
 }
 
 func (e ends) AwaitEnd(ctx context.Context, callID string) error {

@@ -24,6 +24,8 @@ import (
 	"github.com/skerry-dev/skerry/gateway/mount"
 	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/secret"
+	"github.com/skerry-dev/skerry/gateway/sidecar"
+	"github.com/skerry-dev/skerry/gateway/snapshot"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
@@ -83,6 +85,8 @@ type Server struct {
 	calls     *call.Service
 	scheduler *task.Scheduler
 	sandboxes *sandbox.Service
+	snapshots *snapshot.Service
+	sidecars  *sidecar.Service
 	workers   *workerlink.Hub
 	builders  *buildlink.Hub
 	layers    *layer.Service

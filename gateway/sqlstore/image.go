@@ -18,6 +18,7 @@ import (
 var (
 	_ image.Store    = (*DB)(nil)
 	_ image.Profiles = (*DB)(nil)
+	_ image.Ages     = (*DB)(nil)
 )
 
 // PutImage implements image.Store.
@@ -31,14 +32,14 @@ func (d *DB) PutImage(ctx context.Context, im image.Image) error {
 		texts[i] = string(text)
 	}
 	_, err := d.writer.ExecContext(ctx, `
-		INSERT INTO images (id, recipe, erofs_digest, erofs_size, workdir, created_at, chunked, run_as, env, entrypoint, cmd, shell)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+		INSERT INTO images (id, recipe, erofs_digest, erofs_size, workdir, created_at, chunked, run_as, ttl, used_at, env, entrypoint, cmd, shell)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (id) DO UPDATE SET recipe = excluded.recipe, erofs_digest = excluded.erofs_digest, erofs_size = excluded.erofs_size,
 			env = excluded.env, workdir = excluded.workdir, created_at = excluded.created_at, chunked = excluded.chunked,
 			entrypoint = excluded.entrypoint, cmd = excluded.cmd, shell = excluded.shell, run_as = excluded.run_as`,
 		append([]any{
 			im.ID, base64.StdEncoding.EncodeToString(im.Recipe), im.EROFS.Digest, int64(im.EROFS.Size), im.Workdir,
-			millis(im.CreatedAt), im.Chunked, im.User,
+			millis(im.CreatedAt), im.Chunked, im.User, im.TTL.Milliseconds(), millis(im.UsedAt),
 		}, texts...)...)
 	if err != nil {
 		return fmt.Errorf("image %q: %w", im.ID, err)
@@ -49,15 +50,17 @@ func (d *DB) PutImage(ctx context.Context, im image.Image) error {
 // Image implements image.Store.
 func (d *DB) Image(ctx context.Context, id string) (*image.Image, error) {
 	im := &image.Image{ID: id}
-	var size, created int64
+	var size, created, ttl, used int64
 	var recipe, env, entrypoint, cmd, shell string
 	err := d.reader.QueryRowContext(ctx,
-		`SELECT recipe, erofs_digest, erofs_size, env, workdir, created_at, chunked, entrypoint, cmd, shell, run_as FROM images WHERE id = $1`, id).
-		Scan(&recipe, &im.EROFS.Digest, &size, &env, &im.Workdir, &created, &im.Chunked, &entrypoint, &cmd, &shell, &im.User)
+		`SELECT recipe, erofs_digest, erofs_size, env, workdir, created_at, chunked, entrypoint, cmd, shell, run_as, ttl, used_at
+		FROM images WHERE id = $1`, id).
+		Scan(&recipe, &im.EROFS.Digest, &size, &env, &im.Workdir, &created, &im.Chunked, &entrypoint, &cmd, &shell, &im.User, &ttl, &used)
 	if err != nil {
 		return nil, missing(err, "image", id)
 	}
 	im.EROFS.Size, im.CreatedAt = uint64(size), fromMillis(created)
+	im.TTL, im.UsedAt = time.Duration(ttl)*time.Millisecond, fromMillis(used)
 	if im.Recipe, err = base64.StdEncoding.DecodeString(recipe); err != nil {
 		return nil, fmt.Errorf("image %q: recipe: %w", id, err)
 	}
@@ -136,6 +139,30 @@ func (d *DB) ImageUsers(ctx context.Context, id string) ([]string, error) {
 		return nil, fmt.Errorf("image %q: %w", id, err)
 	}
 	return out, nil
+}
+
+// UseImage implements image.Ages.
+func (d *DB) UseImage(ctx context.Context, id string, at time.Time) error {
+	if _, err := d.writer.ExecContext(ctx, `UPDATE images SET used_at = $1 WHERE id = $2 AND used_at < $1`, millis(at), id); err != nil {
+		return fmt.Errorf("image %q: %w", id, err)
+	}
+	return nil
+}
+
+// StaleImages implements image.Ages.
+func (d *DB) StaleImages(ctx context.Context, now time.Time) (ids []string, err error) {
+	err = d.each(ctx, func(rows *sql.Rows) error {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		ids = append(ids, id)
+		return nil
+	}, `SELECT id FROM images WHERE ttl > 0 AND used_at + ttl < $1`, millis(now))
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	return ids, nil
 }
 
 // failedLogAge is for how long the log of a build that failed is kept. That of an image is kept as long as the image.
