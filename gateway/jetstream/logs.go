@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/skerry-dev/skerry/gateway/logs"
@@ -39,11 +40,52 @@ const maxEntriesBytes = 512 << 10
 
 // Append implements logs.Stream.
 func (l *Logs) Append(ctx context.Context, entries []logs.Entry) error {
-	var messages []message
+	return l.store(ctx, parts(entries))
+}
+
+// parts are the messages of entries.
+func parts(entries []logs.Entry) (messages []message) {
 	for len(entries) > 0 {
 		n := batchLength(entries)
 		messages = append(messages, message{subject: logSubject(&entries[0]), data: appendEntries(nil, entries[:n])})
 		entries = entries[n:]
+	}
+	return messages
+}
+
+// frameHeader is the header of messages that are parts of a frame: the frame's sequence, the part's number from 1, and how many there are.
+const frameHeader = "Skerry-Frame"
+
+// AppendFrame implements logs.Stream.
+func (l *Logs) AppendFrame(ctx context.Context, entries []logs.Entry, m logs.Mark) error {
+	messages := parts(entries)
+	for i := range messages {
+		messages[i].header = nats.Header{frameHeader: {fmt.Sprintf("%d %d %d", m.Sequence, i+1, len(messages))}}
+	}
+	return l.store(ctx, messages[min(m.Parts, len(messages)):])
+}
+
+// Stored implements logs.Stream.
+func (l *Logs) Stored(ctx context.Context, appID, containerID string) (logs.Mark, error) {
+	m, err := l.e.logs.GetLastMsgForSubject(ctx, selectSubject(logs.Selection{AppID: appID, ContainerID: containerID}))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return logs.Mark{}, nil
+	}
+	if err != nil {
+		return logs.Mark{}, fault.New(fault.Unavailable, "logs of container %q: %w", containerID, err)
+	}
+	var mark logs.Mark
+	var of int
+	if _, err := fmt.Sscanf(m.Header.Get(frameHeader), "%d %d %d", &mark.Sequence, &mark.Parts, &of); err != nil {
+		return logs.Mark{}, fault.New(fault.DataLoss, "logs of container %q: its last output has no number: %w", containerID, err)
+	}
+	mark.Whole = mark.Parts == of
+	return mark, nil
+}
+
+func (l *Logs) store(ctx context.Context, messages []message) error {
+	if len(messages) == 0 {
+		return nil
 	}
 	stored := make(chan error, 1)
 	l.e.pub.publish(messages, func(errs []error) { stored <- errors.Join(errs...) })

@@ -36,6 +36,13 @@ type Entry struct {
 // Position names a place in an app's entries: one past the entry with this sequence. 0 is the beginning. Positions grow; they have gaps.
 type Position uint64
 
+// Mark is how far the frames of a container have come: all before Sequence, and of that one the first Parts, or (Whole) all.
+type Mark struct {
+	Sequence uint64
+	Parts    int
+	Whole    bool
+}
+
 // Selection says which entries of an app to read.
 type Selection struct {
 	AppID       string
@@ -49,6 +56,10 @@ type Selection struct {
 type Stream interface {
 	// Append stores entries of one container. They are stored when it returns.
 	Append(ctx context.Context, entries []Entry) error
+	// AppendFrame is Append of a frame that may come again after a crash of the gateway, but for what mark says is there already.
+	AppendFrame(ctx context.Context, entries []Entry, m Mark) error
+	// Stored says how far the frames of a container have come, all of which AppendFrame has stored. The zero Mark: there is none.
+	Stored(ctx context.Context, appID, containerID string) (Mark, error)
 	// End returns the position after the last entry that is selected (Since included), or 0 if there is none.
 	End(ctx context.Context, s Selection) (Position, error)
 	// Last returns when the last entry that is selected was stored, or the zero time if there is none.

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/skerry-dev/skerry/internal/ident"
 )
 
 // reader is one Read.
@@ -157,7 +155,7 @@ func (r *reader) awaitEnd(ctx context.Context, done <-chan struct{}, t *target, 
 }
 
 // ofSandbox says whether the output is that of one sandbox.
-func (r *reader) ofSandbox() bool { return ident.Check(ident.Sandbox, r.q.ContainerID) == nil }
+func (r *reader) ofSandbox() bool { return isSandbox(r.q.ContainerID) }
 
 // partDone returns a channel that is closed when what await waits for has ended, or all of its app.
 func (r *reader) partDone(ctx context.Context, app <-chan struct{}, await func(context.Context) error) <-chan struct{} {

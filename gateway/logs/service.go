@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
 )
 
 // Limits and defaults.
@@ -78,6 +79,9 @@ type closed struct {
 type output struct {
 	origin   Origin
 	sequence uint64 // of the last frame that is stored
+	parts    int    // of the next one that are stored already
+	lasting  bool   // it outlives the gateway: its frames are marked where they are stored
+	looked   bool   // how far an earlier gateway had come is known
 	ended    chan struct{}
 	writing  sync.Mutex // frames of a container are stored one after the other
 }
@@ -104,6 +108,9 @@ func (s *Service) Push(ctx context.Context, f Frame) error {
 	}
 	o.writing.Lock()
 	defer o.writing.Unlock()
+	if err := s.look(ctx, o, f.ContainerID); err != nil {
+		return err
+	}
 	if f.Sequence <= o.sequence {
 		return nil
 	}
@@ -111,15 +118,42 @@ func (s *Service) Push(ctx context.Context, f Frame) error {
 		f.Entries[i].Origin, f.Entries[i].ContainerID = o.origin, f.ContainerID
 	}
 	if len(f.Entries) > 0 {
-		if err := s.d.Stream.Append(ctx, f.Entries); err != nil {
+		if err := s.append(ctx, o, f); err != nil {
 			return err
 		}
 	}
-	o.sequence = f.Sequence
+	o.sequence, o.parts = f.Sequence, 0
 	if f.EOF {
 		s.close(f.ContainerID)
 	}
 	return nil
+}
+
+// look finds out how far an earlier gateway had come with the output of a container that has outlived it.
+func (s *Service) look(ctx context.Context, o *output, containerID string) error {
+	if o.looked || !o.lasting {
+		return nil
+	}
+	m, err := s.d.Stream.Stored(ctx, o.origin.AppID, containerID)
+	if err != nil {
+		return err
+	}
+	if o.sequence = m.Sequence; !m.Whole && m.Sequence > 0 {
+		o.sequence, o.parts = m.Sequence-1, m.Parts
+	}
+	o.looked = true
+	return nil
+}
+
+func (s *Service) append(ctx context.Context, o *output, f Frame) error {
+	if !o.lasting {
+		return s.d.Stream.Append(ctx, f.Entries)
+	}
+	m := Mark{Sequence: f.Sequence}
+	if f.Sequence == o.sequence+1 {
+		m.Parts = o.parts
+	}
+	return s.d.Stream.AppendFrame(ctx, f.Entries, m)
 }
 
 // Open says that a container is to start whose output will come. Calling it is what makes followers of its app wait for its EOF.
@@ -127,7 +161,7 @@ func (s *Service) Open(containerID string, origin Origin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[containerID] == nil {
-		s.open[containerID] = &output{origin: origin, ended: make(chan struct{})}
+		s.open[containerID] = &output{origin: origin, ended: make(chan struct{}), lasting: isSandbox(containerID)}
 	}
 }
 
@@ -144,6 +178,9 @@ func (s *Service) Notice(ctx context.Context, origin Origin, containerID, text s
 	e := Entry{Time: time.Now(), Source: System, Text: text, Origin: origin, ContainerID: containerID}
 	return s.d.Stream.Append(ctx, []Entry{e})
 }
+
+// isSandbox says whether a container is one that outlives its gateway.
+func isSandbox(containerID string) bool { return ident.Check(ident.Sandbox, containerID) == nil }
 
 func (s *Service) output(containerID string) (*output, error) {
 	if o := s.known(containerID); o != nil {

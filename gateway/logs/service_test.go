@@ -22,6 +22,7 @@ type memory struct {
 	more    chan struct{}
 	read    int       // entries that were handed out
 	removed time.Time // before which some are missing
+	mark    logs.Mark // of the last frame
 }
 
 func (m *memory) Append(_ context.Context, entries []logs.Entry) error {
@@ -32,6 +33,15 @@ func (m *memory) Append(_ context.Context, entries []logs.Entry) error {
 	m.more = make(chan struct{})
 	return nil
 }
+
+func (m *memory) AppendFrame(ctx context.Context, entries []logs.Entry, mark logs.Mark) error {
+	m.mu.Lock()
+	m.mark = logs.Mark{Sequence: mark.Sequence, Whole: true}
+	m.mu.Unlock()
+	return m.Append(ctx, entries[min(mark.Parts, len(entries)):])
+}
+
+func (m *memory) Stored(context.Context, string, string) (logs.Mark, error) { return m.mark, nil }
 
 func (m *memory) matches(e logs.Entry, s logs.Selection) bool {
 	return e.AppID == s.AppID && (s.ContainerID == "" || s.ContainerID == e.ContainerID) && !e.Time.Before(s.Since)
@@ -89,7 +99,7 @@ func (m *memory) Read(ctx context.Context, s logs.Selection, follow bool, f func
 type world struct{ done chan struct{} }
 
 func (w world) Origin(id string) (logs.Origin, bool) {
-	return logs.Origin{AppID: "ap-1", FunctionName: "f"}, strings.HasPrefix(id, "ta-")
+	return logs.Origin{AppID: "ap-1", FunctionName: "f"}, strings.HasPrefix(id, "ta-") || strings.HasPrefix(id, "sb-")
 }
 
 func (w world) Done(context.Context, string) (<-chan struct{}, error) { return w.done, nil }
