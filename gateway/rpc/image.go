@@ -6,6 +6,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
@@ -18,11 +19,18 @@ func (s *imageService) BuildImage(ctx context.Context, req *connect.Request[sker
 	if m.GetBuilderVersion() != "" && m.GetBuilderVersion() != image.BuilderVersion {
 		return fault.New(fault.Precondition, "image builder version %.40q: this gateway builds by %q", m.GetBuilderVersion(), image.BuilderVersion)
 	}
+	appID := m.GetAppId()
+	if scope, inside := identity.ScopeOf(ctx); inside && appID == "" {
+		appID = scope.AppID
+	}
+	if err := identity.CheckApp(ctx, appID); err != nil {
+		return err // the secrets of another app are not for it
+	}
 	r, err := recipeFromProto(m.GetRecipe())
 	if err != nil {
 		return err
 	}
-	request := image.Request{Recipe: r, AppID: m.GetAppId(), Force: m.GetForce(), Apart: m.GetIgnoreCache()}
+	request := image.Request{Recipe: r, AppID: appID, Force: m.GetForce(), Apart: m.GetIgnoreCache()}
 	return s.d.Images.Build(ctx, request, func(e image.Event) error { return stream.Send(eventToProto(e)) })
 }
 

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 )
@@ -63,7 +64,11 @@ func (s *imageService) PublishImage(ctx context.Context, req *connect.Request[sk
 }
 
 func (s *imageService) GetImageByName(ctx context.Context, req *connect.Request[skerryv1.GetImageByNameRequest]) (*connect.Response[skerryv1.GetImageByNameResponse], error) {
-	n, err := imageName(req.Msg.GetEnvironment(), req.Msg.GetName(), req.Msg.GetTag())
+	env, err := identity.Environment(ctx, req.Msg.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
+	n, err := imageName(env, req.Msg.GetName(), req.Msg.GetTag())
 	if err != nil {
 		return nil, err
 	}

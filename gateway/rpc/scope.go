@@ -43,6 +43,10 @@ var open = map[string]bool{
 	skerryv1connect.AppServiceSetAppTagsProcedure:            true,
 	skerryv1connect.LogServiceStreamLogsProcedure:            true,
 	skerryv1connect.SecretServiceCreateSecretProcedure:       true,
+	skerryv1connect.ImageServiceBuildImageProcedure:          true,
+	skerryv1connect.ImageServiceGetImageProcedure:            true,
+	skerryv1connect.ImageServiceGetImageByNameProcedure:      true,
+	skerryv1connect.MountServiceCreateMountProcedure:         true,
 }
 
 // openPrefixes begin the paths that code in containers may call besides: sandboxes of its app.

@@ -181,6 +181,10 @@ var allowed = map[string]string{
 	"AppService/SetAppTags":            "of the container's own app",
 	"LogService/StreamLogs":            "logs of calls",
 	"SecretService/CreateSecret":       "for options of the container's own app",
+	"ImageService/BuildImage":          "sandboxes have images",
+	"ImageService/GetImage":            "and those are looked at",
+	"ImageService/GetImageByName":      "and found by name",
+	"MountService/CreateMount":         "and have files",
 }
 
 // allowedServices are those of which code in containers may call all.
