@@ -10,10 +10,8 @@ import (
 )
 
 const (
-	// tokenParameter is how a token stands in a URL, and in a cookie.
-	tokenParameter = "_skerry_token"
 	// safeCookie is the cookie's name where there is TLS: browsers let no other host set it.
-	safeCookie = "__Host-" + tokenParameter
+	safeCookie = "__Host-" + route.TokenParameter
 	bearer     = "Bearer "
 )
 
@@ -33,7 +31,7 @@ func (s shown) all() []string {
 func shownBy(r *http.Request) shown {
 	var s shown
 	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
-		if value, ok := strings.CutPrefix(part, tokenParameter+"="); ok {
+		if value, ok := strings.CutPrefix(part, route.TokenParameter+"="); ok {
 			if token, err := url.QueryUnescape(value); err == nil {
 				s.query = token
 			}
@@ -50,16 +48,16 @@ func shownBy(r *http.Request) shown {
 	return s
 }
 
-func isTokenCookie(name string) bool { return name == tokenParameter || name == safeCookie }
+func isTokenCookie(name string) bool { return name == route.TokenParameter || name == safeCookie }
 
 // withoutToken removes the token's parameter from a query and leaves all else as it is.
 func withoutToken(query string) string {
-	if !strings.Contains(query, tokenParameter) {
+	if !strings.Contains(query, route.TokenParameter) {
 		return query
 	}
 	parts := strings.Split(query, "&")
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool {
-		return part == tokenParameter || strings.HasPrefix(part, tokenParameter+"=")
+		return part == route.TokenParameter || strings.HasPrefix(part, route.TokenParameter+"=")
 	}), "&")
 }
 
@@ -86,14 +84,16 @@ func hideTokens(h http.Header, opened string) {
 	}
 }
 
-// remembers says whether a request is one of somebody who follows a link, and so can be sent on with a cookie.
+// remembers says whether a request is one of somebody who follows a link in a browser, and so can be sent on with a cookie. Programs may keep
+// none: their requests are passed on.
 func remembers(r *http.Request) bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.Header.Get("Upgrade") == ""
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.Header.Get("Upgrade") == "" &&
+		(r.Header.Get("Sec-Fetch-Mode") == "navigate" || strings.Contains(r.Header.Get("Accept"), "text/html"))
 }
 
 // remember puts the token of a link into a cookie and sends its bearer on without it, so that it stays out of histories and referrers.
 func remember(w http.ResponseWriter, r *http.Request, who visitor, visit *route.Visit) {
-	c := &http.Cookie{Name: tokenParameter, Value: visit.Token, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Expires: visit.TokenExpires}
+	c := &http.Cookie{Name: route.TokenParameter, Value: visit.Token, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Expires: visit.TokenExpires}
 	if who.proto == "https" {
 		c.Name, c.Secure = safeCookie, true
 		if dest := r.Header.Get("Sec-Fetch-Dest"); dest == "iframe" || dest == "frame" {

@@ -100,6 +100,7 @@ func TestTokenLetsIn(t *testing.T) {
 		"cookie among others":       {headers: []string{"Cookie", "a=1; _skerry_token=" + c.Token + "; b=2"}, status: 200, says: `cookie="a=1; b=2"`},
 		"bearer of the app's":       {headers: []string{"Authorization", "Bearer mine", "Cookie", "_skerry_token=" + c.Token}, status: 200, says: `auth="Bearer mine"`},
 		"query of a form":           {method: "POST", query: "?x=1;y&_skerry_token=" + c.Token + "&z", status: 200, says: "POST /?x=1;y&z " + known},
+		"query of a program":        {query: "?_skerry_token=" + c.Token, status: 200, says: "GET / " + known},
 		"metadata from outside":     {headers: []string{"Authorization", "Bearer " + c.Token, ingress.MetadataHeader, "forged"}, status: 200, says: known},
 		"metadata with underscores": {headers: []string{"Authorization", "Bearer " + c.Token, "X_Skerry_User_Metadata", "forged"}, status: 200, says: `cookie=""`},
 	} {
@@ -125,7 +126,7 @@ func TestLinkBecomesACookie(t *testing.T) {
 	r := start(t, options{})
 	r.tell(8080)
 	c := r.token(tunnel.Access{Port: 8080, TTL: time.Hour})
-	res, _ := ask(t, http.MethodGet, c.URL+"//evil.example/a?b=1&_skerry_token="+c.Token+"&c=%2F")
+	res, _ := ask(t, http.MethodGet, c.URL+"//evil.example/a?b=1&_skerry_token="+c.Token+"&c=%2F", "Accept", "text/html,*/*")
 	if to := res.Header.Get("Location"); res.StatusCode != http.StatusSeeOther || to != c.URL+"//evil.example/a?b=1&c=%2F" {
 		t.Errorf("%s to %q", res.Status, to)
 	}
@@ -138,7 +139,12 @@ func TestLinkBecomesACookie(t *testing.T) {
 	}
 	browser := &http.Client{Jar: jar}
 	for _, link := range []string{c.URL + "/?_skerry_token=" + c.Token, c.URL + "/next"} {
-		res, err := browser.Get(link)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, link, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Sec-Fetch-Mode", "navigate")
+		res, err := browser.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// TokenParameter is how a token stands in a URL, and in a cookie.
+const TokenParameter = "_skerry_token"
+
 // Conn is a connection to what listens at the end of a route. One goroutine may read while another writes. Close ends both directions at
 // once, from any goroutine.
 type Conn interface {

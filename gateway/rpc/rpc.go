@@ -50,6 +50,7 @@ type Deps struct {
 	SandboxWatchService skerryv1connect.SandboxWatchServiceHandler
 	SnapshotService     skerryv1connect.SnapshotServiceHandler
 	SidecarService      skerryv1connect.SidecarServiceHandler
+	TunnelService       skerryv1connect.TunnelServiceHandler
 	// Relay serves what is inside sandboxes, below sandboxPrefix.
 	Relay http.Handler
 }
@@ -75,6 +76,7 @@ func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	mux.Handle(skerryv1connect.NewCallServiceHandler(d.CallService, raw...))
 	mux.Handle(skerryv1connect.NewContainerServiceHandler(d.ContainerService, raw...))
 	mux.Handle(skerryv1connect.NewSandboxServiceHandler(d.SandboxService, small...))
+	mux.Handle(skerryv1connect.NewTunnelServiceHandler(d.TunnelService, small...))
 	mux.Handle(skerryv1connect.NewSandboxWatchServiceHandler(d.SandboxWatchService, small...))
 	mux.Handle(skerryv1connect.NewSnapshotServiceHandler(d.SnapshotService, small...))
 	mux.Handle(skerryv1connect.NewSidecarServiceHandler(d.SidecarService, small...))

@@ -61,6 +61,7 @@ func newWorld(t *testing.T) *world {
 		ScheduleService:  skerryv1connect.UnimplementedScheduleServiceHandler{},
 		ContainerService: skerryv1connect.UnimplementedContainerServiceHandler{},
 
+		TunnelService:       skerryv1connect.UnimplementedTunnelServiceHandler{},
 		SandboxService:      skerryv1connect.UnimplementedSandboxServiceHandler{},
 		SandboxWatchService: skerryv1connect.UnimplementedSandboxWatchServiceHandler{},
 		SnapshotService:     skerryv1connect.UnimplementedSnapshotServiceHandler{},

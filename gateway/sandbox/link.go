@@ -184,9 +184,12 @@ func (s *Service) end(e *entry, end End) {
 	s.appIdle(e.AppID)
 }
 
-// changed wakes who waits, and has the store follow.
+// changed wakes who waits, and has the store and the follower follow.
 func (s *Service) changed(e *entry) {
 	e.touch()
+	if e.placed {
+		s.d.Follow.Follow(e.Sandbox)
+	}
 	s.journal.mark(e)
 }
 
@@ -215,6 +218,27 @@ func (s *Service) worker(ctx context.Context, id string) (Worker, Sandbox, error
 func (s *Service) Locate(ctx context.Context, id string) (workerID string, sb Sandbox, err error) {
 	_, sb, err = s.worker(ctx, id)
 	return sb.WorkerID, sb, err
+}
+
+// Reach is Locate that waits for a worker that is away, until ctx ends.
+func (s *Service) Reach(ctx context.Context, id string) (workerID string, sb Sandbox, err error) {
+	for {
+		s.mu.Lock()
+		var changed <-chan struct{}
+		if e := s.entries[id]; e != nil {
+			changed = e.watch()
+		}
+		s.mu.Unlock()
+		workerID, sb, err = s.Locate(ctx, id)
+		if err == nil || changed == nil || !errors.Is(err, fault.Unavailable) {
+			return workerID, sb, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return "", sb, context.Cause(ctx)
+		}
+	}
 }
 
 func ignoreNotFound(err error) error {

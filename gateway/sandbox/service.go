@@ -46,6 +46,13 @@ type Output interface {
 	Closed(sandboxID string)
 }
 
+// Follower is told of every sandbox that a worker has taken: when it is known, whenever something of it changes, and when it has ended.
+// Implemented in gateway/server.
+type Follower interface {
+	// Follow takes a sandbox as it is now. It is called in order, and may not call back.
+	Follow(sb Sandbox)
+}
+
 // Deps are the parts of a Service. All are required.
 type Deps struct {
 	Store   Store
@@ -55,6 +62,7 @@ type Deps struct {
 	Trees   Trees
 	Output  Output
 	Fleet   *fleet.Fleet
+	Follow  Follower
 	Log     *slog.Logger
 }
 
@@ -95,6 +103,7 @@ func (s *Service) Load(ctx context.Context) error {
 		e := &entry{Sandbox: sb, placed: true}
 		s.entries[sb.ID] = e
 		s.absent(e)
+		s.d.Follow.Follow(sb)
 	}
 	s.settling = time.AfterFunc(SettleTime, s.settle)
 	return nil

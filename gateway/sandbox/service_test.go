@@ -27,6 +27,9 @@ type rig struct {
 	fleet *fleet.Fleet
 	app   string
 	stop  func()
+
+	mu       sync.Mutex
+	followed map[string][]sandbox.State
 }
 
 func (r *rig) Find(context.Context, string, string) (*app.App, error) {
@@ -64,9 +67,9 @@ func newRig(t *testing.T) *rig {
 // start starts a gateway's service on what an earlier one has left.
 func start(t *testing.T, db *sqlstore.DB, appID string) *rig {
 	t.Helper()
-	r := &rig{t: t, db: db, fleet: fleet.New(), app: appID}
+	r := &rig{t: t, db: db, fleet: fleet.New(), app: appID, followed: map[string][]sandbox.State{}}
 	r.Service = sandbox.New(sandbox.Deps{
-		Store: db, Apps: r, Images: r, Secrets: r, Trees: r, Output: r, Fleet: r.fleet, Log: slog.New(slog.DiscardHandler),
+		Store: db, Apps: r, Images: r, Secrets: r, Trees: r, Output: r, Fleet: r.fleet, Follow: r, Log: slog.New(slog.DiscardHandler),
 	})
 	if err := r.Load(t.Context()); err != nil {
 		t.Fatal(err)

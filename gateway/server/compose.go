@@ -22,11 +22,13 @@ import (
 	"github.com/skerry-dev/skerry/gateway/sidecar"
 	"github.com/skerry-dev/skerry/gateway/snapshot"
 	"github.com/skerry-dev/skerry/gateway/task"
+	"github.com/skerry-dev/skerry/gateway/tunnel"
+	"github.com/skerry-dev/skerry/gateway/tunnelrpc"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
 )
 
 // compose makes the nouns and joins them by the ports they name.
-func (s *Server) compose(sealer *secret.Sealer) {
+func (s *Server) compose(sealer *secret.Sealer, tunnels tunnel.Config) {
 	s.tokens = identity.New(s.db)
 	s.secrets = secret.New(s.db, sealer)
 	s.mounts = mount.New(s.db, s.blobs)
@@ -50,7 +52,7 @@ func (s *Server) compose(sealer *secret.Sealer) {
 	})
 	s.sandboxes = sandbox.New(sandbox.Deps{
 		Store: s.db, Apps: s.apps, Images: images{s.images}, Secrets: secrets{s.secrets}, Trees: s.mounts, Output: sandboxOutput{s.logs},
-		Fleet: workers, Log: s.log,
+		Fleet: workers, Follow: reached{s}, Log: s.log,
 	})
 	s.workers = workerlink.New(s.scheduler, s.sandboxes, s.logs, s.log)
 	s.snapshots = snapshot.New(snapshot.Deps{
@@ -59,6 +61,7 @@ func (s *Server) compose(sealer *secret.Sealer) {
 	s.sidecars = sidecar.New(sidecar.Deps{
 		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Secrets: secrets{s.secrets}, Trees: s.mounts,
 	})
+	s.tunnels = tunnel.New(tunnels, tunnel.Deps{Sandboxes: reached{s}, Dialer: reached{s}, Store: s.db, Listeners: s.ingress, Log: s.log})
 }
 
 // handler serves everything on the one port; each path asks for its own kind of token.
@@ -72,7 +75,8 @@ func (s *Server) handler() http.Handler {
 		CallService: callrpc.NewService(s.calls), ContainerService: rpc.NewContainerService(s.scheduler, execs{s.workers}),
 		SandboxService: sandboxrpc.NewSandboxService(s.sandboxes), SandboxWatchService: sandboxrpc.NewWatchService(s.sandboxes),
 		SnapshotService: sandboxrpc.NewSnapshotService(s.sandboxes, s.snapshots), SidecarService: sandboxrpc.NewSidecarService(s.sandboxes, s.sidecars),
-		Relay: sandboxrpc.NewRelay(s.sandboxes, s.snapshots, s.workers, s.log),
+		Relay:         sandboxrpc.NewRelay(s.sandboxes, s.snapshots, s.workers, s.log),
+		TunnelService: tunnelrpc.NewService(s.tunnels),
 	}, opts)
 	mux := http.NewServeMux()
 	mux.Handle("/", s.public.guard(public))
@@ -84,5 +88,6 @@ func (s *Server) handler() http.Handler {
 	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, bulk, identity.Worker, identity.Builder)))
 	path, layers := buildlink.NewLayersHandler(s.layers, opts)
 	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, layers, identity.Builder)))
-	return mux
+	// What names a port of a sandbox goes there, and never to what is ours.
+	return s.ingress.ByName(s.tunnels, mux)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/cron"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
+	"github.com/skerry-dev/skerry/gateway/ingress"
 	"github.com/skerry-dev/skerry/gateway/jetstream"
 	"github.com/skerry-dev/skerry/gateway/layer"
 	"github.com/skerry-dev/skerry/gateway/logs"
@@ -28,6 +29,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/snapshot"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
 	"github.com/skerry-dev/skerry/gateway/task"
+	"github.com/skerry-dev/skerry/gateway/tunnel"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
 	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
@@ -61,6 +63,8 @@ type Config struct {
 	BlobGrace time.Duration
 	// Layers bounds what builders share of their results. Zero fields: layer.Default...
 	Layers layer.Config
+	// Ingress says how ports of sandboxes are reached.
+	Ingress IngressConfig
 	// BuilderWait is how long a build waits for a builder to connect. Default: buildlink.DefaultConnectWait.
 	BuilderWait time.Duration
 }
@@ -87,6 +91,8 @@ type Server struct {
 	sandboxes *sandbox.Service
 	snapshots *snapshot.Service
 	sidecars  *sidecar.Service
+	tunnels   *tunnel.Service
+	ingress   *ingress.Server
 	workers   *workerlink.Hub
 	builders  *buildlink.Hub
 	layers    *layer.Service
@@ -113,6 +119,14 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 	}
 	s.listener = ln
 	undo.Add(s.closing("listener", ignoreClosed(ln.Close)))
+	if err := s.openIngress(ctx); err != nil {
+		return nil, err
+	}
+	undo.Add(s.closing("ingress", s.ingress.Close))
+	tunnels, err := s.tunnelConfig()
+	if err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("gateway folder: %w", err)
 	}
@@ -129,7 +143,11 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 		return nil, err
 	}
 	undo.Add(s.closing("message engine", s.engine.Close))
-	s.compose(sealer)
+	s.compose(sealer, tunnels)
+	undo.Add(s.tunnels.Close)
+	if err := s.tunnels.Restore(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.sandboxes.Load(ctx); err != nil {
 		return nil, err
 	}
@@ -192,7 +210,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}} {
+	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}, {"tunnels", s.tunnels.Run}} {
 		parts.Go(p.name, func(ctx context.Context) error { return endedBy(ctx, p.run(ctx)) })
 	}
 	parts.Go("message engine", s.watchEngine)
@@ -205,6 +223,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	serving.Go("ingress", func(ctx context.Context) error { return s.ingress.Run(ctx, s.tunnels) })
 	s.log.Info("gateway serves", "url", s.URL())
 	select {
 	case <-ctx.Done():
@@ -217,6 +236,7 @@ func (s *Server) Run(ctx context.Context) error {
 // end stops in order: what clients ask, then containers and builds, then their last output, then the links.
 func (s *Server) end(ctx context.Context, parts *lifecycle.Group, server *http.Server) error {
 	s.public.close()
+	s.tunnels.Close()
 	err := parts.Stop()
 	last, cancel := lifecycle.Detach(ctx, outputTimeout)
 	defer cancel()

@@ -32,6 +32,9 @@ func HostName(port uint16, sandboxID, parent string) string {
 	return strconv.Itoa(int(port)) + "-" + Label(sandboxID) + "." + parent
 }
 
+// errNoName is made once: all requests at the gateway's port are asked for.
+var errNoName = fault.New(fault.Invalid, "host: is no name of a sandbox's port")
+
 // splitHost takes a host name apart.
 func splitHost(host string) (port uint16, label, parent string, ok bool) {
 	first, parent, ok := strings.Cut(host, ".")
@@ -50,7 +53,7 @@ func splitHost(host string) (port uint16, label, parent string, ok bool) {
 func (s *Service) Find(host string) (route.Route, error) {
 	port, label, parent, ok := splitHost(host)
 	if !ok {
-		return route.Route{}, fault.New(fault.Invalid, "host %.200q: is no name of a sandbox's port", host)
+		return route.Route{}, errNoName
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

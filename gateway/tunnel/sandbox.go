@@ -68,6 +68,9 @@ func (s *Service) hear(info Sandbox) {
 }
 
 func (s *Service) update(info Sandbox) {
+	if s.closed {
+		return
+	}
 	if info.State == Ended {
 		if sb := s.sandboxes[info.ID]; sb != nil {
 			s.end(sb)
@@ -133,6 +136,9 @@ func (s *Service) keep(sb *sandbox, changes ...Change) uint64 {
 	return s.journal.add(changes...)
 }
 
+// maxTries is how many ports of the range are tried: in one of which half is free, that finds one.
+const maxTries = 256
+
 // listen gives a way the address that it needs, with a port if that is free; what is wrong is kept with the way. The lock is held.
 func (s *Service) listen(sb *sandbox, w *way, port uint16) {
 	w.addr, w.err = netip.AddrPort{}, nil
@@ -153,8 +159,8 @@ func (s *Service) listen(sb *sandbox, w *way, port uint16) {
 		return
 	}
 	n := int(s.cfg.LastPort) - int(s.cfg.FirstPort) + 1
-	start := rand.IntN(n) //nolint:gosec // it only spreads
-	for i := range n {
+	start := rand.IntN(n)
+	for i := range min(n, maxTries) {
 		if s.listenAt(w, netip.AddrPortFrom(host, s.cfg.FirstPort+uint16((start+i)%n)), to) || !errors.Is(w.err, fault.Unavailable) {
 			return
 		}
@@ -221,9 +227,12 @@ func (s *Service) heard(ctx context.Context, limit time.Duration, id string, f f
 	defer cancel()
 	for {
 		s.mu.Lock()
-		sb := s.sandboxes[id]
-		if sb == nil {
+		sb, closed := s.sandboxes[id], s.closed
+		if sb == nil || closed {
 			s.mu.Unlock()
+			if closed {
+				return errStopping
+			}
 			return s.missing(ctx, id)
 		}
 		if sb.info.State != 0 {

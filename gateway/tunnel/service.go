@@ -60,6 +60,7 @@ type Service struct {
 	sandboxes map[string]*sandbox
 	labels    map[string]*sandbox
 	loopbacks map[netip.Addr]*sandbox
+	closed    bool
 }
 
 var _ route.Routes = (*Service)(nil)
@@ -178,10 +179,11 @@ func (s *Service) unheard() []string {
 	return ids
 }
 
-// Close closes all listeners and ends all visits. What is recorded stays, for the next gateway. Run must have returned.
+// Close closes all listeners, ends all visits and lets nobody in any more. What is recorded stays, for the next gateway.
 func (s *Service) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	for _, sb := range s.sandboxes {
 		s.shut(sb, errStopping)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/skerry-dev/skerry/gateway/route"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 )
@@ -179,3 +180,6 @@ func hash(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:])
 }
+
+// Link is a URL with the token in it, for people.
+func (c Credentials) Link() string { return c.URL + "/?" + route.TokenParameter + "=" + c.Token }

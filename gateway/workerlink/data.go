@@ -2,11 +2,14 @@ package workerlink
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+
+	"connectrpc.com/connect"
 
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -20,8 +23,10 @@ const (
 	dataKind = "data"
 	// WorkerHeader names the worker in it.
 	WorkerHeader = "X-Skerry-Worker"
-	// ReasonHeader says, in an answer to a request for a port, why it is not reached.
+	// ReasonHeader says, in an answer to a request for a port, why it is not reached, where its body does not as Connect's errors do.
 	ReasonHeader = "X-Skerry-Reason"
+	// maxReason bounds such a body in bytes.
+	maxReason = 4 << 10
 )
 
 // serveData holds a worker's data link to its end.
@@ -69,6 +74,8 @@ func (h *Hub) enterData(id string, client *link.Client) bool {
 		_ = old.Close() // the worker has given it up
 	}
 	h.data[id] = client
+	close(h.more)
+	h.more = make(chan struct{})
 	h.wg.Add(1)
 	return true
 }
@@ -81,6 +88,24 @@ func (h *Hub) Data(workerID string) (http.RoundTripper, error) {
 		return c, nil
 	}
 	return nil, fault.New(fault.Unavailable, "worker %q: is not connected at the moment; try again", workerID)
+}
+
+// awaitData is Data that waits for a link, until ctx ends.
+func (h *Hub) awaitData(ctx context.Context, workerID string) (http.RoundTripper, error) {
+	for {
+		h.mu.Lock()
+		more := h.more
+		h.mu.Unlock()
+		to, err := h.Data(workerID)
+		if err == nil {
+			return to, nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil, errors.Join(err, context.Cause(ctx))
+		}
+	}
 }
 
 // PortConn is a connection to a port in a sandbox. Reading, writing and closing may go on at the same time.
@@ -100,10 +125,10 @@ func (c *PortConn) Close() error {
 	return errors.Join(c.PipeWriter.Close(), c.body.Close())
 }
 
-// DialPort connects to a port in a sandbox of a worker; ctx is for the connecting alone. Errors: fault.Unavailable where the link is lost, or
-// nothing listens at the port.
+// DialPort connects to a port in a sandbox of a worker, and waits for the worker's data link; ctx is for the connecting alone. Errors:
+// fault.NotFound where nothing listens at the port, fault.Precondition where the sandbox has ended, fault.Unavailable where the link is lost.
 func (h *Hub) DialPort(ctx context.Context, workerID, sandboxID string, port uint16) (*PortConn, error) {
-	to, err := h.Data(workerID)
+	to, err := h.awaitData(ctx, workerID)
 	if err != nil {
 		return nil, err
 	}
@@ -123,13 +148,35 @@ func (h *Hub) DialPort(ctx context.Context, workerID, sandboxID string, port uin
 		return nil, fault.New(fault.Unavailable, "port %d of sandbox %q: %w", port, sandboxID, err)
 	}
 	if res.StatusCode != http.StatusOK {
-		cancel(nil)
-		_ = res.Body.Close() // it says nothing that its header does not
-		reason := res.Header.Get(ReasonHeader)
-		if reason == "" {
-			reason = res.Status
-		}
-		return nil, fault.New(fault.Unavailable, "port %d of sandbox %q: %.200s", port, sandboxID, reason)
+		defer cancel(nil)
+		defer res.Body.Close() // it has said what it has to say
+		return nil, fmt.Errorf("port %d of sandbox %q: %w", port, sandboxID, portFault(res))
 	}
 	return &PortConn{Reader: res.Body, PipeWriter: in, cancel: cancel, body: res.Body}, nil
+}
+
+// portFault says why a port is not reached. What answers is not to be trusted: its kind is one of those that may be, its text is short.
+func portFault(res *http.Response) error {
+	var said struct {
+		Code    connect.Code `json:"code"`
+		Message string       `json:"message"`
+	}
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxReason))
+	if err != nil || json.Unmarshal(text, &said) != nil || said.Message == "" {
+		said.Message = res.Header.Get(ReasonHeader)
+		if res.StatusCode == http.StatusBadGateway {
+			said.Code = connect.CodeNotFound
+		}
+	}
+	if said.Message == "" {
+		said.Message = res.Status
+	}
+	kind := fault.Unavailable
+	switch said.Code {
+	case connect.CodeNotFound:
+		kind = fault.NotFound
+	case connect.CodeFailedPrecondition:
+		kind = fault.Precondition
+	}
+	return fault.New(kind, "%.200s", said.Message)
 }

@@ -44,6 +44,7 @@ type Hub struct {
 	links  map[string]*worker      // by worker id
 	data   map[string]*link.Client // by worker id
 	joined chan struct{}           // closed when the first worker has joined
+	more   chan struct{}           // closed when there is another data link
 	first  sync.Once
 	wg     sync.WaitGroup // one for each link
 }
@@ -52,7 +53,7 @@ type Hub struct {
 func New(s *task.Scheduler, sandboxes *sandbox.Service, outputs Outputs, log *slog.Logger) *Hub {
 	return &Hub{
 		scheduler: s, sandboxes: sandboxes, outputs: outputs, owners: newOwners(), log: log,
-		links: map[string]*worker{}, data: map[string]*link.Client{}, joined: make(chan struct{}),
+		links: map[string]*worker{}, data: map[string]*link.Client{}, joined: make(chan struct{}), more: make(chan struct{}),
 	}
 }
 

@@ -67,6 +67,9 @@ type Config struct {
 	HeartbeatWindow, BlobGrace         int
 	SharedLayers                       int
 	WriteProfile                       string
+	Domain, IngressListen, TunnelPorts string
+	IngressCert, IngressKey            []string
+	TrustedProxies                     []string
 	Sync                               string
 	LogFormat, LogLevel                string
 	Gateway, TokenFile, GatewayCA      string
@@ -210,6 +213,15 @@ func (c *Config) Check() error {
 			return fault.New(fault.Invalid, "%s %q: %w", p.key, *p.path, err)
 		}
 		*p.path = abs
+	}
+	for key, list := range map[string][]string{"ingress_cert": c.IngressCert, "ingress_key": c.IngressKey} {
+		for i, path := range list {
+			abs, err := filepath.Abs(path)
+			if err != nil {
+				return fault.New(fault.Invalid, "%s %q: %w", key, path, err)
+			}
+			list[i] = abs
+		}
 	}
 	for _, e := range []struct {
 		key, value string

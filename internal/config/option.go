@@ -22,6 +22,7 @@ type Option struct {
 // The groups of options.
 const (
 	GroupMain    = "Gateway"
+	GroupIngress = "Ports of sandboxes"
 	GroupWorker  = "Containers"
 	GroupBuilder = "Image builds"
 	GroupJoin    = "Joining a gateway"
@@ -43,6 +44,13 @@ func Options(c *Config) []Option {
 		{"shared_layers", "what builders share of their steps' results through the blob store, in MiB; 0: 20,480; -1: nothing", GroupMain, &c.SharedLayers},
 		{"log_format", "text, json, or auto: text on a terminal", GroupMain, &c.LogFormat},
 		{"log_level", "debug, info, warn or error", GroupMain, &c.LogLevel},
+
+		{"domain", "parent of the host names of sandboxes' ports, a domain of their own (name, or name:port as in URLs); none: they are at loopback addresses", GroupIngress, &c.Domain},
+		{"ingress_listen", "address for those host names alone; none: they are served at listen", GroupIngress, &c.IngressListen},
+		{"ingress_cert", "files of TLS certificate chains for ingress_listen: of *.DOMAIN, and of custom domains (PEM, comma-separated)", GroupIngress, &c.IngressCert},
+		{"ingress_key", "files of their keys, in the same order (PEM, comma-separated)", GroupIngress, &c.IngressKey},
+		{"tunnel_ports", "ports of this host for tunnels, such as 20000-29999; none: any that is free and, with a domain, no unencrypted tunnels", GroupIngress, &c.TunnelPorts},
+		{"trusted_proxies", "ranges of proxies that are believed in X-Forwarded-For, -Proto and -Host (CIDR, comma-separated)", GroupIngress, &c.TrustedProxies},
 
 		{"external_builders", `build images on other hosts, where "skerryd builder" runs, and not in this process`, GroupMain, &c.ExternalBuilders},
 		{"gateway", "URL of the gateway that a worker or builder of its own belongs to", GroupJoin, &c.Gateway},

@@ -76,6 +76,10 @@ func (n *node) openGateway(ctx context.Context, undo *lifecycle.Cleanup) error {
 		Dir: gatewayDir(cfg), Listen: cfg.Listen, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey, Insecure: cfg.Insecure,
 		SyncAlways: cfg.Sync == config.SyncAlways, Version: Version,
 		HeartbeatWindow: time.Duration(cfg.HeartbeatWindow) * time.Second, BlobGrace: time.Duration(cfg.BlobGrace) * time.Hour,
+		Ingress: gateway.IngressConfig{
+			Domain: cfg.Domain, Listen: cfg.IngressListen, Certs: cfg.IngressCert, Keys: cfg.IngressKey, Ports: cfg.TunnelPorts,
+			TrustedProxies: cfg.TrustedProxies,
+		},
 		Layers: layer.Config{MaxBytes: int64(cfg.SharedLayers) << 20},
 	}, n.blobs, n.log.With("part", "gateway"))
 	if err != nil {

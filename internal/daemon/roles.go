@@ -42,7 +42,7 @@ images are built on the hosts whose "skerryd builder" joins, and not here.`,
 		},
 	}
 	c.bindDetach(cmd, &detach)
-	c.bindGroups(cmd, config.GroupMain, config.GroupBuilder)
+	c.bindGroups(cmd, config.GroupMain, config.GroupIngress, config.GroupBuilder)
 	c.bind(cmd, "runsc", "platform", "allow_private", "nameservers", "subnet")
 	return cmd
 }

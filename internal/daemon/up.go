@@ -47,7 +47,7 @@ doctor" says what else.`,
 		},
 	}
 	c.bindDetach(cmd, &detach)
-	c.bindGroups(cmd, config.GroupMain, config.GroupWorker, config.GroupBuilder)
+	c.bindGroups(cmd, config.GroupMain, config.GroupIngress, config.GroupWorker, config.GroupBuilder)
 	return cmd
 }
 
