@@ -99,44 +99,64 @@ func nameless(dir string) (*os.File, error) {
 
 // readUpper changes the tree by a layer and writes the contents of its files.
 func (m *image) readUpper(ctx context.Context, p LayerParams) error {
-	most := p.MaxBytes
-	if most <= 0 {
-		most = MaxSize
+	u := upper{image: m, leave: p.Leave, most: p.MaxBytes, gone: map[string]bool{}}
+	if u.most <= 0 {
+		u.most = MaxSize
 	}
-	left := most
-	err := p.Upper(ctx, func(h *tar.Header, content io.Reader) error {
-		if h.Typeflag == tar.TypeReg {
-			if left -= h.Size; h.Size < 0 || left < 0 {
-				return fault.New(fault.Exhausted, "what was written since the image is larger than %d MiB", most>>20)
-			}
-		}
-		return m.upperEntry(h, content, p.Leave)
-	})
-	if err != nil {
+	u.left = u.most
+	if err := p.Upper(ctx, u.take); err != nil {
 		return err
 	}
 	return m.w.Flush()
 }
 
-// upperEntry changes the tree by an entry of a layer.
-func (m *image) upperEntry(h *tar.Header, content io.Reader, leave []string) error {
+// upper is a layer that is being read.
+type upper struct {
+	*image
+	leave      []string
+	most, left int64           // bytes of contents
+	gone       map[string]bool // what is removed: the same may have further names, which are links to it
+}
+
+// take changes the tree by an entry.
+func (u *upper) take(h *tar.Header, content io.Reader) error {
 	name := path.Clean("/" + h.Name)
-	if slices.ContainsFunc(leave, func(l string) bool { return name == l || strings.HasPrefix(name, strings.TrimSuffix(l, "/")+"/") }) {
+	if slices.ContainsFunc(u.leave, func(l string) bool { return name == l || strings.HasPrefix(name, strings.TrimSuffix(l, "/")+"/") }) {
 		return nil
 	}
-	gone := h.Typeflag == tar.TypeChar && h.Devmajor == 0 && h.Devminor == 0
-	hides := h.Typeflag == tar.TypeDir && h.PAXRecords[opaque] == "y"
-	if (gone || hides) && name != "/" && len(name) <= maxPath {
-		dir, err := m.dir(path.Dir(name))
-		if err != nil {
-			return err
+	switch h.Typeflag {
+	case tar.TypeReg:
+		if h.Size < 0 || h.Size > u.left {
+			return fault.New(fault.Exhausted, "what was written since the image is larger than %d MiB", u.most>>20)
 		}
-		delete(dir.children, path.Base(name))
+		u.left -= h.Size
+	case tar.TypeChar, tar.TypeLink:
+		whiteout := h.Typeflag == tar.TypeChar && h.Devmajor == 0 && h.Devminor == 0
+		if whiteout || h.Typeflag == tar.TypeLink && u.gone[path.Clean("/"+h.Linkname)] {
+			u.gone[name] = true
+			return errors.Join(u.remove(name), u.named(name, ""))
+		}
+	case tar.TypeDir:
+		if h.PAXRecords[opaque] == "y" && name != "/" {
+			if err := u.remove(name); err != nil {
+				return err
+			}
+		}
 	}
-	if gone {
-		return nil
+	return u.entry(h, content)
+}
+
+// remove takes a name out of the tree, if it is there.
+func (m *image) remove(name string) error {
+	if len(name) > maxPath {
+		return fault.New(fault.Invalid, "path is longer than %d bytes", maxPath)
 	}
-	return m.entry(h, content)
+	dir, err := m.dir(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	delete(dir.children, path.Base(name))
+	return nil
 }
 
 // folder finds the folder that becomes the root.

@@ -22,6 +22,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/rootfs"
+	"github.com/skerry-dev/skerry/worker/snapshot"
 )
 
 // maxFrame is the largest piece of a blob in one message, in bytes.
@@ -35,6 +36,7 @@ type Bulk struct {
 var (
 	_ rootfs.Source   = (*Bulk)(nil)
 	_ container.Blobs = (*Bulk)(nil)
+	_ snapshot.Blobs  = (*Bulk)(nil)
 )
 
 // NewBulk returns a client for the gateway at url. The HTTP client authenticates, speaks HTTP/2, and keeps a connection of its own.
@@ -152,6 +154,32 @@ func (r *blobReader) Read(p []byte) (int, error) {
 func (r *blobReader) Close() error {
 	r.cancel() // a stream that is not read to its end is not worth reading on
 	_ = r.stream.Close()
+	return nil
+}
+
+// Add keeps data as a blob, and names it; what the gateway has is not sent again.
+func (b *Bulk) Add(ctx context.Context, data []byte) (ref payload.Ref, stored bool, err error) {
+	ref = payload.Ref{Digest: ident.Digest(data), Size: uint64(len(data))}
+	if err := b.Claim(ctx, ref.Digest); err == nil || !errors.Is(err, fault.NotFound) {
+		return ref, false, err
+	}
+	w, err := b.Create(ctx)
+	if err != nil {
+		return ref, false, err
+	}
+	if _, err := w.Write(data); err != nil {
+		w.Abort()
+		return ref, false, err
+	}
+	_, err = w.Commit()
+	return ref, err == nil, err
+}
+
+// Claim keeps a blob from being removed before it is referred to. Errors: fault.NotFound.
+func (b *Bulk) Claim(ctx context.Context, digest string) error {
+	if _, err := b.rpc.ClaimBlob(ctx, connect.NewRequest(&workerv1.ClaimBlobRequest{Digest: digest})); err != nil {
+		return fmt.Errorf("blob %s: %w", digest, fault.FromConnect(err))
+	}
 	return nil
 }
 

@@ -78,3 +78,27 @@ func TestBlobsOfContainers(t *testing.T) {
 		t.Error("a blob that was given up is stored")
 	}
 }
+
+func TestBlobsOfSnapshots(t *testing.T) {
+	g := newGateway(t)
+	bulk := NewBulk(g.dialer(t).BulkClient())
+	old, fresh := []byte("old"), bytes.Repeat([]byte("fresh"), 500_000)
+	g.blobs[ident.Digest(old)] = old
+	for _, data := range [][]byte{old, fresh} {
+		ref, stored, err := bulk.Add(t.Context(), data)
+		ok(t, err)
+		if want := (payload.Ref{Digest: ident.Digest(data), Size: uint64(len(data))}); ref != want || stored != (len(data) > len(old)) {
+			t.Errorf("%d bytes: %v, stored %t", len(data), ref, stored)
+		}
+	}
+	if got := await(t, g.stored, "stored"); !bytes.Equal(got, fresh) {
+		t.Errorf("%d bytes are stored", len(got))
+	}
+	if len(g.stored) > 0 {
+		t.Error("what is there is stored again")
+	}
+	ok(t, bulk.Claim(t.Context(), ident.Digest(old)))
+	if err := bulk.Claim(t.Context(), ident.Digest(fresh)); !errors.Is(err, fault.NotFound) {
+		t.Errorf("a blob that there is not: %v", err)
+	}
+}

@@ -118,6 +118,14 @@ func (g *gateway) FetchBlob(_ context.Context, r *connect.Request[workerv1.Fetch
 	return nil
 }
 
+func (g *gateway) ClaimBlob(_ context.Context, r *connect.Request[workerv1.ClaimBlobRequest]) (*connect.Response[workerv1.ClaimBlobResponse], error) {
+	data, there := g.blobs[r.Msg.GetDigest()]
+	if !there {
+		return nil, connect.NewError(connect.CodeNotFound, nil)
+	}
+	return connect.NewResponse(&workerv1.ClaimBlobResponse{Size: uint64(len(data))}), nil
+}
+
 func (g *gateway) StoreBlob(_ context.Context, s *connect.ClientStream[workerv1.StoreBlobRequest]) (*connect.Response[workerv1.StoreBlobResponse], error) {
 	var data []byte
 	for s.Receive() {

@@ -3,10 +3,12 @@ package gvisor
 
 import (
 	"context"
+	"debug/buildinfo"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -54,6 +56,15 @@ func New(cfg Config) (*Runtime, error) {
 		cfg.MaxProcesses = DefaultMaxProcesses
 	}
 	return &Runtime{cfg: cfg}, nil
+}
+
+// Version names the version of gVisor and the kind of machine: a checkpoint is restored by the same alone.
+func (r *Runtime) Version() (string, error) {
+	info, err := buildinfo.ReadFile(r.cfg.Runsc)
+	if err != nil {
+		return "", fmt.Errorf("runsc: %w", err)
+	}
+	return info.Main.Path + " " + info.Main.Version + " " + runtime.GOARCH, nil
 }
 
 // Start implements container.Sandboxes by Launch.

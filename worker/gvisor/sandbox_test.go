@@ -28,6 +28,9 @@ func TestAdoption(t *testing.T) {
 	}
 
 	later := w.open()
+	if version, err := later.Version(); err != nil || !strings.HasPrefix(version, "gvisor.dev/gvisor v") {
+		t.Errorf("version %q, %v", version, err)
+	}
 	if err := later.Reap(t.Context(), map[string]bool{"sb-kept": true}); err != nil {
 		t.Fatal(err)
 	}
