@@ -14,6 +14,8 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1/guestv1connect"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
+	"github.com/skerry-dev/skerry/internal/guestinit/files"
+	"github.com/skerry-dev/skerry/internal/guestinit/filesrpc"
 	"github.com/skerry-dev/skerry/internal/guestinit/place"
 	"github.com/skerry-dev/skerry/internal/guestinit/process"
 	"github.com/skerry-dev/skerry/internal/guestinit/processrpc"
@@ -50,6 +52,7 @@ func newHost(cfg Config, t *process.Table, nudges <-chan os.Signal) *host {
 		Table: t, Place: h.place, Quiesce: h.quiesce,
 	}), bounds))
 	mux.Handle(skerryv1connect.NewProcessServiceHandler(processrpc.New(t, h.place), bounds))
+	mux.Handle(skerryv1connect.NewFilesystemServiceHandler(filesrpc.New(files.New()), bounds))
 	h.handler = mux
 	return h
 }

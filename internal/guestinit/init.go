@@ -24,8 +24,8 @@ const (
 	DefaultSocket = "/__skerry/run/guest.sock"
 	// Nudge is the signal by which a worker has init dial again at once.
 	Nudge = unix.SIGUSR1
-	// memoryGoal is how much memory init aims to stay below, in bytes: it is the container's.
-	memoryGoal = 48 << 20
+	// memoryGoal is how much memory init aims to stay below, in bytes: it is the container's. Output may take half of it.
+	memoryGoal = 128 << 20
 )
 
 // Config says how init runs.

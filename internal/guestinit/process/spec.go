@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/guestinit/account"
 	"github.com/skerry-dev/skerry/internal/guestinit/output"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 )
@@ -83,18 +84,18 @@ func (s *Spec) become() (*syscall.Credential, error) {
 	if s.User == "" || s.User == "root" || s.User == "0" {
 		return nil, nil
 	}
-	who, err := lookupUser(s.User)
+	who, err := account.Lookup(s.User)
 	if err != nil {
 		return nil, fault.New(fault.KindOf(err), "process %q: %w", s.ID, err)
 	}
-	env := map[string]string{"HOME": who.home, "USER": who.name, "LOGNAME": who.name}
+	env := map[string]string{"HOME": who.Home, "USER": who.Name, "LOGNAME": who.Name}
 	for k, v := range s.Env {
 		if k != "HOME" || v != "/root" { // root's own is not theirs
 			env[k] = v
 		}
 	}
 	s.Env = env
-	return who.credential(), nil
+	return who.Credential(), nil
 }
 
 func (s *Spec) execError(err error) error {

@@ -1,8 +1,10 @@
-package process
+// Package account reads a container's /etc/passwd and /etc/group, which its users may have replaced by anything.
+package account
 
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"strconv"
@@ -23,17 +25,17 @@ const (
 	groupFile  = "/etc/group"
 )
 
-// account is a user of the container.
-type account struct {
-	name, home string
-	uid, gid   uint32
-	groups     []uint32
+// User is a user of the container.
+type User struct {
+	Name, Home string // Name is empty for a number that nobody has
+	UID, GID   uint32
+	Groups     []uint32 // besides GID
 }
 
-// lookupUser finds a user by name or number. A number that nobody has is a user without a name. Errors: fault.NotFound.
-func lookupUser(user string) (account, error) {
+// Lookup finds a user by name or number. A number that nobody has is a user without a name. Errors: fault.NotFound.
+func Lookup(user string) (User, error) {
 	number, numeric := parseID(user)
-	var found account
+	var found User
 	have := false
 	err := records(passwdFile, 7, func(f []string) bool {
 		uid, uidOK := parseID(f[2])
@@ -41,32 +43,56 @@ func lookupUser(user string) (account, error) {
 		if !uidOK || !gidOK || f[0] != user && (!numeric || uid != number) {
 			return true
 		}
-		found, have = account{name: f[0], home: f[5], uid: uid, gid: gid}, true
+		found, have = User{Name: f[0], Home: f[5], UID: uid, GID: gid}, true
 		return false
 	})
 	switch {
 	case !have && numeric:
-		return account{home: "/", uid: number, gid: number}, nil
+		return User{Home: "/", UID: number, GID: number}, nil
 	case err != nil:
-		return account{}, fault.New(fault.NotFound, "user %q: %w", user, err)
+		return User{}, fault.New(fault.NotFound, "user %q: %w", user, err)
 	case !have:
-		return account{}, fault.New(fault.NotFound, "user %q: not in %s", user, passwdFile)
+		return User{}, fault.New(fault.NotFound, "user %q: not in %s", user, passwdFile)
 	}
 	// Without /etc/group there are no further groups.
 	_ = records(groupFile, 4, func(f []string) bool {
 		gid, ok := parseID(f[2])
 		for _, member := range strings.Split(f[3], ",") {
-			if ok && member == found.name {
-				found.groups = append(found.groups, gid)
+			if ok && member == found.Name {
+				found.Groups = append(found.Groups, gid)
 			}
 		}
-		return len(found.groups) < 64 // what every system allows
+		return len(found.Groups) < maxGroups
 	})
 	return found, nil
 }
 
-func (a account) credential() *syscall.Credential {
-	return &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups}
+// maxGroups is how many groups every system allows a process.
+const maxGroups = 64
+
+// LookupGroup finds a group's number by name or number. Errors: fault.NotFound.
+func LookupGroup(group string) (uint32, error) {
+	if number, ok := parseID(group); ok {
+		return number, nil
+	}
+	var found uint32
+	have := false
+	err := records(groupFile, 4, func(f []string) bool {
+		gid, ok := parseID(f[2])
+		if ok && f[0] == group {
+			found, have = gid, true
+		}
+		return !have
+	})
+	if !have {
+		return 0, errors.Join(fault.New(fault.NotFound, "group %q: not in %s", group, groupFile), err)
+	}
+	return found, nil
+}
+
+// Credential is what a process of the user has.
+func (u User) Credential() *syscall.Credential {
+	return &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
 }
 
 func parseID(s string) (uint32, bool) {
