@@ -80,6 +80,7 @@ type Config struct {
 	Disk, ImageCache                   int
 	AllowPrivate, Nameservers          []string
 	Subnet, BuildSubnet                string
+	EgressRoots                        string
 	Runsc, Platform, Guest             string
 	Buildkit, Buildkitd                string
 	BuildRuntime                       string

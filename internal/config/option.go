@@ -64,6 +64,7 @@ func Options(c *Config) []Option {
 		{"allow_private", "private ranges that containers and builds may reach (CIDR, comma-separated)", GroupWorker, &c.AllowPrivate},
 		{"nameservers", "DNS servers for containers; none: those of the host", GroupWorker, &c.Nameservers},
 		{"subnet", "range of the containers' addresses (CIDR); none: one that the host does not use", GroupWorker, &c.Subnet},
+		{"egress_roots", "file of certificates (PEM) to trust besides the system's where secrets are added to sandboxes' requests", GroupWorker, &c.EgressRoots},
 		{"runsc", "path of gVisor's runsc; none: beside skerryd, then PATH", GroupWorker, &c.Runsc},
 		{"platform", "gVisor's platform: systrap, kvm or ptrace", GroupWorker, &c.Platform},
 		{"guest", "folder that containers see as /__skerry; none: guest/ beside skerryd", GroupWorker, &c.Guest},

@@ -168,7 +168,7 @@ func (n *node) networkConfig() (c network.Config, err error) {
 		}
 		c.AllowPrivate = append(c.AllowPrivate, p)
 	}
-	c.Upstreams, c.BuildBridge = n.cfg.Nameservers, n.bridge()
+	c.Upstreams, c.BuildBridge, c.ExtraRoots = n.cfg.Nameservers, n.bridge(), n.cfg.EgressRoots
 	c.BuildSubnet, err = n.buildSubnet()
 	return c, err
 }

@@ -50,7 +50,7 @@ type Config struct {
 	CacheBytes          uint64            // default rootfs.DefaultCacheBytes
 
 	Blobs   *blob.Store    // the gateway's own store where it is on this host; nil: everything goes over the link
-	Network network.Config // Instance, RunDir and Log are filled in
+	Network network.Config // Instance, RunDir, AuthorityDir and Log are filled in
 	Log     *slog.Logger
 }
 
@@ -121,6 +121,7 @@ func (a *Agent) open() error {
 	}
 	n := cfg.Network
 	n.Instance, n.RunDir, n.Log = cfg.Instance, filepath.Join(cfg.RunDir, "netns"), cfg.Log
+	n.AuthorityDir = filepath.Join(cfg.DataDir, "egress")
 	a.network, err = network.New(n)
 	return err
 }

@@ -81,7 +81,10 @@ func (n *Network) adopt(k Kept) (*endpoint, error) {
 		n.addresses.reserve(e.slot)
 	}
 	e.policy = p
-	n.taken[e.netns] = e
+	n.take(e)
+	if e.address.IsValid() {
+		n.proxy.SetPolicy(e.address, p)
+	}
 	return e, nil
 }
 

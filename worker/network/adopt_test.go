@@ -20,12 +20,12 @@ import (
 	"github.com/skerry-dev/skerry/worker/network/policy"
 )
 
-// serveEcho accepts TCP connections in a namespace until the test ends and sends back what it gets.
-func serveEcho(t *testing.T, namespace, address string) {
+// serveEcho accepts TCP connections at echoPort in a namespace until the test ends and sends back what it gets.
+func serveEcho(t testing.TB, namespace string) {
 	t.Helper()
 	var l net.Listener
 	err := within(namespace, func() (err error) {
-		l, err = net.Listen("tcp", address)
+		l, err = net.Listen("tcp", "0.0.0.0:"+echoPort)
 		return err
 	})
 	if err != nil {
@@ -109,13 +109,20 @@ const echoPort = "7007"
 // tried all the time.
 func TestAdopt(t *testing.T) {
 	w := newWorld(t)
-	serveEcho(t, w.path, "0.0.0.0:"+echoPort)
+	serveEcho(t, w.path)
 	serveGreeting(t, w.path, "0.0.0.0:"+port, "world")
 	serveNames(t, w, public)
 	dir := t.TempDir()
 	all, kill := startCrash(t, dir)
 	open, listed, blocked, later := all["open"].Endpoint, all["listed"].Endpoint, all["made blocked"].Endpoint, all["blocked later"].Endpoint
-	inUse := map[string]net.Conn{"open": connect(t, &open, public2+":"+echoPort), "listed": connect(t, &listed, public+":"+echoPort)}
+	named := all["named"].Endpoint
+	wantClosed(t, &named, public+":"+port)
+	if reply, err := lookup(&named, "udp", named.Nameserver, "name.example."); err != nil || len(reply.Answer) != 1 {
+		t.Fatalf("DNS: got %v, %v", reply, err)
+	}
+	inUse := map[string]net.Conn{
+		"open": connect(t, &open, public2+":"+echoPort), "listed": connect(t, &listed, public+":"+echoPort), "named": connect(t, &named, public+":"+echoPort),
+	}
 	check := func(when string) {
 		t.Helper()
 		for name, c := range inUse {
@@ -123,7 +130,8 @@ func TestAdopt(t *testing.T) {
 		}
 		wantReached(t, &open, public2+":"+port, "world")
 		wantReached(t, &listed, public+":"+port, "world")
-		for e, address := range map[*container.Endpoint]string{&open: private, &listed: public2, &blocked: public, &later: public} {
+		wantReached(t, &named, public+":"+port, "world") // as its name server has said, which stays known
+		for e, address := range map[*container.Endpoint]string{&open: private, &listed: public2, &named: public2, &blocked: public, &later: public} {
 			wantClosed(t, e, address+":"+port)
 		}
 	}
@@ -164,7 +172,7 @@ func TestAdopt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"open", "listed", "made blocked", "blocked later"}
+	names := []string{"open", "listed", "made blocked", "blocked later", "named"}
 	var kept []Kept
 	for _, name := range names {
 		kept = append(kept, all[name])
@@ -211,7 +219,7 @@ func TestAdopt(t *testing.T) {
 // TestLeave ends a network in good order and leaves one of its endpoints to the next.
 func TestLeave(t *testing.T) {
 	w := newWorld(t)
-	serveEcho(t, w.path, "0.0.0.0:"+echoPort)
+	serveEcho(t, w.path)
 	cfg := testConfig(t.TempDir())
 	cfg.CIDR = netip.Prefix{} // picked again by the next
 	n, err := New(cfg)

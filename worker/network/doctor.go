@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/skerry-dev/skerry/internal/ranges"
 	"github.com/skerry-dev/skerry/worker/network/rules"
 )
 
@@ -41,7 +42,7 @@ func kernelCheck() Check {
 	err = errors.Join(err, removeNamespace(path), os.Remove(dir))
 	if err != nil {
 		c.Detail = err.Error()
-		c.Fix = "run as root, on a kernel with network namespaces and the modules veth, bridge, nf_tables, nft_nat, nft_ct and nft_reject_inet"
+		c.Fix = "run as root, on a kernel with network namespaces and the modules veth, bridge, nf_tables, nft_nat, nft_ct, nft_reject_inet and nf_conntrack_netlink"
 		return c
 	}
 	c.OK, c.Detail = true, "can be made"
@@ -67,8 +68,13 @@ func tryKernel() error {
 		if err := links.LinkAdd(veth); err != nil {
 			return fmt.Errorf("add a veth pair: %w", err)
 		}
-		_, err := rules.Install(ruleConfig(cfg, a), nil)
-		return err
+		some := rules.Source{Interface: vethPrefix(instance) + "1", Address: a.containerEnd(1)}
+		limits := rules.Limits{Listed: true, Ranges: ranges.Private(), Learns: true, Web: true, TLS: true}
+		table, err := rules.Install(ruleConfig(cfg, a), map[rules.Source]rules.Limits{some: limits})
+		if err != nil {
+			return err
+		}
+		return errors.Join(h.cut(some.Address, limits), table.Close())
 	})
 }
 

@@ -35,9 +35,10 @@ type endpoint struct {
 
 	admitted bool // in the rules
 
-	mu     sync.Mutex // held while the policy changes
-	policy policy.Policy
-	gone   bool // given up: no change any more
+	mu      sync.Mutex // held while the policy changes
+	policy  policy.Policy
+	origins map[netip.Addr]origin // of learned addresses
+	gone    bool                  // given up: no change any more
 }
 
 // endpoints are some of them by the paths of their namespaces.

@@ -82,6 +82,11 @@ func setUp(cfg Config, a *addresses, keep endpoints) (*host, error) {
 	if h.table, err = rules.Install(ruleConfig(cfg, a), limits); err != nil {
 		return nil, err
 	}
+	undo.Add(func() {
+		if err := h.table.Close(); err != nil {
+			cfg.Log.Error("close the connection to nftables", "err", err)
+		}
+	})
 	if err := h.addForwarder(); err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func leftovers(t *testing.T, runDir string) []string {
 		t.Fatal(err)
 	}
 	for _, table := range tables {
-		if table.Name == tableName(instance) {
+		if strings.HasPrefix(table.Name, tableName(instance)) {
 			found = append(found, "table "+table.Name)
 		}
 	}
@@ -154,6 +154,7 @@ func runToBeKilled() {
 // policies are those of the endpoints that runToBeKilled acquires.
 var policies = map[string]policy.Policy{
 	"open": {}, "listed": {CIDRs: []netip.Prefix{netip.MustParsePrefix(public + "/32")}}, "made blocked": {Block: true}, "not kept": {},
+	"named":         {Domains: []string{"name.example"}},
 	"blocked later": {CIDRs: []netip.Prefix{netip.MustParsePrefix(public + "/32")}},
 }
 

@@ -29,6 +29,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/egress"
+	"github.com/skerry-dev/skerry/worker/egress/authority"
 	"github.com/skerry-dev/skerry/worker/network/dns"
 	"github.com/skerry-dev/skerry/worker/network/policy"
 	"github.com/skerry-dev/skerry/worker/network/rules"
@@ -63,6 +65,10 @@ type Config struct {
 	BuildBridge string
 	// BuildSubnet is the range of the builds' addresses, needed with BuildBridge.
 	BuildSubnet netip.Prefix
+	// AuthorityDir is the folder of the certificate authority that answers for hosts of secrets; without one policies have no secrets.
+	AuthorityDir string
+	// ExtraRoots is a PEM file with certificates that the egress proxy trusts besides the system's; none if empty.
+	ExtraRoots string
 	// Log hears what goes on.
 	Log *slog.Logger
 }
@@ -73,16 +79,19 @@ type Network struct {
 	cfg       Config
 	addresses *addresses
 	forwarder *dns.Forwarder
+	authority *authority.Authority // nil without a folder
+	proxy     *egress.Proxy
 	open      *pool
 	blocked   *pool
 	ended     chan struct{} // closed when Run has ended; failure is set before
 	failure   error
 
-	mu    sync.Mutex
-	claim claim // on a range that was picked
-	host  *host // nil before Run and after Close
-	taken endpoints
-	left  endpoints // of taken: those that Close leaves
+	mu        sync.Mutex
+	claim     claim // on a range that was picked
+	host      *host // nil before Run and after Close
+	taken     endpoints
+	byAddress map[netip.Addr]*endpoint // of taken
+	left      endpoints                // of taken: those that Close leaves
 }
 
 // Endpoints is what somebody needs whose containers may outlive the process. Implemented by Network, which documents the methods.
@@ -113,18 +122,22 @@ func New(cfg Config) (*Network, error) {
 	if held != nil {
 		undo.Add(func() { _ = held.Close() }) // nothing was written
 	}
-	a := newAddresses(cfg.CIDR)
-	forwarder, err := dns.New(dns.Config{
-		Address: netip.AddrPortFrom(a.forwarder(), dnsPort), Upstreams: cfg.Upstreams, Log: cfg.Log,
+	n := &Network{
+		cfg: cfg, claim: held, addresses: newAddresses(cfg.CIDR), authority: newAuthority(cfg.AuthorityDir), ended: make(chan struct{}),
+		taken: endpoints{}, left: endpoints{}, byAddress: map[netip.Addr]*endpoint{},
+		open: newPool(cfg.PoolSize), blocked: newPool(min(cfg.PoolSize, blockedPoolSize)),
+	}
+	n.forwarder, err = dns.New(dns.Config{
+		Address: netip.AddrPortFrom(n.addresses.forwarder(), dnsPort), Upstreams: cfg.Upstreams, Gate: gate{n}, Log: cfg.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	if n.proxy, err = n.newProxy(); err != nil {
+		return nil, err
+	}
 	undo.Release()
-	return &Network{
-		cfg: cfg, claim: held, addresses: a, forwarder: forwarder, taken: endpoints{}, left: endpoints{}, ended: make(chan struct{}),
-		open: newPool(cfg.PoolSize), blocked: newPool(min(cfg.PoolSize, blockedPoolSize)),
-	}, nil
+	return n, nil
 }
 
 // complete checks cfg and sets what is left to us. It returns the claim on the range if it had to pick one.
@@ -189,13 +202,18 @@ func (n *Network) run(ctx context.Context) error {
 	})
 	group.Go("dns", func(ctx context.Context) error {
 		return n.forwarder.Run(ctx, func() {
-			group.Go("endpoints", func(ctx context.Context) error {
-				return n.open.fill(ctx, func() (*endpoint, error) { return n.makeOpen(h) })
-			})
-			group.Go("blocked endpoints", func(ctx context.Context) error { return n.blocked.fill(ctx, h.makeBlocked) })
+			group.Go("egress", func(ctx context.Context) error { return n.proxy.Run(ctx, func() { n.fill(group, h) }) })
 		})
 	})
 	return group.Wait()
+}
+
+// fill keeps endpoints ready.
+func (n *Network) fill(group *lifecycle.Group, h *host) {
+	group.Go("endpoints", func(ctx context.Context) error {
+		return n.open.fill(ctx, func() (*endpoint, error) { return n.makeOpen(h) })
+	})
+	group.Go("blocked endpoints", func(ctx context.Context) error { return n.blocked.fill(ctx, h.makeBlocked) })
 }
 
 // Acquire takes an endpoint that serves containerID; block gives one without any interface but loopback, whose Address, Nameserver and
@@ -230,17 +248,25 @@ func (n *Network) acquire(ctx context.Context, p policy.Policy) (*container.Endp
 	n.mu.Lock()
 	h := n.host
 	if h != nil {
-		n.taken[e.netns] = e
+		n.take(e)
 	}
 	n.mu.Unlock()
 	if h == nil {
 		return nil, errEnded
 	}
 	out := n.public(e)
-	if err := n.apply(h, e, p); err != nil {
+	if err := n.apply(h, e, p, true); err != nil {
 		return nil, errors.Join(err, n.Release(out))
 	}
 	return out, nil
+}
+
+// take notes that an endpoint is in use; n.mu is held.
+func (n *Network) take(e *endpoint) {
+	n.taken[e.netns] = e
+	if e.address.IsValid() {
+		n.byAddress[e.address] = e
+	}
 }
 
 // public is what others see of an endpoint.
@@ -268,6 +294,9 @@ func (n *Network) Release(e *container.Endpoint) error {
 	own, h := n.taken[e.NetnsPath], n.host
 	delete(n.taken, e.NetnsPath)
 	delete(n.left, e.NetnsPath)
+	if own != nil {
+		delete(n.byAddress, own.address)
+	}
 	n.mu.Unlock()
 	if own == nil || h == nil {
 		return nil
@@ -297,6 +326,7 @@ func (n *Network) discard(h *host, e *endpoint) error {
 	err := h.remove(e)
 	if e.address.IsValid() {
 		n.forwarder.Forget(e.address)
+		n.proxy.Forget(e.address)
 		n.addresses.release(e.slot)
 	}
 	return err
@@ -309,6 +339,7 @@ func (n *Network) Close() error {
 	h, held, left := n.host, n.claim, n.left
 	n.host, n.claim, n.left = nil, nil, endpoints{}
 	clear(n.taken)
+	clear(n.byAddress)
 	n.mu.Unlock()
 	var errs []error
 	if h != nil {
@@ -317,6 +348,7 @@ func (n *Network) Close() error {
 		if len(left) > 0 {
 			errs = append(errs, h.table.Retain(left.sources()))
 		}
+		errs = append(errs, h.table.Close())
 	}
 	if held != nil { // last: until here there were addresses of it
 		errs = append(errs, held.Close())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -15,17 +16,11 @@ import (
 	"github.com/skerry-dev/skerry/worker/network/rules"
 )
 
-// Ports of the egress proxy at the name server's address. They are outside of the range that kernels hand out.
-const (
-	proxyTLS  = 61443
-	proxyHTTP = 61080
-)
-
 // SetPolicy replaces an endpoint's policy, secrets included. When it returns, the new one holds for new connections and for open ones: an
-// open connection that the new policy would not let be made is cut, at the latest with its next packet; one that it would goes on. On an
-// error the old one holds. An endpoint that was acquired blocked has no interface: only blocking it again succeeds. Errors: fault.Invalid
-// for the policy, fault.NotFound if the endpoint was released, fault.Precondition for a blocked one, fault.Unavailable if the network
-// doesn't run.
+// open connection that the new policy would not let be made is cut, one that it would goes on. An endpoint that was acquired blocked has no
+// interface: only blocking it again succeeds. Errors: fault.Invalid for the policy, fault.NotFound if the endpoint was released,
+// fault.Precondition for a blocked one and for secrets without a certificate authority, fault.Unavailable if the network doesn't run; the
+// old policy holds then. Where the kernel doesn't let connections be cut, the new one holds, and each of their packets is checked.
 func (n *Network) SetPolicy(at *container.Endpoint, p policy.Policy) error {
 	n.mu.Lock()
 	e, h := n.taken[at.NetnsPath], n.host
@@ -39,13 +34,14 @@ func (n *Network) SetPolicy(at *container.Endpoint, p policy.Policy) error {
 	case e == nil:
 		return fault.New(fault.NotFound, "network endpoint %s: not in use", at.NetnsPath)
 	}
-	if err := n.apply(h, e, p); err != nil {
+	if err := n.apply(h, e, p, false); err != nil {
 		return fmt.Errorf("network endpoint %s: %w", at.NetnsPath, err)
 	}
 	return nil
 }
 
-func (n *Network) apply(h *host, e *endpoint, p policy.Policy) error {
+// apply sets a policy. An endpoint that is fresh has no connections to cut.
+func (n *Network) apply(h *host, e *endpoint, p policy.Policy, fresh bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.gone {
@@ -57,16 +53,23 @@ func (n *Network) apply(h *host, e *endpoint, p policy.Policy) error {
 		}
 		return nil
 	}
+	if len(p.Secrets) > 0 && n.authority == nil {
+		return errNoAuthority
+	}
 	l := limitsOf(p)
 	if !l.Limited() && !limitsOf(e.policy).Limited() {
 		e.policy = p
 		return nil
 	}
+	l.Known, l.Settled = e.stillKnown(p, time.Now()), fresh
+	// The proxy first: by the time that connections come to it, it knows what to do with them.
+	n.proxy.SetPolicy(e.address, p)
 	if err := h.table.Limit(e.source(), l); err != nil {
+		n.proxy.SetPolicy(e.address, e.policy)
 		return err
 	}
 	e.policy = p
-	if !l.Limited() {
+	if fresh || !l.Limited() {
 		return nil
 	}
 	if err := h.cut(e.address, l); err != nil {

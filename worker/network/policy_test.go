@@ -11,7 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/network/policy"
 )
 
-func ranges(texts ...string) []netip.Prefix {
+func prefixes(texts ...string) []netip.Prefix {
 	out := make([]netip.Prefix, 0, len(texts))
 	for _, t := range texts {
 		out = append(out, netip.MustParsePrefix(t))
@@ -24,21 +24,21 @@ func TestPolicies(t *testing.T) {
 	w := newWorld(t)
 	serveGreeting(t, w.path, "0.0.0.0:"+port, "world")
 	serveGreeting(t, threadNetns, ":"+port, "host")
-	n := startNetwork(t, func(c *Config) { c.AllowPrivate = ranges(private + "/32") })
+	n := startNetwork(t, func(c *Config) { c.AllowPrivate = prefixes(private + "/32") })
 	for name, c := range map[string]struct {
 		policy       policy.Policy
 		open, closed []string
 	}{
 		"open":            {policy.Policy{}, []string{public, public2, private}, []string{"192.168.9.9"}},
-		"one address":     {policy.Policy{CIDRs: ranges(public + "/32")}, []string{public}, []string{public2, private}},
-		"ranges":          {policy.Policy{CIDRs: ranges("198.51.0.0/16", "203.0.113.0/24")}, []string{public, public2}, []string{private, uplinkRouter}},
-		"everything":      {policy.Policy{CIDRs: ranges("0.0.0.0/0")}, []string{public, public2, private}, []string{metadata, "192.168.9.9", uplinkHost, "172.16.9.9"}},
-		"private ones":    {policy.Policy{CIDRs: ranges("10.0.0.0/8", "169.254.0.0/16")}, []string{private}, []string{resolver, metadata, public, n.Nameserver().String()}},
-		"nothing":         {policy.Policy{CIDRs: ranges()}, nil, []string{public, public2, private}},
+		"one address":     {policy.Policy{CIDRs: prefixes(public + "/32")}, []string{public}, []string{public2, private}},
+		"ranges":          {policy.Policy{CIDRs: prefixes("198.51.0.0/16", "203.0.113.0/24")}, []string{public, public2}, []string{private, uplinkRouter}},
+		"everything":      {policy.Policy{CIDRs: prefixes("0.0.0.0/0")}, []string{public, public2, private}, []string{metadata, "192.168.9.9", uplinkHost, "172.16.9.9"}},
+		"private ones":    {policy.Policy{CIDRs: prefixes("10.0.0.0/8", "169.254.0.0/16")}, []string{private}, []string{resolver, metadata, public, n.Nameserver().String()}},
+		"nothing":         {policy.Policy{CIDRs: prefixes()}, nil, []string{public, public2, private}},
 		"no domain":       {policy.Policy{Domains: []string{}}, nil, []string{public, public2, private}},
-		"nothing of both": {policy.Policy{CIDRs: ranges(), Domains: []string{}}, nil, []string{public, public2, private}},
-		"ipv6 alone":      {policy.Policy{CIDRs: ranges("2001:db8::/32", "::/0")}, nil, []string{public, public2, private}},
-		"ipv6 too":        {policy.Policy{CIDRs: ranges("2001:db8::/32", public+"/32")}, []string{public}, []string{public2, private}},
+		"nothing of both": {policy.Policy{CIDRs: prefixes(), Domains: []string{}}, nil, []string{public, public2, private}},
+		"ipv6 alone":      {policy.Policy{CIDRs: prefixes("2001:db8::/32", "::/0")}, nil, []string{public, public2, private}},
+		"ipv6 too":        {policy.Policy{CIDRs: prefixes("2001:db8::/32", public+"/32")}, []string{public}, []string{public2, private}},
 		"blocked":         {policy.Policy{Block: true}, nil, []string{public, public2, private, n.Nameserver().String()}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestPolicies(t *testing.T) {
 // TestPolicyChanges changes the policy of an endpoint with connections in use.
 func TestPolicyChanges(t *testing.T) {
 	w := newWorld(t)
-	serveEcho(t, w.path, "0.0.0.0:"+echoPort)
+	serveEcho(t, w.path)
 	n := startNetwork(t, nil)
 	e, neighbour := acquire(t, n, false), acquire(t, n, false)
 	theirs := connect(t, neighbour, public2+":"+echoPort)
@@ -87,12 +87,12 @@ func TestPolicyChanges(t *testing.T) {
 	}
 	kept, cut := connect(t, e, public+":"+echoPort), connect(t, e, public2+":"+echoPort)
 	wantAlive(t, "first", cut)
-	set(policy.Policy{CIDRs: ranges(public + "/32")})
+	set(policy.Policy{CIDRs: prefixes(public + "/32")})
 	wantAlive(t, "in the list", kept)
 	wantCut(t, "not in the list", cut)
 	wantClosed(t, e, public2+":"+echoPort)
 
-	set(policy.Policy{CIDRs: ranges(public+"/32", public2+"/32")})
+	set(policy.Policy{CIDRs: prefixes(public+"/32", public2+"/32")})
 	wantAlive(t, "in both lists", kept)
 	cut = connect(t, e, public2+":"+echoPort)
 	set(policy.Policy{})
@@ -145,7 +145,7 @@ func TestCutBothWays(t *testing.T) {
 	if got := receive(t, inside); got != "one" {
 		t.Fatalf("got %q", got)
 	}
-	for _, p := range []policy.Policy{{CIDRs: ranges(public2 + "/32")}, {Block: true}} {
+	for _, p := range []policy.Policy{{CIDRs: prefixes(public2 + "/32")}, {Block: true}} {
 		if err := n.SetPolicy(e, p); err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,7 @@ var elsewhere = []string{
 
 // world is an internet for tests: the process's own namespace is the host, and all others are behind its uplink.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	path string // of the namespace with everybody else
 }
 
@@ -53,7 +53,7 @@ var theWorld struct {
 }
 
 // newWorld returns the world, which is made once for all tests of the process.
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	theWorld.once.Do(func() {
 		var dir string
@@ -141,7 +141,7 @@ func within(path string, f func() error) error {
 }
 
 // serveGreeting accepts TCP connections in a namespace until the test ends and writes text and the peer's address to each.
-func serveGreeting(t *testing.T, namespace, address, text string) {
+func serveGreeting(t testing.TB, namespace, address, text string) {
 	t.Helper()
 	var l net.Listener
 	err := within(namespace, func() (err error) {
@@ -171,7 +171,7 @@ func serveGreeting(t *testing.T, namespace, address, text string) {
 }
 
 // startNetwork runs a network in the host's namespace for the test's time.
-func startNetwork(t *testing.T, change func(*Config)) *Network {
+func startNetwork(t testing.TB, change func(*Config)) *Network {
 	t.Helper()
 	cfg := testConfig(t.TempDir())
 	if change != nil {
@@ -185,7 +185,7 @@ func startNetwork(t *testing.T, change func(*Config)) *Network {
 	return n
 }
 
-func runNetwork(t *testing.T, n *Network) {
+func runNetwork(t testing.TB, n *Network) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var ended error
@@ -256,6 +256,20 @@ func wantClosed(t *testing.T, e *container.Endpoint, address string) {
 // serveNames answers A queries at the resolver, truncated over UDP if the name begins with "big.".
 func serveNames(t *testing.T, w *world, answer string) {
 	t.Helper()
+	serveDNS(t, w, mdns.HandlerFunc(func(rw mdns.ResponseWriter, q *mdns.Msg) {
+		m := new(mdns.Msg).SetReply(q)
+		if strings.HasPrefix(q.Question[0].Name, "big.") && rw.RemoteAddr().Network() == "udp" {
+			m.Truncated = true
+		} else if rr, err := mdns.NewRR(q.Question[0].Name + " 60 IN A " + answer); err == nil {
+			m.Answer = append(m.Answer, rr)
+		}
+		_ = rw.WriteMsg(m)
+	}))
+}
+
+// serveDNS serves at the resolver.
+func serveDNS(t testing.TB, w *world, handler mdns.Handler) {
+	t.Helper()
 	var p net.PacketConn
 	var l net.Listener
 	err := within(w.path, func() (err error) {
@@ -268,15 +282,6 @@ func serveNames(t *testing.T, w *world, answer string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler := mdns.HandlerFunc(func(rw mdns.ResponseWriter, q *mdns.Msg) {
-		m := new(mdns.Msg).SetReply(q)
-		if strings.HasPrefix(q.Question[0].Name, "big.") && rw.RemoteAddr().Network() == "udp" {
-			m.Truncated = true
-		} else if rr, err := mdns.NewRR(q.Question[0].Name + " 60 IN A " + answer); err == nil {
-			m.Answer = append(m.Answer, rr)
-		}
-		_ = rw.WriteMsg(m)
-	})
 	for _, s := range []*mdns.Server{{PacketConn: p, Handler: handler}, {Listener: l, Handler: handler}} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }

@@ -1,8 +1,9 @@
 // Package dns is the forwarder that containers and image builds ask for names.
 //
 // It listens on one address of the host, over UDP and TCP, and passes queries on to the host's own servers, over the same transport: a
-// truncated answer reaches the asker as one, who then asks over TCP. It neither caches nor filters; an answer that names a private
-// address is passed on, and the address stays closed by the rules. What one asker and all together may have under way is bounded.
+// truncated answer reaches the asker as one, who then asks over TCP. It does not cache; an answer that names a private address is passed on,
+// and the address stays closed by the rules. Which names an asker may have is for its Gate to say. What one asker and all together may have
+// under way is bounded.
 package dns
 
 import (
@@ -40,6 +41,8 @@ type Config struct {
 	Upstreams []string
 	// ResolvConf is the file that names the servers otherwise; it is read again when it has changed. Default DefaultResolvConf.
 	ResolvConf string
+	// Gate says which names askers may have; all of them if nil.
+	Gate Gate
 	// Log hears when servers stop answering and when they answer again.
 	Log *slog.Logger
 }
@@ -123,7 +126,10 @@ func (f *Forwarder) answer(ctx context.Context, w dns.ResponseWriter, q *dns.Msg
 		return
 	}
 	defer done()
-	reply := f.resolve(ctx, network, q)
+	reply := f.gated(ctx, asker, network, q)
+	if reply == nil {
+		reply = f.resolve(ctx, network, q)
+	}
 	if network == "udp" {
 		reply.Truncate(answerSize(q))
 	}

@@ -86,6 +86,9 @@ func (p Policy) HasAddress(addr netip.Addr) bool {
 // HasName says whether the list of domains has name, which is in the spelling of Name.
 func (p Policy) HasName(name string) bool { return matches(p.Domains, name) }
 
+// HasEveryName says whether the list of domains has every name.
+func (p Policy) HasEveryName() bool { return slices.Contains(p.Domains, everything) }
+
 // SecretsOf returns those that name is a host of; name is in the spelling of Name.
 func (p Policy) SecretsOf(name string) []Secret {
 	var found []Secret

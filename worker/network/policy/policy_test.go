@@ -79,7 +79,6 @@ func TestInvalid(t *testing.T) {
 		"no hosts":               {Secrets: []policy.Secret{{Header: "X", Value: value}}},
 		"any host":               {Secrets: []policy.Secret{{Hosts: []string{"*"}, Header: "X", Value: value}}},
 		"neither":                {Secrets: []policy.Secret{{Hosts: []string{"a.test"}, Value: value}}},
-		"both":                   {Secrets: []policy.Secret{{Hosts: []string{"a.test"}, Header: "X", Placeholder: "placeholder", Value: value}}},
 		"framing":                {Secrets: []policy.Secret{{Hosts: []string{"a.test"}, Header: "content-length", Value: value}}},
 		"not a header":           {Secrets: []policy.Secret{{Hosts: []string{"a.test"}, Header: "a b", Value: value}}},
 		"header in a body":       {Secrets: []policy.Secret{{Hosts: []string{"a.test"}, Header: "X", Body: true, Value: value}}},

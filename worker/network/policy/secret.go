@@ -14,20 +14,22 @@ import (
 // Bounds of a secret.
 const (
 	MaxHosts = 100
-	// MaxValue and MaxPlaceholder are in bytes. MinPlaceholder keeps a placeholder from being found where nobody put it.
+	// MinValue, MaxValue and MaxPlaceholder are in bytes. A shorter value could not be told from other text where an answer repeats it.
+	MinValue = 4
+	// MinPlaceholder keeps a placeholder from being found where nobody put it.
 	MaxValue       = 8 << 10
 	MaxPlaceholder = 256
 	MinPlaceholder = 8
 )
 
-// Secret is a value that the proxy adds to HTTPS requests for some hosts, so that it never is in the sandbox. It has either a Header, which
-// is set to the value, or a Placeholder, which is replaced by it.
+// Secret is a value that the proxy adds to HTTPS requests for some hosts, so that it never is in the sandbox. It has a Header, which is set
+// to the value, or else a Placeholder, which is replaced by it.
 type Secret struct {
 	// Hosts are names or, as in Policy.Domains, all names below one.
 	Hosts []string `json:"hosts"`
 	// Header is the name of a header that requests get, in place of any that they have.
 	Header string `json:"header,omitempty"`
-	// Placeholder is replaced in values of headers, in user and password of basic authentication too.
+	// Placeholder is replaced in values of headers, in user and password of basic authentication too. With a Header there is none.
 	Placeholder string `json:"placeholder,omitempty"`
 	// Query says that the placeholder is replaced in the query of the URL as well, Body that it is in the body.
 	Query bool `json:"query,omitempty"`
@@ -59,8 +61,8 @@ func (s Secret) normal() (Secret, error) {
 	}
 	s.Hosts = hosts
 	switch {
-	case (s.Header == "") == (s.Placeholder == ""):
-		return Secret{}, fault.New(fault.Invalid, "needs either a header to set or a placeholder to replace")
+	case s.Header == "" && s.Placeholder == "":
+		return Secret{}, fault.New(fault.Invalid, "needs a header to set or a placeholder to replace")
 	case s.Header != "":
 		s.Header = textproto.CanonicalMIMEHeaderKey(s.Header)
 		if !httpguts.ValidHeaderFieldName(s.Header) || unsettable[s.Header] {
@@ -69,11 +71,12 @@ func (s Secret) normal() (Secret, error) {
 		if s.Query || s.Body {
 			return Secret{}, fault.New(fault.Invalid, "header %q: only a placeholder is replaced in queries and bodies", clip(s.Header))
 		}
+		s.Placeholder = ""
 	case len(s.Placeholder) < MinPlaceholder || len(s.Placeholder) > MaxPlaceholder || !plain(s.Placeholder):
 		return Secret{}, fault.New(fault.Invalid, "placeholder: not %d to %d letters, digits, dots, dashes or underscores", MinPlaceholder, MaxPlaceholder)
 	}
 	if !s.Value.valid() {
-		return Secret{}, fault.New(fault.Invalid, "value: longer than %d bytes, or has bytes that no header takes", MaxValue)
+		return Secret{}, fault.New(fault.Invalid, "value: not %d to %d bytes that a header takes", MinValue, MaxValue)
 	}
 	return s, nil
 }
@@ -112,5 +115,5 @@ func (v Value) String() string {
 func (v Value) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
 func (v Value) valid() bool {
-	return len(v.text) <= MaxValue && httpguts.ValidHeaderFieldValue(v.text) && strings.TrimSpace(v.text) == v.text
+	return (v.text == "" || len(v.text) >= MinValue) && len(v.text) <= MaxValue && httpguts.ValidHeaderFieldValue(v.text) && strings.TrimSpace(v.text) == v.text
 }

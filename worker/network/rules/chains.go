@@ -1,13 +1,10 @@
 package rules
 
 import (
-	"encoding/binary"
 	"fmt"
-	"net/netip"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"golang.org/x/sys/unix"
 )
 
 // builder queues the chains of the inet table.
@@ -32,7 +29,7 @@ const MaxConnections = 4096
 // maxSenders is how many addresses connections are counted for.
 const maxSenders = 1 << 18
 
-// Sets and maps of endpoints. Those of limited ones have the interface's name alone as their key: its address has been checked before.
+// Names of sets, maps and chains. Sets and maps of endpoints, but for "sources", have the interface's name alone as their key: its address has been checked before.
 const (
 	setSources    = "sources"
 	setClosed     = "closed_endpoints"
@@ -40,6 +37,8 @@ const (
 	mapLimits     = "limits"
 	mapDiversions = "diversions"
 	egressChain   = "egress"
+	ingressChain  = "ingress"
+	hostChain     = "host"
 )
 
 // set describes one of them.
@@ -54,17 +53,14 @@ func (b *builder) set(name string) *nftables.Set {
 	return s
 }
 
+// build queues the sets and the chains that others lead to. Until hook, packets don't come to them.
 func (b *builder) build() error {
 	for _, name := range []string{setSources, setClosed, setProxied, mapLimits, mapDiversions} {
 		if err := b.conn.AddSet(b.set(name), nil); err != nil {
 			return fmt.Errorf("nftables set %s: %w", name, err)
 		}
 	}
-	closed := []netip.Prefix{b.cfg.CIDR}
-	if b.cfg.BuildBridge != "" {
-		closed = append(closed, b.cfg.BuildSubnet)
-	}
-	closedSet, err := rangeSet(b.conn, b.table, "closed", append(closed, never...))
+	closedSet, err := rangeSet(b.conn, b.table, "closed", b.cfg.closed())
 	if err != nil {
 		return err
 	}
@@ -76,18 +72,25 @@ func (b *builder) build() error {
 	if err != nil {
 		return err
 	}
-	b.guard()
 	flows := &nftables.Set{Table: b.table, Name: "flows", KeyType: nftables.TypeIPAddr, Dynamic: true, Size: maxSenders}
 	if err := b.conn.AddSet(flows, nil); err != nil {
 		return fmt.Errorf("nftables set flows: %w", err)
 	}
 	counted := b.conn.AddChain(&nftables.Chain{Name: "counted", Table: b.table})
 	b.rule(counted, state(expr.CtStateBitNEW), source(firstRegister), over(flows, MaxConnections), refuse())
-	b.divert()
-	b.forward(closedSet, openSet, privateSet, counted)
-	b.input(counted)
-	b.masquerade()
+	b.egress(closedSet, openSet, privateSet, counted)
+	b.ingress()
+	b.host(counted)
 	return nil
+}
+
+// hook queues the chains that packets come to first.
+func (b *builder) hook() {
+	b.guard()
+	b.divert()
+	b.forward()
+	b.input()
+	b.masquerade()
 }
 
 // guard drops what an endpoint may not send at all.
@@ -108,49 +111,60 @@ func (b *builder) divert() {
 	b.rule(chain, b.fromContainer(), meta(expr.MetaKeyIIFNAME), lookUp(b.set(mapDiversions)))
 }
 
-// forward decides about packets between containers or builds and the world.
-func (b *builder) forward(closed, open, private *nftables.Set, counted *nftables.Chain) {
-	egress := b.conn.AddChain(&nftables.Chain{Name: egressChain, Table: b.table})
-	b.rule(egress, notIPv4(), verdict(expr.VerdictDrop))
-	b.rule(egress, state(expr.CtStateBitESTABLISHED), verdict(expr.VerdictAccept))
-	b.rule(egress, state(expr.CtStateBitINVALID), verdict(expr.VerdictDrop))
-	b.rule(egress, destination(), in(closed), refuse())
-	b.rule(egress, destination(), in(open), gotoChain(counted))
-	b.rule(egress, destination(), in(private), refuse())
-	b.rule(egress, gotoChain(counted))
+// egress decides about packets from containers or builds to the world.
+func (b *builder) egress(closed, open, private *nftables.Set, counted *nftables.Chain) {
+	chain := b.conn.AddChain(&nftables.Chain{Name: egressChain, Table: b.table})
+	b.rule(chain, notIPv4(), verdict(expr.VerdictDrop))
+	b.rule(chain, state(expr.CtStateBitESTABLISHED), verdict(expr.VerdictAccept))
+	b.rule(chain, state(expr.CtStateBitINVALID), verdict(expr.VerdictDrop))
+	b.rule(chain, destination(), in(closed), refuse())
+	b.rule(chain, destination(), in(open), gotoChain(counted))
+	b.rule(chain, destination(), in(private), refuse())
+	b.rule(chain, gotoChain(counted))
+}
 
-	ingress := b.conn.AddChain(&nftables.Chain{Name: "ingress", Table: b.table})
-	b.rule(ingress, meta(expr.MetaKeyOIFNAME), in(b.set(setClosed)), verdict(expr.VerdictDrop))
-	b.rule(ingress, state(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
-	b.rule(ingress, verdict(expr.VerdictDrop))
+// ingress lets replies alone in to containers and builds.
+func (b *builder) ingress() {
+	chain := b.conn.AddChain(&nftables.Chain{Name: ingressChain, Table: b.table})
+	b.rule(chain, meta(expr.MetaKeyOIFNAME), in(b.set(setClosed)), verdict(expr.VerdictDrop))
+	b.rule(chain, state(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), verdict(expr.VerdictAccept))
+	b.rule(chain, verdict(expr.VerdictDrop))
+}
 
+// host closes the host to containers and builds, but for the DNS forwarder and, for those whose connections it gets, the proxy.
+func (b *builder) host(counted *nftables.Chain) {
+	chain := b.conn.AddChain(&nftables.Chain{Name: hostChain, Table: b.table})
+	b.rule(chain, notIPv4(), verdict(expr.VerdictDrop))
+	b.refuse(chain, meta(expr.MetaKeyIIFNAME), in(b.set(setClosed)))
+	for _, protocol := range []exprs{udp(), tcp()} {
+		b.rule(chain, destination(), equal(b.cfg.DNS.AsSlice()), protocol, port(portDNS), verdict(expr.VerdictAccept))
+	}
+	for _, number := range []uint16{b.cfg.ProxyTLS, b.cfg.ProxyHTTP} {
+		b.rule(chain, meta(expr.MetaKeyIIFNAME), in(b.set(setProxied)), destination(), equal(b.cfg.DNS.AsSlice()), tcp(), port(number),
+			gotoChain(counted))
+	}
+	b.rule(chain, refuse())
+}
+
+// forward leads packets between containers or builds and the world to where they are decided about. A container that the map doesn't have
+// is not there yet, or just being replaced: its packet is dropped, and sent again.
+func (b *builder) forward() {
 	chain := b.base("forward", nftables.ChainHookForward, filterPriority, nftables.ChainTypeFilter)
 	b.rule(chain, b.fromContainer(), meta(expr.MetaKeyIIFNAME), lookUp(b.set(mapLimits)))
-	for _, from := range b.senders() {
-		b.rule(chain, from, jump(egress))
+	b.rule(chain, b.fromContainer(), verdict(expr.VerdictDrop))
+	if b.cfg.BuildBridge != "" {
+		b.rule(chain, b.fromBuild(), jump(&nftables.Chain{Name: egressChain}))
 	}
 	for _, to := range b.receivers() {
-		b.rule(chain, to, jump(ingress))
+		b.rule(chain, to, jump(&nftables.Chain{Name: ingressChain}))
 	}
 }
 
-// input closes the host to containers and builds, but for the DNS forwarder and, for those whose connections it gets, the proxy.
-func (b *builder) input(counted *nftables.Chain) {
-	host := b.conn.AddChain(&nftables.Chain{Name: "host", Table: b.table})
-	b.rule(host, notIPv4(), verdict(expr.VerdictDrop))
-	for _, protocol := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
-		b.rule(host, destination(), equal(b.cfg.DNS.AsSlice()), meta(expr.MetaKeyL4PROTO), equal([]byte{protocol}),
-			destinationPort(), equal(binary.BigEndian.AppendUint16(nil, 53)), verdict(expr.VerdictAccept))
-	}
-	for _, number := range []uint16{b.cfg.ProxyTLS, b.cfg.ProxyHTTP} {
-		b.rule(host, meta(expr.MetaKeyIIFNAME), in(b.set(setProxied)), destination(), equal(b.cfg.DNS.AsSlice()), tcp(), port(number),
-			gotoChain(counted))
-	}
-	b.rule(host, refuse())
+// input leads packets of containers and builds for the host to where they are decided about.
+func (b *builder) input() {
 	chain := b.base("input", nftables.ChainHookInput, filterPriority, nftables.ChainTypeFilter)
-	b.refuse(chain, b.fromContainer(), meta(expr.MetaKeyIIFNAME), in(b.set(setClosed)))
 	for _, from := range b.senders() {
-		b.rule(chain, from, jump(host))
+		b.rule(chain, from, jump(&nftables.Chain{Name: hostChain}))
 	}
 }
 

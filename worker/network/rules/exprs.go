@@ -136,6 +136,8 @@ const (
 	portTLS  = 443
 )
 
+const portDNS = 53
+
 func tcp() exprs { return join(meta(expr.MetaKeyL4PROTO), equal([]byte{unix.IPPROTO_TCP})) }
 func udp() exprs { return join(meta(expr.MetaKeyL4PROTO), equal([]byte{unix.IPPROTO_UDP})) }
 

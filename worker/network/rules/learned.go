@@ -140,36 +140,34 @@ func learnedElements(known []Learned) []nftables.SetElement {
 // Remembered returns what the endpoints of the table of that name have learned, by interface, from the kernel: so that a process can go on
 // with what an earlier one was told. No table is no error.
 func Remembered(table string) (map[string][]Learned, error) {
+	used, err := inUse(table)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := nftables.New()
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
-	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
-	if err != nil {
-		return nil, fmt.Errorf("list nftables tables: %w", err)
-	}
-	i := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == table })
-	if i < 0 {
-		return nil, nil
-	}
-	sets, err := conn.GetSets(tables[i])
-	if err != nil {
-		return nil, fmt.Errorf("list sets of nftables table %q: %w", table, err)
-	}
 	found := map[string][]Learned{}
-	for _, set := range sets {
-		rest, ok := strings.CutPrefix(set.Name, learnedPrefix+"_")
-		iface, _, numbered := strings.Cut(rest, "_")
-		if !ok || !numbered {
-			continue
-		}
-		elements, err := conn.GetSetElements(set)
+	for _, name := range used {
+		sets, err := conn.GetSets(&nftables.Table{Name: name, Family: nftables.TableFamilyINet})
 		if err != nil {
-			return nil, fmt.Errorf("list nftables set %q: %w", set.Name, err)
+			return nil, fmt.Errorf("list sets of nftables table %q: %w", name, err)
 		}
-		for _, e := range elements {
-			if addr, ok := netip.AddrFromSlice(e.Key); ok && addr.Is4() {
-				found[iface] = append(found[iface], Learned{addr, e.Expires})
+		for _, set := range sets {
+			rest, ok := strings.CutPrefix(set.Name, learnedPrefix+"_")
+			iface, _, numbered := strings.Cut(rest, "_")
+			if !ok || !numbered {
+				continue
+			}
+			elements, err := conn.GetSetElements(set)
+			if err != nil {
+				return nil, fmt.Errorf("list nftables set %q: %w", set.Name, err)
+			}
+			for _, e := range elements {
+				if addr, ok := netip.AddrFromSlice(e.Key); ok && addr.Is4() {
+					found[iface] = append(found[iface], Learned{addr, e.Expires})
+				}
 			}
 		}
 	}

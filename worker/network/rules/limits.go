@@ -2,8 +2,10 @@ package rules
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
@@ -15,9 +17,9 @@ import (
 
 // Limits bound one endpoint further than the rules for all do. The zero value doesn't.
 //
-// A limited endpoint has a chain of its own, which the map "limits" leads its packets to before all others; everything that it lets through
-// goes on to the rules for all. The chain is made anew for each change and takes the old one's place in one transaction. What it does not
-// let through it refuses whether the connection is new or not.
+// A limited endpoint has a chain of its own, which the map "limits" leads its packets to; everything that it lets through goes on to the
+// rules for all. The chain is made anew for each change and takes the old one's place in one transaction. What it does not let through it
+// refuses whether the connection is new or not.
 type Limits struct {
 	// Closed refuses everything, DNS included.
 	Closed bool
@@ -38,9 +40,10 @@ type Limits struct {
 }
 
 // Limited says whether there is any.
-func (l Limits) Limited() bool {
-	return l.Closed || l.Listed || l.Web || l.TLS || l.AllTLS
-}
+func (l Limits) Limited() bool { return l.Closed || l.Listed || l.proxied() }
+
+// proxied says whether some connections go to the proxy.
+func (l Limits) proxied() bool { return !l.Closed && (l.Web || l.TLS || l.AllTLS) }
 
 // member is an endpoint in the table.
 type member struct {
@@ -54,34 +57,87 @@ func (m *member) name(kind string, s Source) string {
 	return fmt.Sprintf("%s_%s_%d", kind, s.Interface, m.number)
 }
 
-// addLimits queues the chains and sets of a limited endpoint, and that its packets go there.
-func (b *builder) addLimits(s Source, m *member, now time.Time) error {
+// prepare queues the chains and sets of a limited endpoint. Until engage, packets don't come to them.
+func (b *builder) prepare(s Source, m *member, now time.Time) error {
 	l := m.limits
+	if !l.Limited() {
+		return nil
+	}
 	ranges, err := rangeSet(b.conn, b.table, m.name("ranges", s), l.Ranges)
 	if err != nil {
 		return err
 	}
 	learned := &nftables.Set{Table: b.table, Name: m.name(learnedPrefix, s), KeyType: nftables.TypeIPAddr, HasTimeout: true, Size: 2 * MaxLearned}
-	if err := b.conn.AddSet(learned, learnedElements(m.known(now))); err != nil {
+	if err := b.conn.AddSet(learned, nil); err != nil {
 		return fmt.Errorf("nftables set %s: %w", learned.Name, err)
+	}
+	for some := range slices.Chunk(learnedElements(m.known(now)), maxElements) {
+		if err := b.conn.SetAddElements(learned, some); err != nil {
+			return fmt.Errorf("nftables set %s: %w", learned.Name, err)
+		}
 	}
 	forward := b.conn.AddChain(&nftables.Chain{Name: m.name("forward", s), Table: b.table})
 	b.limitForward(forward, l, ranges, learned)
-	if err := b.lead(mapLimits, s, forward); err != nil {
+	if l.proxied() {
+		divert := b.conn.AddChain(&nftables.Chain{Name: m.name("divert", s), Table: b.table})
+		b.limitDivert(divert, l, ranges)
+	}
+	return nil
+}
+
+// engage queues that an endpoint's packets go by its limits, or by the rules for all.
+func (b *builder) engage(s Source, m *member) error {
+	chain := egressChain
+	if m.limits.Limited() {
+		chain = m.name("forward", s)
+	}
+	if err := b.lead(mapLimits, s, chain); err != nil {
 		return err
 	}
-	if l.Closed {
+	if m.limits.Closed {
 		return b.conn.SetAddElements(b.set(setClosed), interfaceElement(s))
 	}
-	if !l.Web && !l.TLS && !l.AllTLS {
+	if !m.limits.proxied() {
 		return nil
 	}
 	if err := b.conn.SetAddElements(b.set(setProxied), interfaceElement(s)); err != nil {
 		return err
 	}
-	divert := b.conn.AddChain(&nftables.Chain{Name: m.name("divert", s), Table: b.table})
-	b.limitDivert(divert, l, ranges)
-	return b.lead(mapDiversions, s, divert)
+	return b.lead(mapDiversions, s, m.name("divert", s))
+}
+
+// disengage queues the end of what engage queued.
+func (b *builder) disengage(s Source, m *member) error {
+	sets := []string{mapLimits}
+	switch {
+	case m.limits.Closed:
+		sets = append(sets, setClosed)
+	case m.limits.proxied():
+		sets = append(sets, setProxied, mapDiversions)
+	}
+	for _, set := range sets {
+		if err := b.conn.SetDeleteElements(b.set(set), interfaceElement(s)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discard queues the removal of what prepare queued.
+func (b *builder) discard(s Source, m *member) {
+	if !m.limits.Limited() {
+		return
+	}
+	chains := []string{"forward"}
+	if m.limits.proxied() {
+		chains = append(chains, "divert")
+	}
+	for _, kind := range chains {
+		b.conn.DelChain(&nftables.Chain{Name: m.name(kind, s), Table: b.table})
+	}
+	for _, kind := range []string{"ranges", learnedPrefix} {
+		b.conn.DelSet(&nftables.Set{Name: m.name(kind, s), Table: b.table})
+	}
 }
 
 // limitForward decides about the packets that a limited endpoint sends out.
@@ -94,6 +150,9 @@ func (b *builder) limitForward(chain *nftables.Chain, l Limits, ranges, learned 
 	if l.Closed {
 		b.refuse(chain)
 		return
+	}
+	if l.Learns && l.Settled {
+		b.rule(chain, settled())
 	}
 	if l.AllTLS {
 		tls()
@@ -109,9 +168,6 @@ func (b *builder) limitForward(chain *nftables.Chain, l Limits, ranges, learned 
 	}
 	if l.Learns {
 		b.rule(chain, destination(), in(learned), onward)
-		if l.Settled {
-			b.rule(chain, state(expr.CtStateBitESTABLISHED), onward)
-		}
 	}
 	if l.Listed {
 		b.refuse(chain)
@@ -136,39 +192,10 @@ func (b *builder) limitDivert(chain *nftables.Chain, l Limits, ranges *nftables.
 	}
 }
 
-// removeLimits queues the removal of what addLimits made.
-func (b *builder) removeLimits(s Source, m *member) error {
-	l := m.limits
-	if err := b.conn.SetDeleteElements(b.set(mapLimits), interfaceElement(s)); err != nil {
-		return err
-	}
-	chains := []string{"forward"}
-	switch {
-	case l.Closed:
-		if err := b.conn.SetDeleteElements(b.set(setClosed), interfaceElement(s)); err != nil {
-			return err
-		}
-	case l.Web || l.TLS || l.AllTLS:
-		for _, set := range []string{setProxied, mapDiversions} {
-			if err := b.conn.SetDeleteElements(b.set(set), interfaceElement(s)); err != nil {
-				return err
-			}
-		}
-		chains = append(chains, "divert")
-	}
-	for _, kind := range chains {
-		b.conn.DelChain(&nftables.Chain{Name: m.name(kind, s), Table: b.table})
-	}
-	for _, kind := range []string{"ranges", learnedPrefix} {
-		b.conn.DelSet(&nftables.Set{Name: m.name(kind, s), Table: b.table})
-	}
-	return nil
-}
-
 // lead queues that packets from an endpoint's interface go to a chain.
-func (b *builder) lead(name string, s Source, chain *nftables.Chain) error {
+func (b *builder) lead(name string, s Source, chain string) error {
 	element := interfaceElement(s)
-	element[0].VerdictData = &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain.Name}
+	element[0].VerdictData = &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}
 	return b.conn.SetAddElements(b.set(name), element)
 }
 
@@ -192,33 +219,62 @@ func (t *Table) Limit(s Source, l Limits) error {
 func (t *Table) Settle(s Source) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old := t.members[s]
-	if old == nil || !old.limits.Learns || old.limits.Settled {
+	m := t.members[s]
+	if m == nil || !m.limits.Learns || m.limits.Settled {
 		return nil
 	}
-	l := old.limits
-	l.Settled, l.Known = true, old.known(time.Now())
-	return t.replace(s, old, t.newMember(l))
+	err := t.commit(func(b *builder) error {
+		b.conn.InsertRule(&nftables.Rule{
+			Table: b.table, Chain: &nftables.Chain{Name: m.name("forward", s), Table: b.table}, Exprs: settled(),
+		})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("nftables: settle %s at %s: %w", s.Address, s.Interface, err)
+	}
+	m.limits.Settled = true
+	return nil
 }
 
-// replace puts a member in another's place; t.mu is held.
+// settled lets packets of open connections go on.
+func settled() exprs {
+	return rule(state(expr.CtStateBitESTABLISHED), gotoChain(&nftables.Chain{Name: egressChain}))
+}
+
+// replace puts a member in another's place: first what it needs, so that all of it is there when packets come to it, then its packets'
+// way. t.mu is held.
 func (t *Table) replace(s Source, old, fresh *member) error {
-	err := t.commit(func(b *builder) error {
-		if old.limits.Limited() {
-			if err := b.removeLimits(s, old); err != nil {
-				return err
-			}
+	err := t.swap(s, old, fresh)
+	if errors.Is(err, unix.ENOENT) { // somebody has removed the table in between
+		if err = t.restore(); err == nil {
+			err = t.swap(s, old, fresh)
 		}
-		if !fresh.limits.Limited() {
-			return nil
-		}
-		return b.addLimits(s, fresh, time.Now())
-	})
+	}
 	if err != nil {
 		return fmt.Errorf("nftables: limits of %s at %s: %w", s.Address, s.Interface, err)
 	}
 	t.members[s] = fresh
 	return nil
+}
+
+func (t *Table) swap(s Source, old, fresh *member) error {
+	if err := t.try(func(b *builder) error { return b.prepare(s, fresh, time.Now()) }); err != nil {
+		return err
+	}
+	err := t.try(func(b *builder) error {
+		if err := b.disengage(s, old); err != nil {
+			return err
+		}
+		if err := b.engage(s, fresh); err != nil {
+			return err
+		}
+		b.discard(s, old)
+		return nil
+	})
+	if err != nil {
+		err = errors.Join(err, t.try(func(b *builder) error { b.discard(s, fresh); return nil }))
+	}
+	return err
 }
 
 // refuse queues that what matches is refused; TCP in a way that ends the connection at once, an open one too.

@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ranges"
 )
@@ -70,4 +73,54 @@ func lastOf(p netip.Prefix) netip.Addr {
 		b[i/8] |= 0x80 >> (i % 8)
 	}
 	return netip.AddrFrom4(b)
+}
+
+// Permit says whether an endpoint without limits may reach an address, for those who connect in its place: in the order of the chain
+// "egress". Errors: fault.Denied.
+func (c Config) Permit(addr netip.Addr) error {
+	has := func(prefixes []netip.Prefix) bool {
+		return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
+	}
+	switch {
+	case !addr.Is4():
+		return fault.New(fault.Denied, "address %s: there is IPv4 only", addr)
+	case has(c.closed()):
+		return fault.New(fault.Denied, "address %s is nobody's on the internet", addr)
+	case has(c.Open) || !has(openable):
+		return nil
+	}
+	return fault.New(fault.Denied, "address %s is in a private range, which the operator has not opened", addr)
+}
+
+// closed are the ranges that nothing opens.
+func (c Config) closed() []netip.Prefix {
+	closed := append([]netip.Prefix{c.CIDR}, never...)
+	if c.BuildBridge != "" {
+		closed = append(closed, c.BuildSubnet)
+	}
+	return closed
+}
+
+// sourceKey is an interface and the address that may be a source there.
+var sourceKey = nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIPAddr)
+
+// rangeSet queues a set of IPv4 ranges.
+func rangeSet(conn *nftables.Conn, table *nftables.Table, name string, prefixes []netip.Prefix) (*nftables.Set, error) {
+	set := &nftables.Set{Table: table, Name: name, KeyType: nftables.TypeIPAddr, Interval: true, KeyByteOrder: binaryutil.BigEndian}
+	var elements []nftables.SetElement
+	for _, r := range merge(prefixes) {
+		elements = append(elements, nftables.SetElement{Key: r.first.AsSlice()})
+		if after := r.last.Next(); after.IsValid() {
+			elements = append(elements, nftables.SetElement{Key: after.AsSlice(), IntervalEnd: true})
+		}
+	}
+	if err := conn.AddSet(set, nil); err != nil {
+		return nil, fmt.Errorf("nftables set %s: %w", name, err)
+	}
+	for some := range slices.Chunk(elements, maxElements) {
+		if err := conn.SetAddElements(set, some); err != nil {
+			return nil, fmt.Errorf("nftables set %s: %w", name, err)
+		}
+	}
+	return set, nil
 }

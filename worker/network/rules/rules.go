@@ -27,7 +27,6 @@ import (
 	"time"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,14 +55,19 @@ type Table struct {
 	cfg Config
 
 	mu       sync.Mutex
+	name     string             // of the inet table
+	conn     *nftables.Conn     // nil until the first transaction and after one that failed
 	members  map[Source]*member // what is in the table
 	numbered uint64             // the last number that a member's objects have
 	restored func()             // of Watch; nil while nobody watches
 }
 
 // Install puts the rules into the kernel with the given endpoints, in place of any that an earlier process left under the same name, and
-// makes way for containers in the host's iptables chains. The rules come as one transaction: there is no moment with half of them, or with
-// none for an endpoint that had some.
+// makes way for containers in the host's iptables chains.
+//
+// There is no moment without rules, and none in which they are others than the old or the new ones. One transaction would not do: while the
+// kernel replaces a table, packets may find its sets empty. So the new table is made beside the old one, under one of two names; its
+// chains are hooked to the packets' way once its sets are there, and then the old one is removed.
 func Install(cfg Config, endpoints map[Source]Limits) (*Table, error) {
 	t := &Table{cfg: cfg, members: map[Source]*member{}}
 	t.mu.Lock()
@@ -71,7 +75,22 @@ func Install(cfg Config, endpoints map[Source]Limits) (*Table, error) {
 	for s, l := range endpoints {
 		t.members[s] = t.newMember(l)
 	}
-	return t, t.install()
+	earlier, err := inUse(cfg.Table)
+	if err != nil {
+		return nil, err
+	}
+	t.name = names(cfg.Table)[0]
+	if slices.Contains(earlier, t.name) {
+		t.name = names(cfg.Table)[1]
+	}
+	err = t.install()
+	if err == nil {
+		err = deleteTables(nftables.TableFamilyINet, earlier)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.disconnect())
+	}
+	return t, nil
 }
 
 func (t *Table) newMember(l Limits) *member {
@@ -85,30 +104,32 @@ func (t *Table) newMember(l Limits) *member {
 	return m
 }
 
-// install queues and commits all there is; t.mu is held.
+// install makes all there is; t.mu is held.
 func (t *Table) install() error {
-	conn, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	b := &builder{conn: conn, table: replaceTable(conn, t.cfg.Table, nftables.TableFamilyINet), cfg: t.cfg}
-	if err := b.build(); err != nil {
-		return err
-	}
-	if err := b.sources(slices.Collect(maps.Keys(t.members)), (*nftables.Conn).SetAddElements); err != nil {
-		return fmt.Errorf("nftables set sources: %w", err)
-	}
-	now := time.Now()
-	for s, m := range t.members {
-		if !m.limits.Limited() {
-			continue
-		}
-		if err := b.addLimits(s, m, now); err != nil {
+	err := t.try(func(b *builder) error {
+		replaceTable(b.conn, t.name, nftables.TableFamilyINet)
+		if err := b.build(); err != nil {
 			return err
 		}
+		if err := b.sources(slices.Collect(maps.Keys(t.members)), (*nftables.Conn).SetAddElements); err != nil {
+			return err
+		}
+		now := time.Now()
+		for s, m := range t.members {
+			if err := b.prepare(s, m, now); err != nil {
+				return err
+			}
+			if err := b.engage(s, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = t.try(func(b *builder) error { b.hook(); return nil })
 	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("install nftables table %q: %w", t.cfg.Table, err)
+	if err != nil {
+		return fmt.Errorf("install nftables table %q: %w", t.name, err)
 	}
 	if t.cfg.BuildBridge != "" {
 		if err := isolate(t.cfg); err != nil {
@@ -116,14 +137,6 @@ func (t *Table) install() error {
 		}
 	}
 	return admit(t.cfg)
-}
-
-// replaceTable queues the removal of a table, whether there is one or not, and its creation.
-func replaceTable(conn *nftables.Conn, name string, family nftables.TableFamily) *nftables.Table {
-	table := &nftables.Table{Name: name, Family: family}
-	conn.AddTable(table)
-	conn.DelTable(table)
-	return conn.AddTable(table)
 }
 
 // Source is an interface and the address that the endpoint behind it may send from.
@@ -136,11 +149,17 @@ type Source struct {
 func (t *Table) Add(s Source) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	err := t.commit(func(b *builder) error { return b.sources([]Source{s}, (*nftables.Conn).SetAddElements) })
+	m := t.newMember(Limits{})
+	err := t.commit(func(b *builder) error {
+		if err := b.engage(s, m); err != nil {
+			return err
+		}
+		return b.sources([]Source{s}, (*nftables.Conn).SetAddElements)
+	})
 	if err != nil {
 		return fmt.Errorf("nftables: admit %s from %s: %w", s.Address, s.Interface, err)
 	}
-	t.members[s] = t.newMember(Limits{})
+	t.members[s] = m
 	return nil
 }
 
@@ -150,10 +169,11 @@ func (t *Table) Remove(sources []Source) error {
 	defer t.mu.Unlock()
 	err := t.commit(func(b *builder) error {
 		for _, s := range sources {
-			if m := t.members[s]; m != nil && m.limits.Limited() {
-				if err := b.removeLimits(s, m); err != nil {
+			if m := t.members[s]; m != nil {
+				if err := b.disengage(s, m); err != nil {
 					return err
 				}
+				b.discard(s, m)
 			}
 		}
 		return b.sources(sources, (*nftables.Conn).SetDeleteElements)
@@ -197,15 +217,39 @@ func (t *Table) commit(queue func(*builder) error) error {
 }
 
 func (t *Table) try(queue func(*builder) error) error {
-	conn, err := nftables.New()
-	if err != nil {
-		return err
+	if t.conn == nil {
+		// One for all transactions: closing one waits until the kernel has freed what was removed, some 10 ms.
+		conn, err := nftables.New(nftables.AsLasting())
+		if err != nil {
+			return err
+		}
+		t.conn = conn
 	}
-	b := &builder{conn: conn, table: &nftables.Table{Name: t.cfg.Table, Family: nftables.TableFamilyINet}, cfg: t.cfg}
-	if err := queue(b); err != nil {
-		return err
+	b := &builder{conn: t.conn, table: &nftables.Table{Name: t.name, Family: nftables.TableFamilyINet}, cfg: t.cfg}
+	err := queue(b)
+	if err == nil {
+		err = t.conn.Flush()
 	}
-	return conn.Flush()
+	if err != nil { // what was queued, or not answered, must not get into the next one
+		err = errors.Join(err, t.disconnect())
+	}
+	return err
+}
+
+func (t *Table) disconnect() error {
+	conn := t.conn
+	t.conn = nil
+	if conn == nil {
+		return nil
+	}
+	return conn.CloseLasting()
+}
+
+// Close gives back what the process holds; the rules stay.
+func (t *Table) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.disconnect()
 }
 
 // elementOp is SetAddElements or SetDeleteElements.
@@ -226,54 +270,4 @@ func (b *builder) sources(sources []Source, op elementOp) error {
 		}
 	}
 	return nil
-}
-
-// Delete removes the tables of that name and what is in the host's iptables chains for it, whoever made them. None there is no error.
-func Delete(name string) error {
-	if err := withdraw(name); err != nil {
-		return err
-	}
-	conn, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	for _, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyBridge} {
-		tables, err := conn.ListTablesOfFamily(family)
-		if err != nil {
-			return fmt.Errorf("list nftables tables: %w", err)
-		}
-		for _, table := range tables {
-			if table.Name == name {
-				conn.DelTable(table)
-			}
-		}
-	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("delete nftables table %q: %w", name, err)
-	}
-	return nil
-}
-
-// sourceKey is an interface and the address that may be a source there.
-var sourceKey = nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIPAddr)
-
-// rangeSet queues a set of IPv4 ranges.
-func rangeSet(conn *nftables.Conn, table *nftables.Table, name string, prefixes []netip.Prefix) (*nftables.Set, error) {
-	set := &nftables.Set{Table: table, Name: name, KeyType: nftables.TypeIPAddr, Interval: true, KeyByteOrder: binaryutil.BigEndian}
-	var elements []nftables.SetElement
-	for _, r := range merge(prefixes) {
-		elements = append(elements, nftables.SetElement{Key: r.first.AsSlice()})
-		if after := r.last.Next(); after.IsValid() {
-			elements = append(elements, nftables.SetElement{Key: after.AsSlice(), IntervalEnd: true})
-		}
-	}
-	if err := conn.AddSet(set, nil); err != nil {
-		return nil, fmt.Errorf("nftables set %s: %w", name, err)
-	}
-	for some := range slices.Chunk(elements, maxElements) {
-		if err := conn.SetAddElements(set, some); err != nil {
-			return nil, fmt.Errorf("nftables set %s: %w", name, err)
-		}
-	}
-	return set, nil
 }

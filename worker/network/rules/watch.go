@@ -79,7 +79,7 @@ func (t *Table) restore() error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(tables, func(x *nftables.Table) bool { return x.Name == t.cfg.Table }) {
+	if slices.ContainsFunc(tables, func(x *nftables.Table) bool { return x.Name == t.name }) {
 		return nil
 	}
 	if err := t.install(); err != nil {
