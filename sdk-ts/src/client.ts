@@ -7,6 +7,8 @@ import { FunctionService } from "./function.js";
 import { FunctionCallService } from "./function_call.js";
 import { ImageService } from "./image/service.js";
 import { type Logger, makeLogger } from "./logger.js";
+import { SandboxService } from "./sandbox/service.js";
+import { SandboxSnapshotService } from "./sandbox/snapshots.js";
 import { SecretService } from "./secret.js";
 import type { Connection } from "./transport.js";
 import { VERSION } from "./version.js";
@@ -44,6 +46,10 @@ export class SkerryClient implements AsyncDisposable {
   readonly functionCalls: FunctionCallService;
   /** Images. */
   readonly images: ImageService;
+  /** Sandboxes. */
+  readonly sandboxes: SandboxService;
+  /** Snapshots of sandboxes with their memory. */
+  readonly sandboxSnapshots: SandboxSnapshotService;
   /** Secrets. */
   readonly secrets: SecretService;
   readonly #core: Core;
@@ -63,6 +69,8 @@ export class SkerryClient implements AsyncDisposable {
     this.functions = new FunctionService(core);
     this.functionCalls = new FunctionCallService(core);
     this.images = new ImageService(core);
+    this.sandboxes = new SandboxService(core, this.images);
+    this.sandboxSnapshots = new SandboxSnapshotService(core);
     this.secrets = new SecretService();
   }
 

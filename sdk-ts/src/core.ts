@@ -114,6 +114,29 @@ export class Core {
     }
   }
 
+  /** Does a streaming RPC, again while the server is away: what it sends may come twice. Throws the errors of this package. */
+  async *resume<T>(rpc: () => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+    const retries = this.retries();
+    for (;;) {
+      this.checkOpen();
+      try {
+        for await (const message of rpc()) {
+          retries.succeeded();
+          yield message;
+        }
+        return;
+      } catch (reason) {
+        this.checkOpen();
+        if (!faults.isAway(reason)) {
+          throw faults.from(reason);
+        }
+        if (!(await retries.wait(reason))) {
+          throw this.#giveUp(faults.from(reason).message);
+        }
+      }
+    }
+  }
+
   /** Returns a series of attempts of a stream that goes on over breaks. */
   retries(): ReturnType<Patience["retries"]> {
     return this.#patience.retries(this.closing);

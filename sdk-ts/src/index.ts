@@ -53,4 +53,59 @@ export type {
 } from "./image/service.js";
 export type { Logger, LogLevel } from "./logger.js";
 export { Retries, type RetriesParams } from "./retries.js";
+export {
+  type CodeContext,
+  type CodeContextParams,
+  type CodeError,
+  type CodeEvent,
+  type CodeExecution,
+  type CodeLanguage,
+  CodeResult,
+  type CodeTable,
+  type RunCodeParams,
+} from "./sandbox/code.js";
+export type { SandboxCreateParams } from "./sandbox/definition.js";
+export { EgressSecret, type EgressSecretParams } from "./sandbox/egress.js";
+export type { SandboxExecParams, SandboxProcessParams } from "./sandbox/execution.js";
+export type { FileInfo, FileWatchEvent, FileWatchEventType } from "./sandbox/files.js";
+export type { FileWatchParams, SandboxFilesystem } from "./sandbox/filesystem.js";
+export type {
+  GitBranch,
+  GitChange,
+  GitCloneParams,
+  GitCommitParams,
+  GitFile,
+  GitRemoteParams,
+  GitStatus,
+  GitTimeout,
+  SandboxGit,
+} from "./sandbox/git.js";
+export type {
+  ProcessInfo,
+  SandboxEvent,
+  SandboxInfo,
+  SandboxMetrics,
+  SystemProcessInfo,
+} from "./sandbox/info.js";
+export type { NetworkParams, PortParams, TunnelKind } from "./sandbox/network.js";
+export { Probe, type ProbeParams } from "./sandbox/probe.js";
+export type { ContainerProcess, TerminalSize } from "./sandbox/process.js";
+export type { Sandbox } from "./sandbox/sandbox.js";
+export type {
+  SandboxFilter,
+  SandboxFromNameParams,
+  SandboxListParams,
+  SandboxPruneParams,
+  SandboxService,
+} from "./sandbox/service.js";
+export type { SidecarContainer, SidecarCreateParams, SidecarService } from "./sandbox/sidecars.js";
+export type {
+  SandboxSnapshot,
+  SandboxSnapshotInfo,
+  SandboxSnapshotService,
+  SnapshotParams,
+  SnapshotTimeout,
+} from "./sandbox/snapshots.js";
+export type { Mode, ReadStream, WriteStream } from "./sandbox/streams.js";
+export type { ConnectTokenParams, SandboxConnectCredentials, SignedUrlParams, Tunnel } from "./sandbox/tunnels.js";
 export type { Secret, SecretService } from "./secret.js";

@@ -172,7 +172,7 @@ export class Image {
    * Throws {@link ImageBuildError}, with the step that failed and its last lines; {@link InvalidError} for a recipe that makes no sense.
    */
   async build(app: App, params: ImageBuildParams = {}): Promise<Image> {
-    await buildImage(this.#built, this.#spec, app.appId, params.onProgress);
+    await this.buildFor(app.appId, params.onProgress);
     return this;
   }
 
@@ -187,9 +187,19 @@ export class Image {
     await publishImage(this.#built, name, params.environment, params.isPublic ?? false);
   }
 
+  /** @internal Builds it unless it is built, and returns its id. */
+  async buildFor(appId: string, onProgress?: (event: BuildEvent) => void): Promise<string> {
+    return await buildImage(this.#built, this.#spec, appId, onProgress);
+  }
+
   /** @internal What it is. */
   get spec(): Spec {
     return this.#spec;
+  }
+
+  /** @internal Whether there is nothing in it. */
+  get isEmpty(): boolean {
+    return this.#spec.base.shown === "fromScratch()" && this.#spec.steps.length === 0;
   }
 
   #with(step: Layer<StepKind> | undefined): Image {

@@ -124,7 +124,7 @@ export class ImageService {
       throw new InvalidError(`images.fromId: want an id such as 'im-...', got ${quote(imageId)}`);
     }
     await this.#core.call(() => this.#core.rpc(ImageRpcs).getImage({ imageId }));
-    return this.#existing(imageId, showCall("fromId", imageId));
+    return this.existing(imageId, showCall("fromId", imageId));
   }
 
   /**
@@ -136,7 +136,7 @@ export class ImageService {
    */
   async fromName(name: string, params: ImageFromNameParams = {}): Promise<Image> {
     const imageId = await findImage(this.#core, splitName("images.fromName", name, params.environment));
-    return this.#existing(imageId, showCall("fromName", name));
+    return this.existing(imageId, showCall("fromName", name));
   }
 
   /** Forgets an image and its log. Throws {@link NotFoundError}, {@link ConflictError} where an app or a name uses it. */
@@ -165,7 +165,8 @@ export class ImageService {
     return this.#start(showCall(method, tag), build, () => ({ case: "registry", value }));
   }
 
-  #existing(imageId: string, shown: string): Image {
+  /** @internal Returns an image that is known to be there. */
+  existing(imageId: string, shown = showCall("fromId", imageId)): Image {
     const resolve = (): BaseKind => ({ case: "existing", value: { imageId } });
     const base = { shown, build: checkBuild("fromId", {}), resolve };
     return new Image(new Built(this.#core, imageId), { base, steps: [], mounts: [] });
