@@ -26,10 +26,11 @@ import (
 const (
 	// DefaultMaxConnections is how many connections there may be by host name, of all sandboxes.
 	DefaultMaxConnections = 50_000
-	readHeaderTimeout     = 15 * time.Second
-	idleTimeout           = 2 * time.Minute // of a connection between two requests
-	maxHeaderBytes        = 64 << 10
-	maxStreams            = 250
+	// DefaultHeaderTimeout is how long a visitor may take to make TLS and to say what it wants.
+	DefaultHeaderTimeout = 15 * time.Second
+	idleTimeout          = 2 * time.Minute // of a connection between two requests
+	maxHeaderBytes       = 64 << 10
+	maxStreams           = 250
 )
 
 // Config says where host names are served.
@@ -42,6 +43,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// MaxConnections bounds connections at Listen. Default: DefaultMaxConnections.
 	MaxConnections int
+	// HeaderTimeout is how long a visitor may take to say what it wants. Default: DefaultHeaderTimeout.
+	HeaderTimeout time.Duration
 }
 
 // Server serves routes. New opens its port, Run serves, Close ends everything. It is safe for concurrent use.
@@ -52,7 +55,9 @@ type Server struct {
 	byName net.Listener // nil: none
 	single *http.Server // listeners for one route each
 	proxy  *httputil.ReverseProxy
-	group  *lifecycle.Group
+
+	transports transports
+	group      *lifecycle.Group
 }
 
 var _ route.Listeners = (*Server)(nil)
@@ -61,6 +66,9 @@ var _ route.Listeners = (*Server)(nil)
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = DefaultMaxConnections
+	}
+	if cfg.HeaderTimeout == 0 {
+		cfg.HeaderTimeout = DefaultHeaderTimeout
 	}
 	certs, err := loadCertificates(cfg.Certificates, log)
 	if err != nil {
@@ -114,7 +122,10 @@ func (s *Server) Close() error {
 	if s.byName != nil {
 		err = ignoreClosed(s.byName.Close())
 	}
-	return errors.Join(err, ignoreClosed(s.single.Close()), s.group.Stop())
+	err = errors.Join(err, ignoreClosed(s.single.Close()), s.group.Stop())
+	s.transports.http1.CloseIdleConnections()
+	s.transports.h2c.CloseIdleConnections()
+	return err
 }
 
 func (s *Server) newServer(h http.Handler) *http.Server {
@@ -123,7 +134,7 @@ func (s *Server) newServer(h http.Handler) *http.Server {
 	p.SetHTTP2(true)
 	p.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler: h, Protocols: &p, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: h, Protocols: &p, ReadHeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

@@ -56,12 +56,13 @@ func (s *Server) newProxy() *httputil.ReverseProxy {
 			MaxResponseHeaderBytes: maxResponseHeader, ExpectContinueTimeout: time.Second,
 		}
 	}
+	s.transports = transports{
+		http1: transport(func(p *http.Protocols) { p.SetHTTP1(true) }),
+		h2c:   transport(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }),
+	}
 	return &httputil.ReverseProxy{
-		Rewrite: rewrite,
-		Transport: &transports{
-			http1: transport(func(p *http.Protocols) { p.SetHTTP1(true) }),
-			h2c:   transport(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }),
-		},
+		Rewrite:        rewrite,
+		Transport:      &s.transports,
 		FlushInterval:  -1,
 		BufferPool:     &bufferPool{sync.Pool{New: func() any { return make([]byte, proxyBuffer) }}},
 		ModifyResponse: slimUpgrade,

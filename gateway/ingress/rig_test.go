@@ -132,7 +132,7 @@ func (d *inside) put(port uint16, addr string) {
 
 // rig is a gateway's tunnels with one sandbox, served by real listeners.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	store   *memory
 	inside  *inside
 	ingress *ingress.Server
@@ -148,9 +148,10 @@ type options struct {
 	ports   []tunnel.Port
 	change  func(*tunnel.Sandbox)
 	now     func() time.Time
+	dialer  tunnel.Dialer
 }
 
-func start(t *testing.T, o options) *rig {
+func start(t testing.TB, o options) *rig {
 	t.Helper()
 	r := &rig{t: t, store: o.store, inside: &inside{servers: map[uint16]string{}}}
 	if r.store == nil {
@@ -164,8 +165,11 @@ func start(t *testing.T, o options) *rig {
 		o.tunnel.DomainPort = uint16(a.(*net.TCPAddr).Port)
 	}
 	o.tunnel.Covers = r.ingress.Covers
+	if o.dialer == nil {
+		o.dialer = r.inside
+	}
 	r.tunnels = tunnel.New(o.tunnel, tunnel.Deps{
-		Sandboxes: r.store, Dialer: r.inside, Store: r.store, Listeners: r.ingress, Log: slog.New(slog.DiscardHandler),
+		Sandboxes: r.store, Dialer: o.dialer, Store: r.store, Listeners: r.ingress, Log: slog.New(slog.DiscardHandler),
 		Now: o.now,
 	})
 	if err := r.tunnels.Restore(t.Context()); err != nil {

@@ -148,7 +148,8 @@ func (r reached) Sandbox(ctx context.Context, id string) (tunnel.Sandbox, error)
 func (r reached) DialPort(ctx context.Context, id string, port uint16) (route.Conn, error) {
 	worker, sb, err := r.s.sandboxes.Reach(ctx, id)
 	if err == nil && sb.State == sandbox.Paused {
-		_, err = r.s.snapshots.Resume(ctx, id) // whoever uses it wakes it
+		sb, err = r.s.snapshots.Resume(ctx, id) // whoever uses it wakes it
+		worker = sb.WorkerID
 	}
 	if err != nil {
 		return nil, err
