@@ -140,8 +140,10 @@ func TestAdopt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveGreeting(t, w.path, "0.0.0.0:443", "world")
 	kill()
 	check("nobody there")
+	wantClosed(t, &named, public+":443") // which is the proxy's
 
 	ctx, stop := context.WithCancel(t.Context())
 	var tries sync.WaitGroup

@@ -12,6 +12,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 
+	"github.com/skerry-dev/skerry/worker/network/policy"
 	"github.com/skerry-dev/skerry/worker/network/rules"
 )
 
@@ -175,14 +176,31 @@ func TestFlushed(t *testing.T) {
 	serveGreeting(t, w.path, "0.0.0.0:"+port, "world")
 	back := make(chan struct{}, 1)
 	n := startNetwork(t, func(c *Config) { c.Log = slog.New(&signalHandler{message: "it is back", seen: back}) })
+	serveNames(t, w, public)
 	e := acquire(t, n, false)
+	named, err := n.AcquireWith(t.Context(), "sb-named", policy.Policy{Domains: []string{"name.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := lookup(named, "udp", named.Nameserver, "name.example."); err != nil || len(reply.Answer) != 1 {
+		t.Fatalf("DNS: got %v, %v", reply, err)
+	}
 	wantReached(t, e, public+":"+port, "world")
 	for range 2 {
 		run(t, "nft", "flush", "ruleset")
 		<-back
 		wantReached(t, e, public+":"+port, "world")
 		wantClosed(t, e, private+":"+port)
+		wantReached(t, named, public+":"+port, "world")
+		wantClosed(t, named, public2+":"+port)
 	}
+	run(t, "nft", "flush", "ruleset") // the next change comes before or after it is noticed
+	if err := n.SetPolicy(named, policy.Policy{CIDRs: prefixes(public2 + "/32")}); err != nil {
+		t.Error(err)
+	}
+	<-back
+	wantReached(t, named, public2+":"+port, "world")
+	wantClosed(t, named, public+":"+port)
 	if err := n.Release(e); err != nil {
 		t.Error(err)
 	}

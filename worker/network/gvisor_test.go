@@ -3,9 +3,11 @@ package network
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,9 +18,17 @@ import (
 
 // probe is run by Python in a real sandbox: what it reaches, as JSON.
 const probe = `
-import errno, json, os, socket, sys
+import errno, json, os, socket, ssl, sys, time, urllib.request
 out = {}
 for target in sys.argv[1:]:
+    if target.startswith("http"):
+        began = time.monotonic()
+        try:
+            context = ssl.create_default_context(cafile="/ca.pem")
+            out[target] = urllib.request.urlopen(target, timeout=20, context=context).read().decode()
+        except Exception as e:
+            out[target] = ("closed: " if time.monotonic() - began < 10 else "hangs: ") + str(e)
+        continue
     host, port = target.rsplit(":", 1)
     s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     s.settimeout(2)
@@ -51,7 +61,7 @@ func TestSandbox(t *testing.T) {
 	}
 
 	t.Run("open", func(t *testing.T) {
-		said := runProbe(t, e.NetnsPath, e.Nameserver, targets)
+		said := runProbe(t, e.NetnsPath, e.Nameserver, nil, targets)
 		for _, open := range []string{public, public2} {
 			if got := said[open+":"+port]; !strings.HasPrefix(got, "world") {
 				t.Errorf("%s: %q", open, got)
@@ -68,7 +78,7 @@ func TestSandbox(t *testing.T) {
 		t.Log(said)
 	})
 	t.Run("blocked", func(t *testing.T) {
-		for target, got := range runProbe(t, blocked.NetnsPath, n.Nameserver().String(), targets) {
+		for target, got := range runProbe(t, blocked.NetnsPath, n.Nameserver().String(), nil, targets) {
 			if !strings.HasPrefix(got, "closed") {
 				t.Errorf("%s is reached: %q", target, got)
 			}
@@ -76,11 +86,44 @@ func TestSandbox(t *testing.T) {
 	})
 }
 
+// TestSandboxPolicy has a program in gVisor, with its own stack, go by names through the proxy.
+func TestSandboxPolicy(t *testing.T) {
+	w := newWebWorld(t)
+	serveGreeting(t, w.path, "0.0.0.0:"+port, "world")
+	n := w.start()
+	p := withSecret()
+	p.Domains = []string{"api.test", "other.test", "rebound.test"}
+	e, err := n.AcquireWith(t.Context(), "sb-gvisor", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := n.CA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"https://api.test/": public + " api.test Bearer hush-hush", "http://api.test/": public + " api.test", "https://other.test/": "closed: ", // whose certificate it doesn't trust
+		"http://other.test/": public2 + " other.test", "http://rebound.test/": "closed: HTTP Error 403", "http://www.api.test/": "closed: ",
+		"http://" + public: "closed: HTTP Error 403", "https://" + public: "closed: ", public + ":" + port: "world", uplinkRouter + ":" + port: "closed: ",
+	}
+	// The first asks for its name, which opens the address for the one with a port of its own.
+	targets := append([]string{"https://api.test/"}, slices.Collect(maps.Keys(want))...)
+	said := runProbe(t, e.NetnsPath, e.Nameserver, ca, targets)
+	for target, text := range want {
+		if !strings.HasPrefix(said[target], text) {
+			t.Errorf("%s: got %q, want %q", target, said[target], text)
+		}
+	}
+	if got := said["https://other.test/"]; !strings.Contains(got, "certificate verify failed") {
+		t.Errorf("another host is not passed on unopened: %q", got)
+	}
+}
+
 // runProbe runs the probe in a sandbox on a namespace.
-func runProbe(t *testing.T, netns, nameserver string, targets []string) map[string]string {
+func runProbe(t *testing.T, netns, nameserver string, ca []byte, targets []string) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
-	files := map[string]string{"probe.py": probe, "resolv.conf": "nameserver " + nameserver + "\noptions timeout:1 attempts:2\n"}
+	files := map[string]string{"probe.py": probe, "ca.pem": string(ca), "resolv.conf": "nameserver " + nameserver + "\noptions timeout:1 attempts:2\n"}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -95,7 +138,7 @@ func runProbe(t *testing.T, netns, nameserver string, targets []string) map[stri
 	spec := specs.Spec{
 		Version: specs.Version, Root: &specs.Root{Path: "rootfs"},
 		Process: &specs.Process{Args: append([]string{"/usr/bin/python3", "/probe.py"}, targets...), Cwd: "/", Env: []string{"PATH=/usr/bin"}},
-		Mounts:  []specs.Mount{{Destination: "/proc", Type: "proc"}, bind("probe.py", "/probe.py"), bind("resolv.conf", "/etc/resolv.conf")},
+		Mounts:  []specs.Mount{{Destination: "/proc", Type: "proc"}, bind("probe.py", "/probe.py"), bind("resolv.conf", "/etc/resolv.conf"), bind("ca.pem", "/ca.pem")},
 		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
 			{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.NetworkNamespace, Path: netns},
 		}},

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -177,5 +178,49 @@ func TestPolicyErrors(t *testing.T) {
 	}
 	if err := n.SetPolicy(e, policy.Policy{}); !errors.Is(err, fault.NotFound) {
 		t.Errorf("released: %v", err)
+	}
+}
+
+// TestPoliciesAtOnce changes policies, asks for names and gives endpoints back, all at the same time.
+func TestPoliciesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	serveNames(t, w, public)
+	n := startNetwork(t, func(c *Config) { c.PoolSize = 8 })
+	changes := []policy.Policy{{}, {Domains: []string{"name.example"}}, {CIDRs: prefixes(public + "/32")}, {Block: true}, {Domains: []string{"*"}, CIDRs: prefixes()}}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for round := range 4 {
+				e, err := n.AcquireWith(t.Context(), "sb-many", changes[(i+round)%3])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var users sync.WaitGroup
+				users.Go(func() {
+					for _, p := range changes {
+						if err := n.SetPolicy(e, p); err != nil && !errors.Is(err, fault.NotFound) {
+							t.Error(err)
+						}
+					}
+				})
+				users.Go(func() {
+					for range 3 {
+						_, _ = lookup(e, "udp", e.Nameserver, "name.example.") // answered or not
+					}
+				})
+				if round%2 == 0 {
+					users.Wait()
+				}
+				if err := n.Release(e); err != nil {
+					t.Error(err)
+				}
+				users.Wait()
+			}
+		})
+	}
+	all.Wait()
+	if got := run(t, "nft", "list", "table", "inet", tableName(instance)); strings.Contains(got, "forward_") || strings.Contains(got, "learned_") {
+		t.Errorf("left over: %s", got)
 	}
 }
