@@ -27,7 +27,10 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/skerry-dev/skerry/internal/fault"
 )
 
 // Config says what the rules are about.
@@ -83,7 +86,7 @@ func Install(cfg Config, endpoints map[Source]Limits) (*Table, error) {
 	if slices.Contains(earlier, t.name) {
 		t.name = names(cfg.Table)[1]
 	}
-	err = t.install()
+	err = t.install(len(earlier) == 0)
 	if err == nil {
 		err = deleteTables(nftables.TableFamilyINet, earlier)
 	}
@@ -104,31 +107,10 @@ func (t *Table) newMember(l Limits) *member {
 	return m
 }
 
-// install makes all there is; t.mu is held.
-func (t *Table) install() error {
-	err := t.try(func(b *builder) error {
-		replaceTable(b.conn, t.name, nftables.TableFamilyINet)
-		if err := b.build(); err != nil {
-			return err
-		}
-		if err := b.sources(slices.Collect(maps.Keys(t.members)), (*nftables.Conn).SetAddElements); err != nil {
-			return err
-		}
-		now := time.Now()
-		for s, m := range t.members {
-			if err := b.prepare(s, m, now); err != nil {
-				return err
-			}
-			if err := b.engage(s, m); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		err = t.try(func(b *builder) error { b.hook(); return nil })
-	}
-	if err != nil {
+// install makes all there is. Where packets have no rules yet they come to it at once, and those of an endpoint are dropped until it is
+// there; otherwise they come to it when all is. t.mu is held.
+func (t *Table) install(atOnce bool) error {
+	if err := t.installTable(atOnce); err != nil {
 		return fmt.Errorf("install nftables table %q: %w", t.name, err)
 	}
 	if t.cfg.BuildBridge != "" {
@@ -138,6 +120,56 @@ func (t *Table) install() error {
 	}
 	return admit(t.cfg)
 }
+
+// installTable makes the table in several transactions, for the kernel takes only so much in one.
+func (t *Table) installTable(atOnce bool) error {
+	err := t.try(func(b *builder) error {
+		replaceTable(b.conn, t.name, nftables.TableFamilyINet)
+		if err := b.build(); err != nil {
+			return err
+		}
+		if atOnce {
+			b.hook()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for some := range slices.Chunk(slices.Collect(maps.Keys(t.members)), maxMembers) {
+		if err := t.try(func(b *builder) error { return b.members(some, t.members) }); err != nil {
+			return err
+		}
+	}
+	if atOnce {
+		return nil
+	}
+	return t.try(func(b *builder) error { b.hook(); return nil })
+}
+
+// members queues endpoints with their limits.
+func (b *builder) members(some []Source, members map[Source]*member) error {
+	if err := b.sources(some, (*nftables.Conn).SetAddElements); err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, s := range some {
+		if err := b.prepare(s, members[s], now); err != nil {
+			return err
+		}
+		if err := b.engage(s, members[s]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxMembers is how many endpoints one transaction has: up to 1.5 MiB, where all have the longest lists. socketBuffer, in bytes, is twice
+// what that takes, and what the kernel's answers to it do.
+const (
+	maxMembers   = 16
+	socketBuffer = 4 << 20
+)
 
 // Source is an interface and the address that the endpoint behind it may send from.
 type Source struct {
@@ -163,28 +195,36 @@ func (t *Table) Add(s Source) error {
 	return nil
 }
 
-// Remove takes back what Add gave, of all or, if one was not added, of none. One call for many is much faster than many.
+// Remove takes back what Add gave. One call for many is much faster than many. Errors: fault.NotFound if one was not added, and then all
+// stay.
 func (t *Table) Remove(sources []Source) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	err := t.commit(func(b *builder) error {
-		for _, s := range sources {
-			if m := t.members[s]; m != nil {
-				if err := b.disengage(s, m); err != nil {
-					return err
-				}
-				b.discard(s, m)
-			}
-		}
-		return b.sources(sources, (*nftables.Conn).SetDeleteElements)
-	})
-	if err != nil {
-		return fmt.Errorf("nftables: withdraw %d endpoints: %w", len(sources), err)
-	}
 	for _, s := range sources {
-		delete(t.members, s)
+		if t.members[s] == nil {
+			return fault.New(fault.NotFound, "nftables: no endpoint %s at %s", s.Address, s.Interface)
+		}
+	}
+	for some := range slices.Chunk(sources, maxMembers) {
+		if err := t.commit(func(b *builder) error { return b.withdraw(some, t.members) }); err != nil {
+			return fmt.Errorf("nftables: withdraw %d endpoints: %w", len(some), err)
+		}
+		for _, s := range some {
+			delete(t.members, s)
+		}
 	}
 	return nil
+}
+
+// withdraw queues the removal of endpoints.
+func (b *builder) withdraw(some []Source, members map[Source]*member) error {
+	for _, s := range some {
+		if err := b.disengage(s, members[s]); err != nil {
+			return err
+		}
+		b.discard(s, members[s])
+	}
+	return b.sources(some, (*nftables.Conn).SetDeleteElements)
 }
 
 // Retain removes all but the given endpoints.
@@ -219,7 +259,9 @@ func (t *Table) commit(queue func(*builder) error) error {
 func (t *Table) try(queue func(*builder) error) error {
 	if t.conn == nil {
 		// One for all transactions: closing one waits until the kernel has freed what was removed, some 10 ms.
-		conn, err := nftables.New(nftables.AsLasting())
+		conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+			return errors.Join(c.SetReadBuffer(socketBuffer), c.SetWriteBuffer(socketBuffer))
+		}))
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func (t *Table) restore() error {
 	if slices.ContainsFunc(tables, func(x *nftables.Table) bool { return x.Name == t.name }) {
 		return nil
 	}
-	if err := t.install(); err != nil {
+	if err := t.install(true); err != nil {
 		return err
 	}
 	if t.restored != nil {
