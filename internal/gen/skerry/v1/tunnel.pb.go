@@ -32,7 +32,7 @@ type Tunnel struct {
 	Kind PortKind `protobuf:"varint,2,opt,name=kind,proto3,enum=skerry.v1.PortKind" json:"kind,omitempty"`
 	// "https://..." or, without a domain, "http://127.0.0.1:...". Empty for UNENCRYPTED.
 	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
-	// Where to connect to, with TLS where the URL has it.
+	// Where to connect to, with TLS where the URL has it; for UNENCRYPTED, as unencrypted_host.
 	Host string `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
 	// The port there.
 	HostPort uint32 `protobuf:"varint,5,opt,name=host_port,json=hostPort,proto3" json:"host_port,omitempty"`
@@ -128,7 +128,7 @@ type ListTunnelsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The sandbox.
 	SandboxId string `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
-	// How long to wait for its start; at most 60 s.
+	// How long to wait for its start; at most 60 s. Unset or 0: it has to run now.
 	Limit         *durationpb.Duration `protobuf:"bytes,2,opt,name=limit,proto3" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -424,7 +424,7 @@ type CreateConnectTokenRequest struct {
 	SandboxId string `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
 	// 1 to 65,535; 0: 8080.
 	Port uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
-	// What the server in the sandbox gets to know about its user, in the header X-Skerry-User-Metadata; at most 4 KiB.
+	// What the server in the sandbox gets to know about its user, in the header X-Skerry-User-Metadata; at most 4 KiB, and no control characters.
 	UserMetadata  string `protobuf:"bytes,3,opt,name=user_metadata,json=userMetadata,proto3" json:"user_metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -55,20 +55,24 @@ const (
 // TunnelServiceClient is a client for the skerry.v1.TunnelService service.
 type TunnelServiceClient interface {
 	// ListTunnels waits until the sandbox runs and says where its ports are reached. Errors: not_found, deadline_exceeded,
-	// failed_precondition (it has ended).
+	// failed_precondition (it has ended, or one of its ports can't be reached; says why), resource_exhausted (no port of the host is free).
 	ListTunnels(context.Context, *connect.Request[v1.ListTunnelsRequest]) (*connect.Response[v1.ListTunnelsResponse], error)
 	// OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-	// invalid_argument, failed_precondition (it has ended, or has no network), resource_exhausted (more than 64 of a sandbox).
+	// invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
+	// than 64 of a sandbox, or no port of the host is free).
 	OpenTunnel(context.Context, *connect.Request[v1.OpenTunnelRequest]) (*connect.Response[v1.OpenTunnelResponse], error)
-	// CloseTunnel ends one, and the connections through it. One that is not there is no error. Errors: not_found (the sandbox).
+	// CloseTunnel ends one, and the connections through it; tokens still open the port. One that is not there is no error. Errors: not_found
+	// (the sandbox).
 	CloseTunnel(context.Context, *connect.Request[v1.CloseTunnelRequest]) (*connect.Response[v1.CloseTunnelResponse], error)
 	// CreateConnectToken makes a token that lets HTTP and WebSocket requests through to one port, whatever listens there by then. It is given as
-	// Bearer authorization, as the query parameter _skerry_token, or as the cookie that answers to that parameter set. Errors: not_found,
-	// invalid_argument, failed_precondition.
+	// Bearer authorization, as the query parameter _skerry_token, or as a cookie, which that parameter becomes in browsers. It lives as long as
+	// the sandbox. Errors: not_found, invalid_argument, failed_precondition, resource_exhausted (more than 1,000 are valid, signed URLs
+	// included).
 	CreateConnectToken(context.Context, *connect.Request[v1.CreateConnectTokenRequest]) (*connect.Response[v1.CreateConnectTokenResponse], error)
-	// SignURL makes a URL that opens one port for a time, for people to whom it is given. Errors: as CreateConnectToken.
+	// SignURL makes a URL that opens one port for a time, for people to whom it is given; connections end with that time. Errors: as
+	// CreateConnectToken.
 	SignURL(context.Context, *connect.Request[v1.SignURLRequest]) (*connect.Response[v1.SignURLResponse], error)
-	// RevokeURLs makes all tokens and signed URLs of a port invalid. Errors: not_found.
+	// RevokeURLs makes all tokens and signed URLs of a port invalid, and ends the connections of those who came by them. Errors: not_found.
 	RevokeURLs(context.Context, *connect.Request[v1.RevokeURLsRequest]) (*connect.Response[v1.RevokeURLsResponse], error)
 }
 
@@ -165,20 +169,24 @@ func (c *tunnelServiceClient) RevokeURLs(ctx context.Context, req *connect.Reque
 // TunnelServiceHandler is an implementation of the skerry.v1.TunnelService service.
 type TunnelServiceHandler interface {
 	// ListTunnels waits until the sandbox runs and says where its ports are reached. Errors: not_found, deadline_exceeded,
-	// failed_precondition (it has ended).
+	// failed_precondition (it has ended, or one of its ports can't be reached; says why), resource_exhausted (no port of the host is free).
 	ListTunnels(context.Context, *connect.Request[v1.ListTunnelsRequest]) (*connect.Response[v1.ListTunnelsResponse], error)
 	// OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-	// invalid_argument, failed_precondition (it has ended, or has no network), resource_exhausted (more than 64 of a sandbox).
+	// invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
+	// than 64 of a sandbox, or no port of the host is free).
 	OpenTunnel(context.Context, *connect.Request[v1.OpenTunnelRequest]) (*connect.Response[v1.OpenTunnelResponse], error)
-	// CloseTunnel ends one, and the connections through it. One that is not there is no error. Errors: not_found (the sandbox).
+	// CloseTunnel ends one, and the connections through it; tokens still open the port. One that is not there is no error. Errors: not_found
+	// (the sandbox).
 	CloseTunnel(context.Context, *connect.Request[v1.CloseTunnelRequest]) (*connect.Response[v1.CloseTunnelResponse], error)
 	// CreateConnectToken makes a token that lets HTTP and WebSocket requests through to one port, whatever listens there by then. It is given as
-	// Bearer authorization, as the query parameter _skerry_token, or as the cookie that answers to that parameter set. Errors: not_found,
-	// invalid_argument, failed_precondition.
+	// Bearer authorization, as the query parameter _skerry_token, or as a cookie, which that parameter becomes in browsers. It lives as long as
+	// the sandbox. Errors: not_found, invalid_argument, failed_precondition, resource_exhausted (more than 1,000 are valid, signed URLs
+	// included).
 	CreateConnectToken(context.Context, *connect.Request[v1.CreateConnectTokenRequest]) (*connect.Response[v1.CreateConnectTokenResponse], error)
-	// SignURL makes a URL that opens one port for a time, for people to whom it is given. Errors: as CreateConnectToken.
+	// SignURL makes a URL that opens one port for a time, for people to whom it is given; connections end with that time. Errors: as
+	// CreateConnectToken.
 	SignURL(context.Context, *connect.Request[v1.SignURLRequest]) (*connect.Response[v1.SignURLResponse], error)
-	// RevokeURLs makes all tokens and signed URLs of a port invalid. Errors: not_found.
+	// RevokeURLs makes all tokens and signed URLs of a port invalid, and ends the connections of those who came by them. Errors: not_found.
 	RevokeURLs(context.Context, *connect.Request[v1.RevokeURLsRequest]) (*connect.Response[v1.RevokeURLsResponse], error)
 }
 

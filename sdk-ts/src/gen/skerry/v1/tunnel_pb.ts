@@ -44,7 +44,7 @@ export type Tunnel = Message<"skerry.v1.Tunnel"> & {
   url: string;
 
   /**
-   * Where to connect to, with TLS where the URL has it.
+   * Where to connect to, with TLS where the URL has it; for UNENCRYPTED, as unencrypted_host.
    *
    * @generated from field: string host = 4;
    */
@@ -93,7 +93,7 @@ export type ListTunnelsRequest = Message<"skerry.v1.ListTunnelsRequest"> & {
   sandboxId: string;
 
   /**
-   * How long to wait for its start; at most 60 s.
+   * How long to wait for its start; at most 60 s. Unset or 0: it has to run now.
    *
    * @generated from field: google.protobuf.Duration limit = 2;
    */
@@ -241,7 +241,7 @@ export type CreateConnectTokenRequest = Message<"skerry.v1.CreateConnectTokenReq
   port: number;
 
   /**
-   * What the server in the sandbox gets to know about its user, in the header X-Skerry-User-Metadata; at most 4 KiB.
+   * What the server in the sandbox gets to know about its user, in the header X-Skerry-User-Metadata; at most 4 KiB, and no control characters.
    *
    * @generated from field: string user_metadata = 3;
    */
@@ -405,7 +405,7 @@ export const RevokeURLsResponseSchema: GenMessage<RevokeURLsResponse> = /*@__PUR
 export const TunnelService: GenService<{
   /**
    * ListTunnels waits until the sandbox runs and says where its ports are reached. Errors: not_found, deadline_exceeded,
-   * failed_precondition (it has ended).
+   * failed_precondition (it has ended, or one of its ports can't be reached; says why), resource_exhausted (no port of the host is free).
    *
    * @generated from rpc skerry.v1.TunnelService.ListTunnels
    */
@@ -416,7 +416,8 @@ export const TunnelService: GenService<{
   },
   /**
    * OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-   * invalid_argument, failed_precondition (it has ended, or has no network), resource_exhausted (more than 64 of a sandbox).
+   * invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
+   * than 64 of a sandbox, or no port of the host is free).
    *
    * @generated from rpc skerry.v1.TunnelService.OpenTunnel
    */
@@ -426,7 +427,8 @@ export const TunnelService: GenService<{
     output: typeof OpenTunnelResponseSchema;
   },
   /**
-   * CloseTunnel ends one, and the connections through it. One that is not there is no error. Errors: not_found (the sandbox).
+   * CloseTunnel ends one, and the connections through it; tokens still open the port. One that is not there is no error. Errors: not_found
+   * (the sandbox).
    *
    * @generated from rpc skerry.v1.TunnelService.CloseTunnel
    */
@@ -437,8 +439,9 @@ export const TunnelService: GenService<{
   },
   /**
    * CreateConnectToken makes a token that lets HTTP and WebSocket requests through to one port, whatever listens there by then. It is given as
-   * Bearer authorization, as the query parameter _skerry_token, or as the cookie that answers to that parameter set. Errors: not_found,
-   * invalid_argument, failed_precondition.
+   * Bearer authorization, as the query parameter _skerry_token, or as a cookie, which that parameter becomes in browsers. It lives as long as
+   * the sandbox. Errors: not_found, invalid_argument, failed_precondition, resource_exhausted (more than 1,000 are valid, signed URLs
+   * included).
    *
    * @generated from rpc skerry.v1.TunnelService.CreateConnectToken
    */
@@ -448,7 +451,8 @@ export const TunnelService: GenService<{
     output: typeof CreateConnectTokenResponseSchema;
   },
   /**
-   * SignURL makes a URL that opens one port for a time, for people to whom it is given. Errors: as CreateConnectToken.
+   * SignURL makes a URL that opens one port for a time, for people to whom it is given; connections end with that time. Errors: as
+   * CreateConnectToken.
    *
    * @generated from rpc skerry.v1.TunnelService.SignURL
    */
@@ -458,7 +462,7 @@ export const TunnelService: GenService<{
     output: typeof SignURLResponseSchema;
   },
   /**
-   * RevokeURLs makes all tokens and signed URLs of a port invalid. Errors: not_found.
+   * RevokeURLs makes all tokens and signed URLs of a port invalid, and ends the connections of those who came by them. Errors: not_found.
    *
    * @generated from rpc skerry.v1.TunnelService.RevokeURLs
    */

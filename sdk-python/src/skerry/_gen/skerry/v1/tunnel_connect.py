@@ -38,40 +38,44 @@ class TunnelService(Protocol):
     async def list_tunnels(self, request: ListTunnelsRequest, ctx: RequestContext[ListTunnelsRequest, ListTunnelsResponse], /) -> ListTunnelsResponse:
         """
         ListTunnels waits until the sandbox runs and says where its ports are reached. Errors: not_found, deadline_exceeded,
-        failed_precondition (it has ended).
+        failed_precondition (it has ended, or one of its ports can't be reached; says why), resource_exhausted (no port of the host is free).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def open_tunnel(self, request: OpenTunnelRequest, ctx: RequestContext[OpenTunnelRequest, OpenTunnelResponse], /) -> OpenTunnelResponse:
         """
         OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, or has no network), resource_exhausted (more than 64 of a sandbox).
+        invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
+        than 64 of a sandbox, or no port of the host is free).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def close_tunnel(self, request: CloseTunnelRequest, ctx: RequestContext[CloseTunnelRequest, CloseTunnelResponse], /) -> CloseTunnelResponse:
         """
-        CloseTunnel ends one, and the connections through it. One that is not there is no error. Errors: not_found (the sandbox).
+        CloseTunnel ends one, and the connections through it; tokens still open the port. One that is not there is no error. Errors: not_found
+        (the sandbox).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def create_connect_token(self, request: CreateConnectTokenRequest, ctx: RequestContext[CreateConnectTokenRequest, CreateConnectTokenResponse], /) -> CreateConnectTokenResponse:
         """
         CreateConnectToken makes a token that lets HTTP and WebSocket requests through to one port, whatever listens there by then. It is given as
-        Bearer authorization, as the query parameter _skerry_token, or as the cookie that answers to that parameter set. Errors: not_found,
-        invalid_argument, failed_precondition.
+        Bearer authorization, as the query parameter _skerry_token, or as a cookie, which that parameter becomes in browsers. It lives as long as
+        the sandbox. Errors: not_found, invalid_argument, failed_precondition, resource_exhausted (more than 1,000 are valid, signed URLs
+        included).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def sign_url(self, request: SignURLRequest, ctx: RequestContext[SignURLRequest, SignURLResponse], /) -> SignURLResponse:
         """
-        SignURL makes a URL that opens one port for a time, for people to whom it is given. Errors: as CreateConnectToken.
+        SignURL makes a URL that opens one port for a time, for people to whom it is given; connections end with that time. Errors: as
+        CreateConnectToken.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def revoke_ur_ls(self, request: RevokeURLsRequest, ctx: RequestContext[RevokeURLsRequest, RevokeURLsResponse], /) -> RevokeURLsResponse:
         """
-        RevokeURLs makes all tokens and signed URLs of a port invalid. Errors: not_found.
+        RevokeURLs makes all tokens and signed URLs of a port invalid, and ends the connections of those who came by them. Errors: not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -186,7 +190,7 @@ class TunnelServiceClient(ConnectClient):
     ) -> ListTunnelsResponse:
         """
         ListTunnels waits until the sandbox runs and says where its ports are reached. Errors: not_found, deadline_exceeded,
-        failed_precondition (it has ended).
+        failed_precondition (it has ended, or one of its ports can't be reached; says why), resource_exhausted (no port of the host is free).
         """
         return await self.execute_unary(
             request=request,
@@ -210,7 +214,8 @@ class TunnelServiceClient(ConnectClient):
     ) -> OpenTunnelResponse:
         """
         OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, or has no network), resource_exhausted (more than 64 of a sandbox).
+        invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
+        than 64 of a sandbox, or no port of the host is free).
         """
         return await self.execute_unary(
             request=request,
@@ -233,7 +238,8 @@ class TunnelServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> CloseTunnelResponse:
         """
-        CloseTunnel ends one, and the connections through it. One that is not there is no error. Errors: not_found (the sandbox).
+        CloseTunnel ends one, and the connections through it; tokens still open the port. One that is not there is no error. Errors: not_found
+        (the sandbox).
         """
         return await self.execute_unary(
             request=request,
@@ -257,8 +263,9 @@ class TunnelServiceClient(ConnectClient):
     ) -> CreateConnectTokenResponse:
         """
         CreateConnectToken makes a token that lets HTTP and WebSocket requests through to one port, whatever listens there by then. It is given as
-        Bearer authorization, as the query parameter _skerry_token, or as the cookie that answers to that parameter set. Errors: not_found,
-        invalid_argument, failed_precondition.
+        Bearer authorization, as the query parameter _skerry_token, or as a cookie, which that parameter becomes in browsers. It lives as long as
+        the sandbox. Errors: not_found, invalid_argument, failed_precondition, resource_exhausted (more than 1,000 are valid, signed URLs
+        included).
         """
         return await self.execute_unary(
             request=request,
@@ -281,7 +288,8 @@ class TunnelServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> SignURLResponse:
         """
-        SignURL makes a URL that opens one port for a time, for people to whom it is given. Errors: as CreateConnectToken.
+        SignURL makes a URL that opens one port for a time, for people to whom it is given; connections end with that time. Errors: as
+        CreateConnectToken.
         """
         return await self.execute_unary(
             request=request,
@@ -304,7 +312,7 @@ class TunnelServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> RevokeURLsResponse:
         """
-        RevokeURLs makes all tokens and signed URLs of a port invalid. Errors: not_found.
+        RevokeURLs makes all tokens and signed URLs of a port invalid, and ends the connections of those who came by them. Errors: not_found.
         """
         return await self.execute_unary(
             request=request,
@@ -328,40 +336,44 @@ class TunnelServiceSync(Protocol):
     def list_tunnels(self, request: ListTunnelsRequest, ctx: RequestContext[ListTunnelsRequest, ListTunnelsResponse], /) -> ListTunnelsResponse:
         """
         ListTunnels waits until the sandbox runs and says where its ports are reached. Errors: not_found, deadline_exceeded,
-        failed_precondition (it has ended).
+        failed_precondition (it has ended, or one of its ports can't be reached; says why), resource_exhausted (no port of the host is free).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def open_tunnel(self, request: OpenTunnelRequest, ctx: RequestContext[OpenTunnelRequest, OpenTunnelResponse], /) -> OpenTunnelResponse:
         """
         OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, or has no network), resource_exhausted (more than 64 of a sandbox).
+        invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
+        than 64 of a sandbox, or no port of the host is free).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def close_tunnel(self, request: CloseTunnelRequest, ctx: RequestContext[CloseTunnelRequest, CloseTunnelResponse], /) -> CloseTunnelResponse:
         """
-        CloseTunnel ends one, and the connections through it. One that is not there is no error. Errors: not_found (the sandbox).
+        CloseTunnel ends one, and the connections through it; tokens still open the port. One that is not there is no error. Errors: not_found
+        (the sandbox).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def create_connect_token(self, request: CreateConnectTokenRequest, ctx: RequestContext[CreateConnectTokenRequest, CreateConnectTokenResponse], /) -> CreateConnectTokenResponse:
         """
         CreateConnectToken makes a token that lets HTTP and WebSocket requests through to one port, whatever listens there by then. It is given as
-        Bearer authorization, as the query parameter _skerry_token, or as the cookie that answers to that parameter set. Errors: not_found,
-        invalid_argument, failed_precondition.
+        Bearer authorization, as the query parameter _skerry_token, or as a cookie, which that parameter becomes in browsers. It lives as long as
+        the sandbox. Errors: not_found, invalid_argument, failed_precondition, resource_exhausted (more than 1,000 are valid, signed URLs
+        included).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def sign_url(self, request: SignURLRequest, ctx: RequestContext[SignURLRequest, SignURLResponse], /) -> SignURLResponse:
         """
-        SignURL makes a URL that opens one port for a time, for people to whom it is given. Errors: as CreateConnectToken.
+        SignURL makes a URL that opens one port for a time, for people to whom it is given; connections end with that time. Errors: as
+        CreateConnectToken.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def revoke_ur_ls(self, request: RevokeURLsRequest, ctx: RequestContext[RevokeURLsRequest, RevokeURLsResponse], /) -> RevokeURLsResponse:
         """
-        RevokeURLs makes all tokens and signed URLs of a port invalid. Errors: not_found.
+        RevokeURLs makes all tokens and signed URLs of a port invalid, and ends the connections of those who came by them. Errors: not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -474,7 +486,7 @@ class TunnelServiceClientSync(ConnectClientSync):
     ) -> ListTunnelsResponse:
         """
         ListTunnels waits until the sandbox runs and says where its ports are reached. Errors: not_found, deadline_exceeded,
-        failed_precondition (it has ended).
+        failed_precondition (it has ended, or one of its ports can't be reached; says why), resource_exhausted (no port of the host is free).
         """
         return self.execute_unary(
             request=request,
@@ -498,7 +510,8 @@ class TunnelServiceClientSync(ConnectClientSync):
     ) -> OpenTunnelResponse:
         """
         OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, or has no network), resource_exhausted (more than 64 of a sandbox).
+        invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
+        than 64 of a sandbox, or no port of the host is free).
         """
         return self.execute_unary(
             request=request,
@@ -521,7 +534,8 @@ class TunnelServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> CloseTunnelResponse:
         """
-        CloseTunnel ends one, and the connections through it. One that is not there is no error. Errors: not_found (the sandbox).
+        CloseTunnel ends one, and the connections through it; tokens still open the port. One that is not there is no error. Errors: not_found
+        (the sandbox).
         """
         return self.execute_unary(
             request=request,
@@ -545,8 +559,9 @@ class TunnelServiceClientSync(ConnectClientSync):
     ) -> CreateConnectTokenResponse:
         """
         CreateConnectToken makes a token that lets HTTP and WebSocket requests through to one port, whatever listens there by then. It is given as
-        Bearer authorization, as the query parameter _skerry_token, or as the cookie that answers to that parameter set. Errors: not_found,
-        invalid_argument, failed_precondition.
+        Bearer authorization, as the query parameter _skerry_token, or as a cookie, which that parameter becomes in browsers. It lives as long as
+        the sandbox. Errors: not_found, invalid_argument, failed_precondition, resource_exhausted (more than 1,000 are valid, signed URLs
+        included).
         """
         return self.execute_unary(
             request=request,
@@ -569,7 +584,8 @@ class TunnelServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> SignURLResponse:
         """
-        SignURL makes a URL that opens one port for a time, for people to whom it is given. Errors: as CreateConnectToken.
+        SignURL makes a URL that opens one port for a time, for people to whom it is given; connections end with that time. Errors: as
+        CreateConnectToken.
         """
         return self.execute_unary(
             request=request,
@@ -592,7 +608,7 @@ class TunnelServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> RevokeURLsResponse:
         """
-        RevokeURLs makes all tokens and signed URLs of a port invalid. Errors: not_found.
+        RevokeURLs makes all tokens and signed URLs of a port invalid, and ends the connections of those who came by them. Errors: not_found.
         """
         return self.execute_unary(
             request=request,

@@ -55,7 +55,7 @@ class Tunnel(Message[_TunnelFields]):
             string url = 3;
             ```
         host:
-            Where to connect to, with TLS where the URL has it.
+            Where to connect to, with TLS where the URL has it; for UNENCRYPTED, as unencrypted_host.
 
             ```proto
             string host = 4;
@@ -123,7 +123,7 @@ class ListTunnelsRequest(Message[_ListTunnelsRequestFields]):
             string sandbox_id = 1;
             ```
         limit:
-            How long to wait for its start; at most 60 s.
+            How long to wait for its start; at most 60 s. Unset or 0: it has to run now.
 
             ```proto
             optional google.protobuf.Duration limit = 2;
@@ -333,7 +333,7 @@ class CreateConnectTokenRequest(Message[_CreateConnectTokenRequestFields]):
             uint32 port = 2;
             ```
         user_metadata:
-            What the server in the sandbox gets to know about its user, in the header X-Skerry-User-Metadata; at most 4 KiB.
+            What the server in the sandbox gets to know about its user, in the header X-Skerry-User-Metadata; at most 4 KiB, and no control characters.
 
             ```proto
             string user_metadata = 3;
