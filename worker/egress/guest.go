@@ -3,9 +3,11 @@ package egress
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -22,9 +24,13 @@ type guest struct {
 	mu          sync.Mutex
 	policy      policy.Policy
 	ended       bool
-	connections int
+	connections map[*guestConn]bool
 	flows       map[*flow]bool
 	upstream    *http.Transport // of the present policy's time
+}
+
+func newGuest(under *sync.WaitGroup) *guest {
+	return &guest{under: under, connections: map[*guestConn]bool{}, flows: map[*flow]bool{}}
 }
 
 // flow is a relay or a request that is under way.
@@ -50,16 +56,20 @@ func (g *guest) set(p policy.Policy, upstream *http.Transport) {
 	}
 }
 
-// end cuts everything and lets nothing begin.
+// end cuts everything, idle connections too, and lets nothing begin.
 func (g *guest) end() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.ended = true
 	for f := range g.flows {
 		f.cut(errCut)
 	}
 	if g.upstream != nil {
 		g.upstream.CloseIdleConnections()
+	}
+	open := slices.Collect(maps.Keys(g.connections))
+	g.mu.Unlock()
+	for _, c := range open {
+		_, _ = c.SetLinger(0), c.Close() // whose own end this is
 	}
 }
 
@@ -143,15 +153,17 @@ func (p *Proxy) admit(conn *net.TCPConn) *guestConn {
 		p.total++
 	}
 	p.mu.Unlock()
-	if room && !g.connected() {
-		p.disconnected()
-		room = false
-	}
 	if !room {
 		_ = conn.Close() // there is nobody to tell
 		return nil
 	}
-	return &guestConn{TCPConn: conn, guest: g, done: func() { g.disconnected(); p.disconnected() }}
+	c := &guestConn{TCPConn: conn, guest: g}
+	c.done = func() { g.disconnected(c); p.disconnected() }
+	if !g.connected(c) {
+		_ = c.Close() // as above
+		return nil
+	}
+	return c
 }
 
 func (p *Proxy) disconnected() {
@@ -160,20 +172,20 @@ func (p *Proxy) disconnected() {
 	p.total--
 }
 
-func (g *guest) connected() bool {
+func (g *guest) connected(c *guestConn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.ended || g.connections >= MaxConnections {
+	if g.ended || len(g.connections) >= MaxConnections {
 		return false
 	}
-	g.connections++
+	g.connections[c] = true
 	return true
 }
 
-func (g *guest) disconnected() {
+func (g *guest) disconnected(c *guestConn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.connections--
+	delete(g.connections, c)
 }
 
 // guestListener gives an HTTP server the connections of endpoints.

@@ -107,7 +107,8 @@ func (p *Proxy) SetPolicy(at netip.Addr, pol policy.Policy) {
 	p.mu.Lock()
 	g := p.guests[at]
 	if g == nil {
-		g = &guest{under: &p.flowing, flows: map[*flow]bool{}, ended: p.ended}
+		g = newGuest(&p.flowing)
+		g.ended = p.ended
 		p.guests[at] = g
 	}
 	p.mu.Unlock()
@@ -121,7 +122,7 @@ func (p *Proxy) Forget(at netip.Addr) {
 	delete(p.guests, at)
 	p.mu.Unlock()
 	if g != nil {
-		g.set(policy.Policy{Block: true}, nil)
+		g.end()
 	}
 }
 

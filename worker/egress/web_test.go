@@ -188,3 +188,36 @@ func TestOpenPolicy(t *testing.T) {
 		t.Errorf("an address: %q", got)
 	}
 }
+
+// TestForgottenConnections: an idle connection of an endpoint that is given up ends with it.
+func TestForgottenConnections(t *testing.T) {
+	w := newWorld(t)
+	w.serveHTTP(hostAddr, says("host"))
+	w.set(domains("api.test"))
+	c, err := from(guestAddr)(t.Context(), "tcp", "x:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: api.test\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(c)
+	resp, err := http.ReadResponse(answers, nil)
+	if got := body(t, resp, err); !strings.HasPrefix(got, "host") {
+		t.Fatalf("got %q", got)
+	}
+	w.proxy.Forget(guestAddr)
+	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var timeout net.Error
+	if _, err := answers.ReadByte(); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+		t.Errorf("it is open: %v", err)
+	}
+	w.proxy.mu.Lock()
+	defer w.proxy.mu.Unlock()
+	if w.proxy.total != 0 || len(w.proxy.guests) != 0 {
+		t.Errorf("%d connections and %d endpoints are known", w.proxy.total, len(w.proxy.guests))
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,14 +23,7 @@ import (
 // server is an upstream on loopback that answers each query with reply, or not at all if that is nil.
 func server(t *testing.T, reply func(q *dns.Msg) *dns.Msg) string {
 	t.Helper()
-	p, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp4", p.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, l := listenBoth(t)
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		if m := reply(q); m != nil {
 			_ = w.WriteMsg(m)
@@ -55,6 +49,27 @@ func server(t *testing.T, reply func(q *dns.Msg) *dns.Msg) string {
 	return p.LocalAddr().String()
 }
 
+// listenBoth listens on a port that neither transport has anything on.
+func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for {
+		p, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp4", p.LocalAddr().String())
+		if err == nil {
+			return p, l
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // says returns a reply that answers with one TXT record.
 func says(text string) func(*dns.Msg) *dns.Msg {
 	return func(q *dns.Msg) *dns.Msg {
@@ -73,35 +88,38 @@ func silent(*dns.Msg) *dns.Msg { return nil }
 // start runs a forwarder and returns its address; stop ends it and waits.
 func start(t *testing.T, cfg Config) (address string, stop func()) {
 	t.Helper()
-	p, err := net.ListenPacket("udp4", "127.0.0.1:0") // for a port that is free
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Address = netip.MustParseAddrPort(p.LocalAddr().String())
-	if err := p.Close(); err != nil {
-		t.Fatal(err)
-	}
 	cfg.Log = slog.New(slog.DiscardHandler)
-	f, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	listening, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- f.Run(ctx, func() { close(listening) }) }()
-	select {
-	case <-listening:
-	case err := <-ended:
-		t.Fatal(err)
-	}
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
+	for {
+		p, l := listenBoth(t)
+		cfg.Address = netip.MustParseAddrPort(p.LocalAddr().String())
+		if err := errors.Join(p.Close(), l.Close()); err != nil {
+			t.Fatal(err)
 		}
-	})
-	t.Cleanup(stop)
-	return cfg.Address.String(), stop
+		f, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		listening, ended := make(chan struct{}), make(chan error, 1)
+		go func() { ended <- f.Run(ctx, func() { close(listening) }) }()
+		select {
+		case <-listening:
+		case err := <-ended:
+			cancel()
+			if errors.Is(err, syscall.EADDRINUSE) { // somebody was quicker
+				continue
+			}
+			t.Fatal(err)
+		}
+		stop = sync.OnceFunc(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+		t.Cleanup(stop)
+		return cfg.Address.String(), stop
+	}
 }
 
 func ask(t *testing.T, network, address string, q *dns.Msg) *dns.Msg {

@@ -16,7 +16,8 @@ import (
 type Gate interface {
 	// Ask says whether the asker may only have some names, and then whether it may have this one. name is as it was asked for.
 	Ask(asker netip.Addr, name string) Access
-	// Answered hears of the IPv4 addresses of a Listed name before the asker does. On an error the asker gets a failure instead.
+	// Answered hears of the IPv4 addresses of a Listed name before the asker does. On an error the asker gets a failure instead; one without
+	// a kind of package fault is logged.
 	Answered(asker netip.Addr, name string, found []Address) error
 }
 
@@ -72,7 +73,9 @@ func (f *Forwarder) listed(ctx context.Context, asker netip.Addr, network string
 	reply := f.resolve(ctx, network, own)
 	if found := addresses(reply); len(found) > 0 {
 		if err := f.cfg.Gate.Answered(asker, q.Question[0].Name, found); err != nil {
-			f.cfg.Log.Warn("addresses of a name can't be opened to a container; it is told that the name can't be resolved", "asker", asker, "err", err)
+			if fault.KindOf(err) == nil { // the host's doing, not the asker's
+				f.cfg.Log.Warn("addresses of a name can't be opened to a container; it is told that the name can't be resolved", "asker", asker, "err", err)
+			}
 			return new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
 		}
 	}

@@ -38,8 +38,15 @@ func (m *member) known(now time.Time) []Learned {
 	return found
 }
 
+// Bounds of how many answers with new addresses one endpoint may get a second on average, and at once: each is a transaction, which all
+// endpoints of the host wait for.
+const (
+	LearnRate  = 50
+	LearnBurst = 500
+)
+
 // Learn opens addresses to an endpoint whose limits say that it learns; one that is open already gets the longer time. Beyond MaxLearned
-// those that would be forgotten first are. Errors: fault.NotFound if it was not added or learns nothing.
+// those that would be forgotten first are. Errors: fault.NotFound if it was not added or learns nothing, fault.Exhausted beyond LearnRate.
 func (t *Table) Learn(s Source, found []Learned) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -51,6 +58,9 @@ func (t *Table) Learn(s Source, found []Learned) error {
 	fresh := m.fresh(found, now)
 	if len(fresh) == 0 {
 		return nil
+	}
+	if !m.news.Allow() {
+		return fault.New(fault.Exhausted, "%s at %s asks for too many new addresses", s.Address, s.Interface)
 	}
 	forgotten := m.displaced(len(fresh))
 	err := t.commit(func(b *builder) error {

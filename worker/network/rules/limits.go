@@ -11,6 +11,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 )
@@ -50,6 +51,7 @@ type member struct {
 	limits  Limits
 	number  uint64                   // in the names of its chains and sets
 	learned map[netip.Addr]time.Time // until when
+	news    *rate.Limiter            // of learning
 }
 
 // name is that of one of its chains or sets.

@@ -29,6 +29,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 )
@@ -98,7 +99,7 @@ func Install(cfg Config, endpoints map[Source]Limits) (*Table, error) {
 
 func (t *Table) newMember(l Limits) *member {
 	t.numbered++
-	m := &member{limits: l, number: t.numbered, learned: map[netip.Addr]time.Time{}}
+	m := &member{limits: l, number: t.numbered, learned: map[netip.Addr]time.Time{}, news: rate.NewLimiter(LearnRate, LearnBurst)}
 	now := time.Now()
 	for _, k := range l.Known {
 		m.learned[k.Addr] = now.Add(max(k.TTL, minLearned))
