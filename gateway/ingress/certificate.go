@@ -21,6 +21,7 @@ const checkFiles = 10 * time.Second
 type certificates struct {
 	log   *slog.Logger
 	pairs []KeyPair
+	now   func() time.Time
 
 	mu      sync.Mutex
 	loaded  []tls.Certificate
@@ -28,9 +29,12 @@ type certificates struct {
 	checked time.Time
 }
 
-func loadCertificates(pairs []KeyPair, log *slog.Logger) (*certificates, error) {
-	c := &certificates{log: log, pairs: pairs, loaded: make([]tls.Certificate, len(pairs)), times: make([]time.Time, len(pairs)), checked: time.Now()}
-	for i := range pairs {
+func loadCertificates(cfg Config, log *slog.Logger) (*certificates, error) {
+	n := len(cfg.Certificates)
+	c := &certificates{
+		log: log, pairs: cfg.Certificates, now: cfg.Now, loaded: make([]tls.Certificate, n), times: make([]time.Time, n), checked: cfg.Now(),
+	}
+	for i := range n {
 		if err := c.load(i); err != nil {
 			return nil, err
 		}
@@ -69,10 +73,11 @@ func changedAt(p KeyPair) (time.Time, error) {
 func (c *certificates) current() []tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.checked) < checkFiles {
+	now := c.now()
+	if now.Sub(c.checked) < checkFiles {
 		return c.loaded
 	}
-	c.checked = time.Now()
+	c.checked = now
 	for i, p := range c.pairs {
 		at, err := changedAt(p)
 		if err == nil && at.Equal(c.times[i]) {

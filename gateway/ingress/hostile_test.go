@@ -72,6 +72,8 @@ func TestRequestsAreWrittenAgain(t *testing.T) {
 		"another protocol":       {"PRI * HTTP/1.1\r\n" + auth + "\r\n", 405, ""},
 		"a proxy's method":       {"CONNECT example.com:443 HTTP/1.1\r\n" + auth + "\r\n", 405, ""},
 		"connection headers":     {"GET / HTTP/1.1\r\n" + auth + "Connection: X-Skerry-User-Metadata, A\r\nA: gone\r\nX-Skerry-User-Metadata: forged\r\n\r\n", 200, "gone"},
+		"another upgrade":        {"GET / HTTP/1.1\r\n" + auth + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n", 200, "h2c"},
+		"trailers":               {"POST / HTTP/1.1\r\n" + auth + "Transfer-Encoding: chunked\r\nTrailer: X-Skerry-User-Metadata\r\n\r\n0\r\nX-Skerry-User-Metadata: forged\r\n\r\n", 200, "Metadata"},
 		"large headers":          {"GET / HTTP/1.1\r\n" + auth + "A: " + strings.Repeat("a", 100<<10) + "\r\n\r\n", 431, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,7 +192,7 @@ func (n *named) rigLoopback() tunnel.Credentials {
 // TestStreamsHoldLittle sends much through HTTP and raw connections, both ways at once, while what is held stays small; a side that doesn't read
 // holds its own sender up.
 func TestStreamsHoldLittle(t *testing.T) {
-	const size = 64 << 20
+	const size = 32 << 20
 	r := start(t, options{ports: []tunnel.Port{{Number: 8000, Kind: tunnel.Encrypted}}})
 	r.serve(8000, func(w http.ResponseWriter, req *http.Request) {
 		rc := http.NewResponseController(w)

@@ -45,6 +45,8 @@ type Config struct {
 	MaxConnections int
 	// HeaderTimeout is how long a visitor may take to say what it wants. Default: DefaultHeaderTimeout.
 	HeaderTimeout time.Duration
+	// Now is the clock that files of certificates are looked at by. Default: time.Now.
+	Now func() time.Time
 }
 
 // Server serves routes. New opens its port, Run serves, Close ends everything. It is safe for concurrent use.
@@ -70,7 +72,10 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	if cfg.HeaderTimeout == 0 {
 		cfg.HeaderTimeout = DefaultHeaderTimeout
 	}
-	certs, err := loadCertificates(cfg.Certificates, log)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	certs, err := loadCertificates(cfg, log)
 	if err != nil {
 		return nil, err
 	}

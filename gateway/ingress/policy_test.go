@@ -88,7 +88,9 @@ func TestProxiesAreBelievedWhereTheyAreTrusted(t *testing.T) {
 		"with underscores": {prefixes("127.0.0.1/32"), []string{"X-Forwarded-For", "192.0.2.7", "X_forwarded_for", "6.6.6.6"}, true, "for=[192.0.2.7, 127.0.0.1]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := start(t, options{ingress: ingress.Config{TrustedProxies: c.trusted}, ports: []tunnel.Port{{Number: 8000, Kind: tunnel.Encrypted}}})
+			r := start(t, options{
+				tunnel: tunnel.Config{Domain: domain}, ingress: ingress.Config{TrustedProxies: c.trusted}, ports: []tunnel.Port{{Number: 8000, Kind: tunnel.Encrypted}},
+			})
 			r.serve(8000, func(w http.ResponseWriter, req *http.Request) {
 				fmt.Fprintf(w, "for=%v proto=%v host=%v", req.Header["X-Forwarded-For"], req.Header["X-Forwarded-Proto"], req.Header["X-Forwarded-Host"])
 				if req.Header["X_forwarded_for"] != nil {
@@ -97,7 +99,7 @@ func TestProxiesAreBelievedWhereTheyAreTrusted(t *testing.T) {
 			})
 			server := httptest.NewServer(r.ingress.ByName(r.tunnels, nil))
 			defer server.Close()
-			headers := append([]string{"Host", tunnel.HostName(8000, r.sandbox.ID, "localhost")}, c.headers...)
+			headers := append([]string{"Host", tunnel.HostName(8000, r.sandbox.ID, domain)}, c.headers...)
 			if a, text := ask(t, http.MethodGet, server.URL, headers...); c.says != "" && !strings.Contains(text, c.says) {
 				t.Errorf("%s %s", a.Status, text)
 			}
@@ -107,6 +109,27 @@ func TestProxiesAreBelievedWhereTheyAreTrusted(t *testing.T) {
 				t.Errorf("with an allow-list: %s", a.Status)
 			}
 		})
+	}
+}
+
+// TestNamesOfThisMachineAreForThisMachine has others come by them, as they could where the gateway's port is open to them.
+func TestNamesOfThisMachineAreForThisMachine(t *testing.T) {
+	r := start(t, options{ports: []tunnel.Port{{Number: 8000, Kind: tunnel.Encrypted}}})
+	to, err := r.tunnels.Find(tunnel.HostName(8000, r.sandbox.ID, "localhost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := netip.MustParseAddr("192.0.2.1")
+	if _, err := to.Admit(t.Context(), route.Visitor{Addr: away}); !errors.Is(err, fault.Unauthenticated) {
+		t.Errorf("somebody from elsewhere: %v", err)
+	}
+	cred := r.token(tunnel.Access{Port: 8000})
+	for _, v := range []route.Visitor{{Addr: away, Tokens: []string{"theirs", cred.Token}}, {Addr: netip.MustParseAddr("::1")}} {
+		visit, err := to.Admit(t.Context(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		visit.End()
 	}
 }
 

@@ -184,6 +184,16 @@ func rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Scheme, pr.Out.URL.Host = "http", p.route.Name()
 	pr.Out.Host = pr.In.Host
 	pr.Out.URL.RawQuery = withoutToken(pr.In.URL.RawQuery) // as it came: servers differ in what they understand
+	if !strings.EqualFold(pr.Out.Header.Get("Upgrade"), "websocket") {
+		// What is spoken after another one is out of our hands: HTTP/2 would carry requests that nobody has looked at.
+		pr.Out.Header.Del("Upgrade")
+		pr.Out.Header.Del("Connection")
+	}
+	for name := range pr.Out.Trailer {
+		if ours(strings.ReplaceAll(name, "_", "-")) {
+			delete(pr.Out.Trailer, name)
+		}
+	}
 	for name := range pr.Out.Header {
 		// Servers that know headers as variables take '_' for '-'.
 		if ours(strings.ReplaceAll(name, "_", "-")) {

@@ -149,6 +149,7 @@ type options struct {
 	change  func(*tunnel.Sandbox)
 	now     func() time.Time
 	dialer  tunnel.Dialer
+	changes tunnel.Store // in place of store, which is behind it
 }
 
 func start(t testing.TB, o options) *rig {
@@ -165,11 +166,14 @@ func start(t testing.TB, o options) *rig {
 		o.tunnel.DomainPort = uint16(a.(*net.TCPAddr).Port)
 	}
 	o.tunnel.Covers = r.ingress.Covers
+	if o.changes == nil {
+		o.changes = r.store
+	}
 	if o.dialer == nil {
 		o.dialer = r.inside
 	}
 	r.tunnels = tunnel.New(o.tunnel, tunnel.Deps{
-		Sandboxes: r.store, Dialer: o.dialer, Store: r.store, Listeners: r.ingress, Log: slog.New(slog.DiscardHandler),
+		Sandboxes: r.store, Dialer: o.dialer, Store: o.changes, Listeners: r.ingress, Log: slog.New(slog.DiscardHandler),
 		Now: o.now,
 	})
 	if err := r.tunnels.Restore(t.Context()); err != nil {

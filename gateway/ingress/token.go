@@ -102,10 +102,15 @@ func remember(w http.ResponseWriter, r *http.Request, who visitor, visit *route.
 		}
 	}
 	http.SetCookie(w, c)
-	// With scheme and host: a path may begin with two slashes, which alone would name another host.
-	to := url.URL{Scheme: who.proto, Host: who.host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: withoutToken(r.URL.RawQuery)}
+	to := r.URL.EscapedPath()
+	if strings.HasPrefix(to, "//") {
+		to = "/." + to // two slashes alone would name another host
+	}
+	if query := withoutToken(r.URL.RawQuery); query != "" {
+		to += "?" + query
+	}
 	h := w.Header()
-	h.Set("Location", to.String())
+	h.Set("Location", to)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(http.StatusSeeOther)

@@ -61,16 +61,22 @@ func (s *Service) Find(host string) (route.Route, error) {
 	if sb == nil || (parent != localhost && parent != s.cfg.Domain && (parent != sb.info.CustomDomain || parent == "")) {
 		return route.Route{}, fault.New(fault.NotFound, "host %.200q: no sandbox that runs has this name", host)
 	}
-	return s.route(sb, port, false), nil
+	to := s.end(sb, port)
+	to.local = parent == localhost
+	return route.Route{Backend: to, Protocol: sb.protocol(port)}, nil
 }
 
-// route is the way to a port. The lock is held.
-func (s *Service) route(sb *sandbox, port uint16, demand bool) route.Route {
-	protocol := route.HTTP1
+// end is where ways to a port lead.
+func (s *Service) end(sb *sandbox, port uint16) *end {
+	return &end{service: s, id: sb.id, label: sb.label, port: port}
+}
+
+// protocol is what a port speaks where it is spoken to in HTTP. The lock is held.
+func (sb *sandbox) protocol(port uint16) route.Protocol {
 	if t := sb.tunnels[port]; t != nil && t.kind == H2 {
-		protocol = route.H2C
+		return route.H2C
 	}
-	return route.Route{Backend: &end{service: s, id: sb.id, label: sb.label, port: port, demand: demand}, Protocol: protocol}
+	return route.HTTP1
 }
 
 // loopbackOf gives a sandbox an address of its own among those of this machine. Browsers send cookies to every port of an address: one that

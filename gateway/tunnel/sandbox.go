@@ -73,7 +73,7 @@ func (s *Service) update(info Sandbox) {
 	}
 	if info.State == Ended {
 		if sb := s.sandboxes[info.ID]; sb != nil {
-			s.end(sb)
+			s.forget(sb)
 		}
 		return
 	}
@@ -93,8 +93,8 @@ func (s *Service) update(info Sandbox) {
 	sb.changed = make(chan struct{})
 }
 
-// end forgets a sandbox that has ended. The lock is held.
-func (s *Service) end(sb *sandbox) {
+// forget forgets a sandbox that has ended. The lock is held.
+func (s *Service) forget(sb *sandbox) {
 	sb.info.State = Ended
 	s.shut(sb, errEnded)
 	close(sb.changed)
@@ -147,9 +147,11 @@ func (s *Service) listen(sb *sandbox, w *way, port uint16) {
 		w.err = err
 		return
 	}
-	to := s.route(sb, w.key.Port, w.key.Guarded)
-	if !w.key.Guarded {
-		to.Protocol = route.Raw
+	leads := s.end(sb, w.key.Port)
+	leads.demand = w.key.Guarded
+	to := route.Route{Backend: leads, Protocol: route.Raw}
+	if w.key.Guarded {
+		to.Protocol = sb.protocol(w.key.Port)
 	}
 	if port != 0 && s.listenAt(w, netip.AddrPortFrom(host, port), to) {
 		return

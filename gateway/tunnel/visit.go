@@ -24,6 +24,7 @@ type end struct {
 	id, label string
 	port      uint16
 	demand    bool // a token is needed, also where the port is open
+	local     bool // it was found by a name of this machine
 }
 
 var _ route.Backend = (*end)(nil)
@@ -73,7 +74,9 @@ func (s *Service) admit(sb *sandbox, e *end, v route.Visitor) (*route.Visit, err
 		return nil, errNotAllowed
 	}
 	grant, token := s.granted(sb, e.port, v.Tokens)
-	if open := sb.tunnels[e.port] != nil; token == "" && (e.demand || !open) {
+	// Names of this machine don't open to others what loopback addresses do not.
+	demand := e.demand || sb.tunnels[e.port] == nil || e.local && !v.Addr.Unmap().IsLoopback()
+	if token == "" && demand {
 		return nil, fault.New(fault.Unauthenticated, "port %d is open to visitors with a token for it; this one shows none that is valid", e.port)
 	}
 	if len(sb.visits) >= MaxVisits {
