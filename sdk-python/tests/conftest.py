@@ -117,3 +117,28 @@ def cli(server: Server, tmp_path: Path):
         return done
 
     return run
+
+
+@pytest.fixture
+def connected(server: Server, monkeypatch: pytest.MonkeyPatch):
+    """Has the process's own client be one of the test server."""
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    skerry.config.config.reload()
+    client = skerry.Client.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def running_app(connected: Client):
+    """An app on the server."""
+    app = skerry.App("demo")
+    with app.run():
+        yield app
+
+
+@pytest.fixture
+def sandbox(running_app: skerry.App):
+    """A sandbox whose inside is the test server's own machine."""
+    return skerry.Sandbox.create(app=running_app)

@@ -48,8 +48,8 @@ def test_modules_that_are_named_after_what_they_define():
     [
         ("import modal.volume; modal.volume.Volume.from_name('a')", "skerry.Volume.from_name is not available"),
         (
-            "from modal.io_streams import StreamReader; StreamReader()",
-            "skerry.io_streams.StreamReader is not available",
+            "from modal.network_file_system import NetworkFileSystem; NetworkFileSystem()",
+            "skerry.NetworkFileSystem is not available",
         ),
         ("from modal.functions import nonsense", "cannot import name 'nonsense'"),
         ("import modal._utils.async_utils", "internal to Modal's SDK"),

@@ -27,6 +27,42 @@ PAGES = (
     Page("policies", "Retries and schedules", ("Retries", "Cron", "Period")),
     Page("image", "Image", ("Image", "FilePatternMatcher")),
     Page("secret", "Secret", ("Secret",)),
+    Page("sandbox", "Sandbox", ("Sandbox",)),
+    Page(
+        "sandbox_parts",
+        "What sandboxes have",
+        (
+            "_sandbox.files.SandboxFilesystem",
+            "_sandbox.process.ContainerProcess",
+            "_sandbox.reader.StreamReader",
+            "_sandbox.writer.StreamWriter",
+            "_sandbox.kinds.StreamType",
+            "Probe",
+            "EgressSecret",
+            "Tunnel",
+            "SandboxSnapshot",
+            "_sandbox.main_output.SandboxLogsManager",
+            "_sandbox.sidecars.SidecarManager",
+            "_sandbox.sidecars.SidecarContainer",
+        ),
+    ),
+    Page(
+        "sandbox_code",
+        "Code and Git in sandboxes",
+        (
+            "_sandbox.interpreting.RunCode",
+            "_sandbox.interpreting.CodeContext",
+            "_sandbox.code.CodeExecution",
+            "_sandbox.code.CodeResult",
+            "_sandbox.code.CodeTable",
+            "_sandbox.code.CodeError",
+            "_sandbox.code.CodeEvent",
+            "_sandbox.git.SandboxGit",
+            "_sandbox.git.GitStatus",
+            "_sandbox.git.GitFile",
+            "_sandbox.git.GitBranch",
+        ),
+    ),
     Page("context", "Context", ("is_local", "current_input_id", "current_function_call_id", "interact", "enable_output")),
     Page("logs", "Logs", ("_objects.logs.AppLogsManager", "_objects.logs.FunctionLogsManager", "_objects.logs.FunctionCallLogsManager")),
     Page("client", "Client", ("Client",)),
@@ -35,7 +71,7 @@ PAGES = (
 MODULES = (("exceptions", "exception"), ("config", "config"), ("types", "types"), ("experimental", "experimental"))
 
 INTRO = "Generated from docstrings. What is not here is in the [table of the interface](../api.md), with when it comes."
-TWINS = {"twin", "static_twin", "generator_twin"}
+TWINS = {"twin", "static_twin", "generator_twin", "dual", "static_dual", "dual_iterator", "static_dual_iterator"}
 
 
 def pages() -> dict[str, str]:
@@ -53,7 +89,7 @@ def pages() -> dict[str, str]:
 def _names(package: Any, wanted: Page) -> str:
     parts: list[str] = []
     for name in wanted.names:
-        home = name if name.startswith("_objects.") else f"{_home(name)}.{name}"
+        home = name if name.startswith("_") else f"{_home(name)}.{name}"
         parts += _object(package[home], f"skerry.{name.rpartition('.')[2]}")
     return page(wanted.title, "docstrings of sdk-python/src/skerry", *parts)
 
@@ -143,7 +179,7 @@ def _docstring(member: Any) -> list[str]:
 
 def _text(text: str) -> str:
     """Return a docstring as Markdown: its roles and literal blocks are those of reStructuredText."""
-    text = re.sub(r":(?:class|meth|func|mod|exc):`([^`]+)`", r"`\1`", text)
+    text = re.sub(r":(?:class|meth|func|mod|exc|attr):`([^`]+)`", r"`\1`", text)
     text = text.replace("``", "`")
     text = re.sub(r"^=+\s+=+\n(.*?)\n=+\s+=+\n(.*?)\n=+\s+=+$", _simple_table, text, flags=re.DOTALL | re.MULTILINE)
     return re.sub(r"::\n\n((?:    .*\n?|\n)+)", _block, text)

@@ -40,6 +40,11 @@ if TYPE_CHECKING:
     from ._objects.image import Image as Image
     from ._objects.patterns import FilePatternMatcher as FilePatternMatcher
     from ._objects.secret import Secret as Secret
+    from ._sandbox.egress import EgressSecret as EgressSecret
+    from ._sandbox.probe import Probe as Probe
+    from ._sandbox.sandbox import Sandbox as Sandbox
+    from ._sandbox.snapshot import SandboxSnapshot as SandboxSnapshot
+    from ._sandbox.tunnel import Tunnel as Tunnel
     from .exception import Error as Error
     from .output import enable_output as enable_output
     from .retries import Retries as Retries
@@ -53,14 +58,19 @@ __all__ = [
     "Client",
     "Cls",
     "Cron",
+    "EgressSecret",
     "Error",
     "FilePatternMatcher",
     "Function",
     "FunctionCall",
     "Image",
     "Period",
+    "Probe",
     "Retries",
+    "Sandbox",
+    "SandboxSnapshot",
     "Secret",
+    "Tunnel",
     "__version__",
     "batched",
     "concurrent",
@@ -96,6 +106,11 @@ _HOMES = {
     "FunctionCall": "_objects.call",
     "Image": "_objects.image",
     "Secret": "_objects.secret",
+    "EgressSecret": "_sandbox.egress",
+    "Probe": "_sandbox.probe",
+    "Sandbox": "_sandbox.sandbox",
+    "SandboxSnapshot": "_sandbox.snapshot",
+    "Tunnel": "_sandbox.tunnel",
     "current_function_call_id": "_context",
     "current_input_id": "_context",
     "enable_output": "output",
@@ -105,13 +120,20 @@ _SUBMODULES = frozenset(
     {
         "call_graph",
         "config",
+        "container_process",
         "exception",
         "experimental",
+        "file_io",
         "file_pattern_matcher",
+        "io_streams",
         "output",
         "retries",
         "runner",
+        "sandbox",
+        "sandbox_fs",
         "schedule",
+        "snapshot",
+        "stream_type",
         "types",
     }
 )
@@ -121,14 +143,10 @@ _LATER = frozenset(
         "Dict",
         "Environment",
         "NetworkFileSystem",
-        "Probe",
         "Proxy",
         "Queue",
-        "Sandbox",
-        "SandboxSnapshot",
         "SchedulerPlacement",
         "Server",
-        "Tunnel",
         "Volume",
         "Workspace",
         "asgi_app",

@@ -25,19 +25,12 @@ _LATER = frozenset(
     {
         "billing",
         "cloud_bucket_mount",
-        "container_process",
         "dict",
         "environments",
-        "file_io",
-        "io_streams",
         "network_file_system",
         "proxy",
         "queue",
-        "sandbox",
-        "sandbox_fs",
         "scheduler_placement",
-        "snapshot",
-        "stream_type",
         "volume",
     }
 )

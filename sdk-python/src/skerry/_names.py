@@ -23,13 +23,18 @@ def _consists(text: object, most: int, allowed: frozenset[str]) -> bool:
 
 
 def new_call_id() -> str:
-    """Return a fresh "fc-" and 22 characters of [0-9A-Za-z], about 2^131 of which there are."""
+    """Return a fresh id of a call."""
+    return new_id("fc")
+
+
+def new_id(prefix: str) -> str:
+    """Return the prefix with a fresh "-" and 22 characters of [0-9A-Za-z], about 2^131 of which there are."""
     number = int.from_bytes(os.urandom(17), "little")
     characters: list[str] = []
     for _ in range(22):
         number, digit = divmod(number, 62)
         characters.append(_ALPHABET[digit])
-    return "fc-" + "".join(characters)
+    return f"{prefix}-" + "".join(characters)
 
 
 def check_name(noun: str, name: str) -> str:

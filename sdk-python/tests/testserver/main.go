@@ -39,11 +39,13 @@ func handler(s *state) http.Handler {
 	mux.Handle(skerryv1connect.NewImageServiceHandler(&images{state: s}))
 	mux.Handle(skerryv1connect.NewLogServiceHandler(&logs{state: s}))
 	mux.Handle(skerryv1connect.NewMountServiceHandler(&mounts{state: s}))
+	mux.Handle(skerryv1connect.NewSandboxServiceHandler(&sandboxes{state: s}))
 	mux.Handle(skerryv1connect.NewSecretServiceHandler(&secrets{state: s}))
 	mux.Handle(skerryv1connect.NewTokenServiceHandler(&tokens{}))
 	mux.HandleFunc("/control", s.control)
+	mux.HandleFunc("/sandboxes/", s.serve)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/skerry.") && r.Header.Get("Authorization") != "Bearer tk-test.secret" {
+		if !strings.HasPrefix(r.URL.Path, "/control") && r.Header.Get("Authorization") != "Bearer tk-test.secret" {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = w.Write([]byte(`{"code":"unauthenticated","message":"unknown token"}`))

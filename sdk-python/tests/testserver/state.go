@@ -24,11 +24,23 @@ type orders struct {
 	BreakNow   bool    `json:"break_now"`   // break all sessions
 	Log        *entry  `json:"log"`         // a line of output
 	Expire     string  `json:"expire"`      // a call whose outputs are gone
+
+	End         *ending `json:"end"`          // have a sandbox end
+	Ready       string  `json:"ready"`        // have a sandbox be ready
+	LoseImage   string  `json:"lose_image"`   // have an image be unknown to the next sandbox of it
+	BreakInside *int64  `json:"break_inside"` // break a response from inside a sandbox off after so many pieces
+	Away        *int64  `json:"away"`         // refuse so many requests to the inside of sandboxes: it can't be reached
 }
 
 type refuse struct {
 	Code    uint32 `json:"code"`
 	Message string `json:"message"`
+}
+
+type ending struct {
+	Sandbox string `json:"sandbox"`
+	Reason  int32  `json:"reason"`
+	Code    int32  `json:"code"`
 }
 
 type entry struct {
@@ -55,6 +67,9 @@ type report struct {
 	ItemsSent   int                 `json:"items_sent"`   // most items of a generator sent
 	Spawned     int                 `json:"spawned"`      // calls spawned
 	LogRequests []string            `json:"log_requests"` // encoded StreamLogsRequests, in hex
+	Sandboxes   []string            `json:"sandboxes"`    // encoded CreateSandboxRequests, in hex
+	Sealed      int                 `json:"sealed"`       // environments sealed
+	Inside      int64               `json:"inside"`       // requests to the inside of sandboxes
 }
 
 type behaviour struct {
@@ -82,6 +97,9 @@ type state struct {
 	apps       int
 	open       int
 	names      map[string]string // ids of images
+	sandboxes  []*sandbox
+	lostImages map[string]bool
+	inside     *inside
 }
 
 type spawned struct {
@@ -94,7 +112,7 @@ type spawned struct {
 func newState() *state {
 	s := &state{
 		behaviours: map[string]*behaviour{}, breakAfter: -1, blobs: map[string][]byte{}, spawned: map[string]*spawned{},
-		sessions: map[*session]struct{}{}, names: map[string]string{},
+		sessions: map[*session]struct{}{}, names: map[string]string{}, lostImages: map[string]bool{}, inside: newInside(),
 		report: report{Stopped: map[string]int32{}, Published: map[string]string{}},
 	}
 	s.changed = sync.NewCond(&s.mu)
@@ -111,8 +129,12 @@ func (s *state) behaviour(function string) *behaviour {
 }
 
 func (s *state) obey(o *orders) report {
+	if o.End != nil {
+		s.end(o.End.Sandbox, skerryv1.SandboxEndReason(o.End.Reason), o.End.Code)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.obeyOfSandboxes(o)
 	b := s.behaviour(o.Function)
 	if o.Result != nil {
 		b.result = &skerryv1.Result{}
@@ -155,6 +177,24 @@ func (s *state) obey(o *orders) report {
 	}
 	s.changed.Broadcast()
 	return s.report
+}
+
+func (s *state) obeyOfSandboxes(o *orders) {
+	for _, each := range s.sandboxes {
+		if each.info.GetSandboxId() == o.Ready {
+			each.info.Ready = true
+		}
+	}
+	if o.LoseImage != "" {
+		s.lostImages[o.LoseImage] = true
+	}
+	if o.BreakInside != nil {
+		s.inside.breakAfter.Store(*o.BreakInside)
+	}
+	if o.Away != nil {
+		s.inside.refuse.Store(*o.Away)
+	}
+	s.report.Inside = s.inside.requests.Load()
 }
 
 func (s *state) log(e *entry) {

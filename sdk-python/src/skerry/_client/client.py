@@ -24,7 +24,7 @@ from .session import Session
 from .watched import WatchedCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from typing import Any
 
     from typing_extensions import Self
@@ -38,11 +38,17 @@ if TYPE_CHECKING:
     from skerry._gen.skerry.v1.image_connect import ImageServiceClientSync
     from skerry._gen.skerry.v1.log_connect import LogServiceClientSync
     from skerry._gen.skerry.v1.mount_connect import MountServiceClientSync
+    from skerry._gen.skerry.v1.sandbox_connect import SandboxServiceClientSync
+    from skerry._gen.skerry.v1.sandbox_watch_connect import SandboxWatchServiceClientSync
     from skerry._gen.skerry.v1.schedule_connect import ScheduleServiceClientSync
     from skerry._gen.skerry.v1.secret_connect import SecretServiceClientSync
+    from skerry._gen.skerry.v1.sidecar_connect import SidecarServiceClientSync
+    from skerry._gen.skerry.v1.snapshot_connect import SnapshotServiceClientSync
     from skerry._gen.skerry.v1.token_connect import TokenServiceClientSync
+    from skerry._gen.skerry.v1.tunnel_connect import TunnelServiceClientSync
 
-    from .transport import Services
+    from .patience import Retries
+    from .transport import AioServices, Services
 
 T = TypeVar("T")
 
@@ -85,9 +91,14 @@ class Client:
         images: ImageServiceClientSync
         logs: LogServiceClientSync
         mounts: MountServiceClientSync
+        sandbox_watch: SandboxWatchServiceClientSync
+        sandboxes: SandboxServiceClientSync
         schedules: ScheduleServiceClientSync
         secrets: SecretServiceClientSync
+        sidecars: SidecarServiceClientSync
+        snapshots: SnapshotServiceClientSync
         tokens: TokenServiceClientSync
+        tunnels: TunnelServiceClientSync
     else:
 
         def __getattr__(self, name: str) -> object:
@@ -152,12 +163,18 @@ class Client:
 
         await asyncio.to_thread(self.close)
 
-    def call(self, rpc: Callable[[], T], within: float | None = None) -> T:
+    def call(
+        self,
+        rpc: Callable[[], T],
+        within: float | None = None,
+        fault: Callable[[ConnectError], exc.Error] | None = None,
+    ) -> T:
         """Do an RPC that can safely be done twice, again while the server is away. Raises the errors of this package.
 
         Args:
             rpc: does it.
             within: seconds to try where somebody waits to leave; None is the patience that accepted work gets.
+            fault: makes the exception of an error; default: by its code alone.
         """
         retries = self._patience.retries(self._closing, within)
         while True:
@@ -167,12 +184,54 @@ class Client:
             except ConnectError as err:
                 if not faults.is_refused(err) and err.code not in faults.AWAY:
                     self._patience.reached = True
-                    raise faults.from_connect(err) from None
+                    raise (fault or faults.from_connect)(err) from None
                 if not retries.wait(err):
                     raise self._give_up(err.message) from None
             else:
                 self._patience.reached = True
                 return result
+
+    async def ask(
+        self,
+        rpc: Callable[[], Awaitable[T]],
+        within: float | None = None,
+        fault: Callable[[ConnectError], exc.Error] | None = None,
+    ) -> T:
+        """Do what :meth:`call` does in an event loop, with a method of ``self.aio``."""
+        import asyncio
+
+        from .background import check_cancelled
+
+        retries = self._patience.retries(self._closing, within)
+        while True:
+            self._check_open()
+            try:
+                result = await rpc()
+            except ConnectError as err:
+                await check_cancelled()
+                if not faults.is_refused(err) and err.code not in faults.AWAY:
+                    self._patience.reached = True
+                    raise (fault or faults.from_connect)(err) from None
+                delay = retries.next_delay(err)
+                if delay is None:
+                    raise self._give_up(err.message) from None
+                await asyncio.sleep(delay)
+            else:
+                self._patience.reached = True
+                return result
+
+    @property
+    def aio(self) -> AioServices:
+        """The services for the event loop in the background."""
+        return self._services.aio
+
+    def inside(self, path: str) -> Services:
+        """Return the services below a path of the server."""
+        return self._services.inside(path)
+
+    def retries(self) -> Retries:
+        """Begin a series of attempts of a stream."""
+        return self._patience.retries(self._closing)
 
     def stream(self, rpc: Callable[[], Iterator[T]]) -> Iterator[T]:
         """Do a streaming RPC once. Raises the errors of this package. Waiting for the next message can be interrupted."""
@@ -271,6 +330,8 @@ def _close_shared() -> None:
 
 
 def _forked() -> None:
+    if (background := sys.modules.get("skerry._client.background")) is not None:
+        background.forget()
     # Locks may have been held by other threads of the parent at that moment: nothing of it is touched again.
     Client._shared_lock = threading.Lock()
     for client in list(_clients):

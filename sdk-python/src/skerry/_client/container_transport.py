@@ -19,7 +19,7 @@ from connectrpc.errors import ConnectError
 import skerry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from protobuf import Message
     from typing_extensions import Self
@@ -40,28 +40,45 @@ class Service:
         module: the generated module of its messages.
         name: its name in that module's package, such as "CallService".
         path: the socket.
+        below: the path that the service's own is below.
     """
 
-    def __init__(self, module: Any, name: str, path: str = SOCKET) -> None:
+    def __init__(self, module: Any, name: str, path: str = SOCKET, below: str = "") -> None:
         desc = next(s for s in module.desc().services if s.type_name == f"skerry.v1.{name}")
         for method in desc.methods:
             attribute = _SPLIT.sub("_", method.name).lower()
-            setattr(self, attribute, _Method(path, f"/skerry.v1.{name}/{method.name}", method, module))
+            setattr(self, attribute, Method(path, f"{below}/skerry.v1.{name}/{method.name}", method, module))
 
 
-class _Method:
+class Method:
+    """A method of a service."""
+
     def __init__(self, path: str, route: str, desc: Any, module: Any) -> None:
         self._path = path
         self._route = route
         self._kind = str(desc.method_kind)
         self._output: Any = _message_class(module, desc.output.type_name)
 
-    def __call__(self, request: Any, *, timeout_ms: int | None = None) -> Any:
+    @property
+    def streams(self) -> bool:
+        """Whether it has many answers."""
+        return self._kind not in ("unary", "client_streaming")
+
+    def __call__(
+        self, request: Any, *, timeout_ms: int | None = None, opened: Callable[[Exchange], None] | None = None
+    ) -> Any:
+        """Do a request.
+
+        Args:
+            request: the message, or an iterator of messages.
+            timeout_ms: most milliseconds it may take.
+            opened: is given what can end it early.
+        """
         if self._kind == "unary":
-            return self._unary(request, timeout_ms)
+            return self._unary(request, timeout_ms, opened)
         messages = iter((request,)) if self._kind == "server_streaming" else iter(request)
-        answers = self._stream(messages, timeout_ms)
-        if self._kind != "client_streaming":
+        answers = self._stream(messages, timeout_ms, opened)
+        if self.streams:
             return answers
         answer = next(answers, None)
         for _ in answers:
@@ -70,8 +87,10 @@ class _Method:
             raise ConnectError(Code.UNAVAILABLE, "the server gave no answer")
         return answer
 
-    def _unary(self, request: Message, timeout_ms: int | None) -> Any:
-        with _Exchange(self._path, self._route, "application/proto", timeout_ms) as exchange:
+    def _unary(self, request: Message, timeout_ms: int | None, opened: Callable[[Exchange], None] | None) -> Any:
+        with Exchange(self._path, self._route, "application/proto", timeout_ms) as exchange:
+            if opened is not None:
+                opened(exchange)
             exchange.send_whole(request.to_binary())
             status, headers = exchange.head()
             body = b"".join(exchange.body(headers))
@@ -79,8 +98,12 @@ class _Method:
             raise _error(_json(body), status)
         return self._output.from_binary(body)
 
-    def _stream(self, requests: Iterator[Message], timeout_ms: int | None) -> Iterator[Any]:
-        with _Exchange(self._path, self._route, "application/connect+proto", timeout_ms) as exchange:
+    def _stream(
+        self, requests: Iterator[Message], timeout_ms: int | None, opened: Callable[[Exchange], None] | None
+    ) -> Iterator[Any]:
+        with Exchange(self._path, self._route, "application/connect+proto", timeout_ms) as exchange:
+            if opened is not None:
+                opened(exchange)
             exchange.begin_chunks()
             threading.Thread(target=exchange.send_all, args=(requests,), name="skerry requests", daemon=True).start()
             status, headers = exchange.head()
@@ -107,7 +130,7 @@ def _message_class(module: Any, type_name: str) -> Any:
     raise AttributeError(f"no class for message {type_name}")
 
 
-class _Exchange:
+class Exchange:
     """One request and its answer, on a connection of its own."""
 
     def __init__(self, path: str, route: str, content_type: str, timeout_ms: int | None) -> None:
@@ -130,10 +153,14 @@ class _Exchange:
 
     def __exit__(self, *_: object) -> None:
         # Wakes the thread that sends, if there is one.
-        with suppress(OSError):  # the other side has closed it
-            self._sock.shutdown(socket.SHUT_RDWR)
+        self.cut()
         self._reader.close()
         self._sock.close()
+
+    def cut(self) -> None:
+        """End it, from any thread: what waits for it gets an error."""
+        with suppress(OSError):  # the other side has closed it
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def send_whole(self, body: bytes) -> None:
         """Send a request whose body is known."""

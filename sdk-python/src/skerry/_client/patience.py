@@ -62,15 +62,23 @@ class Retries:
         self._since: float | None = None
         self._delay = _FIRST_DELAY
 
-    def wait(self, error: ConnectError) -> bool:
-        """Wait before the next attempt. False if the time is over."""
+    def next_delay(self, error: ConnectError) -> float | None:
+        """Return the seconds to wait before the next attempt. None if the time is over."""
         now = time.monotonic()
         if not faults.is_refused(error):
             self._patience.reached = True
         self._since = self._since or now
         seconds = self._patience.seconds if self._within is None else min(self._within, self._patience.seconds)
-        if now + self._delay - self._since > seconds:
+        delay = self._delay
+        if now + delay - self._since > seconds:
+            return None
+        self._delay = min(delay * 2, _LONGEST_DELAY)
+        return delay
+
+    def wait(self, error: ConnectError) -> bool:
+        """Wait before the next attempt. False if the time is over."""
+        delay = self.next_delay(error)
+        if delay is None:
             return False
-        self._closing.wait(self._delay)
-        self._delay = min(self._delay * 2, _LONGEST_DELAY)
+        self._closing.wait(delay)
         return True

@@ -6,29 +6,20 @@ import ipaddress
 import os
 import platform
 import sys
-from typing import TYPE_CHECKING
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pyqwest import HTTPVersion, Proxy, SyncClient, SyncHTTPTransport
+from pyqwest import Client, HTTPTransport, HTTPVersion, Proxy, SyncClient, SyncHTTPTransport
 
 import skerry
-from skerry._gen.skerry.v1.app_connect import AppServiceClientSync
-from skerry._gen.skerry.v1.blob_connect import BlobServiceClientSync
-from skerry._gen.skerry.v1.call_connect import CallServiceClientSync
-from skerry._gen.skerry.v1.container_connect import ContainerServiceClientSync
-from skerry._gen.skerry.v1.function_connect import FunctionServiceClientSync
-from skerry._gen.skerry.v1.image_connect import ImageServiceClientSync
-from skerry._gen.skerry.v1.log_connect import LogServiceClientSync
-from skerry._gen.skerry.v1.mount_connect import MountServiceClientSync
-from skerry._gen.skerry.v1.schedule_connect import ScheduleServiceClientSync
-from skerry._gen.skerry.v1.secret_connect import SecretServiceClientSync
-from skerry._gen.skerry.v1.token_connect import TokenServiceClientSync
 from skerry.config import config
 from skerry.exception import InvalidError
 
-if TYPE_CHECKING:
-    from typing import Any
+from .services import find_service
 
+if TYPE_CHECKING:
     from connectrpc.request import RequestContext
 
 
@@ -37,26 +28,34 @@ def open_http(url: str) -> SyncClient:
 
     Raises InvalidError for a URL that makes no sense.
     """
+    return SyncClient(SyncHTTPTransport(**_settings(url)))
+
+
+def open_aio_http(url: str) -> Client:
+    """Return one for an event loop, with a connection of its own: requests on it can be given up while they wait."""
+    return Client(HTTPTransport(**_settings(url)))
+
+
+def _settings(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise InvalidError(f"server_url {url!r}: want http://HOST:PORT or https://HOST[:PORT]")
     # Proxies from the environment are for the world outside; the URL of the proxy itself is never used here.
     proxy = Proxy("http://127.0.0.1:9", no_proxy=parts.hostname) if _is_loopback(parts.hostname) else None
-    transport = SyncHTTPTransport(
-        http_version=HTTPVersion.HTTP2,
-        tls_ca_cert=_authority(),
-        tls_include_system_certs=True,
-        proxy=proxy,
-        connect_timeout=10,
+    return {
+        "http_version": HTTPVersion.HTTP2,
+        "tls_ca_cert": _authority(),
+        "tls_include_system_certs": True,
+        "proxy": proxy,
+        "connect_timeout": 10,
         # An idle session must not be taken for a dead one: its calls may run for hours.
-        pool_idle_timeout=None,
-        enable_gzip=False,
-        enable_brotli=False,
-        enable_zstd=False,
-        follow_redirects=False,
-        enable_otel=False,
-    )
-    return SyncClient(transport)
+        "pool_idle_timeout": None,
+        "enable_gzip": False,
+        "enable_brotli": False,
+        "enable_zstd": False,
+        "follow_redirects": False,
+        "enable_otel": False,
+    }
 
 
 def request_headers(token_id: str, token_secret: str) -> dict[str, str]:
@@ -104,9 +103,16 @@ class HeaderInterceptor:
     def on_end_sync(self, token: None, ctx: RequestContext[Any, Any], error: Exception | None) -> None:
         """Called by connectrpc after a request has ended."""
 
+    async def on_start(self, ctx: RequestContext[Any, Any]) -> None:
+        """Called by connectrpc in an event loop before a request is sent."""
+        self.on_start_sync(ctx)
+
+    async def on_end(self, token: None, ctx: RequestContext[Any, Any], error: Exception | None) -> None:
+        """Called by connectrpc in an event loop after a request has ended."""
+
 
 class Services:
-    """The server's services, over one HTTP/2 connection.
+    """The server's services, over one HTTP/2 connection. The client of each is made when it is first used.
 
     Args:
         url: the server's.
@@ -114,21 +120,45 @@ class Services:
         token_secret: of the caller.
     """
 
+    kind = "ClientSync"
+
     def __init__(self, url: str, token_id: str, token_secret: str) -> None:
-        http = open_http(url)
-        headers = HeaderInterceptor(request_headers(token_id, token_secret))
+        self._url = url
+        self._http: Any = open_http(url)
+        self._headers = HeaderInterceptor(request_headers(token_id, token_secret))
 
-        def options() -> dict[str, Any]:
-            return {"http_client": http, "interceptors": [headers], "accept_compression": (), "send_compression": None}
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        module, service = find_service(name)
+        generated = import_module(f"skerry._gen.skerry.v1.{module}_connect")
+        client = getattr(generated, service + self.kind)(
+            self._url,
+            http_client=self._http,
+            interceptors=[self._headers],
+            accept_compression=(),
+            send_compression=None,
+        )
+        setattr(self, name, client)
+        return client
 
-        self.apps = AppServiceClientSync(url, **options())
-        self.blobs = BlobServiceClientSync(url, **options())
-        self.calls = CallServiceClientSync(url, **options())
-        self.containers = ContainerServiceClientSync(url, **options())
-        self.functions = FunctionServiceClientSync(url, **options())
-        self.images = ImageServiceClientSync(url, **options())
-        self.logs = LogServiceClientSync(url, **options())
-        self.mounts = MountServiceClientSync(url, **options())
-        self.schedules = ScheduleServiceClientSync(url, **options())
-        self.secrets = SecretServiceClientSync(url, **options())
-        self.tokens = TokenServiceClientSync(url, **options())
+    @cached_property
+    def aio(self) -> AioServices:
+        """The same services for an event loop, over a connection of their own."""
+        return AioServices(self._url, open_aio_http(self._url), self._headers)
+
+    def inside(self, path: str) -> Services:
+        """Return the services below a path, such as what is served inside a sandbox. They share the connections."""
+        below: Services = object.__new__(Services)
+        below._url, below._http, below._headers = self._url + path, self._http, self._headers
+        below.__dict__["aio"] = AioServices(below._url, self.aio._http, self._headers)
+        return below
+
+
+class AioServices(Services):
+    """The services for an event loop: their methods are coroutines and asynchronous iterators."""
+
+    kind = "Client"
+
+    def __init__(self, url: str, http: Client, headers: HeaderInterceptor) -> None:
+        self._url, self._http, self._headers = url, http, headers

@@ -35,7 +35,7 @@ _NAMES = {source: name for name, source in _SOURCES.items()}
 _SKEW = timedelta(minutes=1)
 
 
-class _Logs:
+class PastLogs:
     """What all managers share: they differ in whose output they read."""
 
     def _scope(self) -> tuple[Client, StreamLogsRequest]:
@@ -72,11 +72,6 @@ class _Logs:
         request.source = wanted
         return LogReader(client, request)
 
-    def _read_on(self) -> LogReader:
-        client, request = self._scope()
-        request.follow = True
-        return LogReader(client, request)
-
     @generator_twin
     def tail(self, entries: int = 100, *, source: LogSource | None = None) -> Iterator[LogEntry]:
         """Yield the last entries, oldest first.
@@ -86,12 +81,21 @@ class _Logs:
             source: only what was written there: "stdout", "stderr" or "system".
         """
         for entry in self._read_tail(entries, source).entries():
-            yield _entry(entry)
+            yield entry_of(entry)
 
     @tail.native
     async def _tail_aio(self, entries: int = 100, *, source: LogSource | None = None) -> AsyncIterator[LogEntry]:
         async for entry in self._read_tail(entries, source).entries_aio():
-            yield _entry(entry)
+            yield entry_of(entry)
+
+
+class Logs(PastLogs):
+    """Logs that can be followed."""
+
+    def _read_on(self) -> LogReader:
+        client, request = self._scope()
+        request.follow = True
+        return LogReader(client, request)
 
     @generator_twin
     def stream(self, timeout: float | None = None) -> Iterator[LogEntry]:
@@ -103,15 +107,15 @@ class _Logs:
             timeout: also end when no entry has come for so many seconds.
         """
         for entry in self._read_on().entries(timeout):
-            yield _entry(entry)
+            yield entry_of(entry)
 
     @stream.native
     async def _stream_aio(self, timeout: float | None = None) -> AsyncIterator[LogEntry]:
         async for entry in self._read_on().entries_aio(timeout):
-            yield _entry(entry)
+            yield entry_of(entry)
 
 
-class _LogsManager(_Logs):
+class _LogsManager(Logs):
     """Logs of an object that lives long: a range needs a beginning."""
 
     @generator_twin
@@ -132,7 +136,7 @@ class _LogsManager(_Logs):
             search_text: only entries that contain it.
         """
         for entry in self._read_past(since, until, source, search_text).entries():
-            yield _entry(entry)
+            yield entry_of(entry)
 
     @fetch.native
     async def _fetch_aio(
@@ -144,7 +148,7 @@ class _LogsManager(_Logs):
         search_text: str = "",
     ) -> AsyncIterator[LogEntry]:
         async for entry in self._read_past(since, until, source, search_text).entries_aio():
-            yield _entry(entry)
+            yield entry_of(entry)
 
 
 class AppLogsManager(_LogsManager):
@@ -173,7 +177,7 @@ class FunctionLogsManager(_LogsManager):
         return client, StreamLogsRequest(app=self._function._app_of(), function_id=function_id)
 
 
-class FunctionCallLogsManager(_Logs):
+class FunctionCallLogsManager(Logs):
     """Output of a call's inputs."""
 
     def __init__(self, call: FunctionCall[Any]) -> None:
@@ -197,7 +201,7 @@ class FunctionCallLogsManager(_Logs):
             search_text: only entries that contain it.
         """
         for entry in self._read_past(since, until, source, search_text).entries():
-            yield _entry(entry)
+            yield entry_of(entry)
 
     @fetch.native
     async def _fetch_aio(
@@ -209,7 +213,7 @@ class FunctionCallLogsManager(_Logs):
         search_text: str = "",
     ) -> AsyncIterator[LogEntry]:
         async for entry in self._read_past(since, until, source, search_text).entries_aio():
-            yield _entry(entry)
+            yield entry_of(entry)
 
     def _scope(self) -> tuple[Client, StreamLogsRequest]:
         from skerry._gen.skerry.v1.call_pb import GetCallRequest
@@ -246,7 +250,8 @@ def _datetime(time: Timestamp) -> datetime:
     return datetime.fromtimestamp(time.seconds, timezone.utc) + timedelta(microseconds=time.nanos // 1000)
 
 
-def _entry(entry: log_pb.LogEntry) -> LogEntry:
+def entry_of(entry: log_pb.LogEntry) -> LogEntry:
+    """Return an entry as users see it."""
     ids = [entry.container_id] if entry.container_id else []
     if entry.call_id:
         ids += [entry.call_id, f"in-{entry.call_id.removeprefix('fc-')}-{entry.index}"]

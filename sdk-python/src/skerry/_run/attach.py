@@ -53,7 +53,7 @@ class Attachment:
     def run_on_terminal(self) -> int:
         """Run the command with a terminal as large as ours, which is raw meanwhile."""
         self._start.pty = _size()
-        with _raw_terminal():
+        with raw_terminal():
             return self._run()
 
     def resize(self) -> None:
@@ -64,7 +64,7 @@ class Attachment:
         frames = self._frames
         frames.put(ExecRequest(start=self._start))
         code: int | None = None
-        with _read_stdin(frames.put):
+        with read_stdin(lambda data: frames.put(_input(data))):
             try:
                 for response in self._responses():
                     _write(1, response.stdout)
@@ -119,8 +119,8 @@ def on_resize(call: Callable[[], None]) -> Generator[None, None, None]:
 
 
 @contextmanager
-def _read_stdin(send: Callable[[ExecRequest], None]) -> Generator[None, None, None]:
-    """Send what comes from standard input, until the block ends. What comes after that is left for others."""
+def read_stdin(send: Callable[[bytes | None], None]) -> Generator[None, None, None]:
+    """Send what comes from standard input, and None at its end, until the block ends. What comes after that is left for others."""
     with ExitStack() as stack:
         ended, end = os.pipe()
         stack.callback(os.close, ended)
@@ -133,8 +133,8 @@ def _read_stdin(send: Callable[[ExecRequest], None]) -> Generator[None, None, No
                 data = os.read(0, _READ_BYTES)
                 if not data:
                     break
-                send(ExecRequest(stdin=data))
-            send(ExecRequest(stdin_eof=True))
+                send(data)
+            send(None)
 
         reader = threading.Thread(target=read, name="skerry-stdin", daemon=True)
         reader.start()
@@ -143,8 +143,12 @@ def _read_stdin(send: Callable[[ExecRequest], None]) -> Generator[None, None, No
         yield
 
 
+def _input(data: bytes | None) -> ExecRequest:
+    return ExecRequest(stdin_eof=True) if data is None else ExecRequest(stdin=data)
+
+
 @contextmanager
-def _raw_terminal() -> Generator[None, None, None]:
+def raw_terminal() -> Generator[None, None, None]:
     """Have every key at once and as it is, Ctrl-C as well, if standard input is a terminal."""
     if not sys.stdin.isatty():
         yield

@@ -39,32 +39,34 @@ class LogReader:
 
     def entries(self, timeout: float | None = None) -> Generator[LogEntry, None, None]:
         """Yield entries until there are no more, or none has come for ``timeout`` seconds."""
-        self._start()
+        self.start()
         try:
-            while (taken := self._take()) is not None:
+            while (taken := self.take()) is not None:
                 if not isinstance(taken, Once):
                     yield taken
                 elif not taken.wait(timeout):
                     return
         finally:
-            self._stop()
+            self.stop()
 
     async def entries_aio(self, timeout: float | None = None) -> AsyncGenerator[LogEntry, None]:
         """Do the same without blocking the event loop."""
-        self._start()
+        self.start()
         try:
-            while (taken := self._take()) is not None:
+            while (taken := self.take()) is not None:
                 if not isinstance(taken, Once):
                     yield taken
                 elif not await taken.wait_aio(timeout):
                     return
         finally:
-            self._stop()
+            self.stop()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Begin to read."""
         threading.Thread(target=self._read, name="skerry-logs", daemon=True).start()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Read no more."""
         if sys.is_finalizing():
             return  # no other thread goes on any more: one that has a lock would keep it
         self._stopping.set()
@@ -86,7 +88,8 @@ class LogReader:
             self._ended = True
             self._arrival.set()
 
-    def _take(self) -> LogEntry | Once | None:
+    def take(self) -> LogEntry | Once | None:
+        """Return an entry, or what to wait for, or None at the end. Raises what went wrong."""
         arrival = self._arrival
         if arrival.done:
             # Replaced before anything is looked at: what arrives from here on sets the new one.

@@ -1,0 +1,1 @@
+"""Sandboxes: what a program does with them, and how."""

@@ -1,0 +1,5 @@
+"""Processes in sandboxes."""
+
+from ._sandbox.process import ContainerProcess
+
+__all__ = ["ContainerProcess"]
