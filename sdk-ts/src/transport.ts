@@ -1,6 +1,7 @@
 /** The HTTP/2 connection to the server. */
 
 import { readFileSync } from "node:fs";
+import type { Http2Session } from "node:http2";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { rootCertificates } from "node:tls";
@@ -12,6 +13,9 @@ import { VERSION } from "./version.js";
 
 /** Bytes that may be on their way in one stream: with HTTP/2's 64 KiB a large file would wait for every answer. */
 const STREAM_WINDOW = 4 << 20;
+
+/** The same for all streams of a connection together. */
+const CONNECTION_WINDOW = 16 << 20;
 
 /** Connections to one server: a path may be put in front of the services' names, as those in sandboxes have. */
 export interface Connection {
@@ -28,13 +32,14 @@ export function openConnection(config: Config, interceptors: readonly Intercepto
     { pingIntervalMs: 30_000, pingTimeoutMs: 20_000, idleConnectionTimeoutMs: 5 * 60_000 },
     { settings: { initialWindowSize: STREAM_WINDOW, enablePush: false }, ...authorities(config.caFile) },
   );
+  const wide = widened(manager);
   const headers = headerInterceptor(config);
   return {
     transport(path = ""): Transport {
       return createConnectTransport({
         baseUrl: config.serverUrl + path,
         httpVersion: "2",
-        sessionManager: manager,
+        sessionManager: wide,
         interceptors: [...interceptors, headers],
         acceptCompression: [],
       });
@@ -42,6 +47,25 @@ export function openConnection(config: Config, interceptors: readonly Intercepto
     close(): void {
       manager.abort();
     },
+  };
+}
+
+/** Returns a manager whose connections take more at a time. Node has no option for that before there is a connection. */
+function widened(
+  manager: Http2SessionManager,
+): Pick<Http2SessionManager, "authority" | "request" | "notifyResponseByteRead"> {
+  const known = new WeakSet<Http2Session>();
+  return {
+    authority: manager.authority,
+    async request(method, path, headers, options) {
+      const stream = await manager.request(method, path, headers, options);
+      if (stream.session !== undefined && !known.has(stream.session)) {
+        known.add(stream.session);
+        stream.session.setLocalWindowSize(CONNECTION_WINDOW);
+      }
+      return stream;
+    },
+    notifyResponseByteRead: (stream) => manager.notifyResponseByteRead(stream),
   };
 }
 
