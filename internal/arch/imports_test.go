@@ -98,7 +98,7 @@ func TestProcessesNeverImportOneAnother(t *testing.T) {
 // adapters are the packages that join nouns to a technology; nouns don't know them.
 var adapters = []string{
 	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/apprpc", "gateway/callrpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "gateway/ingress", "gateway/tunnelrpc", "worker/agent",
-	"worker/gatewaylink", "imagebuilder/server", "imagebuilder/gatewaylink", "imagebuilder/rpc", "internal/daemon",
+	"worker/gatewaylink", "worker/sandboxlink", "imagebuilder/server", "imagebuilder/gatewaylink", "imagebuilder/rpc", "internal/daemon",
 }
 
 // composers may import adapters: they are where the parts are put together.
@@ -132,7 +132,7 @@ var nouns = []string{
 	"gateway/app", "gateway/autoscale", "gateway/call", "gateway/fleet", "gateway/function", "gateway/identity", "gateway/image",
 	"gateway/item", "gateway/layer", "gateway/lineage", "gateway/gather", "gateway/cron",
 	"gateway/logs", "gateway/mount", "gateway/placement", "gateway/route", "gateway/secret", "gateway/task", "gateway/tunnel", "imagebuilder/llb", "imagebuilder/recipe",
-	"worker/container",
+	"worker/box", "worker/container", "worker/sandbox",
 }
 
 func TestLeafPackagesStayLeaves(t *testing.T) {
@@ -166,6 +166,7 @@ var talkers = map[string]string{
 	"gateway/logs":   "keeps logs when nobody reads them",
 	"gateway/cron":   "makes calls by itself",
 	"gateway/tunnel": "stores tunnels behind those who open them",
+	"worker/sandbox": "ends sandboxes by itself",
 }
 
 func TestQuietPackagesDontLog(t *testing.T) {

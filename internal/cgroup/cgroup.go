@@ -29,6 +29,8 @@ type Subtree struct {
 	v2   bool
 	// roots are the folders of Name in every hierarchy.
 	roots []string
+	// bounding are the version 1 hierarchies that bound and count containers: memory, cpu and pids, and cpuacct where there is one.
+	bounding []string
 }
 
 // Open finds the hierarchies. Name is one path element, such as "skerry_1a2b3c"; nothing is made yet.
@@ -44,6 +46,10 @@ func Open(name string) (*Subtree, error) {
 		return nil, fmt.Errorf("cgroup: %w; mount the cgroup file systems", err)
 	}
 	memory := false
+	s.bounding = []string{"memory", "cpu", "pids"}
+	if _, err := os.Stat(filepath.Join(Root, "cpuacct")); err == nil {
+		s.bounding = append(s.bounding, "cpuacct")
+	}
 	for _, e := range entries {
 		if e.Type()&fs.ModeSymlink != 0 || !e.IsDir() {
 			continue
@@ -177,7 +183,7 @@ func (s *Subtree) Processes(id string) ([]int, error) {
 }
 
 // reaped are the kinds of things that have groups of their own here.
-var reaped = []ident.Kind{ident.Container, ident.Sandbox}
+var reaped = []ident.Kind{ident.Container, ident.Sandbox, ident.Box}
 
 // Reap kills what runs in containers' and sandboxes' groups and removes them, except those in keep. Other parts of the instance have
 // groups beside them, which are left alone, as is the subtree itself: they may be about to make others, or have limited it.

@@ -37,10 +37,19 @@ func (s *Subtree) Limit(l Limits) error {
 	return err
 }
 
+// groupsV1 are a group's folders in the hierarchies that bound and count it; those of cpu and cpuacct are the same on many hosts.
+func (s *Subtree) groupsV1(id string) []string {
+	var groups []string
+	for _, hierarchy := range s.bounding {
+		groups = append(groups, filepath.Join(Root, hierarchy, s.name, id))
+	}
+	return groups
+}
+
 // limitV1 makes a group of the subtree in the hierarchies that bound something, and returns its folders.
 func (s *Subtree) limitV1(id string, l Limits) ([]string, error) {
-	memory, cpu, pids := filepath.Join(Root, "memory", s.name, id), filepath.Join(Root, "cpu", s.name, id), filepath.Join(Root, "pids", s.name, id)
-	groups := []string{memory, cpu, pids}
+	groups := s.groupsV1(id)
+	memory, cpu, pids := groups[0], groups[1], groups[2]
 	for _, g := range groups {
 		if err := mkdir(g); err != nil {
 			return nil, err
@@ -120,7 +129,7 @@ func (s *Subtree) Joining(id string) []string {
 	if s.v2 {
 		return enter([]string{filepath.Join(s.roots[0], id)}, "cgroup.procs")
 	}
-	return enter([]string{filepath.Join(Root, "memory", s.name, id), filepath.Join(Root, "cpu", s.name, id), filepath.Join(Root, "pids", s.name, id)}, "tasks")
+	return enter(s.groupsV1(id), "tasks")
 }
 
 // hierarchical makes the groups below count for this one, which kernels before 5.11 do only when asked.

@@ -53,7 +53,7 @@ func homes() ([]string, error) {
 		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
 		controllers, path, _ := strings.Cut(rest, ":")
 		for c := range strings.SplitSeq(controllers, ",") {
-			if c == "memory" || c == "cpu" || c == "pids" {
+			if c == "memory" || c == "cpu" || c == "pids" || c == "cpuacct" {
 				out = append(out, filepath.Join(Root, c, path))
 			}
 		}

@@ -29,6 +29,7 @@ const (
 	Sandbox   Kind = "sb"
 	Sidecar   Kind = "sc"
 	Snapshot  Kind = "sn"
+	Box       Kind = "bx"
 )
 
 // length is the number of characters after the prefix: 62^22 is a little over 2^130.

@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// ErrHandover is the cause of a context's end where the process ends so that its next one goes on with what it can be handed.
+var ErrHandover = errors.New("the process hands over to its next one")
+
 // Group owns goroutines. Each has a name and ends when the group's context does; the first that fails ends the group, with its error
 // as the cause. The zero value is not usable; see NewGroup.
 type Group struct {

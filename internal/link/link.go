@@ -30,16 +30,27 @@ const (
 	// dataStreamWindow and dataConnWindow are those of data links, in bytes.
 	dataStreamWindow = 512 << 10
 	dataConnWindow   = 1 << 30
+	// maxHeader bounds the headers of one answer, in bytes.
+	maxHeader = 64 << 10
 )
 
 // Serve serves h over HTTP/2 on a connection that this side dialled, until the connection or ctx ends; then what handlers have
 // written still goes out. It closes conn.
 func Serve(ctx context.Context, conn net.Conn, h http.Handler) error {
+	return serve(ctx, conn, h, streamWindow, connWindow)
+}
+
+// ServeData is Serve for links that carry many streams whose readers may be slow; see NewDataClient.
+func ServeData(ctx context.Context, conn net.Conn, h http.Handler) error {
+	return serve(ctx, conn, h, dataStreamWindow, dataConnWindow)
+}
+
+func serve(ctx context.Context, conn net.Conn, h http.Handler, stream, all int32) error {
 	s := &http2.Server{
 		MaxConcurrentStreams:         MaxConcurrentStreams,
 		MaxReadFrameSize:             1 << 20,
-		MaxUploadBufferPerStream:     streamWindow,
-		MaxUploadBufferPerConnection: connWindow,
+		MaxUploadBufferPerStream:     stream,
+		MaxUploadBufferPerConnection: all,
 		ReadIdleTimeout:              PingInterval,
 		PingTimeout:                  PingTimeout,
 	}
@@ -92,6 +103,7 @@ func newClient(conn net.Conn, windows *http.HTTP2Config) (*Client, error) {
 		return nil, errors.Join(fmt.Errorf("link: %w", err), conn.Close())
 	}
 	t.AllowHTTP, t.MaxReadFrameSize, t.ReadIdleTimeout, t.PingTimeout = true, 1<<20, PingInterval, PingTimeout
+	t.MaxHeaderListSize = maxHeader
 	cc, err := t.NewClientConn(&notifyConn{Conn: conn, done: c.done})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("link: %w", err), conn.Close())

@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/worker/box"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
 	"github.com/skerry-dev/skerry/worker/gvisor"
@@ -61,13 +62,14 @@ type Agent struct {
 	dialer  *gatewaylink.Dialer
 	network *network.Network
 	groups  *cgroup.Subtree
-	sandbox *gvisor.Runtime
+	runtime *gvisor.Runtime
 	logs    *gatewaylink.Logs
 	bulk    *gatewaylink.Bulk
 	access  *gatewaylink.Access
 	rootfs  *rootfs.Store
 	joined  sync.Once
-	up      chan struct{} // closed at the first link
+	up      chan struct{}     // closed at the first link
+	wrap    func(*box.Config) // of tests; or nil
 }
 
 // New checks the configuration and opens the worker's folder. It changes nothing outside of it.
@@ -106,7 +108,7 @@ func (a *Agent) open() error {
 	if a.groups, err = cgroup.Open("skerry_" + cfg.Instance); err != nil {
 		return err
 	}
-	if a.sandbox, err = gvisor.New(gvisor.Config{Runsc: cfg.Runsc, StateDir: filepath.Join(cfg.RunDir, "runsc"), Cgroups: a.groups}); err != nil {
+	if a.runtime, err = gvisor.New(gvisor.Config{Runsc: cfg.Runsc, StateDir: filepath.Join(cfg.RunDir, "runsc"), Cgroups: a.groups}); err != nil {
 		return err
 	}
 	store := rootfs.Config{
@@ -138,41 +140,20 @@ func (a *Agent) Linked() <-chan struct{} { return a.up }
 // Network is the worker's network: its range, and the name server that image builds are given.
 func (a *Agent) Network() *network.Network { return a.network }
 
-// Run reaps what an earlier process left, sets up the network, and serves the gateway until ctx ends or the network fails. A lost link
-// ends its containers, whose inputs the gateway runs again, and is dialled anew. At the end all containers are stopped, their inputs given
-// back, and nothing of the worker is left on the host.
+// Run takes over the sandboxes of an earlier process and reaps what else it left, sets up the network, and serves the gateway until ctx ends or
+// the network fails. A lost link ends its containers, whose inputs the gateway runs again, and is dialled anew; sandboxes go on. At the end all
+// containers are stopped, their inputs given back, and nothing of the worker is left on the host; where ctx ends with lifecycle.ErrHandover as
+// its cause, sandboxes are left for the next process.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.reap(ctx); err != nil {
-		return fmt.Errorf("worker: %w", err)
-	}
-	if err := a.bound(); err != nil {
-		return fmt.Errorf("worker: %w", err)
-	}
-	host, err := container.NewHost(container.HostConfig{
-		RunDir:     filepath.Join(a.cfg.RunDir, "c"),
-		DiskDir:    filepath.Join(a.cfg.DataDir, "disks"),
-		RuntimeDir: a.cfg.RuntimeDir,
-		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.sandbox, Logs: a.logs, Access: a.access,
-		Dialects: dialects{blobs: a.blobs()},
-		DiskMiB:  a.cfg.DiskMiB, MemoryMiB: a.cfg.MemoryMiB,
-	})
+	p, err := a.parts()
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
-	service := gatewaylink.NewService(host, a.describe(), a.cfg.Log)
-	if err := a.serve(ctx, host, service); err != nil {
+	if err := errors.Join(a.takeOver(ctx, p), a.bound()); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
-	return nil
-}
-
-// reap clears away what an earlier process of this instance left. Sandboxes that are to be taken over would be kept here.
-func (a *Agent) reap(ctx context.Context) error {
-	c, cancel := context.WithTimeout(ctx, ReapTimeout)
-	defer cancel()
-	// Images after the sandboxes that have them open.
-	if err := errors.Join(a.sandbox.Reap(c, nil), a.rootfs.Reap()); err != nil {
-		return fmt.Errorf("clearing away an earlier run: %w", err)
+	if err := a.serve(ctx, p); err != nil {
+		return fmt.Errorf("worker: %w", err)
 	}
 	return nil
 }
@@ -189,19 +170,24 @@ func (a *Agent) bound() error {
 }
 
 // serve runs the worker's parts. They end in the reverse order of their use: containers, their output, the link, the network.
-func (a *Agent) serve(ctx context.Context, host *container.Host, service *gatewaylink.Service) error {
+func (a *Agent) serve(ctx context.Context, p *parts) error {
 	below := lifecycle.NewGroup(context.WithoutCancel(ctx))
 	below.Go("network", a.network.Run)
 	links := lifecycle.NewGroup(below.Context())
 	links.Go("logs", func(ctx context.Context) error {
 		return a.logs.Run(ctx, func(err error) { a.cfg.Log.Warn("log connection lost", "error", err) })
 	})
-	links.Go("link", func(ctx context.Context) error { return a.dialer.Serve(ctx, service.Handler(), a.linked) })
+	links.Go("link", func(ctx context.Context) error { return a.dialer.Serve(ctx, a.control(p), a.linked) })
+	links.Go("data link", func(ctx context.Context) error { return a.serveData(ctx, p) })
 	select {
 	case <-ctx.Done():
 	case <-below.Context().Done():
 	}
-	errs := []error{a.drain(ctx, host, service), links.Stop(), below.Stop(), a.network.Close(), a.sandbox.Close(), a.rootfs.Close()}
+	left, err := a.drain(ctx, p)
+	errs := []error{err, links.Stop(), below.Stop(), a.network.Close()}
+	if left == 0 { // else there are sandboxes that use the rest
+		errs = append(errs, a.runtime.Close(), a.rootfs.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -215,17 +201,23 @@ func (a *Agent) linked(err error) {
 	a.cfg.Log.Info("linked to the gateway", "worker", a.id, "gateway", a.cfg.Gateway.URL)
 }
 
-// drain ends all containers and hands their output over, as far as the gateway is there to take it.
-func (a *Agent) drain(ctx context.Context, host *container.Host, service *gatewaylink.Service) error {
+// drain ends all containers, and sandboxes unless they are to be left, and hands their output over, as far as the gateway is there to take it.
+func (a *Agent) drain(ctx context.Context, p *parts) (left int, err error) {
 	stop, cancel := lifecycle.Detach(ctx, DrainTimeout)
 	defer cancel()
-	err := service.Drain(stop)
+	var ended sync.WaitGroup
+	var containers, sandboxes error
+	ended.Go(func() { containers = p.service.Drain(stop) })
+	ended.Go(func() {
+		left, sandboxes = p.sandboxes.Close(stop, errors.Is(context.Cause(ctx), lifecycle.ErrHandover))
+	})
+	ended.Wait()
 	flush, cancel := lifecycle.Detach(ctx, FlushTimeout)
 	defer cancel()
-	if lost := errors.Join(host.Wait(flush), a.logs.Flush(flush)); lost != nil {
+	if lost := errors.Join(p.containers.Wait(flush), p.sandboxes.Wait(flush), a.logs.Flush(flush)); lost != nil {
 		a.cfg.Log.Warn("output of containers lost", "error", lost)
 	}
-	return err
+	return left, errors.Join(containers, sandboxes)
 }
 
 func (a *Agent) describe() gatewaylink.Description {

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 		data, tools, _ := strings.Cut(rest, " ")
 		a, err := New(agentConfig(url, data, tools))
 		if err == nil {
+			a.wrap = killAt(os.Getenv(killEnv))
 			err = a.Run(context.Background())
 		}
 		panic(err) // nobody stops it but by a kill

@@ -32,29 +32,35 @@ type gateway struct {
 	server *httptest.Server
 	source *memorySource
 	links  chan *link.Client
-	image  string // digest of the test base
+	data   chan *link.Client // data links
+	image  string            // digest of the test base
 	base   string
 
 	mu      sync.Mutex
 	logs    strings.Builder
-	ended   chan string // containers whose output is complete
-	refused bool        // PushLogs ends at once, without an acknowledgement
+	frames  map[string]*frames // by container
+	ended   chan string        // containers whose output is complete
+	refused bool               // PushLogs ends at once, without an acknowledgement
 }
 
 func newGateway(t *testing.T) *gateway {
 	t.Helper()
-	g := &gateway{source: newMemorySource(t), links: make(chan *link.Client, 8), ended: make(chan string, 100), base: testbase.Erofs(t)}
+	g := &gateway{source: newMemorySource(t), links: make(chan *link.Client, 8), data: make(chan *link.Client, 8), ended: make(chan string, 100), base: testbase.Erofs(t)}
 	mux := http.NewServeMux()
 	mux.HandleFunc(gatewaylink.Path, func(w http.ResponseWriter, r *http.Request) {
 		conn, err := link.Upgrade(w, r)
 		if err != nil {
 			return
 		}
-		client, err := link.NewClient(conn)
+		to, begin := g.links, link.NewClient
+		if r.URL.RawQuery == gatewaylink.DataQuery && r.Header.Get(gatewaylink.WorkerHeader) != "" {
+			to, begin = g.data, link.NewDataClient
+		}
+		client, err := begin(conn)
 		if err != nil {
 			return
 		}
-		g.links <- client
+		to <- client
 		<-client.Done()
 	})
 	path, bulk := workerv1connect.NewBulkServiceHandler(g)
@@ -138,9 +144,7 @@ func (g *gateway) PushLogs(_ context.Context, s *connect.BidiStream[workerv1.Pus
 			g.mu.Unlock()
 			return connect.NewError(connect.CodeUnavailable, io.ErrClosedPipe)
 		}
-		for _, e := range m.GetEntries() {
-			g.logs.WriteString(e.GetText())
-		}
+		g.store(m)
 		g.mu.Unlock()
 		if m.GetEof() {
 			g.ended <- m.GetContainerId()
@@ -149,6 +153,42 @@ func (g *gateway) PushLogs(_ context.Context, s *connect.BidiStream[workerv1.Pus
 			return err
 		}
 	}
+}
+
+// frames is what a container has written. The last sequence is remembered, as the real gateway does.
+type frames struct {
+	last uint64
+	text strings.Builder
+}
+
+// store keeps a frame once; the mutex is held.
+func (g *gateway) store(m *workerv1.PushLogsRequest) {
+	if g.frames == nil {
+		g.frames = map[string]*frames{}
+	}
+	f := g.frames[m.GetContainerId()]
+	if f == nil {
+		f = &frames{}
+		g.frames[m.GetContainerId()] = f
+	}
+	if m.GetSequence() <= f.last {
+		return
+	}
+	f.last = m.GetSequence()
+	for _, e := range m.GetEntries() {
+		g.logs.WriteString(e.GetText())
+		f.text.WriteString(e.GetText())
+	}
+}
+
+// textOf is what a container has written.
+func (g *gateway) textOf(id string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f := g.frames[id]; f != nil {
+		return f.text.String()
+	}
+	return ""
 }
 
 func (g *gateway) text() string {

@@ -141,6 +141,36 @@ type LogEntry struct {
 	Input payload.Key
 	// WantsTerminal is a socket in the container that waits for a terminal; there is no text then.
 	WantsTerminal string
+	// After is where the streams of the process stand after it, for a Journal.
+	After Offsets
+}
+
+// Offsets are places in the two streams of a process, in bytes from its start.
+type Offsets struct{ Stdout, Stderr uint64 }
+
+// Frame is some output of a container that goes to the gateway as one piece, which keeps it once however often it comes. Sequences of a
+// container count from 1.
+type Frame struct {
+	Sequence uint64
+	After    Offsets // where the streams stand after it
+}
+
+// Journal remembers, beyond the life of the worker's process, how the output of a container was cut into frames, so that what is sent again is
+// what was sent before.
+type Journal interface {
+	// Sealed notes a frame that is about to be sent for the first time. The frame is not sent if that fails.
+	Sealed(f Frame) error
+	// Acknowledged notes that the gateway has all frames up to a sequence.
+	Acknowledged(sequence uint64) error
+}
+
+// JournaledSink is a LogSink that works with journals.
+type JournaledSink interface {
+	LogSink
+	// Keep has frames of a container noted in a journal, and numbered from the one after last. It comes before the first Write.
+	Keep(containerID string, j Journal, last uint64)
+	// Again takes a frame that an earlier process of the worker has sealed.
+	Again(containerID string, f Frame, entries []LogEntry)
 }
 
 // LogSink takes what containers write. Write copies the text; it blocks while the sink is full, which slows the container's reader down,

@@ -166,15 +166,7 @@ func (l *lines) addText(data []byte) {
 
 // cutLine passes on a piece of a long line that ends between two characters.
 func (l *lines) cutLine() {
-	n := len(l.rest)
-	for i := 1; i < utf8.UTFMax && i <= n; i++ {
-		if c := l.rest[n-i]; utf8.RuneStart(c) {
-			if !utf8.FullRune(l.rest[n-i:]) {
-				n -= i
-			}
-			break
-		}
-	}
+	n := LineLength(l.rest)
 	tail := bytes.Clone(l.rest[n:])
 	l.rest = l.rest[:n]
 	l.flush()
@@ -187,9 +179,30 @@ func (l *lines) drop(n uint64) {
 		l.markIsText()
 		l.flush()
 		l.input = payload.Key{} // the mark of who writes may be among what is missing
-		text := fmt.Appendf(nil, "%d bytes of output are missing here: they were written faster than they could be stored\n", n)
-		l.write(LogEntry{Text: text, System: true})
+		l.write(LogEntry{Text: Missing(n), System: true})
 	}
+}
+
+// Missing says in a log that n bytes are missing.
+func Missing(n uint64) []byte {
+	return fmt.Appendf(nil, "%d bytes of output are missing here: they were written faster than they could be stored\n", n)
+}
+
+// LineLength returns how long the first line of data is, with its end; at most MaxLine, and then it ends between two characters.
+func LineLength(data []byte) int {
+	if i := bytes.IndexByte(data[:min(len(data), MaxLine)], '\n'); i >= 0 {
+		return i + 1
+	}
+	n := min(len(data), MaxLine)
+	for i := 1; i < utf8.UTFMax && i < n; i++ {
+		if c := data[n-i]; utf8.RuneStart(c) {
+			if !utf8.FullRune(data[n-i : n]) {
+				n -= i
+			}
+			break
+		}
+	}
+	return n
 }
 
 // flush passes on what there is of a line.

@@ -32,7 +32,8 @@ const (
 	runnerSocket = "runner.sock"
 	// gatewaySocket is where code in the container calls the gateway.
 	gatewaySocket = "gateway.sock"
-	defaultPath   = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	// DefaultPath is where programs are looked for when the image says nothing.
+	DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	// cleanupTimeout bounds each step that gives something back.
 	cleanupTimeout = 30 * time.Second
 )
@@ -337,7 +338,7 @@ func workdirOf(s *Spec) string {
 
 // environment is what the runner's process, and commands beside it, get. User code sees no credential of ours in it.
 func environment(s *Spec) map[string]string {
-	env := map[string]string{"PATH": defaultPath, "HOME": "/root", "LANG": "C.UTF-8"}
+	env := map[string]string{"PATH": DefaultPath, "HOME": "/root", "LANG": "C.UTF-8"}
 	maps.Copy(env, s.ImageEnv)
 	maps.Copy(env, s.SecretEnv)
 	maps.Copy(env, map[string]string{

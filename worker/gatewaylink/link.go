@@ -5,7 +5,9 @@ package gatewaylink
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,8 +17,14 @@ import (
 	"github.com/skerry-dev/skerry/internal/link"
 )
 
-// Path is where the gateway takes control links.
-const Path = "/skerry.worker.v1/link"
+// Path is where the gateway takes control links, and, with the query DataQuery, data links.
+const (
+	Path      = "/skerry.worker.v1/link"
+	DataQuery = "kind=data"
+)
+
+// WorkerHeader says in the request for a data link which worker it is of; that worker has a control link.
+const WorkerHeader = "X-Skerry-Worker"
 
 // dialTimeout bounds one attempt to connect.
 const dialTimeout = 10 * time.Second
@@ -83,10 +91,37 @@ func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
 // Serve keeps a control link to the gateway, on which h is served, until ctx ends. When one is lost it dials again, on a growing pause;
 // changed, if not nil, hears of every link that is up (nil) and that is lost or could not be made (why).
 func (d *Dialer) Serve(ctx context.Context, h http.Handler, changed func(error)) error {
+	return d.serve(ctx, changed, func(up func()) error {
+		conn, err := d.upgrade(ctx, "", nil)
+		if err != nil {
+			return err
+		}
+		up()
+		return link.Serve(ctx, conn, h)
+	})
+}
+
+// ServeData keeps a data link of the worker to the gateway, as Serve keeps a control link.
+func (d *Dialer) ServeData(ctx context.Context, workerID string, h http.Handler, changed func(error)) error {
+	return d.serve(ctx, changed, func(up func()) error {
+		conn, err := d.upgrade(ctx, DataQuery, http.Header{WorkerHeader: {workerID}})
+		if err != nil {
+			return err
+		}
+		up()
+		return link.ServeData(ctx, conn, h)
+	})
+}
+
+// serve keeps a link that one makes until ctx ends.
+func (d *Dialer) serve(ctx context.Context, changed func(error), one func(up func()) error) error {
+	if changed == nil {
+		changed = func(error) {}
+	}
 	wait := newBackoff()
 	for ctx.Err() == nil {
 		began := time.Now()
-		if err := d.serveOne(ctx, h, changed); changed != nil && ctx.Err() == nil {
+		if err := one(func() { changed(nil) }); ctx.Err() == nil {
 			changed(err)
 		}
 		wait.pause(ctx, time.Since(began))
@@ -94,24 +129,24 @@ func (d *Dialer) Serve(ctx context.Context, h http.Handler, changed func(error))
 	return nil
 }
 
-func (d *Dialer) serveOne(ctx context.Context, h http.Handler, changed func(error)) error {
+// upgrade dials the gateway and asks for a link.
+func (d *Dialer) upgrade(ctx context.Context, query string, header http.Header) (net.Conn, error) {
 	conn, err := d.dial(ctx)
 	if err != nil {
-		return fmt.Errorf("gateway %s: %w", d.url, err)
+		return nil, fmt.Errorf("gateway %s: %w", d.url, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url.JoinPath(Path).String(), nil)
+	u := d.url.JoinPath(Path)
+	u.RawQuery = query
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), nil)
 	if err != nil {
-		return fmt.Errorf("gateway %s: %w", d.url, err)
+		return nil, errors.Join(fmt.Errorf("gateway %s: %w", d.url, err), conn.Close())
 	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("Authorization", "Bearer "+d.token)
 	upgrade, cancel := context.WithTimeout(ctx, dialTimeout)
-	conn, err = link.Dial(upgrade, conn, req)
-	cancel()
-	if err != nil {
-		return fmt.Errorf("gateway %s: %w", d.url, err)
+	defer cancel()
+	if conn, err = link.Dial(upgrade, conn, req); err != nil {
+		return nil, fmt.Errorf("gateway %s: %w", d.url, err)
 	}
-	if changed != nil {
-		changed(nil)
-	}
-	return link.Serve(ctx, conn, h)
+	return conn, nil
 }

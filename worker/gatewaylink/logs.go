@@ -31,29 +31,32 @@ const (
 type Logs struct {
 	bulk *Bulk
 
-	mu       sync.Mutex
-	room     *sync.Cond                   // signalled when frames are acknowledged
-	frames   []*logFrame                  // not acknowledged, in order; the first sent of them are under way
-	sent     int                          // how many of frames have been sent on this connection
-	bytes    int                          // of all frames
-	sequence map[string]uint64            // last sequence by container
-	wake     chan struct{}                // holds a token when there is something to send
-	over     chan struct{}                // closed when Run has ended: nothing is held any more
-	drained  map[chan<- struct{}]struct{} // closed when frames is empty
+	mu      sync.Mutex
+	room    *sync.Cond                   // signalled when frames are acknowledged
+	frames  []*logFrame                  // not acknowledged, in order; the first sent of them are under way
+	sent    int                          // how many of frames have been sent on this connection
+	bytes   int                          // of all frames
+	sources map[string]*logSource        // by container, until its EOF
+	wake    chan struct{}                // holds a token when there is something to send
+	over    chan struct{}                // closed when Run has ended: nothing is held any more
+	drained map[chan<- struct{}]struct{} // closed when frames is empty
 }
 
 type logFrame struct {
 	msg    *workerv1.PushLogsRequest
+	source *logSource
+	after  container.Offsets
 	size   int
 	sealed bool // it has been sent, and may be stored: nothing more goes into it, on no connection
+	noted  bool // in the source's journal
 }
 
-var _ container.LogSink = (*Logs)(nil)
+var _ container.JournaledSink = (*Logs)(nil)
 
 // NewLogs returns a sink that sends over bulk.
 func NewLogs(bulk *Bulk) *Logs {
 	l := &Logs{
-		bulk: bulk, sequence: make(map[string]uint64), wake: make(chan struct{}, 1), over: make(chan struct{}),
+		bulk: bulk, sources: make(map[string]*logSource), wake: make(chan struct{}, 1), over: make(chan struct{}),
 		drained: make(map[chan<- struct{}]struct{}),
 	}
 	l.room = sync.NewCond(&l.mu)
@@ -62,6 +65,32 @@ func NewLogs(bulk *Bulk) *Logs {
 
 // Write takes one entry.
 func (l *Logs) Write(containerID string, e container.LogEntry) {
+	entry := entryToProto(e)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	src := l.source(containerID)
+	for (l.bytes >= maxLogBytes || src.full()) && !l.ended() {
+		l.room.Wait()
+	}
+	if l.ended() {
+		return
+	}
+	f := l.open(containerID, src)
+	f.after, src.after = e.After, e.After
+	l.add(f, entry)
+	l.signal()
+}
+
+// add puts an entry into a frame.
+func (l *Logs) add(f *logFrame, entry *skerryv1.LogEntry) {
+	f.msg.Entries = append(f.msg.Entries, entry)
+	size := len(entry.GetText()) + entryCost
+	f.size += size
+	f.source.bytes += size
+	l.bytes += size
+}
+
+func entryToProto(e container.LogEntry) *skerryv1.LogEntry {
 	entry := &skerryv1.LogEntry{
 		Time: timestamppb.New(e.At), Source: skerryv1.LogSource_LOG_SOURCE_STDOUT,
 		// Containers write bytes; log entries are text.
@@ -78,20 +107,7 @@ func (l *Logs) Write(containerID string, e container.LogEntry) {
 		entry.Source, entry.Text = skerryv1.LogSource_LOG_SOURCE_SYSTEM, "the container waits for a terminal: skerry run -i gives it yours\n"
 		entry.WantsTerminal = strings.ToValidUTF8(e.WantsTerminal, "\uFFFD")
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.bytes >= maxLogBytes && !l.ended() {
-		l.room.Wait()
-	}
-	if l.ended() {
-		return
-	}
-	f := l.open(containerID)
-	f.msg.Entries = append(f.msg.Entries, entry)
-	size := len(entry.GetText()) + entryCost
-	f.size += size
-	l.bytes += size
-	l.signal()
+	return entry
 }
 
 // EOF says that nothing more comes from the container.
@@ -101,8 +117,8 @@ func (l *Logs) EOF(containerID string) {
 	if l.ended() {
 		return
 	}
-	l.open(containerID).msg.Eof = true
-	delete(l.sequence, containerID)
+	l.open(containerID, l.source(containerID)).msg.Eof = true
+	delete(l.sources, containerID)
 	l.signal()
 }
 
@@ -116,17 +132,24 @@ func (l *Logs) ended() bool {
 }
 
 // open returns the last frame if more of the container may go into it, else a new one.
-func (l *Logs) open(containerID string) *logFrame {
+func (l *Logs) open(containerID string, src *logSource) *logFrame {
 	if n := len(l.frames); n > 0 {
 		last := l.frames[n-1]
-		if !last.sealed && last.msg.GetContainerId() == containerID && last.size < maxLogFrame {
+		if !last.sealed && last.source == src && last.size < maxLogFrame {
 			return last
 		}
 	}
-	l.sequence[containerID]++
-	f := &logFrame{msg: &workerv1.PushLogsRequest{ContainerId: containerID, Sequence: l.sequence[containerID]}}
-	l.frames = append(l.frames, f)
-	return f
+	src.sequence++
+	return l.append(containerID, src, container.Frame{Sequence: src.sequence, After: src.after})
+}
+
+// append begins a frame.
+func (l *Logs) append(containerID string, src *logSource, f container.Frame) *logFrame {
+	frame := &logFrame{
+		msg: &workerv1.PushLogsRequest{ContainerId: containerID, Sequence: f.Sequence}, source: src, after: f.After,
+	}
+	l.frames = append(l.frames, frame)
+	return frame
 }
 
 func (l *Logs) signal() {
@@ -209,7 +232,10 @@ func (l *Logs) push(ctx context.Context) error {
 				cancel(fault.FromConnect(err))
 				return
 			}
-			l.acknowledge(m.GetContainerId(), m.GetSequence())
+			if err := l.acknowledge(m.GetContainerId(), m.GetSequence()); err != nil {
+				cancel(err)
+				return
+			}
 		}
 	}()
 	l.signal()
@@ -230,6 +256,9 @@ func (l *Logs) send(ctx context.Context, send func(*workerv1.PushLogsRequest) er
 			return context.Cause(ctx)
 		}
 		for f := l.next(); f != nil; f = l.next() {
+			if err := f.note(); err != nil {
+				return err
+			}
 			if err := send(f.msg); err != nil {
 				if errors.Is(err, io.EOF) {
 					<-ctx.Done() // the receiver learns why
@@ -255,14 +284,17 @@ func (l *Logs) next() *logFrame {
 }
 
 // acknowledge forgets what the gateway has stored.
-func (l *Logs) acknowledge(containerID string, sequence uint64) {
+func (l *Logs) acknowledge(containerID string, sequence uint64) error {
+	var journal container.Journal
+	defer func() { l.room.Broadcast() }()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	kept := l.frames[:0:0]
 	sent := 0
 	for i, f := range l.frames {
 		if i < l.sent && f.msg.GetContainerId() == containerID && f.msg.GetSequence() <= sequence {
 			l.bytes -= f.size
+			f.source.bytes -= f.size
+			journal = f.source.journal
 			continue
 		}
 		if i < l.sent {
@@ -271,11 +303,15 @@ func (l *Logs) acknowledge(containerID string, sequence uint64) {
 		kept = append(kept, f)
 	}
 	l.frames, l.sent = kept, sent
-	l.room.Broadcast()
 	if len(kept) == 0 {
 		for done := range l.drained {
 			close(done)
 			delete(l.drained, done)
 		}
 	}
+	l.mu.Unlock()
+	if journal == nil {
+		return nil
+	}
+	return journal.Acknowledged(sequence)
 }

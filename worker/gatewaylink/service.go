@@ -54,7 +54,9 @@ func (s *Service) Handler() http.Handler {
 	_, h := workerv1connect.NewWorkerServiceHandler(s,
 		connect.WithReadMaxBytes(maxMessage),
 		connect.WithCompression("gzip", nil, nil), // inputs and outputs are pickles: not worth the time
-		connect.WithInterceptors(faults{s.log}))
+		connect.WithInterceptors(wire.Faults(func(procedure string, err error) {
+			s.log.Error("call failed", "procedure", procedure, "error", err)
+		})))
 	return h
 }
 
@@ -227,32 +229,4 @@ func (s *sender) send(m *workerv1.RunContainerResponse) {
 	if err := s.stream.Send(m); err != nil {
 		s.cancel(err)
 	}
-}
-
-// faults turns errors of the handlers into Connect errors.
-type faults struct{ log *slog.Logger }
-
-func (f faults) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
-	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		res, err := next(ctx, req)
-		return res, f.convert(req.Spec().Procedure, err)
-	}
-}
-
-func (f faults) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
-	return next
-}
-
-func (f faults) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
-	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		return f.convert(conn.Spec().Procedure, next(ctx, conn))
-	}
-}
-
-func (f faults) convert(procedure string, err error) error {
-	converted := fault.ToConnect(err)
-	if connect.CodeOf(converted) == connect.CodeInternal && err != nil {
-		f.log.Error("call failed", "procedure", procedure, "error", err)
-	}
-	return converted
 }

@@ -60,7 +60,7 @@ const maxMessage = 4 << 20
 
 // NewClient begins to speak on a connection that an init dialled. The Client owns conn from here on.
 func NewClient(conn net.Conn) (*Client, error) {
-	l, err := link.NewClient(conn)
+	l, err := link.NewDataClient(conn)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err)
 	}

@@ -3,6 +3,7 @@ package guest
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -22,6 +23,9 @@ type forward struct{ link *link.Client }
 
 // RoundTrip sends a request.
 func (f forward) RoundTrip(r *http.Request) (*http.Response, error) {
+	if port, ok := strings.CutPrefix(r.URL.Path, portPath); ok && r.Method == http.MethodPost && validPort(port) {
+		return f.port(r)
+	}
 	if !reachable(r.URL.Path) || r.Method != http.MethodPost {
 		if r.Body != nil {
 			_ = r.Body.Close() // it is not sent
@@ -38,6 +42,45 @@ func (f forward) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fault.Wrap(fault.Unavailable, err)
 	}
 	return clean(r, res)
+}
+
+const (
+	// portPath begins the paths of connections to ports, whose bodies are what goes over them.
+	portPath = "/ports/"
+	// reasonHeader says in an answer that is not 200 why a port is not reached.
+	reasonHeader = "X-Skerry-Reason"
+	maxReason    = 200
+)
+
+func validPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0 && text[0] != '0'
+}
+
+// port carries a connection to a port. Of the answer it is taken whether there is a connection, or why not, and its bytes.
+func (f forward) port(r *http.Request) (*http.Response, error) {
+	out := r.Clone(r.Context())
+	out.URL = &url.URL{Scheme: "http", Host: "link", Path: r.URL.Path}
+	out.Host, out.RequestURI, out.Header, out.Trailer = "", "", http.Header{}, nil
+	res, err := f.link.RoundTrip(out)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err)
+	}
+	header := http.Header{"Content-Type": {"application/octet-stream"}, "X-Content-Type-Options": {"nosniff"}}
+	if res.StatusCode != http.StatusOK {
+		_ = res.Body.Close() // the header says why
+		reason := strings.Map(printable, res.Header.Get(reasonHeader))
+		header.Set(reasonHeader, reason[:min(len(reason), maxReason)])
+		res.StatusCode, res.Body = http.StatusBadGateway, http.NoBody
+	}
+	return &http.Response{StatusCode: res.StatusCode, Header: header, Body: res.Body, ContentLength: -1, Request: r}, nil
+}
+
+func printable(r rune) rune {
+	if r < ' ' || r > '~' {
+		return '?'
+	}
+	return r
 }
 
 func reachable(path string) bool {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/container"
 )
 
 // pidName is the file with the sandbox's process, in the folder that it was started with.
@@ -68,4 +69,10 @@ func (r *Runtime) isSentry(pid int, id string) (bool, error) {
 		root = root || w == "--root="+r.cfg.StateDir
 	}
 	return root && words[len(words)-1] == id, nil
+}
+
+// Remains tells what a sandbox that has ended had run out of, and what the sentry wrote when it crashed, or "". It must not have been reaped.
+func (r *Runtime) Remains(id, dir string) (used container.Resource, crash string, err error) {
+	used, err = r.usedUp(id)
+	return used, fatalLines(panicLog(dir)), err
 }

@@ -81,8 +81,10 @@ func (s *Sandbox) Limit(l Limits) error {
 }
 
 // UsedUp tells what the sandbox has run out of, if anything. Only before Delete.
-func (s *Sandbox) UsedUp() (container.Resource, error) {
-	oom, err := s.runtime.cfg.Cgroups.OOM(s.id)
+func (s *Sandbox) UsedUp() (container.Resource, error) { return s.runtime.usedUp(s.id) }
+
+func (r *Runtime) usedUp(id string) (container.Resource, error) {
+	oom, err := r.cfg.Cgroups.OOM(id)
 	switch {
 	case err != nil:
 		return container.Nothing, err
@@ -92,7 +94,7 @@ func (s *Sandbox) UsedUp() (container.Resource, error) {
 		return container.OwnMemory, nil
 	}
 	// The sentry can't go on without a thread that it needs.
-	refused, err := s.runtime.cfg.Cgroups.RefusedForks(s.id)
+	refused, err := r.cfg.Cgroups.RefusedForks(id)
 	if err != nil || refused == 0 {
 		return container.Nothing, err
 	}

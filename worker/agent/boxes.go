@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/guest"
+	"github.com/skerry-dev/skerry/worker/gvisor"
+)
+
+// machines is gVisor in the box's terms.
+type machines struct{ runtime *gvisor.Runtime }
+
+var _ box.Machines = machines{}
+
+func (m machines) Start(ctx context.Context, p container.SandboxParams) (box.Machine, error) {
+	s, err := m.runtime.Launch(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (m machines) Open(id, dir string) (box.Machine, error) {
+	s, err := m.runtime.Open(id, dir)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (m machines) Remains(id, dir string) (container.Resource, string, error) {
+	return m.runtime.Remains(id, dir)
+}
+
+// boxGuest is a guest.Client in the box's terms.
+type boxGuest struct{ guestClient }
+
+var _ box.Guest = boxGuest{}
+
+func newBoxGuest(conn net.Conn) (box.Guest, error) {
+	c, err := guest.NewClient(conn)
+	if err != nil {
+		return nil, err
+	}
+	return boxGuest{guestClient{c}}, nil
+}
+
+// guestTransport is how requests of clients get to an init.
+func guestTransport(g box.Guest) http.RoundTripper {
+	return g.(boxGuest).c.Forward() //nolint:forcetypeassert // boxes of an agent have no others
+}
+
+func (g boxGuest) StartMain(ctx context.Context, argv []string, terminal *container.Terminal) error {
+	_, err := g.c.StartMain(ctx, guest.Main{Argv: argv, Terminal: (*guest.Terminal)(terminal)})
+	return err
+}
+
+func (g boxGuest) Output(ctx context.Context, id string, from container.Offsets, f func(container.Chunk) error) error {
+	_, err := g.c.Follow(ctx, id, guest.Offsets(from), func(p guest.Piece) error {
+		c := container.Chunk{Stdout: p.Stdout, Stderr: p.Stderr}
+		if len(p.Stdout) > 0 {
+			c.StdoutDropped = p.At.Stdout - min(p.At.Stdout, from.Stdout)
+			from.Stdout = p.At.Stdout + uint64(len(p.Stdout))
+		}
+		if len(p.Stderr) > 0 {
+			c.StderrDropped = p.At.Stderr - min(p.At.Stderr, from.Stderr)
+			from.Stderr = p.At.Stderr + uint64(len(p.Stderr))
+		}
+		return f(c)
+	})
+	return err
+}
+
+func (g boxGuest) Configure(ctx context.Context, id box.Identity) error {
+	return g.c.Configure(ctx, guest.Settings(id))
+}
+
+func (g boxGuest) Seal(ctx context.Context, id string, variables map[string]string) error {
+	return g.c.SealEnvironment(ctx, id, variables)
+}
+
+func (g boxGuest) WatchActivity(ctx context.Context, f func(processes int)) error {
+	return g.c.WatchActivity(ctx, func(processes int) error {
+		f(processes)
+		return nil
+	})
+}
+
+func (g boxGuest) AwaitReady(ctx context.Context, p box.Probe) error {
+	return g.c.AwaitReady(ctx, guest.Probe(p))
+}
+
+func (g boxGuest) Usage(ctx context.Context) (box.Usage, error) {
+	u, err := g.c.Usage(ctx)
+	return box.Usage(u), err
+}
+
+func (g boxGuest) Done() <-chan struct{} { return g.c.Done() }

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+
+	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/gatewaylink"
+	"github.com/skerry-dev/skerry/worker/sandbox"
+	"github.com/skerry-dev/skerry/worker/sandboxlink"
+)
+
+// parts is what runs things on a worker.
+type parts struct {
+	boxes      *box.Host
+	containers *container.Host
+	service    *gatewaylink.Service
+	sandboxes  *sandbox.Host
+}
+
+func (a *Agent) parts() (*parts, error) {
+	host, err := container.NewHost(container.HostConfig{
+		RunDir:     filepath.Join(a.cfg.RunDir, "c"),
+		DiskDir:    filepath.Join(a.cfg.DataDir, "disks"),
+		RuntimeDir: a.cfg.RuntimeDir,
+		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.runtime, Logs: a.logs, Access: a.access,
+		Dialects: dialects{blobs: a.blobs()},
+		DiskMiB:  a.cfg.DiskMiB, MemoryMiB: a.cfg.MemoryMiB,
+	})
+	if err != nil {
+		return nil, err
+	}
+	boxes, err := box.NewHost(a.boxConfig())
+	if err != nil {
+		return nil, err
+	}
+	return &parts{
+		boxes:      boxes,
+		containers: host,
+		service:    gatewaylink.NewService(host, a.describe(), a.cfg.Log),
+		sandboxes: sandbox.NewHost(sandbox.Config{
+			Dir: filepath.Join(a.cfg.DataDir, "sandboxes"), Boxes: boxes, Groups: a.groups, Logs: a.logs, Log: a.cfg.Log,
+			MemoryMiB: a.cfg.MemoryMiB,
+		}),
+	}, nil
+}
+
+func (a *Agent) boxConfig() box.Config {
+	cfg := box.Config{
+		RunDir:     filepath.Join(a.cfg.RunDir, "b"),
+		DiskDir:    filepath.Join(a.cfg.DataDir, "boxes"),
+		RuntimeDir: a.cfg.RuntimeDir,
+		Network:    a.network, Rootfs: a.rootfs, Machines: machines{a.runtime}, Guest: newBoxGuest, Access: a.access,
+		DiskMiB: a.cfg.DiskMiB,
+	}
+	if a.wrap != nil {
+		a.wrap(&cfg)
+	}
+	return cfg
+}
+
+// control is what the gateway calls on the control link.
+func (a *Agent) control(p *parts) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(sandboxlink.NewHandler(p.sandboxes, a.cfg.Labels, a.cfg.Log))
+	mux.Handle("/", p.service.Handler())
+	return mux
+}
+
+// serveData keeps the data link, as soon as there is a control link.
+func (a *Agent) serveData(ctx context.Context, p *parts) error {
+	select {
+	case <-a.up:
+	case <-ctx.Done():
+		return nil
+	}
+	proxy := sandboxlink.NewProxy(p.sandboxes, guestTransport, a.cfg.Log)
+	return a.dialer.ServeData(ctx, a.id, proxy, func(err error) {
+		if err != nil {
+			a.cfg.Log.Warn("data link lost", "worker", a.id, "error", err)
+		}
+	})
+}
+
+// takeOver goes on with sandboxes of an earlier process of this instance, and clears away what else it left.
+func (a *Agent) takeOver(ctx context.Context, p *parts) error {
+	c, cancel := context.WithTimeout(ctx, ReapTimeout)
+	defer cancel()
+	kept, err := p.sandboxes.Adopt(c)
+	if err != nil {
+		return fmt.Errorf("taking over sandboxes: %w", err)
+	}
+	// Images after the sandboxes that have them open.
+	if err := errors.Join(a.runtime.Reap(c, kept), p.boxes.Reap(kept), a.rootfs.Reap()); err != nil {
+		return fmt.Errorf("clearing away an earlier run: %w", err)
+	}
+	return nil
+}

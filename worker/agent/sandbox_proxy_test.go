@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
+	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
+	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
+	"github.com/skerry-dev/skerry/internal/link"
+)
+
+// processes is the service that a sandbox's init serves, as the gateway reaches it.
+func (g *sandboxGateway) processes(id string) skerryv1connect.ProcessServiceClient {
+	return skerryv1connect.NewProcessServiceClient(g.data.HTTPClient(), link.BaseURL+"/sandboxes/"+id)
+}
+
+// follow reads the events of a process to its end.
+func follow(t *testing.T, next func() (*skerryv1.ProcessEvent, error)) (stdout string, exit *skerryv1.ProcessExited) {
+	t.Helper()
+	var text strings.Builder
+	for {
+		e, err := next()
+		if errors.Is(err, io.EOF) {
+			return text.String(), exit
+		}
+		ok(t, err)
+		text.Write(e.GetOutput().GetStdout())
+		if e.GetExited() != nil {
+			exit = e.GetExited()
+		}
+	}
+}
+
+func startProcess(t *testing.T, p skerryv1connect.ProcessServiceClient, req *skerryv1.StartProcessRequest) func() (*skerryv1.ProcessEvent, error) {
+	t.Helper()
+	s, err := p.StartProcess(t.Context(), connect.NewRequest(req))
+	ok(t, err)
+	return func() (*skerryv1.ProcessEvent, error) {
+		if !s.Receive() {
+			return nil, errors.Join(s.Err(), io.EOF)
+		}
+		return s.Msg().GetEvent(), nil
+	}
+}
+
+// TestSandboxServices reaches what is served inside of a sandbox through the worker, from before it runs until after it has ended.
+func TestSandboxServices(t *testing.T) {
+	g, data, tools := newSandboxGateway(t)
+	stop := g.inProcess(t, data, tools)
+	defer stop()
+	id := g.start(t, g.spec())
+	p := g.processes(id)
+	_, err := g.rpc.SealEnvironment(t.Context(), connect.NewRequest(&workerv1.SealEnvironmentRequest{
+		SandboxId: id, EnvironmentId: "e-1", Variables: map[string]string{"SEALED": "value"},
+	}))
+	ok(t, err)
+	out, exit := follow(t, startProcess(t, p, &skerryv1.StartProcessRequest{
+		ProcessId: "p-1", Argv: []string{"sh", "-c", "echo $SEALED $SKERRY_SANDBOX_ID; hostname; exit 7"}, EnvironmentIds: []string{"e-1"},
+	}))
+	if want := "value " + id + "\n" + strings.ToLower(id) + "\n"; out != want || exit.GetExitCode() != 7 {
+		t.Errorf("output %q, want %q; exit %v", out, want, exit)
+	}
+
+	// Input and output at the same time, and a client that goes away.
+	next := startProcess(t, p, &skerryv1.StartProcessRequest{ProcessId: "p-2", Argv: []string{"cat"}, Stdin: true})
+	_, err = next()
+	ok(t, err)
+	offset := uint64(0)
+	for _, text := range []string{"one\n", "two\n"} {
+		_, err := p.WriteProcessInput(t.Context(), connect.NewRequest(&skerryv1.WriteProcessInputRequest{ProcessId: "p-2", Offset: offset, Data: []byte(text)}))
+		ok(t, err)
+		offset += uint64(len(text))
+		e, err := next()
+		ok(t, err)
+		if got := string(e.GetOutput().GetStdout()); got != text {
+			t.Errorf("echo %q, want %q", got, text)
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	s, err := p.FollowProcess(gone, connect.NewRequest(&skerryv1.FollowProcessRequest{ProcessId: "p-2", StdoutOffset: 1}))
+	ok(t, err)
+	if !s.Receive() {
+		t.Fatal(s.Err())
+	}
+	cancel()
+	for s.Receive() {
+	}
+	if connect.CodeOf(s.Err()) != connect.CodeCanceled {
+		t.Errorf("cancelled: %v", s.Err())
+	}
+
+	// What clients may not reach.
+	for _, path := range []string{
+		"/skerry.guest.v1.GuestService/StartProcess", "/skerry.guest.v1.SandboxService/Configure", "/ports/0", "/ports/99999", "/../x", "",
+		"/skerry.v1.ProcessService/../../skerry.guest.v1.GuestService/StartProcess",
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, link.BaseURL+"/sandboxes/"+id, strings.NewReader("{}"))
+		ok(t, err)
+		req.URL.Path += path
+		req.Header.Set("Content-Type", "application/json")
+		res, err := g.data.RoundTrip(req)
+		ok(t, err)
+		ok(t, res.Body.Close())
+		if res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+
+	_, err = g.rpc.StopSandbox(t.Context(), connect.NewRequest(&workerv1.StopSandboxRequest{SandboxId: id}))
+	ok(t, err)
+	if e, err := next(); err == nil {
+		t.Errorf("a stream of a sandbox that was ended goes on: %v", e)
+	}
+	g.await(t, id, ended)
+	_, err = p.ListProcesses(t.Context(), connect.NewRequest(&skerryv1.ListProcessesRequest{}))
+	if connect.CodeOf(err) != connect.CodeFailedPrecondition || !strings.Contains(err.Error(), "terminated") {
+		t.Errorf("after its end: %v", err)
+	}
+	_, err = g.processes("sb-unknown").ListProcesses(t.Context(), connect.NewRequest(&skerryv1.ListProcessesRequest{}))
+	if connect.CodeOf(err) != connect.CodeNotFound {
+		t.Errorf("unknown: %v", err)
+	}
+}

@@ -1,0 +1,247 @@
+// Package box is the machine of a sandbox: a booted gVisor sandbox with its folder, network, image and init, before it is anybody's and until
+// nothing is left of it.
+package box
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/network"
+	"github.com/skerry-dev/skerry/worker/network/policy"
+)
+
+// Spec says what a box is made of.
+type Spec struct {
+	ID      string // "bx-..."
+	Image   container.Image
+	Mounts  []container.Mount
+	Network policy.Policy
+	// Access gives it a socket to the gateway, with the rights of this container; empty: none.
+	Access string
+
+	DiskMiB                 uint32 // 0: the host's default
+	CPUMilli, CPULimitMilli uint32 // weight, and the most; 0: no limit of its own
+	MemoryLimitMiB          uint32 // 0: none of its own
+}
+
+// Config is what boxes of a worker share. Folders are absolute; all fields without a default are needed.
+type Config struct {
+	RunDir     string // a folder per box with its sockets and bundle; short, for socket paths have 107 bytes at most
+	DiskDir    string // files of writable layers
+	RuntimeDir string // with skerry-init; boxes see it at container.RuntimeTarget
+
+	Network  network.Endpoints
+	Rootfs   container.Rootfs
+	Machines Machines
+	Guest    func(net.Conn) (Guest, error) // begins to speak with init; it owns the connection
+	Access   container.Access              // nil: boxes can't call the gateway
+
+	DiskMiB uint32 // default container.DefaultDiskMiB
+}
+
+// Host makes boxes. It is safe for concurrent use.
+type Host struct{ cfg Config }
+
+// NewHost returns a host and makes its folders.
+func NewHost(cfg Config) (*Host, error) {
+	if cfg.DiskMiB == 0 {
+		cfg.DiskMiB = container.DefaultDiskMiB
+	}
+	for _, dir := range []string{cfg.RunDir, cfg.DiskDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("boxes: %w", err)
+		}
+	}
+	// The runtime folder is bound read-only, so the place for the sockets has to be in it already.
+	if err := os.MkdirAll(filepath.Join(cfg.RuntimeDir, runName), 0o755); err != nil { //nolint:gosec // an empty folder for all
+		return nil, fmt.Errorf("boxes: runtime folder: %w", err)
+	}
+	return &Host{cfg: cfg}, nil
+}
+
+// Box is one box. It is safe for concurrent use.
+type Box struct {
+	host *Host
+	spec Spec
+	dir  string
+
+	undo     *lifecycle.Cleanup // what prepare took; for Start, and for Delete after it
+	endpoint *container.Endpoint
+	image    string
+	binds    []container.Bind
+	guestL   *net.UnixListener
+	accessL  *net.UnixListener // nil: no access
+	group    *lifecycle.Group
+
+	up   chan struct{} // closed when the machine has been booted, or could not be; what follows is set before
+	boot struct {
+		machine Machine
+		err     error
+	}
+	done chan struct{} // closed when the machine has ended, or could not be booted
+
+	mu      sync.Mutex
+	policy  policy.Policy
+	guest   Guest         // nil while there is no link
+	changed chan struct{} // closed when guest changes
+
+	deleted sync.Once
+	failed  []error // of giving back
+}
+
+// Start makes a box and returns when its init has linked. Nothing is left behind when it fails or ctx ends.
+func (h *Host) Start(ctx context.Context, spec Spec) (*Box, error) {
+	if spec.DiskMiB == 0 {
+		spec.DiskMiB = h.cfg.DiskMiB
+	}
+	b := h.newBox(spec)
+	err := b.prepare(ctx)
+	if err == nil {
+		b.start(ctx)
+		_, err = b.Guest(ctx)
+	}
+	if err == nil {
+		return b, nil
+	}
+	if why := b.Why(); b.ended() && why.Message != "" {
+		err = fault.New(fault.Internal, "%s", why.Message)
+	}
+	c, cancel := lifecycle.Detach(ctx, DeleteTimeout)
+	defer cancel()
+	return nil, errors.Join(fmt.Errorf("box %q: %w", spec.ID, err), b.Delete(c))
+}
+
+func (h *Host) newBox(spec Spec) *Box {
+	return &Box{
+		host: h, spec: spec, dir: filepath.Join(h.cfg.RunDir, spec.ID), policy: spec.Network, undo: lifecycle.NewCleanup(),
+		up: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
+	}
+}
+
+// ID is the box's name, "bx-...".
+func (b *Box) ID() string { return b.spec.ID }
+
+// Endpoint is its place on the network.
+func (b *Box) Endpoint() *container.Endpoint { return b.endpoint }
+
+// Done is closed when the machine has ended, for whatever reason.
+func (b *Box) Done() <-chan struct{} { return b.done }
+
+func (b *Box) ended() bool {
+	select {
+	case <-b.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Machine returns the machine, or nil while it has not been booted.
+func (b *Box) Machine() Machine {
+	select {
+	case <-b.up:
+		return b.boot.machine
+	default:
+		return nil
+	}
+}
+
+// Guest returns the link to init, waiting while there is none. Errors: fault.Unavailable if the box has ended.
+func (b *Box) Guest(ctx context.Context) (Guest, error) {
+	for {
+		g, changed := b.Link()
+		if g != nil {
+			return g, nil
+		}
+		select {
+		case <-changed:
+		case <-b.done:
+			return nil, fault.New(fault.Unavailable, "box %q: has ended", b.spec.ID)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// Link returns the link to init, nil if there is none, and a channel that is closed when that changes.
+func (b *Box) Link() (Guest, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.guest, b.changed
+}
+
+func (b *Box) setGuest(g Guest) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.guest = g
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// Cause is what ended a box, as far as the host can tell.
+type Cause struct {
+	UsedUp  container.Resource // what it has run out of
+	Message string             // what the runtime has said; may be empty
+}
+
+// Why tells what ended the box. Only before Delete.
+func (b *Box) Why() Cause {
+	m := b.Machine()
+	if m == nil {
+		select {
+		case <-b.up:
+			return Cause{Message: b.boot.err.Error()}
+		default:
+			return Cause{}
+		}
+	}
+	used, err := m.UsedUp()
+	c := Cause{UsedUp: used, Message: m.Crash()}
+	if err != nil && c.Message == "" {
+		c.Message = err.Error()
+	}
+	return c
+}
+
+// Kill ends the machine at once; Done follows. One that is being booted ends with Delete.
+func (b *Box) Kill() error {
+	if m := b.Machine(); m != nil {
+		return m.Kill()
+	}
+	return nil
+}
+
+// DeleteTimeout is how long a box may take to be given back.
+const DeleteTimeout = 30 * time.Second
+
+// Delete kills the box and gives back all that belongs to it. It works once; later calls return the same.
+func (b *Box) Delete(ctx context.Context) error {
+	b.deleted.Do(func() { b.delete(ctx) })
+	return errors.Join(b.failed...)
+}
+
+func (b *Box) delete(ctx context.Context) {
+	b.note(b.Kill())
+	if b.group != nil {
+		b.note(b.group.Stop())
+		if m := b.Machine(); m != nil {
+			b.note(m.Delete(ctx))
+		}
+	}
+	b.undo.Run()
+}
+
+func (b *Box) note(err error) {
+	if err != nil {
+		b.failed = append(b.failed, fmt.Errorf("box %q: %w", b.spec.ID, err))
+	}
+}

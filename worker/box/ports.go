@@ -1,0 +1,90 @@
+package box
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/skerry-dev/skerry/worker/container"
+)
+
+// Machine is the gVisor sandbox of a box. Its methods are safe for concurrent use.
+type Machine interface {
+	container.Sandbox
+	// Nudge tells init that there is something to dial again. Errors: fault.Unavailable if the machine has ended.
+	Nudge(ctx context.Context) error
+}
+
+// Machines boots machines. Implemented by worker/gvisor through worker/agent.
+type Machines interface {
+	// Start boots a machine and returns when its init has been started. Nothing is left behind when it fails or ctx ends.
+	Start(ctx context.Context, p container.SandboxParams) (Machine, error)
+	// Open finds a machine that was started with the folder dir and still runs. Errors: fault.NotFound if it has ended.
+	Open(id, dir string) (Machine, error)
+	// Remains tells what a machine that has ended has run out of, and what the runtime said when it crashed. It must not have been cleared away.
+	Remains(id, dir string) (used container.Resource, crash string, err error)
+}
+
+// Guest is the host's end of a link to a box's init. Every method of Processes and Settings returns fault.Unavailable when the link is lost.
+type Guest interface {
+	Processes
+	Settings
+	// Done is closed when the link has ended.
+	Done() <-chan struct{}
+	// Close ends the link; the box goes on.
+	Close() error
+}
+
+// Processes are the processes that the worker itself starts in a box.
+type Processes interface {
+	// StartMain starts the box's own command, MainProcess, in the environment and the directory of its identity, or finds it running. Errors:
+	// fault.Invalid, fault.NotFound if there is no such program.
+	StartMain(ctx context.Context, argv []string, terminal *container.Terminal) error
+	// Wait waits for a process's end. Errors: fault.NotFound.
+	Wait(ctx context.Context, processID string) (container.ProcessEnd, error)
+	// Output calls f with what a process writes from the offsets on, until the end of both streams. Errors: f's, fault.NotFound, fault.Invalid.
+	Output(ctx context.Context, processID string, from container.Offsets, f func(container.Chunk) error) error
+	// Signal signals a process or its whole group. A process that has ended is no error. Errors: fault.NotFound.
+	Signal(ctx context.Context, processID string, sig syscall.Signal, group bool) error
+}
+
+// MainProcess is the id of a box's own command among its processes.
+const MainProcess = "main"
+
+// Identity is what makes a box somebody's.
+type Identity struct {
+	ContainerID  string            // "sb-..."
+	Hostname     string            // empty: as it is
+	Env          map[string]string // the whole environment that processes begin with; not for logs
+	Workdir      string            // where processes begin; made if it is missing
+	Certificates string            // PEM of an authority that programs trust besides those of the image; empty: none
+	Hosts        string            // lines for /etc/hosts besides its own
+}
+
+// Usage is what can be seen of a box's use from inside.
+type Usage struct {
+	DiskBytes, DiskLimitBytes uint64
+	ReceivedBytes, SentBytes  uint64
+	Processes                 uint32
+}
+
+// Probe asks whether a box is ready: something listens at TCPPort, or Argv exits with 0.
+type Probe struct {
+	TCPPort  uint32
+	Argv     []string
+	Interval time.Duration // 0: init's default
+}
+
+// Settings is what the worker sets and asks of a box itself.
+type Settings interface {
+	// Configure gives the box its identity. It may be repeated. Errors: fault.Invalid.
+	Configure(ctx context.Context, id Identity) error
+	// Seal keeps an environment for processes that name it. Errors: fault.Exhausted.
+	Seal(ctx context.Context, environmentID string, variables map[string]string) error
+	// AwaitReady returns when the probe has succeeded. Errors: fault.Invalid.
+	AwaitReady(ctx context.Context, p Probe) error
+	// WatchActivity calls f with how many processes of clients run, at once and at every change, until the link or ctx ends.
+	WatchActivity(ctx context.Context, f func(processes int)) error
+	// Usage says what the box uses.
+	Usage(ctx context.Context) (Usage, error)
+}

@@ -1,0 +1,216 @@
+package box
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/worker/container"
+)
+
+const (
+	// runName is the folder of the sockets, in the box's folder and in container.RuntimeTarget.
+	runName       = "run"
+	bundleName    = "bundle"
+	guestSocket   = "guest.sock"
+	gatewaySocket = "gateway.sock"
+)
+
+// prepare gets everything that a box is made of. What was got is on the cleanup stack, also when it fails.
+func (b *Box) prepare(ctx context.Context) error {
+	var wg sync.WaitGroup
+	var endpoint *container.Endpoint
+	var netErr, rootErr error
+	var releases []func()
+	wg.Go(func() { endpoint, netErr = b.host.cfg.Network.AcquireWith(ctx, b.spec.ID, b.spec.Network) })
+	wg.Go(func() { releases, rootErr = b.files(ctx) })
+	dirErr := b.makeDir()
+	wg.Wait()
+	for _, release := range releases {
+		b.undo.Add(release)
+	}
+	if endpoint != nil {
+		b.owns(endpoint)
+	}
+	if err := errors.Join(netErr, rootErr, dirErr); err != nil {
+		return err
+	}
+	return errors.Join(b.listen(), b.writeNames())
+}
+
+func (b *Box) owns(e *container.Endpoint) {
+	b.endpoint = e
+	b.undo.Add(func() { b.note(b.host.cfg.Network.Release(e)) })
+}
+
+func (b *Box) files(ctx context.Context) (releases []func(), err error) {
+	image, release, err := b.host.cfg.Rootfs.Image(ctx, b.spec.Image)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	releases = append(releases, release)
+	binds, release, err := b.host.cfg.Rootfs.Mounts(ctx, b.spec.Mounts)
+	if err != nil {
+		return releases, fmt.Errorf("mounts: %w", err)
+	}
+	b.image, b.binds = image, binds
+	return append(releases, release), nil
+}
+
+func (b *Box) makeDir() error {
+	for _, sub := range []string{"", runName, bundleName} {
+		if err := os.Mkdir(filepath.Join(b.dir, sub), 0o700); err != nil {
+			return fmt.Errorf("folder: %w", err)
+		}
+		if sub == "" {
+			b.ownsDir()
+		}
+	}
+	return nil
+}
+
+func (b *Box) ownsDir() { b.undo.Add(func() { b.note(os.RemoveAll(b.dir)) }) }
+
+// listen opens the sockets that the box dials.
+func (b *Box) listen() (err error) {
+	if b.guestL, err = b.listenAt(guestSocket); err != nil {
+		return err
+	}
+	if b.host.cfg.Access != nil && b.spec.Access != "" {
+		if b.accessL, err = b.listenAt(gatewaySocket); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeNames writes the box's name files.
+func (b *Box) writeNames() error {
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	if b.endpoint.Address != "" {
+		hosts += b.endpoint.Address + "\t" + Hostname(b.spec.ID) + "\n"
+	}
+	resolv := "# no network\n"
+	if b.endpoint.Nameserver != "" {
+		resolv = "nameserver " + b.endpoint.Nameserver + "\n"
+	}
+	for name, text := range map[string]string{"hosts": hosts, "resolv.conf": resolv} {
+		if err := os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o644); err != nil { //nolint:gosec // read by every user inside
+			return fmt.Errorf("folder: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *Box) listenAt(name string) (*net.UnixListener, error) {
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(b.dir, runName, name)})
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	b.undo.Add(func() { _ = ln.Close() }) // closed already by its server
+	return ln, nil
+}
+
+// Hostname is what something with an id calls itself.
+func Hostname(id string) string { return strings.ToLower(strings.ReplaceAll(id, "_", "-")) }
+
+func (b *Box) params() container.SandboxParams {
+	s := &b.spec
+	binds := append([]container.Bind{
+		{Source: b.host.cfg.RuntimeDir, Target: container.RuntimeTarget},
+		{Source: filepath.Join(b.dir, runName), Target: filepath.Join(container.RuntimeTarget, runName)},
+		{Source: filepath.Join(b.dir, "hosts"), Target: "/etc/hosts"},
+		{Source: filepath.Join(b.dir, "resolv.conf"), Target: "/etc/resolv.conf"},
+	}, b.binds...)
+	return container.SandboxParams{
+		ID: s.ID, Dir: filepath.Join(b.dir, bundleName), Image: b.image,
+		DiskDir: b.host.cfg.DiskDir, DiskMiB: s.DiskMiB,
+		NetnsPath: b.endpoint.NetnsPath, Hostname: Hostname(s.ID),
+		Argv:     []string{container.RuntimeTarget + "/skerry-init", "-outlive"},
+		Binds:    binds,
+		CPUMilli: s.CPUMilli, CPULimitMilli: s.CPULimitMilli, MemoryLimitMiB: s.MemoryLimitMiB,
+	}
+}
+
+// start boots the machine and takes its init's link, which is often there before the runtime's command has returned.
+func (b *Box) start(ctx context.Context) {
+	b.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
+	b.group.Go("machine", func(ctx context.Context) error {
+		b.boot.machine, b.boot.err = b.host.cfg.Machines.Start(ctx, b.params())
+		close(b.up)
+		b.attend(ctx)
+		return nil
+	})
+	b.serve()
+}
+
+// attend waits for the machine's end.
+func (b *Box) attend(ctx context.Context) {
+	defer close(b.done)
+	if b.boot.err != nil {
+		return // Why tells
+	}
+	select {
+	case <-b.boot.machine.Done():
+	case <-ctx.Done():
+	}
+}
+
+// serve takes what the box dials, until its group ends.
+func (b *Box) serve() {
+	b.group.Go("link", func(ctx context.Context) error {
+		b.takeLinks(ctx)
+		return nil
+	})
+	if b.accessL != nil {
+		b.group.Go("gateway access", func(ctx context.Context) error {
+			return b.host.cfg.Access.Serve(ctx, b.spec.Access, b.accessL)
+		})
+	}
+}
+
+// Pauses between links, of which one that lasts needs none: a guest that dials and hangs up all the time costs little.
+const (
+	minPause = time.Millisecond
+	maxPause = 5 * time.Second
+	lasting  = 10 * time.Second
+)
+
+// takeLinks takes one link after another. While there is one nothing is accepted: what else dials waits in the kernel.
+func (b *Box) takeLinks(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { _ = b.guestL.Close() })
+	defer stop()
+	pause := minPause
+	for {
+		conn, err := b.guestL.Accept()
+		if err != nil {
+			return // closed, by the end of ctx
+		}
+		began := time.Now()
+		if g, err := b.host.cfg.Guest(conn); err == nil {
+			b.setGuest(g)
+			select {
+			case <-g.Done():
+			case <-ctx.Done():
+			}
+			b.setGuest(nil)
+			_ = g.Close() // it has ended, or is to
+		}
+		if pause = min(2*pause, maxPause); time.Since(began) > lasting {
+			pause = minPause
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}

@@ -1,0 +1,56 @@
+package sandbox
+
+import (
+	"context"
+
+	"github.com/skerry-dev/skerry/worker/box"
+)
+
+// Adopt goes on with what an earlier process of the worker has recorded: sandboxes that run are taken over, those that ended meanwhile are there
+// with their end until they are forgotten. It returns the ids of the boxes that are in use; all others are to be cleared away. It is called
+// once, before anything else, and before the network runs. Images that are not on the host are fetched, within ctx.
+func (h *Host) Adopt(ctx context.Context) (boxes map[string]bool, err error) {
+	records, err := h.files.load()
+	if err != nil {
+		return nil, err
+	}
+	boxes = map[string]bool{}
+	var running []*Sandbox
+	var wanted []box.Record
+	for _, r := range records {
+		s := newSandbox(h, r.Spec)
+		s.state, s.end, s.ready, s.adopted, s.expires, s.record = r.State, r.End, r.Ready, true, r.Expires, r.Record
+		if s.journal, err = openJournal(h.files.journal(r.Spec.ID)); err != nil {
+			return nil, err
+		}
+		h.byID[r.Spec.ID] = s
+		switch {
+		case r.State == Ended:
+			s.ended(r.End) // its box is cleared away with those of nobody
+		case r.State == Running && r.Box != nil:
+			s.policy = r.Box.Policy
+			running = append(running, s)
+			wanted = append(wanted, *r.Box)
+		default:
+			s.ended(newEnd(StartFailed, "the worker was restarted while it started"))
+		}
+	}
+	for i, a := range h.cfg.Boxes.Adopt(ctx, wanted) {
+		s := running[i]
+		if a.Box == nil {
+			h.cfg.Log.Info("sandbox not taken over", "sandbox", s.spec.ID, "error", a.Err)
+			s.ended(s.endOf(a.Cause))
+			continue
+		}
+		boxes[a.Box.ID()] = true
+		h.life.Go(func() { s.resume(a.Box) })
+	}
+	return boxes, nil
+}
+
+// ended notes the end of a sandbox of which only the record is there.
+func (s *Sandbox) ended(end *End) {
+	s.host.cfg.Logs.Keep(s.spec.ID, s.journal, s.journal.last())
+	s.host.cfg.Logs.EOF(s.spec.ID)
+	s.update(func() { s.state, s.end = Ended, end })
+}

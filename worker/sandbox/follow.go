@@ -1,0 +1,99 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/container"
+)
+
+// Size of the command's terminal until somebody says another.
+const (
+	terminalRows = 24
+	terminalCols = 80
+)
+
+// start makes the box, gives it its identity and starts the command.
+func (l *life) start(ctx context.Context) {
+	b, err := l.host.cfg.Boxes.Start(ctx, l.boxSpec())
+	select {
+	case l.notes <- note{kind: noteBox, box: b, err: err}:
+	case <-l.over:
+		l.late = b
+		return
+	}
+	if err != nil {
+		return
+	}
+	err = onLink(ctx, b, func(g box.Guest) error { return g.Configure(ctx, l.identity()) })
+	if err == nil && len(l.spec.Argv) > 0 {
+		err = onLink(ctx, b, func(g box.Guest) error { return g.StartMain(ctx, l.spec.Argv, l.terminal()) })
+	}
+	l.note(note{kind: noteUp, err: err})
+}
+
+func (l *life) identity() box.Identity {
+	return box.Identity{
+		ContainerID: l.spec.ID, Hostname: box.Hostname(l.spec.ID), Env: l.spec.environment(), Workdir: l.spec.workdir(),
+	}
+}
+
+// terminal is that of the command, or nil.
+func (l *life) terminal() *container.Terminal {
+	if !l.spec.Terminal {
+		return nil
+	}
+	return &container.Terminal{Rows: terminalRows, Cols: terminalCols}
+}
+
+// onLink calls f with the box's link, and again with the next one when f says that a link is lost. Errors: f's others, fault.Unavailable when
+// the box has ended.
+func onLink(ctx context.Context, b *box.Box, f func(box.Guest) error) error {
+	for {
+		g, err := b.Guest(ctx)
+		if err != nil {
+			return err
+		}
+		if err := f(g); !errors.Is(err, fault.Unavailable) || ctx.Err() != nil {
+			return err
+		}
+		// What says so of a link that is there is of no use: the box dials another.
+		_ = g.Close()
+		<-g.Done()
+	}
+}
+
+// followMain waits for the command's end.
+func (l *life) followMain(ctx context.Context) error {
+	defer close(l.mainOver)
+	var end container.ProcessEnd
+	err := onLink(ctx, l.box, func(g box.Guest) (err error) {
+		end, err = g.Wait(ctx, box.MainProcess)
+		return err
+	})
+	if ctx.Err() == nil {
+		l.note(note{kind: noteMain, end: end, err: err})
+	}
+	return nil
+}
+
+// followActivity counts the processes of clients.
+func (l *life) followActivity(ctx context.Context) error {
+	for {
+		err := onLink(ctx, l.box, func(g box.Guest) error { return g.WatchActivity(ctx, l.active) })
+		if err != nil {
+			return nil //nolint:nilerr // the box has ended, or the sandbox; what else it says, it is not counted by
+		}
+	}
+}
+
+// followProbe waits for the probe to succeed.
+func (l *life) followProbe(ctx context.Context) error {
+	err := onLink(ctx, l.box, func(g box.Guest) error { return g.AwaitReady(ctx, *l.spec.Probe) })
+	if ctx.Err() == nil && !errors.Is(err, fault.Unavailable) {
+		l.note(note{kind: noteReady, err: err})
+	}
+	return nil
+}

@@ -1,0 +1,376 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/container"
+)
+
+// life is what the life of a sandbox holds; only its goroutine touches it, but for the fields that say otherwise.
+type life struct {
+	*Sandbox
+	group *lifecycle.Group // the goroutines below; they end with it
+	notes chan note
+	over  chan struct{} // closed when notes are no longer heard
+
+	box      *box.Box
+	late     *box.Box // one that came up after the end; for the start's goroutine, and for finish after it
+	mainUp   bool
+	mainOver chan struct{} // closed when the command has ended
+	readOver chan struct{} // closed when its output has been handed over
+	lost     *time.Timer   // runs while there is no link to init; else nil
+	left     atomic.Bool   // the sandbox goes on without this process
+}
+
+// note is something that happened to a sandbox.
+type note struct {
+	kind noteKind
+	err  error
+	box  *box.Box
+	end  container.ProcessEnd
+}
+
+type noteKind uint8
+
+const (
+	noteBox   noteKind = iota // the box is up, or could not be made
+	noteUp                    // it has its identity and its command runs, or could not be started
+	noteMain                  // the command has ended, or nothing is known of it
+	noteReady                 // the probe has succeeded, or is wrong
+)
+
+func newLife(s *Sandbox) *life {
+	return &life{
+		Sandbox: s, group: lifecycle.NewGroup(context.Background()), notes: make(chan note), over: make(chan struct{}),
+		mainOver: make(chan struct{}), readOver: make(chan struct{}),
+	}
+}
+
+// live is the whole life of a sandbox.
+func (s *Sandbox) live() {
+	l := newLife(s)
+	l.group.Go("start", func(ctx context.Context) error {
+		l.start(ctx)
+		return nil
+	})
+	l.conclude(l.run())
+}
+
+// resume is the life of a sandbox that an earlier process has begun.
+func (s *Sandbox) resume(b *box.Box) {
+	l := newLife(s)
+	l.box = b
+	end := l.runs()
+	if end == nil {
+		end = l.run()
+	}
+	l.conclude(end)
+}
+
+// conclude ends a life: for good, or for this process.
+func (l *life) conclude(end *End) {
+	if end != nil {
+		l.finish(*end)
+		return
+	}
+	l.left.Store(true)
+	close(l.over)
+	l.warn(l.group.Stop())
+	l.box.Leave()
+}
+
+func (l *life) note(n note) {
+	select {
+	case l.notes <- n:
+	case <-l.over:
+	}
+}
+
+// run waits for what ends the sandbox; nil: this process leaves it.
+func (l *life) run() *End {
+	expiry, idle := stoppedTimer(), stoppedTimer()
+	defer expiry.Stop()
+	defer idle.Stop()
+	defer l.linked()
+	for {
+		arm(expiry, l.deadline())
+		arm(idle, l.idleDeadline())
+		gone, link := l.watchBox()
+		select {
+		case n := <-l.notes:
+			if end := l.hear(n); end != nil {
+				return end
+			}
+		case <-gone:
+			return l.boxGone()
+		case <-link:
+		case <-l.lostTooLong():
+			return newEnd(Lost, fmt.Sprintf("its init did not answer for %s", l.host.cfg.LinkTimeout))
+		case <-expiry.C:
+			if passed(l.deadline()) {
+				return newEnd(TimedOut, "its timeout has passed")
+			}
+		case <-idle.C:
+			if passed(l.idleDeadline()) {
+				return newEnd(IdleTimeout, fmt.Sprintf("nobody has used it for its idle timeout of %s", l.spec.IdleTimeout))
+			}
+		case end := <-l.stop:
+			end.At = time.Now()
+			return end
+		case <-l.leave:
+			if l.Status().State == Running {
+				return nil
+			}
+			return newEnd(StartFailed, "the worker was stopped while it started")
+		case <-l.poke:
+		}
+	}
+}
+
+// passed says whether a deadline has passed; zero is none.
+func passed(d time.Time) bool { return !d.IsZero() && !time.Now().Before(d) }
+
+func stoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// arm has a timer fire at a time; zero: not at all.
+func arm(t *time.Timer, at time.Time) {
+	if at.IsZero() {
+		t.Stop()
+		return
+	}
+	// A timer counts monotonic time, a deadline that came over a link has none.
+	t.Reset(max(0, time.Until(at)))
+}
+
+// watchBox returns what is closed when the box has ended, and when its link changes; nil while there is no box. It begins and ends the wait
+// for a link.
+func (l *life) watchBox() (gone, link <-chan struct{}) {
+	if l.box == nil {
+		return nil, nil
+	}
+	g, changed := l.box.Link()
+	switch {
+	case g != nil:
+		l.linked()
+	case l.lost == nil:
+		l.lost = time.NewTimer(l.host.cfg.LinkTimeout)
+	}
+	return l.box.Done(), changed
+}
+
+func (l *life) linked() {
+	if l.lost != nil {
+		l.lost.Stop()
+		l.lost = nil
+	}
+}
+
+func (l *life) lostTooLong() <-chan time.Time {
+	if l.lost == nil {
+		return nil
+	}
+	return l.lost.C
+}
+
+// hear takes a note; it returns the sandbox's end if that is what it means.
+func (l *life) hear(n note) *End {
+	var end *End
+	switch n.kind {
+	case noteBox:
+		if n.err == nil {
+			l.box = n.box
+			return nil
+		}
+		end = newEnd(StartFailed, "it could not be started: "+n.err.Error())
+	case noteUp:
+		if n.err == nil {
+			return l.runs()
+		}
+		end = l.notUp(n.err)
+	case noteMain:
+		end = l.mainEnded(n.end, n.err)
+	case noteReady:
+		if n.err == nil {
+			l.update(func() { l.ready = true })
+			return nil
+		}
+		end = newEnd(StartFailed, "its readiness probe can't be asked: "+n.err.Error())
+	}
+	return end
+}
+
+// runs says that the sandbox is there to be used, and follows it from now on. It returns the sandbox's end if that can't be.
+func (l *life) runs() *End {
+	l.mainUp = len(l.spec.Argv) > 0
+	if l.mainUp {
+		l.host.cfg.Logs.Keep(l.spec.ID, l.journal, l.journal.last())
+	}
+	if err := l.moveIn(l.box); err != nil {
+		return newEnd(StartFailed, "it could not be given its network policy: "+err.Error())
+	}
+	l.group.Go("activity", l.followActivity)
+	if l.mainUp {
+		l.group.Go("command", l.followMain)
+		l.host.reading.Go(l.copyOutput)
+	}
+	if !l.Status().Ready {
+		l.group.Go("probe", l.followProbe)
+	}
+	return nil
+}
+
+// notUp is the end of a sandbox whose box is there and whose command is not.
+func (l *life) notUp(err error) *End {
+	if errors.Is(err, fault.Unavailable) {
+		select {
+		case <-l.box.Done():
+			return l.boxGone()
+		default:
+		}
+	}
+	return newEnd(StartFailed, "its command could not be started: "+err.Error())
+}
+
+// deathGrace is how long the end of a box may take of which a part has gone.
+const deathGrace = 2 * time.Second
+
+// mainEnded is the end of a sandbox whose command has ended, or of which nothing is known any more.
+func (l *life) mainEnded(end container.ProcessEnd, err error) *End {
+	if err != nil {
+		timer := time.NewTimer(deathGrace)
+		defer timer.Stop()
+		select {
+		case <-l.box.Done():
+			return l.boxGone()
+		case <-timer.C:
+		}
+		return newEnd(Lost, "nothing is known of its command: "+err.Error())
+	}
+	if end.Signal == 0 {
+		e := newEnd(Exited, fmt.Sprintf("its command exited with code %d", end.ExitCode))
+		e.Code = end.ExitCode
+		return e
+	}
+	// The kernel may have picked a process of the sandbox instead of the sandbox itself.
+	if end.Signal == syscall.SIGKILL {
+		if e := l.usedUp(l.box.Why().UsedUp); e != nil {
+			return e
+		}
+	}
+	e := newEnd(Exited, fmt.Sprintf("its command died of signal %d (%s)", int(end.Signal), end.Signal))
+	e.Code = signalBase + int(end.Signal)
+	return e
+}
+
+// boxGone is the end of a sandbox whose box has ended with no report from init.
+func (l *life) boxGone() *End { return l.endOf(l.box.Why()) }
+
+// endOf is the end of a sandbox for what is known of that of its box.
+func (s *Sandbox) endOf(why box.Cause) *End {
+	if e := s.usedUp(why.UsedUp); e != nil {
+		return e
+	}
+	message := "its gVisor sandbox ended without a report"
+	if why.Message != "" {
+		message += ": " + why.Message
+	}
+	return newEnd(Lost, message)
+}
+
+// usedUp is the end of a sandbox that has run into a limit, nil for none.
+func (s *Sandbox) usedUp(what container.Resource) *End {
+	switch what {
+	case container.Nothing:
+	case container.Processes:
+		return newEnd(Lost, "it started more processes and threads than it may have; start fewer at a time")
+	case container.WorkerMemory:
+		return newEnd(OutOfMemory, fmt.Sprintf("it ran out of memory: all containers of its worker together used up the %d MiB that it offers, and"+
+			" this one used most; set its memory to what it needs, so that it is placed where that is free", s.host.cfg.MemoryMiB))
+	case container.OwnMemory:
+		return newEnd(OutOfMemory, fmt.Sprintf("it ran out of memory: limit %d MiB; raise its memory", s.spec.MemoryLimitMiB))
+	}
+	return nil
+}
+
+// boxSpec says what the sandbox's box is made of.
+func (l *life) boxSpec() box.Spec {
+	s := &l.spec
+	spec := box.Spec{
+		ID: ident.New(ident.Box), Image: s.Image, Mounts: s.Mounts, Network: s.Network, DiskMiB: s.DiskMiB,
+		CPUMilli: s.CPUMilli, CPULimitMilli: s.CPULimitMilli, MemoryLimitMiB: s.MemoryLimitMiB,
+	}
+	if s.GatewayAccess {
+		spec.Access = s.ID
+	}
+	return spec
+}
+
+const (
+	// outputGrace is for what a dead command has written, as long as the sink takes it.
+	outputGrace = time.Second
+	// killGrace is how long init may take to kill the command, so that its last output is read.
+	killGrace = time.Second
+)
+
+// finish gives everything back and says how it ended.
+func (l *life) finish(end End) {
+	close(l.over)
+	l.update(func() { l.ending = &end }) // from now on the next process would only give back
+	if l.mainUp {
+		l.lastOutput()
+	}
+	if l.box != nil {
+		l.warn(l.box.Kill())
+	}
+	l.warn(l.group.Stop())
+	c, cancel := context.WithTimeout(context.Background(), box.DeleteTimeout)
+	defer cancel()
+	for _, b := range []*box.Box{l.box, l.late} {
+		if b != nil {
+			l.warn(b.Delete(c))
+		}
+	}
+	if !l.mainUp {
+		l.host.cfg.Logs.EOF(l.spec.ID)
+	}
+	l.update(func() {
+		l.state, l.end, l.ending, l.idleSince, l.Sandbox.box = Ended, &end, nil, time.Time{}, nil
+	})
+}
+
+// lastOutput kills the command with what is in its group and takes what it had written.
+func (l *life) lastOutput() {
+	if g, _ := l.box.Link(); g != nil {
+		c, cancel := context.WithTimeout(context.Background(), killGrace)
+		defer cancel()
+		if err := g.Signal(c, box.MainProcess, syscall.SIGKILL, true); err != nil {
+			return // it is ending, and its output with it
+		}
+	}
+	timer := time.NewTimer(outputGrace)
+	defer timer.Stop()
+	select {
+	case <-l.readOver:
+	case <-l.box.Done():
+	case <-timer.C:
+	}
+}
+
+func (l *life) warn(err error) {
+	if err != nil {
+		l.host.cfg.Log.Error("sandbox left something behind", "sandbox", l.spec.ID, "error", err)
+	}
+}

@@ -1,0 +1,171 @@
+// Package sandbox is the worker's noun of what somebody opens to work in: one box with an identity, a command and a life of its own, from the
+// moment that the gateway asks for it until the gateway has recorded how it ended.
+package sandbox
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/network/policy"
+)
+
+// Spec is a sandbox to start. What is not in its JSON is not kept on the disk.
+type Spec struct {
+	ID          string // "sb-..."
+	AppID       string
+	AppName     string
+	Environment string
+
+	ImageID      string
+	Image        container.Image
+	ImageEnv     map[string]string `json:"-"`
+	ImageWorkdir string
+	Argv         []string          // of its command; empty: it waits until it is ended
+	Terminal     bool              // of its command
+	Env          map[string]string `json:"-"`
+	SecretEnv    map[string]string `json:"-"` // not for logs
+	Workdir      string            // empty: the image's
+	Mounts       []container.Mount
+	Labels       map[string]string `json:"-"` // of the worker
+
+	CPUMilli, CPULimitMilli   uint32
+	MemoryMiB, MemoryLimitMiB uint32
+	DiskMiB                   uint32
+
+	Network       policy.Policy // values of secrets are not in its JSON
+	GatewayAccess bool
+	IdleTimeout   time.Duration // 0: none
+	Probe         *box.Probe    // nil: none
+	ExpiresAt     time.Time     // zero: never
+	Record        []byte        // the gateway's own
+}
+
+// State is where a sandbox is in its life; the numbers are those of skerry.v1.SandboxState.
+type State uint8
+
+// The states.
+const (
+	Starting State = 1
+	Running  State = 2
+	Paused   State = 3
+	Ended    State = 4
+)
+
+// Reason says why a sandbox ended; the numbers are those of skerry.v1.SandboxEndReason.
+type Reason uint8
+
+// The reasons.
+const (
+	Exited      Reason = 1
+	TimedOut    Reason = 2
+	IdleTimeout Reason = 3
+	Terminated  Reason = 4
+	OutOfMemory Reason = 5
+	StartFailed Reason = 6
+	Lost        Reason = 7
+)
+
+// Return codes of ends that are not an exit.
+const (
+	codeTimeout = 124
+	codeKilled  = 137
+	codeFailed  = 1
+	signalBase  = 128
+)
+
+// End is how a sandbox ended.
+type End struct {
+	Reason  Reason
+	Code    int
+	Message string
+	At      time.Time
+}
+
+// newEnd returns the end for a reason other than Exited, now.
+func newEnd(r Reason, message string) *End {
+	e := &End{Reason: r, Code: codeKilled, Message: message, At: time.Now()}
+	switch r {
+	case TimedOut, IdleTimeout:
+		e.Code = codeTimeout
+	case StartFailed:
+		e.Code = codeFailed
+	case Exited, Terminated, OutOfMemory, Lost:
+	}
+	return e
+}
+
+// Status is a sandbox as it is at a moment.
+type Status struct {
+	ID        string
+	State     State
+	End       *End // only with Ended
+	Ready     bool
+	Adopted   bool
+	ExpiresAt time.Time
+	IdleSince time.Time // zero: somebody uses it
+	Record    []byte
+	Spec      *Spec // not to be changed
+}
+
+// environment is what processes in the sandbox begin with. There is no credential of ours in it.
+func (s *Spec) environment() map[string]string {
+	env := map[string]string{"PATH": container.DefaultPath, "HOME": "/root", "LANG": "C.UTF-8"}
+	maps.Copy(env, s.ImageEnv)
+	maps.Copy(env, s.SecretEnv)
+	maps.Copy(env, s.Env)
+	maps.Copy(env, map[string]string{
+		"SKERRY_IS_REMOTE":   "1",
+		"SKERRY_SANDBOX_ID":  s.ID,
+		"SKERRY_IMAGE_ID":    s.ImageID,
+		"SKERRY_ENVIRONMENT": s.Environment,
+		"SKERRY_APP_ID":      s.AppID,
+	})
+	for label, name := range map[string]string{"cloud": "SKERRY_CLOUD_PROVIDER", "region": "SKERRY_REGION"} {
+		if v := s.Labels[label]; v != "" {
+			env[name] = v
+		}
+	}
+	if s.Terminal && env["TERM"] == "" {
+		env["TERM"] = "xterm-256color"
+	}
+	return env
+}
+
+func (s *Spec) workdir() string {
+	for _, dir := range []string{s.Workdir, s.ImageWorkdir} {
+		if dir != "" {
+			return dir
+		}
+	}
+	return container.DefaultWorkdir
+}
+
+// Boxes makes boxes. Implemented by box.Host.
+type Boxes interface {
+	// Start makes a box and returns when its init has linked. Nothing is left behind when it fails or ctx ends.
+	Start(ctx context.Context, spec box.Spec) (*box.Box, error)
+	// Adopt takes over boxes of an earlier process.
+	Adopt(ctx context.Context, records []box.Record) []box.Adoption
+}
+
+var _ Boxes = (*box.Host)(nil)
+
+// Change is what to change of a sandbox. What is unset stays as it is.
+type Change struct {
+	ExpiresAt time.Time
+	Record    []byte
+	Network   *policy.Policy
+	Secrets   *[]policy.Secret
+}
+
+// check refuses a spec that can't be meant.
+func (s *Spec) check() error {
+	if s.IdleTimeout < 0 {
+		return fault.New(fault.Invalid, "sandbox %q: idle timeout %s: is negative", s.ID, s.IdleTimeout)
+	}
+	return nil
+}

@@ -1,0 +1,293 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/network/policy"
+)
+
+// Sandbox is one sandbox. It is safe for concurrent use.
+type Sandbox struct {
+	host *Host
+	spec Spec
+
+	saving    sync.Mutex // held while the record is written
+	forgotten bool       // guarded by mu: there is no record any more
+	journal   *journal   // of its command's output
+	policing  sync.Mutex // held while what it may reach is changed
+
+	stop  chan *End     // holds why it is to end, once
+	stops sync.Once     // of stop
+	leave chan struct{} // closed when this process is to leave it to the next
+	poke  chan struct{} // holds a token when the life is to look at its timers
+
+	mu        sync.Mutex // guards what follows
+	state     State
+	end       *End
+	ending    *End // it ends, and what it has is given back
+	ready     bool
+	adopted   bool
+	expires   time.Time
+	record    []byte
+	policy    policy.Policy // what it may reach
+	repoliced bool          // its box has yet to get policy
+	box       *box.Box
+	moved     chan struct{} // closed when state may have changed
+	uses      int           // streams of clients
+	processes int           // of clients
+	idleSince time.Time     // zero: in use, or not running
+}
+
+func newSandbox(h *Host, spec Spec) *Sandbox {
+	return &Sandbox{
+		host: h, spec: spec, stop: make(chan *End, 1), leave: make(chan struct{}), poke: make(chan struct{}, 1),
+		journal: &journal{path: h.files.journal(spec.ID)},
+		policy:  spec.Network,
+		state:   Starting, expires: spec.ExpiresAt, record: spec.Record, moved: make(chan struct{}),
+	}
+}
+
+// Status returns the sandbox as it is.
+func (s *Sandbox) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Status{
+		ID: s.spec.ID, State: s.state, End: s.end, Ready: s.ready, Adopted: s.adopted, ExpiresAt: s.expires,
+		IdleSince: s.idleSince, Record: s.record, Spec: &s.spec,
+	}
+}
+
+// update changes what mu guards, keeps it on the disk, and tells those who watch.
+func (s *Sandbox) update(f func()) {
+	s.mu.Lock()
+	f()
+	s.mu.Unlock()
+	if err := s.save(); err != nil {
+		s.host.cfg.Log.Error("sandbox not recorded", "sandbox", s.spec.ID, "error", err)
+	}
+	s.mu.Lock()
+	close(s.moved)
+	s.moved = make(chan struct{})
+	s.mu.Unlock()
+	s.notify()
+}
+
+// notify tells those who watch, and the life for its timers.
+func (s *Sandbox) notify() {
+	s.host.changed(s)
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Stop ends the sandbox at once, for the first reason that is given. It does not wait for the end.
+func (s *Sandbox) Stop(why *End) {
+	s.stops.Do(func() { s.stop <- why })
+}
+
+// Terminate ends it for a reason of the gateway's.
+func (s *Sandbox) Terminate(r Reason) {
+	message := map[Reason]string{
+		TimedOut: "its timeout has passed", IdleTimeout: "nobody has used it for its idle timeout", Terminated: "it was terminated",
+	}[r]
+	s.Stop(newEnd(r, message))
+}
+
+// Change changes it, also while it starts. Errors: fault.Precondition if it has ended or the change needs what it has not, fault.Invalid.
+func (s *Sandbox) Change(c Change) error {
+	if err := s.hasNotEnded(); err != nil {
+		return err
+	}
+	if c.Network != nil || c.Secrets != nil {
+		if err := s.changeNetwork(c); err != nil {
+			return err
+		}
+	}
+	s.update(func() {
+		if !c.ExpiresAt.IsZero() {
+			s.expires = c.ExpiresAt
+		}
+		if len(c.Record) > 0 {
+			s.record = c.Record
+		}
+	})
+	return nil
+}
+
+// changeNetwork changes what the sandbox may reach, one change after the other. A box that is not there yet gets it when it is.
+func (s *Sandbox) changeNetwork(c Change) error {
+	s.policing.Lock()
+	defer s.policing.Unlock()
+	s.mu.Lock()
+	p, b := s.policy, s.box
+	s.mu.Unlock()
+	if c.Network != nil {
+		secrets := p.Secrets
+		p = *c.Network
+		p.Secrets = secrets
+	}
+	if c.Secrets != nil {
+		p.Secrets = *c.Secrets
+	}
+	if _, err := p.Normal(); err != nil {
+		return fmt.Errorf("sandbox %q: %w", s.spec.ID, err)
+	}
+	if b != nil {
+		if err := b.SetPolicy(p); err != nil {
+			return fmt.Errorf("sandbox %q: %w", s.spec.ID, err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policy, s.repoliced = p, b == nil
+	return nil
+}
+
+// moveIn says that the sandbox runs in a box, which has its policy first.
+func (s *Sandbox) moveIn(b *box.Box) error {
+	s.policing.Lock()
+	defer s.policing.Unlock()
+	s.mu.Lock()
+	p, changed := s.policy, s.repoliced
+	s.mu.Unlock()
+	if changed {
+		if err := b.SetPolicy(p); err != nil {
+			return err
+		}
+	}
+	s.update(func() {
+		s.state, s.box, s.ready = Running, b, s.ready || s.spec.Probe == nil
+		s.settleIdle()
+	})
+	return nil
+}
+
+func (s *Sandbox) hasNotEnded() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == Ended {
+		return fault.New(fault.Precondition, "sandbox %q: has ended: %s", s.spec.ID, s.end.Message)
+	}
+	return nil
+}
+
+// Use returns the link to the sandbox's init, waiting while it starts. The sandbox is in use until release is called. Errors:
+// fault.Precondition if it has ended, fault.Unavailable if its box has.
+func (s *Sandbox) Use(ctx context.Context) (g box.Guest, release func(), err error) {
+	b, err := s.running(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.use(1)
+	release = sync.OnceFunc(func() { s.use(-1) })
+	if g, err = b.Guest(ctx); err != nil {
+		release()
+		return nil, nil, s.Explain(ctx, err)
+	}
+	return g, release, nil
+}
+
+// Explain returns why the sandbox has ended where that is why err has come of its use, else err. It waits for an end that is under way.
+func (s *Sandbox) Explain(ctx context.Context, err error) error {
+	for {
+		s.mu.Lock()
+		b, ending, moved := s.box, s.ending != nil, s.moved
+		s.mu.Unlock()
+		if ended := s.hasNotEnded(); ended != nil {
+			return ended
+		}
+		if b != nil && !ending {
+			select {
+			case <-b.Done():
+			default:
+				return err
+			}
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// running waits until the sandbox runs.
+func (s *Sandbox) running(ctx context.Context) (*box.Box, error) {
+	for {
+		s.mu.Lock()
+		state, b, moved := s.state, s.box, s.moved
+		s.mu.Unlock()
+		if state == Running {
+			return b, nil
+		}
+		if err := s.hasNotEnded(); err != nil {
+			return nil, err
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// use counts clients in and out. Whoever watches is told when that makes it used or idle.
+func (s *Sandbox) use(n int) {
+	s.mu.Lock()
+	s.uses += n
+	changed := s.settleIdle()
+	s.mu.Unlock()
+	s.told(changed)
+}
+
+// active notes how many processes of clients run.
+func (s *Sandbox) active(processes int) {
+	s.mu.Lock()
+	s.processes = processes
+	changed := s.settleIdle()
+	s.mu.Unlock()
+	s.told(changed)
+}
+
+// settleIdle sets idleSince by what uses the sandbox; the mutex is held.
+func (s *Sandbox) settleIdle() (changed bool) {
+	idle := s.state == Running && s.uses == 0 && s.processes == 0
+	if idle == !s.idleSince.IsZero() {
+		return false
+	}
+	s.idleSince = time.Time{}
+	if idle {
+		s.idleSince = time.Now()
+	}
+	return true
+}
+
+// told tells those who watch, and the life for its timer. What happens many times a second to sandboxes that have no idle timeout is not told.
+func (s *Sandbox) told(changed bool) {
+	if changed && s.spec.IdleTimeout > 0 {
+		s.notify()
+	}
+}
+
+// idleDeadline returns when the sandbox has been idle for too long; zero: not while it is as it is.
+func (s *Sandbox) idleDeadline() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spec.IdleTimeout == 0 || s.idleSince.IsZero() {
+		return time.Time{}
+	}
+	return s.idleSince.Add(s.spec.IdleTimeout)
+}
+
+// deadline returns when the sandbox ends at the latest; zero: never.
+func (s *Sandbox) deadline() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.expires
+}

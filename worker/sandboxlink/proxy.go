@@ -1,0 +1,141 @@
+package sandboxlink
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+
+	"connectrpc.com/connect"
+
+	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/sandbox"
+)
+
+// Transport sends requests of clients over a link to an init. It lets through what clients may reach and nothing else, and of the answers what
+// may go on: what is inside is not trusted. Errors: fault.NotFound for another path. Implemented by worker/guest through worker/agent.
+type Transport func(g box.Guest) http.RoundTripper
+
+// Proxy passes what comes over the data link on to the init of the sandbox that it names, and the answers back: both bodies as they come, one
+// independent of the other. It is an http.Handler for paths that begin with Prefix.
+type Proxy struct {
+	host      *sandbox.Host
+	transport Transport
+	log       *slog.Logger
+	buffers   sync.Pool
+}
+
+const (
+	// Prefix is the beginning of the paths of requests to sandboxes: <Prefix><sandbox id>/...
+	Prefix = "/sandboxes/"
+	// ReasonHeader says, in an answer to a request for a port, why it is not reached.
+	ReasonHeader = "X-Skerry-Reason"
+	// bufferSize is how much of an answer is passed on at a time.
+	bufferSize = 64 << 10
+	maxReason  = 200
+)
+
+// NewProxy returns a proxy to the sandboxes of host.
+func NewProxy(host *sandbox.Host, transport Transport, log *slog.Logger) *Proxy {
+	return &Proxy{host: host, transport: transport, log: log, buffers: sync.Pool{New: func() any { return new([bufferSize]byte) }}}
+}
+
+// ServeHTTP implements http.Handler.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rest, ok := strings.CutPrefix(r.URL.Path, Prefix)
+	id, path, _ := strings.Cut(rest, "/")
+	if !ok {
+		refuse(w, r, fault.New(fault.NotFound, "%s: sandboxes are at %s", r.URL.Path, Prefix))
+		return
+	}
+	s, err := p.host.Get(id)
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	g, release, err := s.Use(r.Context())
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	defer release()
+	p.pass(w, r, way{s, g, "/" + path})
+}
+
+// way is where a request goes.
+type way struct {
+	sandbox *sandbox.Sandbox
+	guest   box.Guest
+	path    string
+}
+
+// pass sends the request and takes the answer.
+func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, to way) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel() // ends what still goes to init when its answer has ended
+	out := r.Clone(ctx)
+	out.URL.Path, out.URL.RawPath, out.URL.RawQuery = to.path, "", ""
+	res, err := p.transport(to.guest).RoundTrip(out)
+	if err != nil {
+		p.log.Debug("request to a sandbox not passed on", "path", r.URL.Path, "error", err)
+		if !errors.Is(err, fault.NotFound) {
+			err = to.sandbox.Explain(r.Context(), fault.New(fault.Unavailable, "the sandbox's init was not reached"))
+		}
+		refuse(w, r, err)
+		return
+	}
+	defer res.Body.Close()
+	maps.Copy(w.Header(), res.Header)
+	w.WriteHeader(res.StatusCode)
+	if err := p.copyBody(w, res.Body); err != nil {
+		p.log.Debug("answer of a sandbox broken off", "path", r.URL.Path, "error", err)
+		panic(http.ErrAbortHandler) // resets the stream: the peer must not take what it has for the whole
+	}
+	for name, values := range res.Trailer {
+		w.Header()[http.TrailerPrefix+name] = values
+	}
+}
+
+// copyBody passes an answer's body on as it comes.
+func (p *Proxy) copyBody(w http.ResponseWriter, body io.Reader) error {
+	flush := http.NewResponseController(w).Flush
+	if err := flush(); err != nil {
+		return err
+	}
+	buf := p.buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // the pool has nothing else
+	defer p.buffers.Put(buf)
+	for {
+		n, err := body.Read(buf[:])
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// refuse answers in the protocol of the request, and for connections to ports in a header.
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
+	reason := strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, err.Error())
+	w.Header().Set(ReasonHeader, reason[:min(len(reason), maxReason)])
+	_ = connect.NewErrorWriter().Write(w, r, fault.ToConnect(err)) // who has gone doesn't want it
+}
