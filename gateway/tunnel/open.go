@@ -48,8 +48,8 @@ func (s *Service) reopen(sb *sandbox, w *way) {
 	}
 }
 
-// Open opens a port to all; asked again it answers the same. Errors: fault.Invalid, fault.NotFound, fault.Precondition (the sandbox has ended,
-// has no network, or has the port open in another way), fault.Exhausted, fault.Unavailable.
+// Open opens a port to all; of one that is open it says how it is, which may be in another way than the one asked for. Errors: fault.Invalid,
+// fault.NotFound, fault.Precondition (the sandbox has ended, or has no network), fault.Exhausted, fault.Unavailable.
 func (s *Service) Open(ctx context.Context, sandboxID string, p Port) (Tunnel, error) {
 	if p.Number == 0 || p.Kind < Encrypted || p.Kind > Unencrypted {
 		return Tunnel{}, fault.New(fault.Invalid, "port %d, kind %d: want a port from 1 to 65535 and a kind that is known", p.Number, p.Kind)
@@ -77,8 +77,6 @@ func (s *Service) opened(sb *sandbox, p Port) (*way, error) {
 	}
 	w := sb.tunnels[p.Number]
 	switch {
-	case w != nil && w.kind != p.Kind:
-		return nil, fault.New(fault.Precondition, "port %d of sandbox %q: is open as %s already; close it first", p.Number, sb.id, w.kind)
 	case w != nil && w.err == nil:
 		return w, nil
 	case w == nil && len(sb.tunnels) >= MaxTunnels:

@@ -57,9 +57,9 @@ type TunnelServiceClient interface {
 	// ListTunnels waits until the sandbox runs and says where its ports are reached. Errors: not_found, deadline_exceeded,
 	// failed_precondition (it has ended, or one of its ports can't be reached; says why), resource_exhausted (no port of the host is free).
 	ListTunnels(context.Context, *connect.Request[v1.ListTunnelsRequest]) (*connect.Response[v1.ListTunnelsResponse], error)
-	// OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-	// invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
-	// than 64 of a sandbox, or no port of the host is free).
+	// OpenTunnel makes a port reachable that the sandbox's definition does not name. Of one that is open it answers how it is, which may be
+	// another kind than the one asked for. Errors: not_found, invalid_argument, failed_precondition (it has ended, or has no network),
+	// resource_exhausted (more than 64 of a sandbox, or no port of the host is free).
 	OpenTunnel(context.Context, *connect.Request[v1.OpenTunnelRequest]) (*connect.Response[v1.OpenTunnelResponse], error)
 	// CloseTunnel ends one, and the connections through it; tokens still open the port. One that is not there is no error. Errors: not_found
 	// (the sandbox).
@@ -171,9 +171,9 @@ type TunnelServiceHandler interface {
 	// ListTunnels waits until the sandbox runs and says where its ports are reached. Errors: not_found, deadline_exceeded,
 	// failed_precondition (it has ended, or one of its ports can't be reached; says why), resource_exhausted (no port of the host is free).
 	ListTunnels(context.Context, *connect.Request[v1.ListTunnelsRequest]) (*connect.Response[v1.ListTunnelsResponse], error)
-	// OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-	// invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
-	// than 64 of a sandbox, or no port of the host is free).
+	// OpenTunnel makes a port reachable that the sandbox's definition does not name. Of one that is open it answers how it is, which may be
+	// another kind than the one asked for. Errors: not_found, invalid_argument, failed_precondition (it has ended, or has no network),
+	// resource_exhausted (more than 64 of a sandbox, or no port of the host is free).
 	OpenTunnel(context.Context, *connect.Request[v1.OpenTunnelRequest]) (*connect.Response[v1.OpenTunnelResponse], error)
 	// CloseTunnel ends one, and the connections through it; tokens still open the port. One that is not there is no error. Errors: not_found
 	// (the sandbox).

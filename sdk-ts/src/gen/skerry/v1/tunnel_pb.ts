@@ -415,9 +415,9 @@ export const TunnelService: GenService<{
     output: typeof ListTunnelsResponseSchema;
   },
   /**
-   * OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-   * invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
-   * than 64 of a sandbox, or no port of the host is free).
+   * OpenTunnel makes a port reachable that the sandbox's definition does not name. Of one that is open it answers how it is, which may be
+   * another kind than the one asked for. Errors: not_found, invalid_argument, failed_precondition (it has ended, or has no network),
+   * resource_exhausted (more than 64 of a sandbox, or no port of the host is free).
    *
    * @generated from rpc skerry.v1.TunnelService.OpenTunnel
    */

@@ -44,9 +44,9 @@ class TunnelService(Protocol):
 
     async def open_tunnel(self, request: OpenTunnelRequest, ctx: RequestContext[OpenTunnelRequest, OpenTunnelResponse], /) -> OpenTunnelResponse:
         """
-        OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
-        than 64 of a sandbox, or no port of the host is free).
+        OpenTunnel makes a port reachable that the sandbox's definition does not name. Of one that is open it answers how it is, which may be
+        another kind than the one asked for. Errors: not_found, invalid_argument, failed_precondition (it has ended, or has no network),
+        resource_exhausted (more than 64 of a sandbox, or no port of the host is free).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -213,9 +213,9 @@ class TunnelServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> OpenTunnelResponse:
         """
-        OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
-        than 64 of a sandbox, or no port of the host is free).
+        OpenTunnel makes a port reachable that the sandbox's definition does not name. Of one that is open it answers how it is, which may be
+        another kind than the one asked for. Errors: not_found, invalid_argument, failed_precondition (it has ended, or has no network),
+        resource_exhausted (more than 64 of a sandbox, or no port of the host is free).
         """
         return await self.execute_unary(
             request=request,
@@ -342,9 +342,9 @@ class TunnelServiceSync(Protocol):
 
     def open_tunnel(self, request: OpenTunnelRequest, ctx: RequestContext[OpenTunnelRequest, OpenTunnelResponse], /) -> OpenTunnelResponse:
         """
-        OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
-        than 64 of a sandbox, or no port of the host is free).
+        OpenTunnel makes a port reachable that the sandbox's definition does not name. Of one that is open it answers how it is, which may be
+        another kind than the one asked for. Errors: not_found, invalid_argument, failed_precondition (it has ended, or has no network),
+        resource_exhausted (more than 64 of a sandbox, or no port of the host is free).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -509,9 +509,9 @@ class TunnelServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> OpenTunnelResponse:
         """
-        OpenTunnel makes a port reachable that the sandbox's definition does not name; asked again it answers the same. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, has no network, or has the port open in another way), resource_exhausted (more
-        than 64 of a sandbox, or no port of the host is free).
+        OpenTunnel makes a port reachable that the sandbox's definition does not name. Of one that is open it answers how it is, which may be
+        another kind than the one asked for. Errors: not_found, invalid_argument, failed_precondition (it has ended, or has no network),
+        resource_exhausted (more than 64 of a sandbox, or no port of the host is free).
         """
         return self.execute_unary(
             request=request,
