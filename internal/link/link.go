@@ -30,6 +30,9 @@ const (
 	// dataStreamWindow and dataConnWindow are those of data links, in bytes.
 	dataStreamWindow = 512 << 10
 	dataConnWindow   = 1 << 30
+	// requestFrame is the largest frame of a request, in bytes. The client holds a buffer of this size for every request whose body it is still
+	// to get, and most of those wait: connections to ports, inputs for containers. Larger ones carry no more.
+	requestFrame = 32 << 10
 	// maxHeader bounds the headers of one answer, in bytes.
 	maxHeader = 64 << 10
 )
@@ -48,7 +51,7 @@ func ServeData(ctx context.Context, conn net.Conn, h http.Handler) error {
 func serve(ctx context.Context, conn net.Conn, h http.Handler, stream, all int32) error {
 	s := &http2.Server{
 		MaxConcurrentStreams:         MaxConcurrentStreams,
-		MaxReadFrameSize:             1 << 20,
+		MaxReadFrameSize:             requestFrame,
 		MaxUploadBufferPerStream:     stream,
 		MaxUploadBufferPerConnection: all,
 		ReadIdleTimeout:              PingInterval,

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -130,5 +131,43 @@ func TestDialSaysWhyItWasRefused(t *testing.T) {
 	}
 	if _, err = link.Dial(t.Context(), conn, req); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("got %v, want an error that names the answer", err)
+	}
+}
+
+// TestWaitingRequestsHoldLittle has many whose bodies are still to come, as connections to ports of sandboxes that nobody uses.
+func TestWaitingRequestsHoldLittle(t *testing.T) {
+	c := turned(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+		_, _ = io.Copy(io.Discard, r.Body) // it ends as the client wants
+	}))
+	const count = 200
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range count {
+		body, in := io.Pipe()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, link.BaseURL, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := c.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = in.Close()
+			_ = res.Body.Close()
+		})
+		if _, err := in.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (int64(after.HeapInuse) - int64(before.HeapInuse)) / count; each > 128<<10 {
+		t.Errorf("both ends of a request that waits hold %d bytes", each)
 	}
 }
