@@ -54,10 +54,8 @@ func (s *logService) query(ctx context.Context, m *skerryv1.StreamLogsRequest) (
 		}
 	}
 	if q.ContainerID != "" {
-		if ident.Check(ident.Sandbox, q.ContainerID) != nil {
-			if err := ident.Check(ident.Container, q.ContainerID); err != nil {
-				return q, err
-			}
+		if err := ident.CheckAnyContainer(q.ContainerID); err != nil {
+			return q, err
 		}
 	}
 	if q.CallID = m.GetCallId(); q.CallID != "" {

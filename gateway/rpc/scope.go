@@ -82,10 +82,8 @@ func authenticate(tokens *identity.Service, containers Places, next http.Handler
 // scopeOf checks that the worker runs the container, and that containers may call the procedure.
 func scopeOf(r *http.Request, containers Places) (identity.Scope, error) {
 	id := r.Header.Get(ContainerHeader)
-	if ident.Check(ident.Sandbox, id) != nil {
-		if err := ident.Check(ident.Container, id); err != nil {
-			return identity.Scope{}, err
-		}
+	if err := ident.CheckAnyContainer(id); err != nil {
+		return identity.Scope{}, err
 	}
 	token, err := containers.WorkerToken(id)
 	if err != nil || token != identity.Caller(r.Context()).ID {

@@ -174,7 +174,7 @@ func (s *bulkService) push(ctx context.Context, f logs.Frame) error {
 
 func frameFromProto(m *workerv1.PushLogsRequest) (logs.Frame, error) {
 	f := logs.Frame{ContainerID: m.GetContainerId(), Sequence: m.GetSequence(), EOF: m.GetEof()}
-	if err := ident.Check(ident.Container, f.ContainerID); err != nil {
+	if err := ident.CheckAnyContainer(f.ContainerID); err != nil {
 		return f, err
 	}
 	for _, e := range m.GetEntries() {

@@ -77,6 +77,14 @@ func Check(k Kind, id string) error {
 	return nil
 }
 
+// CheckAnyContainer returns an Invalid fault unless id has the form of what names a container: a function's, or a sandbox.
+func CheckAnyContainer(id string) error {
+	if strings.HasPrefix(id, string(Sandbox)+"-") {
+		return Check(Sandbox, id)
+	}
+	return Check(Container, id)
+}
+
 var (
 	namePattern = regexp.MustCompile(`^[A-Za-z0-9\-_.]{1,64}$`)
 	tagPattern  = regexp.MustCompile(`^[A-Za-z0-9\-_.]{1,50}$`)
