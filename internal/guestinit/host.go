@@ -17,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/guestinit/files"
 	"github.com/skerry-dev/skerry/internal/guestinit/filesrpc"
 	"github.com/skerry-dev/skerry/internal/guestinit/place"
+	"github.com/skerry-dev/skerry/internal/guestinit/ports"
 	"github.com/skerry-dev/skerry/internal/guestinit/process"
 	"github.com/skerry-dev/skerry/internal/guestinit/processrpc"
 	"github.com/skerry-dev/skerry/internal/guestinit/sandboxrpc"
@@ -53,6 +54,7 @@ func newHost(cfg Config, t *process.Table, nudges <-chan os.Signal) *host {
 	}), bounds))
 	mux.Handle(skerryv1connect.NewProcessServiceHandler(processrpc.New(t, h.place), bounds))
 	mux.Handle(skerryv1connect.NewFilesystemServiceHandler(filesrpc.New(files.New()), bounds))
+	mux.Handle(ports.Path, &ports.Handler{})
 	h.handler = mux
 	return h
 }

@@ -22,10 +22,7 @@ type Config struct {
 }
 
 // Service serves the worker.
-type Service struct {
-	cfg Config
-	guestv1connect.UnimplementedSandboxServiceHandler
-}
+type Service struct{ cfg Config }
 
 var _ guestv1connect.SandboxServiceHandler = (*Service)(nil)
 
