@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	guestv1 "github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1"
-	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 )
 
 // Settings are a container's place in the world.
@@ -46,46 +43,6 @@ func (c *Client) WatchActivity(ctx context.Context, f func(processes int) error)
 		return fault.FromConnect(err)
 	}
 	return receive(stream, func(m *guestv1.WatchActivityResponse) error { return f(int(m.GetProcesses())) })
-}
-
-// Probe asks whether a container is ready: something listens at TCPPort, or Argv exits with 0.
-type Probe struct {
-	TCPPort  uint32
-	Argv     []string
-	Interval time.Duration // how often, 10 ms to a minute; 0: 100 ms
-}
-
-// AwaitReady returns when a probe has succeeded. Errors: fault.Invalid.
-func (c *Client) AwaitReady(ctx context.Context, p Probe) error {
-	probe := &skerryv1.Probe{Kind: &skerryv1.Probe_TcpPort{TcpPort: p.TCPPort}}
-	if len(p.Argv) > 0 {
-		probe.Kind = &skerryv1.Probe_Exec{Exec: &skerryv1.ProbeCommand{Argv: p.Argv}}
-	}
-	if p.Interval > 0 {
-		probe.Interval = durationpb.New(p.Interval)
-	}
-	_, err := c.sandbox.AwaitReady(ctx, connect.NewRequest(&guestv1.AwaitReadyRequest{Probe: probe}))
-	return fault.FromConnect(err)
-}
-
-// Usage is what is to be seen from inside a container, in bytes, and its processes.
-type Usage struct {
-	DiskBytes, DiskLimitBytes uint64
-	ReceivedBytes, SentBytes  uint64 // by interfaces other than loopback
-	Processes                 uint32
-}
-
-// Usage says what the container uses; a container may say anything.
-func (c *Client) Usage(ctx context.Context) (Usage, error) {
-	res, err := c.sandbox.GetUsage(ctx, connect.NewRequest(&guestv1.GetUsageRequest{}))
-	if err != nil {
-		return Usage{}, fault.FromConnect(err)
-	}
-	m := res.Msg
-	return Usage{
-		DiskBytes: m.GetDiskBytes(), DiskLimitBytes: m.GetDiskLimitBytes(), ReceivedBytes: m.GetNetworkReceivedBytes(),
-		SentBytes: m.GetNetworkSentBytes(), Processes: m.GetProcesses(),
-	}, nil
 }
 
 // Bind mounts the directory of this name below /__skerry/mnt at a path, which is made if it is missing. Errors: fault.NotFound, fault.Invalid,
