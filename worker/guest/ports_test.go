@@ -35,7 +35,7 @@ func (s *sandbox) dial(port int) (*portConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := s.Forward().RoundTrip(r)
+	res, err := s.Forward().RoundTrip(r) //nolint:bodyclose // portConn closes it
 	if err != nil {
 		return nil, err
 	}
