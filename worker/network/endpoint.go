@@ -11,7 +11,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/network/policy"
 	"github.com/skerry-dev/skerry/worker/network/rules"
 )
@@ -147,6 +149,36 @@ func (h *host) wireHost(e *endpoint) error {
 		return err
 	}
 	return h.up(link)
+}
+
+// Traffic is what has passed an endpoint's interface since it was made, in bytes. What its policy refused is in Sent.
+type Traffic struct {
+	Sent, Received uint64
+}
+
+// Traffic returns an endpoint's; that of a blocked one is none. Errors: fault.NotFound if it was released.
+func (n *Network) Traffic(at *container.Endpoint) (Traffic, error) {
+	n.mu.Lock()
+	e := n.taken[at.NetnsPath]
+	n.mu.Unlock()
+	if e == nil {
+		return Traffic{}, fault.New(fault.NotFound, "network endpoint %s: not in use", at.NetnsPath)
+	}
+	if e.index == 0 {
+		return Traffic{}, nil
+	}
+	link, err := netlink.LinkByIndex(e.index)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return Traffic{}, fault.New(fault.NotFound, "network endpoint %s: its interface is gone", at.NetnsPath)
+	}
+	if err != nil {
+		return Traffic{}, fmt.Errorf("network endpoint %s: %w", at.NetnsPath, err)
+	}
+	s := link.Attrs().Statistics // as the host's end counts
+	if s == nil {
+		return Traffic{}, nil
+	}
+	return Traffic{Sent: s.RxBytes, Received: s.TxBytes}, nil
 }
 
 // withLinks opens netlink in the calling thread's namespace.

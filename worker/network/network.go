@@ -99,6 +99,7 @@ type Endpoints interface {
 	AcquireWith(ctx context.Context, containerID string, p policy.Policy) (*container.Endpoint, error)
 	SetPolicy(e *container.Endpoint, p policy.Policy) error
 	Release(e *container.Endpoint) error
+	Traffic(e *container.Endpoint) (Traffic, error)
 	Adopt(kept []Kept) []Adoption
 	Leave(e *container.Endpoint)
 }

@@ -181,6 +181,34 @@ func TestPolicyErrors(t *testing.T) {
 	}
 }
 
+func TestTraffic(t *testing.T) {
+	w := newWorld(t)
+	serveEcho(t, w.path)
+	n := startNetwork(t, nil)
+	e, blocked := acquire(t, n, false), acquire(t, n, true)
+	before, err := n.Traffic(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 100_000
+	if err := exchange(connect(t, e, public+":"+echoPort), strings.Repeat("x", size), dialTimeout); err != nil {
+		t.Fatal(err)
+	}
+	after, err := n.Traffic(e)
+	if err != nil || after.Sent-before.Sent < size || after.Received-before.Received < size {
+		t.Errorf("from %+v to %+v, %v", before, after, err)
+	}
+	if got, err := n.Traffic(blocked); err != nil || got != (Traffic{}) {
+		t.Errorf("blocked: %+v, %v", got, err)
+	}
+	if err := n.Release(e); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Traffic(e); !errors.Is(err, fault.NotFound) {
+		t.Errorf("released: %v", err)
+	}
+}
+
 // TestPoliciesAtOnce changes policies, asks for names and gives endpoints back, all at the same time.
 func TestPoliciesAtOnce(t *testing.T) {
 	w := newWorld(t)
