@@ -164,19 +164,27 @@ func (n *Network) Traffic(at *container.Endpoint) (Traffic, error) {
 	if e == nil {
 		return Traffic{}, fault.New(fault.NotFound, "network endpoint %s: not in use", at.NetnsPath)
 	}
+	traffic, err := trafficOf(e)
+	if err != nil {
+		return Traffic{}, fmt.Errorf("network endpoint %s: %w", at.NetnsPath, err)
+	}
+	return traffic, nil
+}
+
+func trafficOf(e *endpoint) (Traffic, error) {
 	if e.index == 0 {
 		return Traffic{}, nil
 	}
 	link, err := netlink.LinkByIndex(e.index)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return Traffic{}, fault.New(fault.NotFound, "network endpoint %s: its interface is gone", at.NetnsPath)
+		return Traffic{}, fault.New(fault.NotFound, "interface %s: gone", e.iface)
 	}
 	if err != nil {
-		return Traffic{}, fmt.Errorf("network endpoint %s: %w", at.NetnsPath, err)
+		return Traffic{}, fmt.Errorf("interface %s: %w", e.iface, err)
 	}
 	s := link.Attrs().Statistics // as the host's end counts
 	if s == nil {
-		return Traffic{}, nil
+		return Traffic{}, fault.New(fault.Internal, "interface %s: the kernel counts nothing", e.iface)
 	}
 	return Traffic{Sent: s.RxBytes, Received: s.TxBytes}, nil
 }

@@ -72,10 +72,19 @@ func (n *Network) apply(h *host, e *endpoint, p policy.Policy, fresh bool) error
 	if fresh || !l.Limited() {
 		return nil
 	}
-	if err := h.cut(e.address, l); err != nil {
-		return err
+	if !silent(e) {
+		if err := h.cut(e.address, l); err != nil {
+			return err
+		}
 	}
 	return h.table.Settle(e.source())
+}
+
+// silent says that an endpoint has sent nothing until now, as one of a pool: then there is nothing to cut, which is looked for among all
+// connections of the host.
+func silent(e *endpoint) bool {
+	traffic, err := trafficOf(e)
+	return err == nil && traffic.Sent == 0
 }
 
 // limitsOf says what a policy is in rules.

@@ -187,8 +187,8 @@ func TestTraffic(t *testing.T) {
 	n := startNetwork(t, nil)
 	e, blocked := acquire(t, n, false), acquire(t, n, true)
 	before, err := n.Traffic(e)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || before.Sent != 0 {
+		t.Fatalf("an endpoint that nobody has used yet: %+v, %v", before, err)
 	}
 	const size = 100_000
 	if err := exchange(connect(t, e, public+":"+echoPort), strings.Repeat("x", size), dialTimeout); err != nil {
