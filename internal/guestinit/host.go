@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 	"github.com/skerry-dev/skerry/internal/guestinit/files"
 	"github.com/skerry-dev/skerry/internal/guestinit/filesrpc"
+	"github.com/skerry-dev/skerry/internal/guestinit/mounts"
 	"github.com/skerry-dev/skerry/internal/guestinit/place"
 	"github.com/skerry-dev/skerry/internal/guestinit/ports"
 	"github.com/skerry-dev/skerry/internal/guestinit/process"
@@ -50,7 +51,7 @@ func newHost(cfg Config, t *process.Table, nudges <-chan os.Signal) *host {
 	mux := http.NewServeMux()
 	mux.Handle(guestv1connect.NewGuestServiceHandler(&service{table: t}, bounds))
 	mux.Handle(guestv1connect.NewSandboxServiceHandler(sandboxrpc.New(sandboxrpc.Config{
-		Table: t, Place: h.place, Quiesce: h.quiesce,
+		Table: t, Place: h.place, Mounts: mounts.New(), Quiesce: h.quiesce,
 	}), bounds))
 	mux.Handle(skerryv1connect.NewProcessServiceHandler(processrpc.New(t, h.place), bounds))
 	mux.Handle(skerryv1connect.NewFilesystemServiceHandler(filesrpc.New(files.New()), bounds))

@@ -7,7 +7,7 @@ set -eu
 link=$1
 next=$(mktemp -d "$link-new-XXXXXX")
 trap 'rm -rf "$next"' EXIT
-mkdir "$next/py" "$next/run"
+mkdir "$next/py" "$next/run" "$next/mnt"
 cp bin/skerry-init "$next/skerry-init"
 (cd sdk-python/src && tar --exclude=__pycache__ -cf - skerry) | tar -C "$next/py" -xf -
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
@@ -19,7 +19,7 @@ for python in .venv/bin/python python3.10 python3.11 python3.12 python3.13 pytho
 	"$python" -m compileall -q --invalidation-mode unchecked-hash -s "$next" -p /__skerry "$next/py"
 done
 chmod -R a+rX "$next"
-digest=$(cd "$next" && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-16)
+digest=$(cd "$next" && { find . -type d | LC_ALL=C sort; find . -type f | LC_ALL=C sort | xargs sha256sum; } | sha256sum | cut -c1-16)
 folder=$link-$digest
 [ -d "$folder" ] || mv "$next" "$folder"
 [ -L "$link" ] || rm -rf "$link"

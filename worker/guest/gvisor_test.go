@@ -26,7 +26,7 @@ const instance = "guestt"
 func startSandbox(t *testing.T) (*guest.Client, container.Sandbox) {
 	t.Helper()
 	dir := t.TempDir()
-	for _, d := range []string{"bundle", "disk", "run", "runtime/run"} {
+	for _, d := range []string{"bundle", "disk", "run", "runtime/run", "runtime/mnt"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			t.Fatal(err)
 		}

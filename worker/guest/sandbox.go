@@ -45,22 +45,32 @@ func (c *Client) WatchActivity(ctx context.Context, f func(processes int) error)
 	return receive(stream, func(m *guestv1.WatchActivityResponse) error { return f(int(m.GetProcesses())) })
 }
 
-// Bind mounts the directory of this name below /__skerry/mnt at a path, which is made if it is missing. Errors: fault.NotFound, fault.Invalid,
-// fault.Precondition.
-func (c *Client) Bind(ctx context.Context, name, path string) error {
-	_, err := c.sandbox.Bind(ctx, connect.NewRequest(&guestv1.BindRequest{Name: name, Path: path}))
-	return fault.FromConnect(err)
-}
-
-// Unbind takes it away. Errors: fault.NotFound, fault.Invalid, fault.Precondition if it is in use.
-func (c *Client) Unbind(ctx context.Context, path string) error {
-	_, err := c.sandbox.Unbind(ctx, connect.NewRequest(&guestv1.UnbindRequest{Path: path}))
-	return fault.FromConnect(err)
-}
-
 // Quiesce prepares for a checkpoint: the link ends, which Done tells, and init dials again once it gets guestinit.Nudge.
 func (c *Client) Quiesce(ctx context.Context) error {
 	_, err := c.sandbox.Quiesce(ctx, connect.NewRequest(&guestv1.QuiesceRequest{}))
+	return fault.FromConnect(err)
+}
+
+// PrepareMount makes a path of the container, and a folder for the image that is to be shown there. The image is then mounted in
+// mounts.Dir/NAME/image. What is shown at the path is taken away. Errors: fault.Invalid, fault.Exhausted, fault.Precondition.
+func (c *Client) PrepareMount(ctx context.Context, path string) (name string, err error) {
+	res, err := c.sandbox.PrepareMount(ctx, connect.NewRequest(&guestv1.PrepareMountRequest{Path: path}))
+	if err != nil {
+		return "", fault.FromConnect(err)
+	}
+	return res.Msg.GetName(), nil
+}
+
+// Bind shows at a path the image in its folder, or for an empty name an empty folder, to which size bytes may be written. Errors: fault.NotFound
+// if it was not prepared, fault.Precondition.
+func (c *Client) Bind(ctx context.Context, name, path string, size uint64) error {
+	_, err := c.sandbox.Bind(ctx, connect.NewRequest(&guestv1.BindRequest{Name: name, Path: path, SizeBytes: size}))
+	return fault.FromConnect(err)
+}
+
+// Unbind takes it away. Errors: fault.NotFound, fault.Precondition if it is in use.
+func (c *Client) Unbind(ctx context.Context, path string) error {
+	_, err := c.sandbox.Unbind(ctx, connect.NewRequest(&guestv1.UnbindRequest{Path: path}))
 	return fault.FromConnect(err)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	guestv1 "github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1/guestv1connect"
+	"github.com/skerry-dev/skerry/internal/guestinit/mounts"
 	"github.com/skerry-dev/skerry/internal/guestinit/place"
 	"github.com/skerry-dev/skerry/internal/guestinit/process"
 )
@@ -17,6 +18,8 @@ import (
 type Config struct {
 	Table *process.Table
 	Place *place.Place
+	// Mounts are the images that are shown besides the container's own.
+	Mounts *mounts.Mounts
 	// Quiesce has the link end once the call that is under way was answered.
 	Quiesce func()
 }

@@ -601,20 +601,114 @@ func (*QuiesceResponse) Descriptor() ([]byte, []int) {
 	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{11}
 }
 
-// A directory to mount.
+// Where an image is to be shown.
+type PrepareMountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute.
+	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrepareMountRequest) Reset() {
+	*x = PrepareMountRequest{}
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrepareMountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrepareMountRequest) ProtoMessage() {}
+
+func (x *PrepareMountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrepareMountRequest.ProtoReflect.Descriptor instead.
+func (*PrepareMountRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PrepareMountRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// It may be mounted.
+type PrepareMountResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where: the name of a directory; the image belongs in /__skerry/mnt/NAME/image.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrepareMountResponse) Reset() {
+	*x = PrepareMountResponse{}
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrepareMountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrepareMountResponse) ProtoMessage() {}
+
+func (x *PrepareMountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrepareMountResponse.ProtoReflect.Descriptor instead.
+func (*PrepareMountResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PrepareMountResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// A directory to show.
 type BindRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name below /__skerry/mnt.
+	// Its name, of PrepareMountResponse; empty: an empty directory is shown.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Where; absolute.
-	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// Where; as in PrepareMountRequest.
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// How much may be written to it; it is memory of the container.
+	SizeBytes     uint64 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BindRequest) Reset() {
 	*x = BindRequest{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[12]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +720,7 @@ func (x *BindRequest) String() string {
 func (*BindRequest) ProtoMessage() {}
 
 func (x *BindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[12]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +733,7 @@ func (x *BindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindRequest.ProtoReflect.Descriptor instead.
 func (*BindRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{12}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BindRequest) GetName() string {
@@ -656,6 +750,13 @@ func (x *BindRequest) GetPath() string {
 	return ""
 }
 
+func (x *BindRequest) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
 // It is mounted.
 type BindResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -665,7 +766,7 @@ type BindResponse struct {
 
 func (x *BindResponse) Reset() {
 	*x = BindResponse{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[13]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +778,7 @@ func (x *BindResponse) String() string {
 func (*BindResponse) ProtoMessage() {}
 
 func (x *BindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[13]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +791,7 @@ func (x *BindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindResponse.ProtoReflect.Descriptor instead.
 func (*BindResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{13}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{15}
 }
 
 // A mount.
@@ -704,7 +805,7 @@ type UnbindRequest struct {
 
 func (x *UnbindRequest) Reset() {
 	*x = UnbindRequest{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[14]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +817,7 @@ func (x *UnbindRequest) String() string {
 func (*UnbindRequest) ProtoMessage() {}
 
 func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[14]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +830,7 @@ func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindRequest.ProtoReflect.Descriptor instead.
 func (*UnbindRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{14}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UnbindRequest) GetPath() string {
@@ -748,7 +849,7 @@ type UnbindResponse struct {
 
 func (x *UnbindResponse) Reset() {
 	*x = UnbindResponse{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[15]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +861,7 @@ func (x *UnbindResponse) String() string {
 func (*UnbindResponse) ProtoMessage() {}
 
 func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[15]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +874,7 @@ func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindResponse.ProtoReflect.Descriptor instead.
 func (*UnbindResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{15}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{17}
 }
 
 var File_skerry_guest_v1_sandbox_proto protoreflect.FileDescriptor
@@ -814,14 +915,20 @@ const file_skerry_guest_v1_sandbox_proto_rawDesc = "" +
 	"\x16network_received_bytes\x18\x04 \x01(\x04R\x14networkReceivedBytes\x12,\n" +
 	"\x12network_sent_bytes\x18\x05 \x01(\x04R\x10networkSentBytes\"\x10\n" +
 	"\x0eQuiesceRequest\"\x11\n" +
-	"\x0fQuiesceResponse\"5\n" +
+	"\x0fQuiesceResponse\")\n" +
+	"\x13PrepareMountRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"*\n" +
+	"\x14PrepareMountResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"T\n" +
 	"\vBindRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04path\x18\x02 \x01(\tR\x04path\"\x0e\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x03 \x01(\x04R\tsizeBytes\"\x0e\n" +
 	"\fBindResponse\"#\n" +
 	"\rUnbindRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"\x10\n" +
-	"\x0eUnbindResponse2\xb2\x05\n" +
+	"\x0eUnbindResponse2\x8f\x06\n" +
 	"\x0eSandboxService\x12R\n" +
 	"\tConfigure\x12!.skerry.guest.v1.ConfigureRequest\x1a\".skerry.guest.v1.ConfigureResponse\x12d\n" +
 	"\x0fSealEnvironment\x12'.skerry.guest.v1.SealEnvironmentRequest\x1a(.skerry.guest.v1.SealEnvironmentResponse\x12U\n" +
@@ -829,7 +936,8 @@ const file_skerry_guest_v1_sandbox_proto_rawDesc = "" +
 	"AwaitReady\x12\".skerry.guest.v1.AwaitReadyRequest\x1a#.skerry.guest.v1.AwaitReadyResponse\x12`\n" +
 	"\rWatchActivity\x12%.skerry.guest.v1.WatchActivityRequest\x1a&.skerry.guest.v1.WatchActivityResponse0\x01\x12O\n" +
 	"\bGetUsage\x12 .skerry.guest.v1.GetUsageRequest\x1a!.skerry.guest.v1.GetUsageResponse\x12L\n" +
-	"\aQuiesce\x12\x1f.skerry.guest.v1.QuiesceRequest\x1a .skerry.guest.v1.QuiesceResponse\x12C\n" +
+	"\aQuiesce\x12\x1f.skerry.guest.v1.QuiesceRequest\x1a .skerry.guest.v1.QuiesceResponse\x12[\n" +
+	"\fPrepareMount\x12$.skerry.guest.v1.PrepareMountRequest\x1a%.skerry.guest.v1.PrepareMountResponse\x12C\n" +
 	"\x04Bind\x12\x1c.skerry.guest.v1.BindRequest\x1a\x1d.skerry.guest.v1.BindResponse\x12I\n" +
 	"\x06Unbind\x12\x1e.skerry.guest.v1.UnbindRequest\x1a\x1f.skerry.guest.v1.UnbindResponseB\xc4\x01\n" +
 	"\x13com.skerry.guest.v1B\fSandboxProtoP\x01ZAgithub.com/skerry-dev/skerry/internal/gen/skerry/guest/v1;guestv1\xa2\x02\x03SGX\xaa\x02\x0fSkerry.Guest.V1\xca\x02\x0fSkerry\\Guest\\V1\xe2\x02\x1bSkerry\\Guest\\V1\\GPBMetadata\xea\x02\x11Skerry::Guest::V1b\x06proto3"
@@ -846,7 +954,7 @@ func file_skerry_guest_v1_sandbox_proto_rawDescGZIP() []byte {
 	return file_skerry_guest_v1_sandbox_proto_rawDescData
 }
 
-var file_skerry_guest_v1_sandbox_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_skerry_guest_v1_sandbox_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_skerry_guest_v1_sandbox_proto_goTypes = []any{
 	(*ConfigureRequest)(nil),        // 0: skerry.guest.v1.ConfigureRequest
 	(*ConfigureResponse)(nil),       // 1: skerry.guest.v1.ConfigureResponse
@@ -860,36 +968,40 @@ var file_skerry_guest_v1_sandbox_proto_goTypes = []any{
 	(*GetUsageResponse)(nil),        // 9: skerry.guest.v1.GetUsageResponse
 	(*QuiesceRequest)(nil),          // 10: skerry.guest.v1.QuiesceRequest
 	(*QuiesceResponse)(nil),         // 11: skerry.guest.v1.QuiesceResponse
-	(*BindRequest)(nil),             // 12: skerry.guest.v1.BindRequest
-	(*BindResponse)(nil),            // 13: skerry.guest.v1.BindResponse
-	(*UnbindRequest)(nil),           // 14: skerry.guest.v1.UnbindRequest
-	(*UnbindResponse)(nil),          // 15: skerry.guest.v1.UnbindResponse
-	nil,                             // 16: skerry.guest.v1.ConfigureRequest.EnvEntry
-	nil,                             // 17: skerry.guest.v1.SealEnvironmentRequest.VariablesEntry
-	(*v1.Probe)(nil),                // 18: skerry.v1.Probe
+	(*PrepareMountRequest)(nil),     // 12: skerry.guest.v1.PrepareMountRequest
+	(*PrepareMountResponse)(nil),    // 13: skerry.guest.v1.PrepareMountResponse
+	(*BindRequest)(nil),             // 14: skerry.guest.v1.BindRequest
+	(*BindResponse)(nil),            // 15: skerry.guest.v1.BindResponse
+	(*UnbindRequest)(nil),           // 16: skerry.guest.v1.UnbindRequest
+	(*UnbindResponse)(nil),          // 17: skerry.guest.v1.UnbindResponse
+	nil,                             // 18: skerry.guest.v1.ConfigureRequest.EnvEntry
+	nil,                             // 19: skerry.guest.v1.SealEnvironmentRequest.VariablesEntry
+	(*v1.Probe)(nil),                // 20: skerry.v1.Probe
 }
 var file_skerry_guest_v1_sandbox_proto_depIdxs = []int32{
-	16, // 0: skerry.guest.v1.ConfigureRequest.env:type_name -> skerry.guest.v1.ConfigureRequest.EnvEntry
-	17, // 1: skerry.guest.v1.SealEnvironmentRequest.variables:type_name -> skerry.guest.v1.SealEnvironmentRequest.VariablesEntry
-	18, // 2: skerry.guest.v1.AwaitReadyRequest.probe:type_name -> skerry.v1.Probe
+	18, // 0: skerry.guest.v1.ConfigureRequest.env:type_name -> skerry.guest.v1.ConfigureRequest.EnvEntry
+	19, // 1: skerry.guest.v1.SealEnvironmentRequest.variables:type_name -> skerry.guest.v1.SealEnvironmentRequest.VariablesEntry
+	20, // 2: skerry.guest.v1.AwaitReadyRequest.probe:type_name -> skerry.v1.Probe
 	0,  // 3: skerry.guest.v1.SandboxService.Configure:input_type -> skerry.guest.v1.ConfigureRequest
 	2,  // 4: skerry.guest.v1.SandboxService.SealEnvironment:input_type -> skerry.guest.v1.SealEnvironmentRequest
 	4,  // 5: skerry.guest.v1.SandboxService.AwaitReady:input_type -> skerry.guest.v1.AwaitReadyRequest
 	6,  // 6: skerry.guest.v1.SandboxService.WatchActivity:input_type -> skerry.guest.v1.WatchActivityRequest
 	8,  // 7: skerry.guest.v1.SandboxService.GetUsage:input_type -> skerry.guest.v1.GetUsageRequest
 	10, // 8: skerry.guest.v1.SandboxService.Quiesce:input_type -> skerry.guest.v1.QuiesceRequest
-	12, // 9: skerry.guest.v1.SandboxService.Bind:input_type -> skerry.guest.v1.BindRequest
-	14, // 10: skerry.guest.v1.SandboxService.Unbind:input_type -> skerry.guest.v1.UnbindRequest
-	1,  // 11: skerry.guest.v1.SandboxService.Configure:output_type -> skerry.guest.v1.ConfigureResponse
-	3,  // 12: skerry.guest.v1.SandboxService.SealEnvironment:output_type -> skerry.guest.v1.SealEnvironmentResponse
-	5,  // 13: skerry.guest.v1.SandboxService.AwaitReady:output_type -> skerry.guest.v1.AwaitReadyResponse
-	7,  // 14: skerry.guest.v1.SandboxService.WatchActivity:output_type -> skerry.guest.v1.WatchActivityResponse
-	9,  // 15: skerry.guest.v1.SandboxService.GetUsage:output_type -> skerry.guest.v1.GetUsageResponse
-	11, // 16: skerry.guest.v1.SandboxService.Quiesce:output_type -> skerry.guest.v1.QuiesceResponse
-	13, // 17: skerry.guest.v1.SandboxService.Bind:output_type -> skerry.guest.v1.BindResponse
-	15, // 18: skerry.guest.v1.SandboxService.Unbind:output_type -> skerry.guest.v1.UnbindResponse
-	11, // [11:19] is the sub-list for method output_type
-	3,  // [3:11] is the sub-list for method input_type
+	12, // 9: skerry.guest.v1.SandboxService.PrepareMount:input_type -> skerry.guest.v1.PrepareMountRequest
+	14, // 10: skerry.guest.v1.SandboxService.Bind:input_type -> skerry.guest.v1.BindRequest
+	16, // 11: skerry.guest.v1.SandboxService.Unbind:input_type -> skerry.guest.v1.UnbindRequest
+	1,  // 12: skerry.guest.v1.SandboxService.Configure:output_type -> skerry.guest.v1.ConfigureResponse
+	3,  // 13: skerry.guest.v1.SandboxService.SealEnvironment:output_type -> skerry.guest.v1.SealEnvironmentResponse
+	5,  // 14: skerry.guest.v1.SandboxService.AwaitReady:output_type -> skerry.guest.v1.AwaitReadyResponse
+	7,  // 15: skerry.guest.v1.SandboxService.WatchActivity:output_type -> skerry.guest.v1.WatchActivityResponse
+	9,  // 16: skerry.guest.v1.SandboxService.GetUsage:output_type -> skerry.guest.v1.GetUsageResponse
+	11, // 17: skerry.guest.v1.SandboxService.Quiesce:output_type -> skerry.guest.v1.QuiesceResponse
+	13, // 18: skerry.guest.v1.SandboxService.PrepareMount:output_type -> skerry.guest.v1.PrepareMountResponse
+	15, // 19: skerry.guest.v1.SandboxService.Bind:output_type -> skerry.guest.v1.BindResponse
+	17, // 20: skerry.guest.v1.SandboxService.Unbind:output_type -> skerry.guest.v1.UnbindResponse
+	12, // [12:21] is the sub-list for method output_type
+	3,  // [3:12] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -906,7 +1018,7 @@ func file_skerry_guest_v1_sandbox_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_guest_v1_sandbox_proto_rawDesc), len(file_skerry_guest_v1_sandbox_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -49,6 +49,9 @@ const (
 	SandboxServiceGetUsageProcedure = "/skerry.guest.v1.SandboxService/GetUsage"
 	// SandboxServiceQuiesceProcedure is the fully-qualified name of the SandboxService's Quiesce RPC.
 	SandboxServiceQuiesceProcedure = "/skerry.guest.v1.SandboxService/Quiesce"
+	// SandboxServicePrepareMountProcedure is the fully-qualified name of the SandboxService's
+	// PrepareMount RPC.
+	SandboxServicePrepareMountProcedure = "/skerry.guest.v1.SandboxService/PrepareMount"
 	// SandboxServiceBindProcedure is the fully-qualified name of the SandboxService's Bind RPC.
 	SandboxServiceBindProcedure = "/skerry.guest.v1.SandboxService/Bind"
 	// SandboxServiceUnbindProcedure is the fully-qualified name of the SandboxService's Unbind RPC.
@@ -70,8 +73,10 @@ type SandboxServiceClient interface {
 	GetUsage(context.Context, *connect.Request[v1.GetUsageRequest]) (*connect.Response[v1.GetUsageResponse], error)
 	// Quiesce prepares for a checkpoint: init answers, then closes its link, and dials again when it is told to by a signal.
 	Quiesce(context.Context, *connect.Request[v1.QuiesceRequest]) (*connect.Response[v1.QuiesceResponse], error)
-	// Bind mounts a directory below /__skerry/mnt at a path of the container, which is made if it is missing. Errors: not_found, invalid_argument,
-	// failed_precondition.
+	// PrepareMount makes a path of the container, and a directory for the image that is to be shown there, in which the worker then mounts it. What is
+	// shown at the path is taken away. Errors: invalid_argument, resource_exhausted, failed_precondition.
+	PrepareMount(context.Context, *connect.Request[v1.PrepareMountRequest]) (*connect.Response[v1.PrepareMountResponse], error)
+	// Bind shows at a path what is mounted in its directory, writable. Errors: not_found (it was not prepared), failed_precondition.
 	Bind(context.Context, *connect.Request[v1.BindRequest]) (*connect.Response[v1.BindResponse], error)
 	// Unbind takes it away. Errors: not_found, failed_precondition (in use).
 	Unbind(context.Context, *connect.Request[v1.UnbindRequest]) (*connect.Response[v1.UnbindResponse], error)
@@ -124,6 +129,12 @@ func NewSandboxServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(sandboxServiceMethods.ByName("Quiesce")),
 			connect.WithClientOptions(opts...),
 		),
+		prepareMount: connect.NewClient[v1.PrepareMountRequest, v1.PrepareMountResponse](
+			httpClient,
+			baseURL+SandboxServicePrepareMountProcedure,
+			connect.WithSchema(sandboxServiceMethods.ByName("PrepareMount")),
+			connect.WithClientOptions(opts...),
+		),
 		bind: connect.NewClient[v1.BindRequest, v1.BindResponse](
 			httpClient,
 			baseURL+SandboxServiceBindProcedure,
@@ -147,6 +158,7 @@ type sandboxServiceClient struct {
 	watchActivity   *connect.Client[v1.WatchActivityRequest, v1.WatchActivityResponse]
 	getUsage        *connect.Client[v1.GetUsageRequest, v1.GetUsageResponse]
 	quiesce         *connect.Client[v1.QuiesceRequest, v1.QuiesceResponse]
+	prepareMount    *connect.Client[v1.PrepareMountRequest, v1.PrepareMountResponse]
 	bind            *connect.Client[v1.BindRequest, v1.BindResponse]
 	unbind          *connect.Client[v1.UnbindRequest, v1.UnbindResponse]
 }
@@ -181,6 +193,11 @@ func (c *sandboxServiceClient) Quiesce(ctx context.Context, req *connect.Request
 	return c.quiesce.CallUnary(ctx, req)
 }
 
+// PrepareMount calls skerry.guest.v1.SandboxService.PrepareMount.
+func (c *sandboxServiceClient) PrepareMount(ctx context.Context, req *connect.Request[v1.PrepareMountRequest]) (*connect.Response[v1.PrepareMountResponse], error) {
+	return c.prepareMount.CallUnary(ctx, req)
+}
+
 // Bind calls skerry.guest.v1.SandboxService.Bind.
 func (c *sandboxServiceClient) Bind(ctx context.Context, req *connect.Request[v1.BindRequest]) (*connect.Response[v1.BindResponse], error) {
 	return c.bind.CallUnary(ctx, req)
@@ -206,8 +223,10 @@ type SandboxServiceHandler interface {
 	GetUsage(context.Context, *connect.Request[v1.GetUsageRequest]) (*connect.Response[v1.GetUsageResponse], error)
 	// Quiesce prepares for a checkpoint: init answers, then closes its link, and dials again when it is told to by a signal.
 	Quiesce(context.Context, *connect.Request[v1.QuiesceRequest]) (*connect.Response[v1.QuiesceResponse], error)
-	// Bind mounts a directory below /__skerry/mnt at a path of the container, which is made if it is missing. Errors: not_found, invalid_argument,
-	// failed_precondition.
+	// PrepareMount makes a path of the container, and a directory for the image that is to be shown there, in which the worker then mounts it. What is
+	// shown at the path is taken away. Errors: invalid_argument, resource_exhausted, failed_precondition.
+	PrepareMount(context.Context, *connect.Request[v1.PrepareMountRequest]) (*connect.Response[v1.PrepareMountResponse], error)
+	// Bind shows at a path what is mounted in its directory, writable. Errors: not_found (it was not prepared), failed_precondition.
 	Bind(context.Context, *connect.Request[v1.BindRequest]) (*connect.Response[v1.BindResponse], error)
 	// Unbind takes it away. Errors: not_found, failed_precondition (in use).
 	Unbind(context.Context, *connect.Request[v1.UnbindRequest]) (*connect.Response[v1.UnbindResponse], error)
@@ -256,6 +275,12 @@ func NewSandboxServiceHandler(svc SandboxServiceHandler, opts ...connect.Handler
 		connect.WithSchema(sandboxServiceMethods.ByName("Quiesce")),
 		connect.WithHandlerOptions(opts...),
 	)
+	sandboxServicePrepareMountHandler := connect.NewUnaryHandler(
+		SandboxServicePrepareMountProcedure,
+		svc.PrepareMount,
+		connect.WithSchema(sandboxServiceMethods.ByName("PrepareMount")),
+		connect.WithHandlerOptions(opts...),
+	)
 	sandboxServiceBindHandler := connect.NewUnaryHandler(
 		SandboxServiceBindProcedure,
 		svc.Bind,
@@ -282,6 +307,8 @@ func NewSandboxServiceHandler(svc SandboxServiceHandler, opts ...connect.Handler
 			sandboxServiceGetUsageHandler.ServeHTTP(w, r)
 		case SandboxServiceQuiesceProcedure:
 			sandboxServiceQuiesceHandler.ServeHTTP(w, r)
+		case SandboxServicePrepareMountProcedure:
+			sandboxServicePrepareMountHandler.ServeHTTP(w, r)
 		case SandboxServiceBindProcedure:
 			sandboxServiceBindHandler.ServeHTTP(w, r)
 		case SandboxServiceUnbindProcedure:
@@ -317,6 +344,10 @@ func (UnimplementedSandboxServiceHandler) GetUsage(context.Context, *connect.Req
 
 func (UnimplementedSandboxServiceHandler) Quiesce(context.Context, *connect.Request[v1.QuiesceRequest]) (*connect.Response[v1.QuiesceResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.guest.v1.SandboxService.Quiesce is not implemented"))
+}
+
+func (UnimplementedSandboxServiceHandler) PrepareMount(context.Context, *connect.Request[v1.PrepareMountRequest]) (*connect.Response[v1.PrepareMountResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.guest.v1.SandboxService.PrepareMount is not implemented"))
 }
 
 func (UnimplementedSandboxServiceHandler) Bind(context.Context, *connect.Request[v1.BindRequest]) (*connect.Response[v1.BindResponse], error) {
