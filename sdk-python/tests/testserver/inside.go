@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
+	"github.com/skerry-dev/skerry/internal/guestinit/files"
+	"github.com/skerry-dev/skerry/internal/guestinit/filesrpc"
 	"github.com/skerry-dev/skerry/internal/guestinit/output"
 	"github.com/skerry-dev/skerry/internal/guestinit/place"
 	"github.com/skerry-dev/skerry/internal/guestinit/process"
@@ -50,6 +52,7 @@ func newInside() *inside {
 	}()
 	mux := http.NewServeMux()
 	mux.Handle(skerryv1connect.NewProcessServiceHandler(processrpc.New(s.table, s.place)))
+	mux.Handle(skerryv1connect.NewFilesystemServiceHandler(filesrpc.New(files.New())))
 	s.handler = mux
 	return s
 }

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 # How long the end of the process waits for requests to be given up, in seconds.
 _CLOSE_SECONDS = 2.0
+# How long it then waits for the transport's own threads: one that comes to call Python when there is none any more aborts the process.
+_SETTLE_SECONDS = 0.05
 
 
 class _Background:
@@ -40,7 +42,10 @@ class _Background:
         tasks = [task for task in asyncio.all_tasks() if task is not own]
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=_CLOSE_SECONDS) if tasks else None
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
+            # What the transport's threads were about to hand over: there is nothing of theirs to wait for.
+            await asyncio.sleep(_SETTLE_SECONDS)
         self.loop.stop()
 
 
