@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 from skerry._twin import BoundGeneratorTwin, BoundTwin
 
 from . import background
-from .feed import Feed
+from .feed import Feed, Ready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -86,10 +86,11 @@ class static_dual(Generic[P, R]):  # noqa: N801 - used as a decorator
 class dual_iterator(Generic[S, P, R]):  # noqa: N801 - used as a decorator
     """Descriptor that makes an asynchronous generator one for loops, with ``.aio`` for asynchronous loops.
 
-    What is iterated over begins when it is called, not with the first step.
+    What is iterated over begins when it is called, not with the first step. One that yields :class:`Ready` first is waited for until
+    then: by the call, or where it is entered with ``async with``.
     """
 
-    def __init__(self, generator: Callable[Concatenate[S, P], AsyncIterator[R]]) -> None:
+    def __init__(self, generator: Callable[Concatenate[S, P], AsyncIterator[R | Ready]]) -> None:
         self.__doc__ = generator.__doc__
         self.__name__ = generator.__name__
         self.__wrapped__ = generator
@@ -97,8 +98,12 @@ class dual_iterator(Generic[S, P, R]):  # noqa: N801 - used as a decorator
         def begin(owner: S, *args: P.args, **kwargs: P.kwargs) -> Feed[R]:
             return Feed(lambda: generator(owner, *args, **kwargs))
 
-        begin.__qualname__ = generator.__qualname__
+        def begin_ready(owner: S, *args: P.args, **kwargs: P.kwargs) -> Feed[R]:
+            return begin(owner, *args, **kwargs).wait_ready()
+
+        begin_ready.__qualname__ = generator.__qualname__
         self._begin: Callable[..., Any] = begin
+        self._begin_ready: Callable[..., Any] = begin_ready
 
     @overload
     def __get__(self, obj: None, owner: type[S]) -> dual_iterator[S, P, R]: ...
@@ -110,13 +115,13 @@ class dual_iterator(Generic[S, P, R]):  # noqa: N801 - used as a decorator
         """Bind to an object."""
         if obj is None:
             return self
-        return BoundGeneratorTwin(obj, self._begin, self._begin)
+        return BoundGeneratorTwin(obj, self._begin_ready, self._begin)
 
 
 class static_dual_iterator(Generic[P, R]):  # noqa: N801 - used as a decorator
     """The same for a static method."""
 
-    def __init__(self, generator: Callable[P, AsyncIterator[R]]) -> None:
+    def __init__(self, generator: Callable[P, AsyncIterator[R | Ready]]) -> None:
         self._generator = generator
         self.__doc__ = generator.__doc__
         self.__name__ = generator.__name__

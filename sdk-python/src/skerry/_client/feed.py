@@ -21,6 +21,10 @@ T = TypeVar("T")
 _AHEAD = 64
 
 
+class Ready:
+    """What a generator yields once it sees what it is to bring; no item."""
+
+
 class Feed(Generic[T]):
     """The items of an asynchronous generator that runs in the background: iterate over it with ``for`` or ``async for``.
 
@@ -28,10 +32,19 @@ class Feed(Generic[T]):
     reference to it.
     """
 
-    def __init__(self, make: Callable[[], AsyncIterator[T]]) -> None:
+    def __init__(self, make: Callable[[], AsyncIterator[T | Ready]]) -> None:
         self._state: _State[T] = _State()
         # The task knows the state alone, so that a feed that nobody has any more ends.
         self._future: Future[None] = background.submit(_draw(self._state, make))
+
+    def wait_ready(self) -> Self:
+        """Wait until the generator has yielded :class:`Ready`, or has ended."""
+        try:
+            self._state.ready.wait()
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     def __iter__(self) -> Self:
         return self
@@ -81,6 +94,7 @@ class Feed(Generic[T]):
         self.close()
 
     async def __aenter__(self) -> Self:
+        await self._state.ready.wait_aio()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -96,11 +110,13 @@ class _State(Generic[T]):
     def __init__(self) -> None:
         self.items: deque[T] = deque()
         self.room: asyncio.Event | None = None
+        self.ready = Once()
         self._arrival = Once()
         self._ended = False
         self._error: BaseException | None = None
 
     def put(self, item: T) -> None:
+        self.ready.set()
         self.items.append(item)
         self._arrival.set()
 
@@ -108,6 +124,7 @@ class _State(Generic[T]):
         if not self._ended:
             self._error = error
             self._ended = True
+        self.ready.set()
         self._arrival.set()
 
     def take(self) -> tuple[T] | Once | None:
@@ -130,12 +147,15 @@ class _State(Generic[T]):
         return None
 
 
-async def _draw(state: _State[T], make: Callable[[], AsyncIterator[T]]) -> None:
+async def _draw(state: _State[T], make: Callable[[], AsyncIterator[T | Ready]]) -> None:
     state.room = room = asyncio.Event()
     error: BaseException | None = None
     items = make()
     try:
         async for item in items:
+            if isinstance(item, Ready):
+                state.ready.set()
+                continue
             state.put(item)
             while len(state.items) >= _AHEAD:
                 room.clear()

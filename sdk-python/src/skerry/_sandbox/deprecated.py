@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from skerry._client.dual import dual, dual_iterator
+from skerry._client.feed import Ready
 from skerry._twin import twin
 from skerry.exception import DeprecationError
 
@@ -69,14 +70,14 @@ class Deprecated:
         filter: Sequence[FileWatchEventType] | None = None,  # noqa: A002 - the reference's name
         recursive: bool | None = None,
         timeout: int | None = None,
-    ) -> AsyncIterator[FileWatchEvent]:
+    ) -> AsyncIterator[FileWatchEvent | Ready]:
         """Iterate over what happens to files. Deprecated: use ``sandbox.filesystem.watch``."""
         from .watching import watch
 
         _warn("watch", "watch()")
         request = watch_request(path, filter, bool(recursive), timeout)
         async for response in watch(self._inside, request, timeout):
-            yield file_event(response)
+            yield response if isinstance(response, Ready) else file_event(response)
 
 
 def _warn(name: str, instead: str) -> None:

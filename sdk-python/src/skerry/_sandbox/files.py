@@ -9,6 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from skerry._client.dual import dual, dual_iterator
+from skerry._client.feed import Ready
 from skerry._gen.skerry.v1 import filesystem_pb as pb
 from skerry._run.policies import duration
 from skerry._twin import twin
@@ -187,7 +188,7 @@ class SandboxFilesystem:
         filter: Sequence[FileWatchEventType] | None = None,  # noqa: A002 - the reference's name
         recursive: bool = False,
         timeout: float | None = None,
-    ) -> AsyncIterator[FileWatchEvent]:
+    ) -> AsyncIterator[FileWatchEvent | Ready]:
         """Iterate over what happens to files, from the call on.
 
         Args:
@@ -202,7 +203,7 @@ class SandboxFilesystem:
         from .watching import watch
 
         async for response in watch(self._inside, watch_request(remote_path, filter, recursive, timeout), timeout):
-            yield file_event(response)
+            yield response if isinstance(response, Ready) else file_event(response)
 
     def _write(self, path: str, parts: Any, mode: int = 0) -> None:
         write_parts(self._inside, pb.WriteFileStart(path=path, make_parents=True, mode=mode), parts)

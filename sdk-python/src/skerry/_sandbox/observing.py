@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skerry import exception as exc
 from skerry._client.dual import dual_iterator
+from skerry._client.feed import Ready
 from skerry._gen.skerry.v1.sandbox_watch_pb import StreamSandboxEventsRequest, StreamSandboxMetricsRequest
 from skerry._run.policies import duration
 
@@ -47,7 +48,7 @@ class Observing:
                 yield metrics(response)
 
     @dual_iterator
-    async def events(self) -> AsyncIterator[types.SandboxEvent]:
+    async def events(self) -> AsyncIterator[types.SandboxEvent | Ready]:
         """Iterate over what happens to it, what has happened already first, until it has ended."""
         self._inside.check()
         request = StreamSandboxEventsRequest(sandbox_id=self._sandbox_id)
@@ -56,6 +57,7 @@ class Observing:
             self._client, lambda: self._client.aio.sandbox_watch.stream_sandbox_events(request)
         ):
             if response.watching:
+                yield Ready()
                 continue
             event = sandbox_event(response)
             if (key := (event.type, event.time, event.object_id)) not in seen:

@@ -13,19 +13,19 @@ from connectrpc.errors import ConnectError
 from protobuf import Oneof
 
 from skerry import exception as exc
-from skerry._client import background, faults
+from skerry._client import background
 from skerry._client.background import check_cancelled
 from skerry._client.waiting import Once
 from skerry._gen.skerry.v1.process_pb import FollowProcessRequest
 
 from .backlog import Backlog
+from .breaks import Breaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
     from typing import TypeAlias
 
-    from skerry._client.patience import Retries
     from skerry._gen.skerry.v1.process_pb import ProcessEvent, ProcessExited, ProcessOutput, StartProcessRequest
 
     from .inside import Inside
@@ -171,9 +171,9 @@ class Output:
 
     async def _draw(self) -> None:
         self._room = asyncio.Event()
-        retries = self.inside.client.retries()
+        breaks = Breaks(self.inside.client)
         try:
-            while not await self._draw_once(retries):
+            while not await self._draw_once(breaks):
                 pass
         except exc.Error as err:
             self.error = err
@@ -182,12 +182,12 @@ class Output:
             self.started.set()
             self._notify()
 
-    async def _draw_once(self, retries: Retries) -> bool:
+    async def _draw_once(self, breaks: Breaks) -> bool:
         """Draw one stream. True if it is not to be opened again."""
         try:
             async with contextlib.aclosing(self._frames()) as frames:
                 async for response in frames:
-                    retries.succeeded()
+                    breaks.succeeded()
                     if self._deliver(response.event):
                         return True
                     while self._is_full():
@@ -202,12 +202,7 @@ class Output:
             if self.started.done and err.code is Code.FAILED_PRECONDITION:
                 self._gone()
                 return True
-            if not faults.is_refused(err) and not faults.is_broken(err):
-                raise faults.from_connect(err) from None
-            delay = retries.next_delay(err)
-            if delay is None:
-                raise self.inside.client._give_up(err.message) from None
-            await asyncio.sleep(delay)
+            await breaks.wait_aio(err)
             return False
 
     def _frames(self) -> Any:

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from connectrpc.errors import ConnectError
 
 from skerry import exception as exc
-from skerry._client import faults
 from skerry._client.interruptible import interruptible
 from skerry._client.waiting import Once
 from skerry._gen.skerry.v1 import filesystem_pb as pb
 
+from .breaks import Breaks
 from .faults import file_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from skerry._client.patience import Retries
 
     from .inside import Inside
 
@@ -36,21 +34,21 @@ def read_parts(inside: Inside, path: str, most: int) -> Iterator[bytes]:
     Raises SandboxFilesystemError, also where the file has become another one after a break; ConnectionError.
     """
     inside.check()
-    retries = inside.client.retries()
+    breaks = Breaks(inside.client, file_fault)
     identity: Any = None
     offset = 0
     while True:
         request = pb.ReadFileRequest(path=path, offset=offset, max_size=most)
         try:
             for response in interruptible(lambda request=request: inside.services.files.read_file(request)):
-                retries.succeeded()
+                breaks.succeeded()
                 if response.info is not None:
                     identity = _same(identity, response.info)
                 if response.data:
                     offset += len(response.data)
                     yield response.data
         except ConnectError as err:
-            _again(inside, retries, err)
+            breaks.wait(err)
         else:
             return
 
@@ -58,7 +56,7 @@ def read_parts(inside: Inside, path: str, most: int) -> Iterator[bytes]:
 def write_parts(inside: Inside, start: pb.WriteFileStart, parts: Callable[[], Iterable[bytes]]) -> None:
     """Write a file, from its beginning again where the connection breaks. ``parts`` gives its content, each of at most 1 MiB."""
     inside.check()
-    retries = inside.client.retries()
+    breaks = Breaks(inside.client, file_fault)
 
     def frames() -> Iterator[pb.WriteFileRequest]:
         yield pb.WriteFileRequest(start=start)
@@ -70,7 +68,7 @@ def write_parts(inside: Inside, start: pb.WriteFileStart, parts: Callable[[], It
         try:
             in_a_thread(lambda: inside.services.files.write_file(frames()))
         except ConnectError as err:
-            _again(inside, retries, err)
+            breaks.wait(err)
         else:
             return
 
@@ -105,11 +103,3 @@ def _same(before: Any, info: pb.FileInfo) -> Any:
     if before is not None and identity != before:
         raise exc.SandboxFilesystemError(f"{info.path}: has changed while it was read; read it again")
     return identity
-
-
-def _again(inside: Inside, retries: Retries, err: ConnectError) -> None:
-    """Wait before another attempt. Raises where there is to be none."""
-    if not faults.is_refused(err) and (err.code not in faults.AWAY or err.details):
-        raise file_fault(err) from None
-    if not retries.wait(err):
-        raise inside.client._give_up(err.message) from None

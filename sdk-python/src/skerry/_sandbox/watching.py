@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 
 from skerry._client import faults
-from skerry._client.background import check_cancelled
+from skerry._client.feed import Ready
 from skerry._gen.skerry.v1.filesystem_pb import WatchFilesResponse
 from skerry._run.policies import duration
 
+from .breaks import Breaks
 from .faults import file_fault
 
 if TYPE_CHECKING:
@@ -27,8 +26,10 @@ if TYPE_CHECKING:
     from .inside import Inside
 
 
-async def watch(inside: Inside, request: WatchFilesRequest, timeout: float | None) -> AsyncIterator[WatchFilesResponse]:
-    """Yield what happens to files. After a break comes one event without a kind, for what may have been missed."""
+async def watch(
+    inside: Inside, request: WatchFilesRequest, timeout: float | None
+) -> AsyncIterator[WatchFilesResponse | Ready]:
+    """Yield Ready, then what happens to files. After a break comes one event without a kind, for what may have been missed."""
     end = None if timeout is None else time.monotonic() + timeout
     begun = False
 
@@ -45,27 +46,21 @@ async def watch(inside: Inside, request: WatchFilesRequest, timeout: float | Non
             yield WatchFilesResponse(paths=[request.path])
         else:
             begun = True
+            yield Ready()
 
 
 async def stream_on(
     client: Client, open_stream: Callable[[], Any], fault: Callable[[ConnectError], Error] = faults.from_connect
 ) -> AsyncIterator[Any]:
     """Yield what a stream brings, opened again after a break, until the server ends it. Raises what is no break."""
-    retries = client.retries()
+    breaks = Breaks(client, fault)
     while True:
         try:
             async with contextlib.aclosing(open_stream()) as responses:
                 async for response in responses:
-                    retries.succeeded()
+                    breaks.succeeded()
                     yield response
         except ConnectError as err:
-            await check_cancelled()
-            broken = err.code in faults.AWAY or err.code is Code.UNKNOWN
-            if not faults.is_refused(err) and (not broken or err.details):
-                raise fault(err) from None
-            delay = retries.next_delay(err)
-            if delay is None:
-                raise client._give_up(err.message) from None
-            await asyncio.sleep(delay)
+            await breaks.wait_aio(err)
         else:
             return
