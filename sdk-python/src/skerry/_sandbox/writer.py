@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from skerry._client.dual import dual
 from skerry._gen.skerry.v1.process_pb import WriteProcessInputRequest
+from skerry.exception import ConflictError
 
 if TYPE_CHECKING:
     from .inside import Inside
@@ -77,7 +78,12 @@ class StreamWriter:
         while self._buffer or (self._eof and not self._closed):
             data = bytes(self._buffer[:_CHUNK_BYTES])
             eof = self._eof and len(data) == len(self._buffer)
-            reached = (await self._send(offset, data, eof=eof)).offset
+            try:
+                reached = (await self._send(offset, data, eof=eof)).offset
+            except ConflictError:
+                if data:
+                    raise
+                reached = offset  # it takes no more anyway
             del self._buffer[: min(max(reached - offset, 0), len(data))]
             self._offset = offset = reached
             self._closed = self._closed or eof
