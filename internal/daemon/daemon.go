@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/imagebuilder/runtime"
 	"github.com/skerry-dev/skerry/internal/config"
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
 )
 
 // Version is this release.
@@ -35,10 +36,8 @@ func Main(args []string) int {
 		// Before everything else: its arguments are BuildKit's, and it becomes another program.
 		return runtime.Main(args[1:])
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	ctx, cancel := untilSignal()
 	defer cancel()
-	// The second signal ends the process at once.
-	context.AfterFunc(ctx, cancel)
 	root := newRoot(os.Stdout, os.Stderr)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -52,6 +51,31 @@ func Main(args []string) int {
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// handover is the signal to end and to leave sandboxes for the next start.
+const handover = unix.SIGUSR1
+
+// untilSignal returns a context that ends with the first signal to stop; the second ends the process at once.
+func untilSignal() (ctx context.Context, cancel func()) {
+	ctx, end := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, handover)
+	go func() {
+		select {
+		case s := <-signals:
+			signal.Stop(signals)
+			if s == handover {
+				end(lifecycle.ErrHandover)
+			}
+			end(nil)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		end(nil)
+	}
 }
 
 var (

@@ -17,29 +17,37 @@ import (
 const DefaultStopTimeout = 60 * time.Second
 
 func (c *command) down() *cobra.Command {
-	timeout := DefaultStopTimeout
+	timeout, keep := DefaultStopTimeout, false
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Stop the skerryd of this data folder, with all its containers",
 		Long: `Stop the skerryd of a data folder and wait until it has ended.
 
 Running inputs are interrupted. Those of spawned calls, and of clients that wait, run
-again when skerryd is next started. It is no error if none runs.`,
+again when skerryd is next started. It is no error if none runs.
+
+Sandboxes end as well, unless --keep-sandboxes is given: then they run on, and the
+next skerryd of the data folder goes on with them, as for an upgrade.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := c.load(cmd)
 			if err != nil {
 				return err
 			}
-			return c.stop(cmd.Context(), cfg, timeout)
+			signal := unix.SIGTERM
+			if keep {
+				signal = handover
+			}
+			return c.stop(cmd.Context(), cfg, signal, timeout)
 		},
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait for its end")
+	cmd.Flags().BoolVar(&keep, "keep-sandboxes", keep, "leave sandboxes running for the next start")
 	c.bind(cmd, "data")
 	return cmd
 }
 
-func (c *command) stop(ctx context.Context, cfg config.Config, timeout time.Duration) error {
+func (c *command) stop(ctx context.Context, cfg config.Config, signal unix.Signal, timeout time.Duration) error {
 	pidfd, pid, err := running(cfg.PIDFile())
 	if err != nil {
 		return err
@@ -49,7 +57,7 @@ func (c *command) stop(ctx context.Context, cfg config.Config, timeout time.Dura
 		return err
 	}
 	defer unix.Close(pidfd) //nolint:errcheck // nothing was written
-	if err := unix.PidfdSendSignal(pidfd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+	if err := unix.PidfdSendSignal(pidfd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("process %d: %w", pid, err)
 	}
 	ended, err := waitExit(ctx, pidfd, timeout)

@@ -195,7 +195,8 @@ func prefix(key, text string) (netip.Prefix, error) {
 }
 
 // run serves until ctx ends or a part fails, then stops in order: the gateway, which stops containers over its links to workers, then
-// worker and builder. Ready is called once, when calls can be made and images built.
+// worker and builder. Where ctx ends for lifecycle.ErrHandover, sandboxes are left for the next start. Ready is called once, when calls can be made
+// and images built.
 func (n *node) run(ctx context.Context, ready func()) error {
 	front, back := lifecycle.NewGroup(ctx), lifecycle.NewGroup(context.WithoutCancel(ctx))
 	var awaited []<-chan struct{}
@@ -233,11 +234,17 @@ func (n *node) run(ctx context.Context, ready func()) error {
 	case <-back.Context().Done():
 	}
 	n.log.Info("stopping")
-	err := errors.Join(front.Stop(), back.Stop())
+	why := context.Canceled
+	if errors.Is(context.Cause(ctx), lifecycle.ErrHandover) {
+		why = lifecycle.ErrHandover
+	}
+	err := errors.Join(front.Stop(), back.StopFor(why))
 	if n.network != nil {
 		err = errors.Join(err, n.network.Close())
 	}
-	err = errors.Join(err, n.sweep())
+	if n.worker == nil || n.worker.Left() == 0 {
+		err = errors.Join(err, n.sweep())
+	}
 	n.log.Info("stopped")
 	return err
 }

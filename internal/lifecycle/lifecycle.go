@@ -53,8 +53,11 @@ func (g *Group) fail(err error) {
 }
 
 // Stop ends the group's context and waits for its goroutines. It returns the first error.
-func (g *Group) Stop() error {
-	g.cancel(context.Canceled)
+func (g *Group) Stop() error { return g.StopFor(context.Canceled) }
+
+// StopFor is Stop with a cause of its own for the context's end.
+func (g *Group) StopFor(cause error) error {
+	g.cancel(cause)
 	return g.Wait()
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/blob"
@@ -21,6 +22,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
 	"github.com/skerry-dev/skerry/worker/gvisor"
 	"github.com/skerry-dev/skerry/worker/network"
+	"github.com/skerry-dev/skerry/worker/pool"
 	"github.com/skerry-dev/skerry/worker/rootfs"
 )
 
@@ -68,8 +70,10 @@ type Agent struct {
 	access  *gatewaylink.Access
 	rootfs  *rootfs.Store
 	joined  sync.Once
-	up      chan struct{}     // closed at the first link
-	wrap    func(*box.Config) // of tests; or nil
+	up      chan struct{}             // closed at the first link
+	wrap    func(*box.Config)         // of tests; or nil
+	pool    atomic.Pointer[pool.Pool] // while it runs
+	left    atomic.Int64
 }
 
 // New checks the configuration and opens the worker's folder. It changes nothing outside of it.
@@ -123,6 +127,7 @@ func (a *Agent) open() error {
 	}
 	n := cfg.Network
 	n.Instance, n.RunDir, n.Log = cfg.Instance, filepath.Join(cfg.RunDir, "netns"), cfg.Log
+	n.AuthorityDir = filepath.Join(cfg.DataDir, "authority")
 	n.AuthorityDir = filepath.Join(cfg.DataDir, "egress")
 	a.network, err = network.New(n)
 	return err
@@ -130,6 +135,9 @@ func (a *Agent) open() error {
 
 // KeepImage takes over the whole file of an image that was built on this host; see rootfs.Store.
 func (a *Agent) KeepImage(file string, image payload.Ref) error { return a.rootfs.Keep(file, image) }
+
+// Left is how many sandboxes Run has left on the host for the next process.
+func (a *Agent) Left() int { return int(a.left.Load()) }
 
 // ID is the worker's name, kept in its folder.
 func (a *Agent) ID() string { return a.id }
@@ -173,6 +181,9 @@ func (a *Agent) bound() error {
 func (a *Agent) serve(ctx context.Context, p *parts) error {
 	below := lifecycle.NewGroup(context.WithoutCancel(ctx))
 	below.Go("network", a.network.Run)
+	ready := lifecycle.NewGroup(below.Context())
+	a.pool.Store(p.pool)
+	ready.Go("boxes ahead", p.pool.Run)
 	links := lifecycle.NewGroup(below.Context())
 	links.Go("logs", func(ctx context.Context) error {
 		return a.logs.Run(ctx, func(err error) { a.cfg.Log.Warn("log connection lost", "error", err) })
@@ -184,7 +195,8 @@ func (a *Agent) serve(ctx context.Context, p *parts) error {
 	case <-below.Context().Done():
 	}
 	left, err := a.drain(ctx, p)
-	errs := []error{err, links.Stop(), below.Stop(), a.network.Close()}
+	a.left.Store(int64(left))
+	errs := []error{err, links.Stop(), ready.Stop(), below.Stop(), a.network.Close()}
 	if left == 0 { // else there are sandboxes that use the rest
 		errs = append(errs, a.runtime.Close(), a.rootfs.Close())
 	}

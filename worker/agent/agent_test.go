@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/testbase"
@@ -38,16 +41,23 @@ func TestMain(m *testing.M) {
 		a, err := New(agentConfig(url, data, tools))
 		if err == nil {
 			a.wrap = killAt(os.Getenv(killEnv))
-			err = a.Run(context.Background())
+			ctx, end := context.WithCancelCause(context.Background())
+			told := make(chan os.Signal, 1)
+			signal.Notify(told, syscall.SIGUSR1)
+			go func() { <-told; end(lifecycle.ErrHandover) }()
+			err = a.Run(ctx)
 		}
-		panic(err) // nobody stops it but by a kill
+		if err == nil {
+			os.Exit(0) // it has handed over
+		}
+		panic(err) // nobody stops it otherwise but by a kill
 	}
 	os.Exit(m.Run())
 }
 
 const agentInstance = "a9e2c2"
 
-func cleanRunDir(t *testing.T) {
+func cleanRunDir(t testing.TB) {
 	t.Helper()
 	t.Cleanup(func() { ok(t, os.RemoveAll("/run/skerry/"+agentInstance)) })
 }
@@ -85,7 +95,7 @@ func (g *gateway) startContainer(t *testing.T, rpc workerv1connect.WorkerService
 	return id, s
 }
 
-func (g *gateway) awaitLink(t *testing.T) (workerv1connect.WorkerServiceClient, *link.Client) {
+func (g *gateway) awaitLink(t testing.TB) (workerv1connect.WorkerServiceClient, *link.Client) {
 	t.Helper()
 	select {
 	case l := <-g.links:

@@ -21,7 +21,7 @@ func (m machines) Start(ctx context.Context, p container.SandboxParams) (box.Mac
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return machine{s}, nil
 }
 
 func (m machines) Open(id, dir string) (box.Machine, error) {
@@ -29,11 +29,20 @@ func (m machines) Open(id, dir string) (box.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return machine{s}, nil
 }
 
 func (m machines) Remains(id, dir string) (container.Resource, string, error) {
 	return m.runtime.Remains(id, dir)
+}
+
+// machine is a sandbox of gVisor in the box's terms.
+type machine struct{ *gvisor.Sandbox }
+
+var _ box.Machine = machine{}
+
+func (m machine) Limit(cpuMilli, cpuLimitMilli uint32) error {
+	return m.Sandbox.Limit(gvisor.Limits{CPUMilli: cpuMilli, CPULimitMilli: cpuLimitMilli})
 }
 
 // boxGuest is a guest.Client in the box's terms.

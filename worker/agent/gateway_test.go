@@ -43,7 +43,7 @@ type gateway struct {
 	refused bool               // PushLogs ends at once, without an acknowledgement
 }
 
-func newGateway(t *testing.T) *gateway {
+func newGateway(t testing.TB) *gateway {
 	t.Helper()
 	g := &gateway{source: newMemorySource(t), links: make(chan *link.Client, 8), data: make(chan *link.Client, 8), ended: make(chan string, 100), base: testbase.Erofs(t)}
 	mux := http.NewServeMux()
@@ -198,7 +198,7 @@ func (g *gateway) text() string {
 }
 
 // baseRef names the test base by content.
-func (g *gateway) baseRef(t *testing.T) (digest string, size uint64) {
+func (g *gateway) baseRef(t testing.TB) (digest string, size uint64) {
 	t.Helper()
 	f, err := os.Open(g.base)
 	ok(t, err)

@@ -7,16 +7,22 @@ import (
 	"net/http"
 	"path/filepath"
 
+	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/worker/box"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
+	"github.com/skerry-dev/skerry/worker/pool"
 	"github.com/skerry-dev/skerry/worker/sandbox"
 	"github.com/skerry-dev/skerry/worker/sandboxlink"
 )
 
+// poolPercent is how much of the worker's memory boxes may take that wait for sandboxes, in per cent.
+const poolPercent = 10
+
 // parts is what runs things on a worker.
 type parts struct {
 	boxes      *box.Host
+	pool       *pool.Pool
 	containers *container.Host
 	service    *gatewaylink.Service
 	sandboxes  *sandbox.Host
@@ -38,13 +44,17 @@ func (a *Agent) parts() (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
+	ready := pool.New(pool.Config{
+		Boxes: boxes, MaxBoxes: int(a.cfg.MemoryMiB) * poolPercent / 100 / pool.BoxMiB, NewID: func() string { return ident.New(ident.Box) }, Log: a.cfg.Log,
+	})
 	return &parts{
 		boxes:      boxes,
+		pool:       ready,
 		containers: host,
 		service:    gatewaylink.NewService(host, a.describe(), a.cfg.Log),
 		sandboxes: sandbox.NewHost(sandbox.Config{
-			Dir: filepath.Join(a.cfg.DataDir, "sandboxes"), Boxes: boxes, Groups: a.groups, Logs: a.logs, Log: a.cfg.Log,
-			MemoryMiB: a.cfg.MemoryMiB,
+			Dir: filepath.Join(a.cfg.DataDir, "sandboxes"), Boxes: ready, Groups: a.groups, Logs: a.logs, Log: a.cfg.Log,
+			Authority: a.network.CA, MemoryMiB: a.cfg.MemoryMiB,
 		}),
 	}, nil
 }

@@ -182,9 +182,9 @@ func TestSandboxOutlivesWorker(t *testing.T) {
 	ended1 := g.start(t, g.spec("true"))
 	g.await(t, ended1, ended)
 
-	for round := range 2 {
-		ok(t, child.Process.Kill())
-		_ = child.Wait() // killed
+	for round, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGUSR1} { // killed, and told to hand over
+		ok(t, child.Process.Signal(sig))
+		_ = child.Wait() // it ended by that
 		child = g.worker(t, data, tools, "")
 		if s := g.first[id]; !runs(s) || !s.GetAdopted() || string(s.GetRecord()) != "the gateway's" {
 			t.Fatalf("round %d: status %v", round, s)

@@ -2,9 +2,12 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,7 +25,7 @@ func (g *sandboxGateway) processes(id string) skerryv1connect.ProcessServiceClie
 }
 
 // follow reads the events of a process to its end.
-func follow(t *testing.T, next func() (*skerryv1.ProcessEvent, error)) (stdout string, exit *skerryv1.ProcessExited) {
+func follow(t testing.TB, next func() (*skerryv1.ProcessEvent, error)) (stdout string, exit *skerryv1.ProcessExited) {
 	t.Helper()
 	var text strings.Builder
 	for {
@@ -38,7 +41,7 @@ func follow(t *testing.T, next func() (*skerryv1.ProcessEvent, error)) (stdout s
 	}
 }
 
-func startProcess(t *testing.T, p skerryv1connect.ProcessServiceClient, req *skerryv1.StartProcessRequest) func() (*skerryv1.ProcessEvent, error) {
+func startProcess(t testing.TB, p skerryv1connect.ProcessServiceClient, req *skerryv1.StartProcessRequest) func() (*skerryv1.ProcessEvent, error) {
 	t.Helper()
 	s, err := p.StartProcess(t.Context(), connect.NewRequest(req))
 	ok(t, err)
@@ -127,4 +130,45 @@ func TestSandboxServices(t *testing.T) {
 	if connect.CodeOf(err) != connect.CodeNotFound {
 		t.Errorf("unknown: %v", err)
 	}
+}
+
+// TestSandboxHot makes sandboxes of boxes that were made ahead: each is as one that is made anew, and nothing of one is in another.
+func TestSandboxHot(t *testing.T) {
+	g, data, tools := newSandboxGateway(t)
+	stop := g.inProcess(t, data, tools)
+	defer stop()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	boxes := map[string]bool{}
+	for i := range 3 {
+		spec := g.spec("sh", "-c", "echo main $OWN; exec sleep 1000")
+		spec.Definition.Env = map[string]string{"OWN": strconv.Itoa(i)}
+		id := g.start(t, spec)
+		out, _ := follow(t, startProcess(t, g.processes(id), &skerryv1.StartProcessRequest{
+			ProcessId: "p-1", Argv: []string{"sh", "-c", "echo $OWN; hostname; cat /seen; ls /sys/class/net; echo 1 > /seen"},
+		}))
+		if want := strconv.Itoa(i) + "\n" + strings.ToLower(id) + "\n"; !strings.HasPrefix(out, want) || strings.Contains(out, "1\n1\n") {
+			t.Errorf("output %q, want %q", out, want)
+		}
+		g.await(t, id, runs)
+		record, err := os.ReadFile(data + "/sandboxes/" + id + ".json")
+		ok(t, err)
+		var kept struct {
+			Box struct {
+				Spec   struct{ ID string }
+				Policy struct{ Block bool }
+			}
+		}
+		ok(t, json.Unmarshal(record, &kept))
+		if box := kept.Box.Spec.ID; box == "" || boxes[box] || !kept.Box.Policy.Block {
+			t.Errorf("record %s", record)
+		}
+		boxes[kept.Box.Spec.ID] = true
+		_, err = g.rpc.StopSandbox(t.Context(), connect.NewRequest(&workerv1.StopSandboxRequest{SandboxId: id}))
+		ok(t, err)
+		g.await(t, id, ended)
+		ok(t, g.agent.pool.Load().AwaitReady(ctx, 1))
+	}
+	stop()
+	nothingOf(t)
 }

@@ -27,6 +27,7 @@ import (
 // sandboxGateway is a gateway as a worker's sandboxes see it.
 type sandboxGateway struct {
 	*gateway
+	agent *Agent // in this process
 	rpc   workerv1connect.SandboxServiceClient
 	data  *link.Client
 	first map[string]*workerv1.SandboxStatus // that the last worker began with
@@ -37,7 +38,7 @@ type sandboxGateway struct {
 }
 
 // newSandboxGateway returns a gateway, with the folder of a worker that has the test base.
-func newSandboxGateway(t *testing.T) (g *sandboxGateway, data, tools string) {
+func newSandboxGateway(t testing.TB) (g *sandboxGateway, data, tools string) {
 	t.Helper()
 	g = &sandboxGateway{gateway: newGateway(t), state: map[string]*workerv1.SandboxStatus{}, news: make(chan struct{})}
 	t.Cleanup(g.server.Close)
@@ -51,7 +52,7 @@ func newSandboxGateway(t *testing.T) (g *sandboxGateway, data, tools string) {
 }
 
 // meet waits for a worker's links and watches its sandboxes.
-func (g *sandboxGateway) meet(t *testing.T) {
+func (g *sandboxGateway) meet(t testing.TB) {
 	t.Helper()
 	_, l := g.awaitLink(t)
 	g.rpc = workerv1connect.NewSandboxServiceClient(l.HTTPClient(), link.BaseURL)
@@ -103,7 +104,7 @@ func (g *sandboxGateway) spec(argv ...string) *workerv1.SandboxSpec {
 	}
 }
 
-func (g *sandboxGateway) start(t *testing.T, spec *workerv1.SandboxSpec) string {
+func (g *sandboxGateway) start(t testing.TB, spec *workerv1.SandboxSpec) string {
 	t.Helper()
 	_, err := g.rpc.StartSandbox(t.Context(), connect.NewRequest(&workerv1.StartSandboxRequest{Spec: spec}))
 	ok(t, err)
@@ -111,7 +112,7 @@ func (g *sandboxGateway) start(t *testing.T, spec *workerv1.SandboxSpec) string 
 }
 
 // await waits until a sandbox is as it should be; one that has ended won't be.
-func (g *sandboxGateway) await(t *testing.T, id string, good func(*workerv1.SandboxStatus) bool) *workerv1.SandboxStatus {
+func (g *sandboxGateway) await(t testing.TB, id string, good func(*workerv1.SandboxStatus) bool) *workerv1.SandboxStatus {
 	t.Helper()
 	limit := time.After(patience)
 	for {
@@ -141,7 +142,7 @@ func ended(s *workerv1.SandboxStatus) bool {
 }
 
 // inProcess runs an agent in this process and meets it.
-func (g *sandboxGateway) inProcess(t *testing.T, data, tools string) (stop func()) {
+func (g *sandboxGateway) inProcess(t testing.TB, data, tools string) (stop func()) {
 	t.Helper()
 	a, err := New(agentConfig(g.server.URL, data, tools))
 	ok(t, err)
@@ -149,6 +150,7 @@ func (g *sandboxGateway) inProcess(t *testing.T, data, tools string) (stop func(
 	ran := make(chan error, 1)
 	go func() { ran <- a.Run(ctx) }()
 	g.meet(t)
+	g.agent = a
 	return sync.OnceFunc(func() {
 		cancel()
 		ok(t, <-ran)
@@ -248,4 +250,27 @@ func TestSandboxEnds(t *testing.T) {
 	}
 	stop()
 	nothingOf(t)
+}
+
+// TestSandboxReadyAndUsage starts a sandbox with a probe that succeeds late, and asks what it uses.
+func TestSandboxReadyAndUsage(t *testing.T) {
+	g, data, tools := newSandboxGateway(t)
+	stop := g.inProcess(t, data, tools)
+	defer stop()
+	spec := g.spec("python3", "-c", "import http.server; http.server.HTTPServer(('127.0.0.1', 8000), http.server.SimpleHTTPRequestHandler).serve_forever()")
+	spec.Definition.Probe = &skerryv1.Probe{Kind: &skerryv1.Probe_TcpPort{TcpPort: 8000}, Interval: durationpb.New(10 * time.Millisecond)}
+	id := g.start(t, spec)
+	s := g.await(t, id, (*workerv1.SandboxStatus).GetReady)
+	if !runs(s) || string(s.GetRecord()) != "the gateway's" || s.GetResources().GetMemoryMib() != 128 {
+		t.Errorf("status %v", s)
+	}
+	u, err := g.rpc.GetSandboxUsage(t.Context(), connect.NewRequest(&workerv1.GetSandboxUsageRequest{SandboxId: id}))
+	ok(t, err)
+	if m := u.Msg; m.GetCpuTime().AsDuration() <= 0 || m.GetMemoryBytes() < 1<<20 || m.GetProcesses() == 0 || m.GetDiskLimitBytes() == 0 {
+		t.Errorf("usage %v", m)
+	}
+	_, err = g.rpc.StartSandbox(t.Context(), connect.NewRequest(&workerv1.StartSandboxRequest{Spec: &workerv1.SandboxSpec{SandboxId: "../x"}}))
+	if connect.CodeOf(err) != connect.CodeInvalidArgument {
+		t.Errorf("a bad id: %v", err)
+	}
 }

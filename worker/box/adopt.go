@@ -41,6 +41,34 @@ func (b *Box) SetPolicy(p policy.Policy) error {
 	return nil
 }
 
+// Claim makes a box that was booted for nobody the one of a spec: its network and its limits. All else of the spec is as it is. The box is of no
+// use if that fails.
+func (b *Box) Claim(s Spec) error {
+	if b.ended() {
+		return fault.New(fault.Unavailable, "box %q: has ended", b.spec.ID)
+	}
+	select {
+	case <-b.up:
+	default: // init has linked, so the runtime's command is about to return
+		<-b.up
+	}
+	m := b.Machine()
+	if m == nil {
+		return fault.New(fault.Unavailable, "box %q: was not booted", b.spec.ID)
+	}
+	if err := m.Limit(s.CPUMilli, s.CPULimitMilli); err != nil {
+		return err
+	}
+	if err := b.SetPolicy(s.Network); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.ID, s.DiskMiB = b.spec.ID, b.spec.DiskMiB
+	b.spec = s
+	return nil
+}
+
 // Adoption is what became of a record. Without a box, Err says why, and Cause what is known of its end.
 type Adoption struct {
 	Box   *Box

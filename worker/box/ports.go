@@ -13,6 +13,9 @@ type Machine interface {
 	container.Sandbox
 	// Nudge tells init that there is something to dial again. Errors: fault.Unavailable if the machine has ended.
 	Nudge(ctx context.Context) error
+	// Limit sets its weight and the most it may use, in thousandths of a core; 0: as it was booted. Errors: fault.Precondition if it has run into
+	// a limit.
+	Limit(cpuMilli, cpuLimitMilli uint32) error
 }
 
 // Machines boots machines. Implemented by worker/gvisor through worker/agent.

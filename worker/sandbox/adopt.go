@@ -43,6 +43,9 @@ func (h *Host) Adopt(ctx context.Context) (boxes map[string]bool, err error) {
 			continue
 		}
 		boxes[a.Box.ID()] = true
+		if err := s.moveIn(a.Box); err != nil {
+			return nil, err
+		}
 		h.life.Go(func() { s.resume(a.Box) })
 	}
 	return boxes, nil

@@ -27,17 +27,31 @@ func (l *life) start(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	err = onLink(ctx, b, func(g box.Guest) error { return g.Configure(ctx, l.identity()) })
+	id, err := l.identity()
+	if err == nil {
+		err = onLink(ctx, b, func(g box.Guest) error { return g.Configure(ctx, id) })
+	}
+	if err == nil {
+		err = l.moveIn(b)
+	}
 	if err == nil && len(l.spec.Argv) > 0 {
 		err = onLink(ctx, b, func(g box.Guest) error { return g.StartMain(ctx, l.spec.Argv, l.terminal()) })
 	}
 	l.note(note{kind: noteUp, err: err})
 }
 
-func (l *life) identity() box.Identity {
-	return box.Identity{
+func (l *life) identity() (box.Identity, error) {
+	id := box.Identity{
 		ContainerID: l.spec.ID, Hostname: box.Hostname(l.spec.ID), Env: l.spec.environment(), Workdir: l.spec.workdir(),
 	}
+	if len(l.spec.Network.Secrets) > 0 {
+		pem, err := l.host.cfg.Authority()
+		if err != nil {
+			return id, err
+		}
+		id.Certificates = string(pem)
+	}
+	return id, nil
 }
 
 // terminal is that of the command, or nil.

@@ -21,6 +21,9 @@ type Config struct {
 	Logs   container.JournaledSink
 	Log    *slog.Logger
 
+	// Authority returns the certificates, in PEM, that sandboxes with secrets have to trust.
+	Authority func() ([]byte, error)
+
 	MemoryMiB uint32 // what all containers together may use, for messages
 	// LinkTimeout is how long a sandbox may be out of reach before it is given up (default DefaultLinkTimeout).
 	LinkTimeout time.Duration

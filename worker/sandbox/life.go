@@ -69,11 +69,8 @@ func (s *Sandbox) live() {
 func (s *Sandbox) resume(b *box.Box) {
 	l := newLife(s)
 	l.box = b
-	end := l.runs()
-	if end == nil {
-		end = l.run()
-	}
-	l.conclude(end)
+	l.runs()
+	l.conclude(l.run())
 }
 
 // conclude ends a life: for good, or for this process.
@@ -197,7 +194,8 @@ func (l *life) hear(n note) *End {
 		end = newEnd(StartFailed, "it could not be started: "+n.err.Error())
 	case noteUp:
 		if n.err == nil {
-			return l.runs()
+			l.runs()
+			return nil
 		}
 		end = l.notUp(n.err)
 	case noteMain:
@@ -212,15 +210,16 @@ func (l *life) hear(n note) *End {
 	return end
 }
 
-// runs says that the sandbox is there to be used, and follows it from now on. It returns the sandbox's end if that can't be.
-func (l *life) runs() *End {
+// runs says that the sandbox runs, and follows it from now on.
+func (l *life) runs() {
 	l.mainUp = len(l.spec.Argv) > 0
 	if l.mainUp {
 		l.host.cfg.Logs.Keep(l.spec.ID, l.journal, l.journal.last())
 	}
-	if err := l.moveIn(l.box); err != nil {
-		return newEnd(StartFailed, "it could not be given its network policy: "+err.Error())
-	}
+	l.update(func() {
+		l.state, l.ready = Running, l.ready || l.spec.Probe == nil
+		l.settleIdle()
+	})
 	l.group.Go("activity", l.followActivity)
 	if l.mainUp {
 		l.group.Go("command", l.followMain)
@@ -229,7 +228,6 @@ func (l *life) runs() *End {
 	if !l.Status().Ready {
 		l.group.Go("probe", l.followProbe)
 	}
-	return nil
 }
 
 // notUp is the end of a sandbox whose box is there and whose command is not.

@@ -37,7 +37,7 @@ type Sandbox struct {
 	policy    policy.Policy // what it may reach
 	repoliced bool          // its box has yet to get policy
 	box       *box.Box
-	moved     chan struct{} // closed when state may have changed
+	moved     chan struct{} // closed when state, box or ending may have changed
 	uses      int           // streams of clients
 	processes int           // of clients
 	idleSince time.Time     // zero: in use, or not running
@@ -71,8 +71,7 @@ func (s *Sandbox) update(f func()) {
 		s.host.cfg.Log.Error("sandbox not recorded", "sandbox", s.spec.ID, "error", err)
 	}
 	s.mu.Lock()
-	close(s.moved)
-	s.moved = make(chan struct{})
+	s.move()
 	s.mu.Unlock()
 	s.notify()
 }
@@ -149,7 +148,7 @@ func (s *Sandbox) changeNetwork(c Change) error {
 	return nil
 }
 
-// moveIn says that the sandbox runs in a box, which has its policy first.
+// moveIn has a box be the sandbox's, with its policy: from now on clients may use it, whether or not its command runs already.
 func (s *Sandbox) moveIn(b *box.Box) error {
 	s.policing.Lock()
 	defer s.policing.Unlock()
@@ -158,14 +157,20 @@ func (s *Sandbox) moveIn(b *box.Box) error {
 	s.mu.Unlock()
 	if changed {
 		if err := b.SetPolicy(p); err != nil {
-			return err
+			return fmt.Errorf("network policy: %w", err)
 		}
 	}
-	s.update(func() {
-		s.state, s.box, s.ready = Running, b, s.ready || s.spec.Probe == nil
-		s.settleIdle()
-	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.box = b
+	s.move()
 	return nil
+}
+
+// move wakes those who wait for the sandbox to be another; the mutex is held.
+func (s *Sandbox) move() {
+	close(s.moved)
+	s.moved = make(chan struct{})
 }
 
 func (s *Sandbox) hasNotEnded() error {
@@ -217,13 +222,13 @@ func (s *Sandbox) Explain(ctx context.Context, err error) error {
 	}
 }
 
-// running waits until the sandbox runs.
+// running waits until the sandbox can be used.
 func (s *Sandbox) running(ctx context.Context) (*box.Box, error) {
 	for {
 		s.mu.Lock()
-		state, b, moved := s.state, s.box, s.moved
+		b, ending, moved := s.box, s.ending != nil, s.moved
 		s.mu.Unlock()
-		if state == Running {
+		if b != nil && !ending {
 			return b, nil
 		}
 		if err := s.hasNotEnded(); err != nil {
