@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -14,12 +15,15 @@ import (
 // The files of a checkpoint. All pages are in the last, one after the other, so that copies read it as they go.
 var checkpointFiles = []string{"checkpoint.img", "pages_meta.img", "pages.img"}
 
+// haltedName is a file that is there while the sandbox is halted, so that whoever opens it after a crash has it go on.
+const haltedName = "halted"
+
 // Checkpoint writes all that runs in the sandbox to files in dir, a folder without such files: memory, processes and the writable layers of all
-// containers, not their images. With resume the sandbox goes on after it, else it has ended. It stands still meanwhile.
+// containers, not their images. It stands still meanwhile. With resume the sandbox goes on after it, else it ends without having done
+// anything after it. When it fails the sandbox goes on, in either case.
 //
 // Connections to sockets of the host end by it, inside at least, in the sandbox that goes on as in those that are restored: init dials again
-// when it is nudged. A sandbox with images that were mounted later (Mount) can't be restored; nothing here refuses it. When it fails the sandbox
-// goes on.
+// when it is nudged. A sandbox with images that were mounted later (Mount) can't be restored; nothing here refuses it.
 func (s *Sandbox) Checkpoint(ctx context.Context, dir string, resume bool) (err error) {
 	var files []*os.File
 	defer func() {
@@ -34,11 +38,64 @@ func (s *Sandbox) Checkpoint(ctx context.Context, dir string, resume bool) (err 
 		}
 		files = append(files, f)
 	}
+	if resume {
+		return s.save(ctx, files)
+	}
+	// The sentry would end the sandbox by itself, but also where it could not write.
+	if err := s.halt(ctx); err != nil {
+		return err
+	}
+	if err := s.save(ctx, files); err != nil {
+		ctx, cancel := lifecycle.Detach(ctx, DeleteTimeout)
+		defer cancel()
+		return errors.Join(err, s.goOn(ctx))
+	}
+	return s.Kill()
+}
+
+func (s *Sandbox) save(ctx context.Context, files []*os.File) error {
 	return s.runtime.call(ctx, s.sandbox, methodCheckpoint, struct {
 		Metadata      map[string]string `json:"metadata"`
 		HavePagesFile bool              `json:"have_pages_file"`
 		Resume        bool
-	}{map[string]string{"compression": "none"}, true, resume}, files...)
+	}{map[string]string{"compression": "none"}, true, true}, files...)
+}
+
+// halt has nothing run in the sandbox until goOn is called, also by another process.
+func (s *Sandbox) halt(ctx context.Context) error {
+	mark := filepath.Join(s.dir, haltedName)
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		return fmt.Errorf("sandbox %q: halt: %w", s.sandbox, err)
+	}
+	if err := s.runtime.call(ctx, s.sandbox, methodPause, nil); err != nil {
+		return errors.Join(err, os.Remove(mark))
+	}
+	return nil
+}
+
+// goOn ends halt. Of a sandbox that is not halted it makes an end.
+func (s *Sandbox) goOn(ctx context.Context) error {
+	if err := s.runtime.call(ctx, s.sandbox, methodResume, nil); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(s.dir, haltedName)); err != nil {
+		return fmt.Errorf("sandbox %q: halt: %w", s.sandbox, err)
+	}
+	return nil
+}
+
+// unhalt has a sandbox go on that a process halted which then crashed.
+func (s *Sandbox) unhalt() error {
+	_, err := os.Stat(filepath.Join(s.dir, haltedName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), DeleteTimeout)
+	defer cancel()
+	return s.goOn(ctx)
 }
 
 // RestoreParams says what a sandbox is restored from and what it is to be. Images, sizes of disks, targets and modes of binds, and names of

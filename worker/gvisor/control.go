@@ -19,6 +19,8 @@ import (
 const (
 	methodSignal     = "containerManager.Signal"
 	methodMount      = "containerManager.Mount"
+	methodPause      = "containerManager.Pause"
+	methodResume     = "containerManager.Resume"
 	methodCheckpoint = "containerManager.Checkpoint"
 	methodSaveFiles  = "containerManager.FSSave"
 )

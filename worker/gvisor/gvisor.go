@@ -123,6 +123,9 @@ func (r *Runtime) run(ctx context.Context, p container.SandboxParams, command ..
 // make has runsc make a container of a bundle.
 func (r *Runtime) make(ctx context.Context, id string, p container.SandboxParams, entering, flags, command []string) error {
 	logs := filepath.Join(p.Dir, "runsc.log")
+	if err := unlink(filepath.Join(p.Dir, haltedName)); err != nil { // of a sandbox that was here before
+		return err
+	}
 	flags = append(flags,
 		// The log gets fatal errors only, for without --debug there is nothing else.
 		"--log="+logs, "--log-format=json", "--panic-log="+panicLog(p.Dir), "--overlay2=root:dir="+p.DiskDir)

@@ -32,6 +32,10 @@ func (r *Runtime) Open(id, dir string) (*Sandbox, error) {
 		s.process.release()
 		return nil, fault.New(fault.NotFound, "sandbox %q: process %d has ended", id, s.pid)
 	}
+	if err := s.unhalt(); err != nil {
+		s.process.release()
+		return nil, fmt.Errorf("sandbox %q: %w", id, err)
+	}
 	return s, nil
 }
 
