@@ -16,6 +16,8 @@ import (
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 	"github.com/skerry-dev/skerry/internal/guestinit/files"
 	"github.com/skerry-dev/skerry/internal/guestinit/filesrpc"
+	"github.com/skerry-dev/skerry/internal/guestinit/interpreter"
+	"github.com/skerry-dev/skerry/internal/guestinit/interpreterrpc"
 	"github.com/skerry-dev/skerry/internal/guestinit/mounts"
 	"github.com/skerry-dev/skerry/internal/guestinit/place"
 	"github.com/skerry-dev/skerry/internal/guestinit/ports"
@@ -55,6 +57,9 @@ func newHost(cfg Config, t *process.Table, nudges <-chan os.Signal) *host {
 	}), bounds))
 	mux.Handle(skerryv1connect.NewProcessServiceHandler(processrpc.New(t, h.place), bounds))
 	mux.Handle(skerryv1connect.NewFilesystemServiceHandler(filesrpc.New(files.New()), bounds))
+	mux.Handle(skerryv1connect.NewInterpreterServiceHandler(interpreterrpc.New(interpreter.New(interpreter.Config{
+		Table: t, Place: h.place, Kernels: cfg.Kernels,
+	})), bounds))
 	mux.Handle(ports.Path, &ports.Handler{})
 	h.handler = mux
 	return h

@@ -36,6 +36,8 @@ type Config struct {
 	Outlive bool
 	// OutputDir is a folder on the container's disk for output that memory has no room for; empty: it is forgotten. Only with Outlive.
 	OutputDir string
+	// Kernels is the folder of the programs that interpreters of code are given.
+	Kernels string
 }
 
 // Main runs skerry-init with its arguments and returns its exit code. Problems are written to stderr.
@@ -46,6 +48,7 @@ func Main(args []string, stderr io.Writer) int {
 	fs.StringVar(&cfg.Socket, "socket", DefaultSocket, "unix socket of the worker")
 	fs.BoolVar(&cfg.Outlive, "outlive", false, "go on when the link to the worker ends, and dial again; keep output that nobody has read on the disk")
 	fs.StringVar(&cfg.OutputDir, "output", "/", "folder for output that memory has no room for")
+	fs.StringVar(&cfg.Kernels, "kernels", "/__skerry/py/skerry/_interpreter", "folder of the programs that interpreters are given")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}

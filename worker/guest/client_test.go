@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		os.Exit(guestinit.Main([]string{"-socket", socket}, os.Stderr))
 	}
 	if socket := os.Getenv(asSandbox); socket != "" {
-		os.Exit(guestinit.Main([]string{"-socket", socket, "-outlive", "-output", filepath.Dir(socket)}, os.Stderr))
+		os.Exit(guestinit.Main([]string{"-socket", socket, "-outlive", "-output", filepath.Dir(socket), "-kernels", os.Getenv(kernelsEnv)}, os.Stderr))
 	}
 	os.Exit(m.Run())
 }

@@ -20,6 +20,9 @@ import (
 // asSandbox makes the test binary run as the skerry-init of a sandbox.
 const asSandbox = "SKERRY_TEST_AS_SANDBOX"
 
+// kernelsEnv tells it where the programs of interpreters are.
+const kernelsEnv = "SKERRY_TEST_KERNELS"
+
 // sandbox is an init that outlives its links, as an ordinary process.
 type sandbox struct {
 	*testing.T
@@ -39,7 +42,11 @@ func startSandboxInit(t *testing.T) *sandbox {
 	}
 	var stderr bytes.Buffer
 	s := &sandbox{T: t, ln: ln, cmd: exec.Command(os.Args[0])}
-	s.cmd.Env = []string{asSandbox + "=" + socket, "GORACE=atexit_sleep_ms=0"}
+	kernels, err := filepath.Abs("../../sdk-python/src/skerry/_interpreter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cmd.Env = []string{asSandbox + "=" + socket, kernelsEnv + "=" + kernels, "GORACE=atexit_sleep_ms=0"}
 	s.cmd.Stderr = &stderr
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)

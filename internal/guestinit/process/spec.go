@@ -30,6 +30,8 @@ type Spec struct {
 	Stdin         bool              // a pipe, else /dev/null; a terminal is one by itself
 	DiscardStdout bool              // /dev/null; a terminal knows none of these two
 	DiscardStderr bool
+	Stdout        *os.File      // the caller's, in place of what is kept; nil: kept
+	Stderr        *os.File      // likewise; a terminal knows none of these
 	Files         []*os.File    // the caller's, from descriptor 3 on
 	User          string        // name or number of the container's; empty: root
 	Timeout       time.Duration // it is killed after this, with its group; 0: never
@@ -72,7 +74,7 @@ func (s *Spec) fork(outputs *output.Store) (*Process, error) {
 		return nil, s.execError(err)
 	}
 	undo.Release()
-	p.spec.Env, p.spec.Files = nil, nil // secrets, and what is the caller's
+	p.spec.Env, p.spec.Files, p.spec.Stdout, p.spec.Stderr = nil, nil, nil, nil // secrets, and what is the caller's
 	for _, r := range p.readers {
 		go r.pump()
 	}

@@ -44,6 +44,10 @@ func (s *Spec) open(p *Process, who *syscall.Credential, undo *lifecycle.Cleanup
 	}
 	p.input = newInput(in, false, p.reaped)
 	for i, to := range []*output.Stream{p.stdout, p.stderr} {
+		if theirs := [2]*os.File{s.Stdout, s.Stderr}[i]; theirs != nil {
+			io.child[i+1] = int(theirs.Fd()) //nolint:gosec // file descriptors are small
+			continue
+		}
 		if [2]bool{s.DiscardStdout, s.DiscardStderr}[i] {
 			if io.child[i+1], err = openNull(syscall.O_WRONLY, child); err != nil {
 				return io, nil, err
