@@ -1,6 +1,5 @@
 import { create } from "@bufbuild/protobuf";
 import { toDuration } from "../duration.js";
-import { ConflictError } from "../errors.js";
 import { TerminalSizeSchema } from "../gen/skerry/v1/container_pb.js";
 import { ProcessService } from "../gen/skerry/v1/process_pb.js";
 import type { Inside } from "./inside.js";
@@ -114,13 +113,7 @@ export class ContainerProcess<R extends string | Uint8Array = string> {
   }
 
   async #unlessEnded(rpc: () => Promise<unknown>): Promise<void> {
-    try {
-      await this.#inside.call(rpc);
-    } catch (error) {
-      if (!(error instanceof ConflictError)) {
-        throw error;
-      }
-    }
+    await this.#inside.call(rpc).catch(unlessEnded);
   }
 }
 
@@ -151,7 +144,7 @@ export class ProcessInput implements ByteSink {
     await this.#inTurn(async () => {
       if (!this.#closed) {
         this.#closed = true;
-        await this.#send(new Uint8Array(), true);
+        await this.#send(new Uint8Array(), true).catch(unlessEnded);
       }
     });
   }
@@ -169,6 +162,13 @@ export class ProcessInput implements ByteSink {
     this.#offset ??= (await this.#inside.call(() => processes.writeProcessInput({ ...base, offset: 0n }))).offset;
     const request = { ...base, offset: this.#offset, data, eof };
     this.#offset = (await this.#inside.call(() => processes.writeProcessInput(request))).offset;
+  }
+}
+
+/** Takes it for done where there is nothing any more that could be closed. */
+function unlessEnded(error: unknown): void {
+  if (!isEnded(error)) {
+    throw error;
   }
 }
 

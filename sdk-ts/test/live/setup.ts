@@ -14,7 +14,8 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const daemon = await Daemon.make();
   try {
     await daemon.start();
-    await daemon.skerry("deploy", join(ROOT, "sdk-ts/test/live/apps.py"));
+    const apps = ["sdk-ts/test/live/apps.py", "sdk-ts/test/live/my_app.py", "examples/ts/01_functions/app.py"];
+    await Promise.all(apps.map((app) => daemon.skerry("deploy", join(ROOT, app))));
   } catch (error) {
     await daemon.stop();
     throw error;

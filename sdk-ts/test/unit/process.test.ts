@@ -328,7 +328,10 @@ describe("input", () => {
     fake.write = () => {
       throw new ConnectError("standard input is closed", Code.FailedPrecondition);
     };
-    await expect((await sandbox.exec(["true"])).stdin.writeText("x")).rejects.toThrow(ConflictError);
+    const process = await sandbox.exec(["true"]);
+    await expect(process.stdin.writeText("x")).rejects.toThrow(ConflictError);
+    await process.stdin.writeText("");
+    await process.closeStdin();
   });
 });
 

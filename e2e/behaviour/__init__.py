@@ -1,0 +1,1 @@
+"""What sandboxes do, as a table that every SDK is driven through."""

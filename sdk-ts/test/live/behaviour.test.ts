@@ -1,0 +1,148 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  type App,
+  type CodeLanguage,
+  type ContainerProcess,
+  type Image,
+  type Sandbox,
+  type SandboxCreateParams,
+  type SandboxExecParams,
+  type Secret,
+  SkerryError,
+} from "../../src/index.js";
+import { liveClient } from "./client.js";
+import { ROOT } from "./daemon.js";
+
+interface Step {
+  [key: string]: unknown;
+}
+
+interface Case {
+  name: string;
+  steps: Step[];
+}
+
+const cases: Case[] = JSON.parse(readFileSync(join(ROOT, "e2e/behaviour/sandboxes.json"), "utf8"));
+const client = liveClient();
+
+let app: App;
+let image: Image;
+let sandbox: Sandbox;
+const started = new Map<string, ContainerProcess>();
+beforeAll(async () => {
+  app = await client().apps.fromName("ts-behaviour", { createIfMissing: true });
+  image = client().images.debianSlim();
+  const secrets = [client().secrets.fromObject({ HIDDEN: "of-secret" })];
+  sandbox = await client().sandboxes.create(app, image, { env: { BASE: "of-sandbox" }, secrets, timeoutMs: 600_000 });
+});
+afterAll(async () => await sandbox?.terminate());
+
+type Variables = Record<string, string>;
+const secretsOf = (variables: unknown): Secret[] =>
+  variables === undefined ? [] : [client().secrets.fromObject(variables as Variables)];
+
+/** Spells parameters as this SDK does. */
+function spelled(params: Step): Step {
+  const { secret, ...rest } = params;
+  const camel = (key: string): string => key.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+  return {
+    ...Object.fromEntries(Object.entries(rest).map(([key, item]) => [camel(key), item])),
+    secrets: secretsOf(secret),
+  };
+}
+
+async function exec(step: Step): Promise<Step> {
+  const { exec: argv, stdin, stdout, stderr, code, fails, ...params } = step;
+  const process = await sandbox.exec(argv as string[], spelled(params) as SandboxExecParams & { mode?: "text" });
+  if (!params["pty"]) {
+    await process.stdin.writeText((stdin as string | undefined) ?? "");
+    await process.closeStdin();
+  }
+  const [out, err, exit] = await Promise.all([process.stdout.readText(), process.stderr.readText(), process.wait()]);
+  return { stdout: out, stderr: err, code: exit };
+}
+
+async function make(step: Step): Promise<Step> {
+  const made = await client().sandboxes.create(app, image, spelled(step["create"] as Step) as SandboxCreateParams);
+  const code = await made.wait();
+  return { code, stdout: await made.stdout.readText(), stderr: await made.stderr.readText() };
+}
+
+/** What each kind of step does; it returns what can be compared. */
+const doing: Record<string, (step: Step, path: string) => Promise<Step>> = {
+  exec,
+  create: make,
+  start: async (step) => {
+    started.set(String(step["as"]), await sandbox.exec(step["start"] as string[]));
+    return {};
+  },
+  signal: async (step) => {
+    const process = started.get(String(step["of"]));
+    await process?.signal(Number(step["signal"]));
+    return { code: await process?.wait() };
+  },
+  write: async (step, path) => {
+    await sandbox.filesystem.writeText(String(step["text"]), path);
+    return { text: step["text"] };
+  },
+  read: async (_, path) => ({ text: await sandbox.filesystem.readText(path) }),
+  list: async (_, path) => ({ names: (await sandbox.filesystem.listFiles(path)).map((file) => file.name) }),
+  stat: async (_, path) => {
+    const { symlinkTarget, ...file } = await sandbox.filesystem.stat(path);
+    return { ...file, target: symlinkTarget };
+  },
+  mkdir: async (step, path) => {
+    await sandbox.filesystem.makeDirectory(path, { createParents: step["parents"] !== false });
+    return {};
+  },
+  remove: async (step, path) => {
+    await sandbox.filesystem.remove(path, { recursive: step["recursive"] === true });
+    return {};
+  },
+  run: async (step) => {
+    const language = step["language"] as CodeLanguage | undefined;
+    const done = await sandbox.runCode(String(step["run"]), language === undefined ? {} : { language });
+    return { text: done.text, stdout: done.stdout, error: done.error?.name };
+  },
+  tags: async (step) => {
+    await sandbox.setTags(step["tags"] as Variables);
+    return { tags: await sandbox.getTags() };
+  },
+};
+
+test.each(cases)("$name", async ({ steps }) => {
+  for (const step of steps) {
+    const kind = Object.keys(step).find((key) => key in doing) ?? "";
+    const work = doing[kind]?.(step, String(step[kind]));
+    if (step["fails"] !== undefined) {
+      const error = await work?.catch((reason: unknown) => reason);
+      expect(error, JSON.stringify(step)).toBeInstanceOf(SkerryError);
+      expect((error as Error).name, JSON.stringify(step)).toBe(step["fails"]);
+      continue;
+    }
+    const found = await work;
+    for (const key of [
+      "stdout",
+      "stderr",
+      "code",
+      "text",
+      "names",
+      "type",
+      "size",
+      "permissions",
+      "owner",
+      "target",
+      "error",
+      "tags",
+    ]) {
+      if (key in step && key !== kind) {
+        expect({ step, [key]: found?.[key] }).toEqual({ step, [key]: step[key] });
+      }
+    }
+    if (kind === "tags") {
+      expect(found).toEqual({ tags: step["tags"] });
+    }
+  }
+});
