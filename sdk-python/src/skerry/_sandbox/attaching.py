@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def attach(process: ContainerProcess[Any]) -> int:
     """Join until the process ends, and return its exit code. On a terminal every key goes to it, Ctrl-C as well."""
+    process._output.leave()  # its frames come here from now on
     output = Output(process._inside, process.process_id, sinks=(_to(1), _to(2)))
     joined = _Joined(process, output)
     if not sys.stdin.isatty():

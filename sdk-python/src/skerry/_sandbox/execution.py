@@ -15,6 +15,7 @@ from skerry._objects.options import check_secrets
 from skerry._run.policies import duration
 from skerry.exception import InvalidError
 
+from .files import SandboxFilesystem
 from .kinds import StreamType
 from .output import Output
 from .process import ContainerProcess, started
@@ -38,6 +39,11 @@ class Executing:
 
     _inside: Inside
     _keeper: SecretKeeper
+
+    @property
+    def filesystem(self) -> SandboxFilesystem:
+        """Its files."""
+        return SandboxFilesystem(self._inside)
 
     @dual
     async def exec(

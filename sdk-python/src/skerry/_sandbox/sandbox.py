@@ -11,7 +11,6 @@ from skerry._names import check_name
 
 from .deprecated import Deprecated
 from .execution import Executing
-from .files import SandboxFilesystem
 from .finding import Finding
 from .inside import Inside
 from .interpreting import Interpreting
@@ -92,11 +91,6 @@ class Sandbox(Deprecated, Observing, Snapshots, Reaching, Life, Interpreting, Ex
     def logs(self) -> SandboxLogsManager:
         """What its command wrote, with its times."""
         return SandboxLogsManager(self._client, self._sandbox_id)
-
-    @property
-    def filesystem(self) -> SandboxFilesystem:
-        """Its files."""
-        return SandboxFilesystem(self._inside)
 
     @property
     def git(self) -> SandboxGit:

@@ -16,7 +16,6 @@ from skerry._objects.options import check_secrets
 from skerry._twin import twin
 
 from .execution import Executing, check_argv, check_workdir
-from .files import SandboxFilesystem
 from .inside import Inside
 from .secrets import SecretKeeper, keep_secret
 
@@ -162,11 +161,6 @@ class SidecarContainer(Executing):
         """The exit code as far as it is known here."""
         end = self._info.end
         return end.return_code if self._info.state == SandboxState.ENDED and end is not None else None
-
-    @property
-    def filesystem(self) -> SandboxFilesystem:
-        """Its files."""
-        return SandboxFilesystem(self._inside)
 
     @dual
     async def wait(self, raise_on_termination: bool = True) -> int | None:

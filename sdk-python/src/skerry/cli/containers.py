@@ -21,7 +21,9 @@ from .options import AsJson, Environment, Timestamps, Yes, environment_of
 
 cli = typer.Typer(help="List, enter and stop running containers.", no_args_is_help=True)
 
-ContainerArgument = Annotated[str, typer.Argument(metavar="ID", help="The container's id, ta-....")]
+ContainerArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The container's id, ta-..., or a sandbox's, sb-....")
+]
 Pty = Annotated[bool | None, typer.Option("--pty/--no-pty", help="Give it a terminal; default: if this is one.")]
 
 
@@ -82,6 +84,10 @@ def execute(
     """
     command = command[1:] if command[0] == "--" else command
     argv = shlex.split(command[0]) if len(command) == 1 else command
+    if container.startswith("sb-"):
+        from .sandbox_use import run_in
+
+        end_like(lambda: run_in(container, argv, pty=wants_pty(pty)))
     start = ExecStart(container_id=container, argv=argv)
     end_like(lambda: attach(shared_client(), start, pty=wants_pty(pty)))
 
@@ -92,9 +98,15 @@ def stop(
     graceful: Annotated[bool, typer.Option("--graceful", help="Let it finish the inputs it has.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Stop a container. Inputs that run in it are cancelled there and run again elsewhere."""
+    """Stop a container. Inputs that run in it are cancelled there and run again elsewhere. A sandbox is ended."""
     if not yes:
         tables.confirm(f"Stop container {container}?")
+    if container.startswith("sb-"):
+        from skerry import Sandbox
+
+        Sandbox.from_id(container).terminate()
+        print(f"Ended {container}.")
+        return
     client = shared_client()
     request = StopContainerRequest(container_id=container, graceful=graceful)
     client.call(lambda: client.containers.stop_container(request))

@@ -14,7 +14,7 @@ import skerry
 from skerry.config import config
 from skerry.exception import InvalidError
 
-from . import apps, calls, containers, images, schedules, settings
+from . import apps, calls, containers, images, sandboxes, schedules, settings
 from .changelog import changelog
 from .deploy import deploy
 from .errors import has_remote_frames, show_error
@@ -105,6 +105,7 @@ cli.command(rich_help_panel=RUNNING)(serve)
 cli.command(rich_help_panel=RUNNING)(shell)
 cli.add_typer(apps.cli, name="app", rich_help_panel=RUNNING)
 cli.add_typer(containers.cli, name="container", rich_help_panel=RUNNING)
+cli.add_typer(sandboxes.cli, name="sandbox", rich_help_panel=RUNNING)
 cli.add_typer(images.cli, name="image", rich_help_panel=STORAGE)
 cli.add_typer(calls.cli, name="call", rich_help_panel=RUNNING)
 cli.add_typer(schedules.cli, name="schedule", rich_help_panel=RUNNING)
@@ -186,6 +187,6 @@ def _own_end(arguments: list[str]) -> int:
     names = [arguments[place] for place in words]
     if names[:1] == ["run"] and len(words) > 1:
         return words[1] + 1
-    if names[:2] == ["container", "exec"] and len(words) > 2:
+    if names[:2] in (["container", "exec"], ["sandbox", "exec"]) and len(words) > 2:
         return words[2] + 1
     return limit

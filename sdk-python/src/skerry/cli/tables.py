@@ -31,7 +31,9 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool
     table = Table(header_style="bold")
     for column in columns:
         # An id that is cut can't be copied: the other columns give way.
-        table.add_column(column, no_wrap=column.endswith("ID"), min_width=_ID_WIDTH if column.endswith("ID") else None)
+        table.add_column(
+            column, no_wrap=column.endswith(" ID"), min_width=_ID_WIDTH if column.endswith(" ID") else None
+        )
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
     print_wide(table)
