@@ -231,11 +231,11 @@ func TestStartingSandbox(t *testing.T) {
 	r.update()
 	list := <-listed
 	r.inside.mu.Lock()
-	r.inside.err = fault.New(fault.Unavailable, "the worker is away")
+	r.inside.err = fault.New(fault.Unavailable, "the worker wk-secret is lost")
 	r.inside.mu.Unlock()
 	cred := r.token(tunnel.Access{Port: 8000})
 	for _, url := range []string{list[0].URL, cred.URL} {
-		if a, text := ask(t, http.MethodGet, url, "Authorization", "Bearer "+cred.Token); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "away") {
+		if a, text := ask(t, http.MethodGet, url, "Authorization", "Bearer "+cred.Token); a.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "worker is away") || strings.Contains(text, "secret") {
 			t.Errorf("%s: %s %s", url, a.Status, text)
 		}
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"regexp"
@@ -147,6 +148,9 @@ func (r reached) Sandbox(ctx context.Context, id string) (tunnel.Sandbox, error)
 // DialPort implements tunnel.Dialer.
 func (r reached) DialPort(ctx context.Context, id string, port uint16) (route.Conn, error) {
 	worker, sb, err := r.s.sandboxes.Reach(ctx, id)
+	if errors.Is(err, fault.NotFound) {
+		err = fault.New(fault.Precondition, "sandbox %q: is not there any more", id)
+	}
 	if err == nil && sb.State == sandbox.Paused {
 		sb, err = r.s.snapshots.Resume(ctx, id) // whoever uses it wakes it
 		worker = sb.WorkerID

@@ -61,9 +61,8 @@ func (h *host) WatchSandboxes(ctx context.Context, _ *connect.Request[workerv1.W
 // serveData serves what comes over the data link.
 func (h *host) serveData(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/sandboxes/"+h.sandbox+"/ports/8080" {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusNotFound)
-		fmt.Fprintf(w, `{"code":"not_found","message":"nothing listens at %s"}`, r.URL.Path)
+		w.Header().Set(workerlink.ReasonHeader, "nothing listens at "+r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:])
+		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
 	w.WriteHeader(http.StatusOK)
@@ -160,7 +159,7 @@ func TestTunnelsOverTheWorkersLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fetched(t, signed.Msg.GetUrl(), ""); !strings.HasPrefix(got, "502 ") || !strings.Contains(got, "nothing listens at") {
+	if got := fetched(t, signed.Msg.GetUrl(), ""); !strings.HasPrefix(got, "502 ") || !strings.Contains(got, "nothing listens at 9000") || strings.Contains(got, h.sandbox) {
 		t.Errorf("where nothing listens: %s", got)
 	}
 	for name, host := range map[string]string{"unknown": "8080-aaaaaaaaaaaaaaaaaaaaaaaaaa.localhost", "none of ours": "www.localhost"} {

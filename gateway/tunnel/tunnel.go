@@ -115,6 +115,6 @@ type Sandboxes interface {
 // Dialer connects to ports in sandboxes. Implemented in gateway/server.
 type Dialer interface {
 	// DialPort connects to a port and waits while the sandbox starts or resumes, until ctx ends; the connection outlives ctx. Errors: those
-	// of route.Backend's Dial.
+	// of route.Backend's Dial. The text of a fault.NotFound is for visitors.
 	DialPort(ctx context.Context, sandboxID string, port uint16) (route.Conn, error)
 }

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strconv"
 
@@ -11,7 +12,7 @@ import (
 
 // Why visits end.
 var (
-	errEnded      = fault.New(fault.NotFound, "the sandbox has ended")
+	errEnded      = fault.New(fault.Precondition, "the sandbox has ended")
 	errClosed     = fault.New(fault.NotFound, "the tunnel was closed")
 	errNotAllowed = fault.New(fault.Denied, "the sandbox's inbound allow-list does not have your address")
 	errRevoked    = fault.New(fault.Unauthenticated, "the token was revoked")
@@ -45,24 +46,45 @@ func (e *end) Dial(ctx context.Context) (route.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.service.cfg.StartWait, errStarting)
 	defer cancel()
 	conn, err := e.service.deps.Dialer.DialPort(ctx, e.id, e.port)
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
+	case errors.Is(err, fault.NotFound):
+		return nil, err
 	}
-	return conn, err
+	// Visitors need not know which sandbox it is, nor where.
+	e.service.deps.Log.Debug("port of a sandbox is not reached", "sandbox", e.id, "port", e.port, "error", err)
+	if errors.Is(err, fault.Precondition) {
+		return nil, errEnded
+	}
+	return nil, errAway
 }
 
-var errStarting = fault.New(fault.Unavailable, "the sandbox is still starting, or its worker is away; try again")
+var (
+	errStarting = fault.New(fault.Unavailable, "the sandbox is still starting, or its worker is away; try again")
+	errAway     = fault.New(fault.Unavailable, "the sandbox is not reached at the moment: its worker is away, or it has too many connections; try again")
+)
 
 // Admit implements route.Backend.
 func (e *end) Admit(ctx context.Context, v route.Visitor) (admitted *route.Visit, err error) {
+	met := false
 	err = e.service.heard(ctx, e.service.cfg.StartWait, e.id, func(sb *sandbox) (bool, error) {
+		met = true
 		admitted, err = e.service.admit(sb, e, v)
 		return false, err
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+		return admitted, nil
+	case met || errors.Is(err, errStarting) || errors.Is(err, errStopping) || ctx.Err() != nil:
 		return nil, err
+	case errors.Is(err, fault.Unavailable):
+		return nil, errAway
+	default:
+		return nil, errEnded
 	}
-	return admitted, nil
 }
 
 // admit lets a visitor in. The lock is held.

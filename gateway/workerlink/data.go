@@ -23,7 +23,7 @@ const (
 	dataKind = "data"
 	// WorkerHeader names the worker in it.
 	WorkerHeader = "X-Skerry-Worker"
-	// ReasonHeader says, in an answer to a request for a port, why it is not reached, where its body does not as Connect's errors do.
+	// ReasonHeader says, in an answer to a request for a port, why it is not reached; its body may be an error of Connect's as well.
 	ReasonHeader = "X-Skerry-Reason"
 	// maxReason bounds such a body in bytes.
 	maxReason = 4 << 10
@@ -150,7 +150,7 @@ func (h *Hub) DialPort(ctx context.Context, workerID, sandboxID string, port uin
 	if res.StatusCode != http.StatusOK {
 		defer cancel(nil)
 		defer res.Body.Close() // it has said what it has to say
-		return nil, fmt.Errorf("port %d of sandbox %q: %w", port, sandboxID, portFault(res))
+		return nil, portFault(res)
 	}
 	return &PortConn{Reader: res.Body, PipeWriter: in, cancel: cancel, body: res.Body}, nil
 }
@@ -161,22 +161,21 @@ func portFault(res *http.Response) error {
 		Code    connect.Code `json:"code"`
 		Message string       `json:"message"`
 	}
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxReason))
-	if err != nil || json.Unmarshal(text, &said) != nil || said.Message == "" {
-		said.Message = res.Header.Get(ReasonHeader)
-		if res.StatusCode == http.StatusBadGateway {
-			said.Code = connect.CodeNotFound
-		}
+	if text, err := io.ReadAll(io.LimitReader(res.Body, maxReason)); err != nil || json.Unmarshal(text, &said) != nil {
+		said.Code = 0
+	}
+	if reason := res.Header.Get(ReasonHeader); reason != "" {
+		said.Message = reason
 	}
 	if said.Message == "" {
 		said.Message = res.Status
 	}
 	kind := fault.Unavailable
-	switch said.Code {
-	case connect.CodeNotFound:
-		kind = fault.NotFound
-	case connect.CodeFailedPrecondition:
-		kind = fault.Precondition
+	switch {
+	case res.StatusCode == http.StatusBadGateway:
+		kind = fault.NotFound // init's word: it has tried to connect
+	case said.Code == connect.CodeNotFound || said.Code == connect.CodeFailedPrecondition:
+		kind = fault.Precondition // the worker's: the sandbox is not there any more
 	}
 	return fault.New(kind, "%.200s", said.Message)
 }
