@@ -25,6 +25,12 @@ const instance = "guestt"
 // startSandbox boots a sandbox without a network whose PID 1 is this checkout's skerry-init.
 func startSandbox(t *testing.T) (*guest.Client, container.Sandbox) {
 	t.Helper()
+	return bootSandbox(t, 64)
+}
+
+// bootSandbox boots one with so large a disk, and gives init these arguments.
+func bootSandbox(t *testing.T, diskMiB uint32, args ...string) (*guest.Client, container.Sandbox) {
+	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{"bundle", "disk", "run", "runtime/run", "runtime/mnt"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
@@ -35,6 +41,9 @@ func startSandbox(t *testing.T) (*guest.Client, container.Sandbox) {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build skerry-init: %v\n%s", err, out)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "runtime", "kernels"), os.DirFS("../../sdk-python/src/skerry/_interpreter")); err != nil {
+		t.Fatal(err)
 	}
 	groups, err := cgroup.Open("skerry_" + instance)
 	if err != nil {
@@ -53,8 +62,8 @@ func startSandbox(t *testing.T) (*guest.Client, container.Sandbox) {
 	}
 	defer ln.Close()
 	box, err := runtime.Start(t.Context(), container.SandboxParams{
-		ID: "ta-guest", Dir: filepath.Join(dir, "bundle"), Image: testbase.Erofs(t), DiskDir: filepath.Join(dir, "disk"), DiskMiB: 64,
-		Hostname: "guest", Argv: []string{"/__skerry/skerry-init"}, MemoryLimitMiB: 512,
+		ID: "ta-guest", Dir: filepath.Join(dir, "bundle"), Image: testbase.Erofs(t), DiskDir: filepath.Join(dir, "disk"), DiskMiB: diskMiB,
+		Hostname: "guest", Argv: append([]string{"/__skerry/skerry-init"}, args...), MemoryLimitMiB: 512,
 		Binds: []container.Bind{
 			{Source: filepath.Join(dir, "runtime"), Target: "/__skerry"},
 			{Source: filepath.Join(dir, "run"), Target: "/__skerry/run", Writable: true},

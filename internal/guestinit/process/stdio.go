@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/guestinit/output"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
@@ -36,6 +37,9 @@ func (s *Spec) open(p *Process, who *syscall.Credential, undo *lifecycle.Cleanup
 	var in *os.File
 	if s.Stdin {
 		io.child[0], in, err = pipe(false, undo, child)
+		if err == nil { // what is written at a time fits, where the system allows
+			_, _ = unix.FcntlInt(uintptr(io.child[0]), unix.F_SETPIPE_SZ, MaxInput)
+		}
 	} else {
 		io.child[0], err = openNull(syscall.O_RDONLY, child)
 	}
