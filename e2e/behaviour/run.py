@@ -71,8 +71,7 @@ class Driver:
         if not step.get("pty"):
             process.stdin.write(step.get("stdin", ""))
             process.stdin.write_eof()
-            if step.get("stdin"):
-                process.stdin.drain()
+            process.stdin.drain()
         return {"stdout": process.stdout.read(), "stderr": process.stderr.read(), "code": process.wait()}
 
     def create(self, _step: Step, given: Step) -> Step:
