@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,6 +96,13 @@ func (h *host) join(t *testing.T, g *gateway, token identity.Credential) (leave 
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", u.Host)
 		if err != nil {
 			t.Fatal(err)
+		}
+		local, err := g.LocalTLS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if local != nil {
+			conn = tls.Client(conn, local)
 		}
 		header := http.Header{"Authorization": {"Bearer " + token.Encode()}, workerlink.WorkerHeader: {h.id}}
 		turned, err := link.Dial(t.Context(), conn, &http.Request{Method: http.MethodGet, URL: u, Header: header})
@@ -279,5 +287,57 @@ func TestIngressSettingsAreChecked(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", says, err)
 		}
+	}
+}
+
+// TestTunnelsOfADomain has host names served at an address of their own and at the one port, each with TLS.
+func TestTunnelsOfADomain(t *testing.T) {
+	cert, key := certificate(t)
+	for name, change := range map[string]func(*server.Config){
+		"an address of their own": func(c *server.Config) {
+			c.Ingress = server.IngressConfig{Domain: "boxes.example", Listen: "127.0.0.1:0", Certs: []string{cert}, Keys: []string{key}}
+		},
+		"the one port": func(c *server.Config) {
+			c.TLSCert, c.TLSKey, c.Ingress = cert, key, server.IngressConfig{Domain: "boxes.example"}
+		},
+		"another port in URLs": func(c *server.Config) {
+			c.Ingress = server.IngressConfig{Domain: "boxes.example:443", Listen: "127.0.0.1:0", Certs: []string{cert}, Keys: []string{key}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, change)
+			token, err := g.Tokens().Create(t.Context(), "host", identity.Worker)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := &host{id: ident.New(ident.Worker), sandbox: ident.New(ident.Sandbox), definition: sandbox.Definition{
+				Ports: []sandbox.Port{{Port: 8080, Kind: sandbox.Encrypted}},
+			}}
+			h.join(t, g, token)
+			tunnels := skerryv1connect.NewTunnelServiceClient(g.http, g.URL())
+			listed := listTunnels(t, tunnels, h.sandbox, durationpb.New(time.Minute))
+			at, err := url.Parse(listed[0].GetUrl())
+			if err != nil || at.Scheme != "https" || !strings.HasSuffix(at.Hostname(), ".boxes.example") || (at.Port() == "") != (name == "another port in URLs") {
+				t.Fatalf("listed at %s: %v", listed[0].GetUrl(), err)
+			}
+			if at.Port() == "" {
+				return
+			}
+			transport := &http.Transport{
+				TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // whose certificate it is, is not what this is about
+				DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+at.Port())
+				},
+			}
+			defer transport.CloseIdleConnections()
+			res, err := (&http.Client{Transport: transport}).Get(at.String() + "/z")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if text, err := io.ReadAll(res.Body); err != nil || string(text) != `inside: "GET /z HTTP/1.1"` {
+				t.Errorf("got %q, %v", text, err)
+			}
+		})
 	}
 }
