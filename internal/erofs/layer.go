@@ -29,7 +29,7 @@ type LayerParams struct {
 	Upper func(ctx context.Context, take Take) error
 	// Leave are absolute paths that Upper has but that are not part of it, such as places of mounts.
 	Leave []string
-	// Root is the absolute path of the folder that becomes the image's root. What it names is no link. Empty: the root.
+	// Root is the absolute path of the folder that becomes the image's root; links are followed. Empty: the root.
 	Root string
 	// MaxBytes bounds the contents of Upper; 0: MaxSize.
 	MaxBytes int64
@@ -159,18 +159,45 @@ func (m *image) remove(name string) error {
 	return nil
 }
 
+// maxLinks is how many links a path may lead over, as in Linux.
+const maxLinks = 40
+
 // folder finds the folder that becomes the root.
 func (m *image) folder(name string) (*node, error) {
+	none := fault.New(fault.NotFound, "directory %.200q: there is none of that name", name)
+	rest, links := splitPath(name), 0
+	var above []*node // of n
 	n := m.root
-	for part := range strings.SplitSeq(strings.Trim(path.Clean("/"+name), "/"), "/") {
-		if part == "" {
+	for len(rest) > 0 {
+		part := rest[0]
+		rest = rest[1:]
+		if part == ".." {
+			if len(above) > 0 {
+				n, above = above[len(above)-1], above[:len(above)-1]
+			}
 			continue
 		}
-		if n = n.children[part]; n == nil || n.mode&typeMask != typeDir {
-			return nil, fault.New(fault.NotFound, "directory %.200q: there is none of that name", name)
+		c := n.children[part]
+		switch {
+		case c == nil:
+			return nil, none
+		case c.mode&typeMask == typeDir:
+			n, above = c, append(above, n)
+		case c.mode&typeMask == typeSymlink && links < maxLinks && len(rest) < maxPath:
+			if links++; strings.HasPrefix(c.target, "/") {
+				n, above = m.root, nil
+			}
+			rest = append(splitPath(c.target), rest...)
+		default:
+			return nil, none
 		}
 	}
 	return n, nil
+}
+
+// splitPath returns the parts of a path that say something.
+func splitPath(name string) []string {
+	return slices.DeleteFunc(strings.Split(name, "/"), func(part string) bool { return part == "" || part == "." })
 }
 
 // storeOn gives all contents their places and stores what is new.

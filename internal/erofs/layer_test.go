@@ -113,7 +113,8 @@ func TestLayer(t *testing.T) {
 		dir("./"), dir("a/"), file("a/kept", "k"), file("a/removed", "r"), file("a/changed", "old"), file("a/file-to-dir", "f"),
 		dir("a/dir-to-file/"), file("a/dir-to-file/x", "x"), dir("a/hides/"), file("a/hides/below", "b"), file("a/big", strings.Repeat("B", 2_500_000)),
 		file("linked", "l"), {Header: tar.Header{Name: "second", Typeflag: tar.TypeLink, Linkname: "linked"}}, dir("mnt/"), file("mnt/below", "b"),
-		{Header: tar.Header{Name: "link", Typeflag: tar.TypeSymlink, Linkname: "a"}},
+		{Header: tar.Header{Name: "link", Typeflag: tar.TypeSymlink, Linkname: "a"}}, {Header: tar.Header{Name: "loop", Typeflag: tar.TypeSymlink, Linkname: "/loop"}},
+		{Header: tar.Header{Name: "a/back", Typeflag: tar.TypeSymlink, Linkname: "../link/.."}},
 	}
 	moved := dir("a/")
 	moved.Mode, moved.Uid = 0o700, 5
@@ -139,6 +140,7 @@ func TestLayer(t *testing.T) {
 		dir("./"), moved, file("a/kept", "k"), file("a/changed", "new"), dir("a/file-to-dir/"), file("a/file-to-dir/in", "i"), file("a/dir-to-file", "d"),
 		dir("a/hides/"), file("a/hides/above", "a"), file("a/big", strings.Repeat("B", 2_500_000)), file("a/larger", strings.Repeat("L", 1_200_000)),
 		dir("mnt/"), file("mnt/below", "b"), {Header: tar.Header{Name: "link", Typeflag: tar.TypeSymlink, Linkname: "a"}},
+		{Header: tar.Header{Name: "loop", Typeflag: tar.TypeSymlink, Linkname: "/loop"}}, {Header: tar.Header{Name: "a/back", Typeflag: tar.TypeSymlink, Linkname: "../link/.."}},
 		{Header: tar.Header{Name: "a/also", Typeflag: tar.TypeLink, Linkname: "a/changed"}}, {Header: tar.Header{Name: "null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}},
 	})
 	if kept == 0 {
@@ -154,7 +156,14 @@ func TestLayer(t *testing.T) {
 	if done.File.Size > 3*4096 {
 		t.Errorf("one small file is an image of %d bytes", done.File.Size)
 	}
-	for _, name := range []string{"/link", "/a/kept", "/none"} {
+	for _, name := range []string{"/link/file-to-dir", "/a/../link/./hides/../file-to-dir/", "a/back/a/file-to-dir", "/../../a/file-to-dir"} {
+		p = layerParams(t, s, store(t, s, base), archive(t, upper))
+		p.Root = name
+		if again, err := erofs.Layer(t.Context(), p); err != nil || again.File != done.File {
+			t.Errorf("root %s: %v, %v", name, again, err)
+		}
+	}
+	for _, name := range []string{"/a/kept", "/none", "/loop", "/a/kept/x"} {
 		p = layerParams(t, s, store(t, s, base), archive(t, upper))
 		p.Root = name
 		if _, err = erofs.Layer(t.Context(), p); fault.KindOf(err) != fault.NotFound {

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/erofs"
+	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
@@ -27,13 +30,19 @@ type FilesParams struct {
 	Need uint64
 	// Leave are the absolute paths where something is mounted that is not the container's own.
 	Leave []string
-	// Path is the absolute path of the folder to keep, without links; empty: all.
+	// Path is the absolute path of the folder to keep; empty: all.
 	Path string
 }
 
 // Files makes an image of a container's files, or of one of its folders, and stores it. The container stands still while its layer is taken.
-// Errors: fault.NotFound if there is no such folder, fault.Exhausted where it is too large, fault.Unavailable if the sandbox has ended.
+// Errors: fault.NotFound if there is no such folder, fault.Precondition for one in a mount, fault.Exhausted where it is too large,
+// fault.Unavailable if the sandbox has ended.
 func (s *Store) Files(ctx context.Context, p FilesParams) (image payload.Ref, err error) {
+	for _, at := range p.Leave {
+		if folder := path.Clean(p.Path); p.Path != "" && (folder == at || strings.HasPrefix(folder, at+"/")) {
+			return payload.Ref{}, fault.New(fault.Precondition, "directory %.200q: it is in what is mounted at %s; copy it to a directory of the sandbox's own", p.Path, at)
+		}
+	}
 	if err := s.room(2 * p.Need); err != nil { // the layer, and then its contents in another order
 		return payload.Ref{}, err
 	}

@@ -1,16 +1,13 @@
 package snapshot_test
 
 import (
-	"archive/tar"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +15,6 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/cgroup"
-	"github.com/skerry-dev/skerry/internal/erofs"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/testbase"
@@ -64,40 +60,6 @@ func newWorld(t *testing.T) *world {
 	})
 	b := openBlobs(t)
 	return &world{T: t, runtime: runtime, blobs: b, store: open(t, t.TempDir(), "v1", b), dir: t.TempDir(), files: map[string]string{}}
-}
-
-// base makes an image with Python of the test's base.
-func (w *world) base() payload.Ref {
-	w.Helper()
-	f, err := os.Open(testbase.Erofs(w))
-	if err != nil {
-		w.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	whole, whole2 := io.Pipe()
-	part, part2 := io.Pipe()
-	go func() { _ = whole2.CloseWithError(erofs.ToTar(w.Context(), f, whole2)) }()
-	go func() {
-		out := tar.NewWriter(part2)
-		err := erofs.Entries(whole)(w.Context(), func(h *tar.Header, content io.Reader) error {
-			for _, leave := range []string{"var/", "usr/share/", "usr/sbin/", "usr/lib/python3/"} {
-				if strings.HasPrefix(h.Name, leave) {
-					return nil
-				}
-			}
-			err := out.WriteHeader(h)
-			if err == nil {
-				_, err = io.Copy(out, content)
-			}
-			return err
-		})
-		_ = part2.CloseWithError(errors.Join(err, out.Close()))
-	}()
-	image, err := w.store.Tree(w.Context(), part)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return image
 }
 
 // file puts an image's file together.
@@ -182,7 +144,7 @@ func (w *world) params(box *gvisor.Sandbox, image payload.Ref) snapshot.FilesPar
 // TestFiles: what a sandbox has changed is what another one starts with, and again.
 func TestFiles(t *testing.T) {
 	w := newWorld(t)
-	base := w.base()
+	base := testbase.Image(t, w.blobs)
 	box, run := w.start("sb-first", base)
 	if said := run(`
 os.makedirs("/work/deep"); open("/work/deep/file", "w").write("x" * 3000000)
@@ -237,6 +199,10 @@ out = [os.stat("/work/hard").st_ino == s.st_ino, oct(s.st_mode), s.st_uid, s.st_
 	folder, err := w.store.Files(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
+	}
+	p.Path = "/io/below"
+	if _, err := w.store.Files(t.Context(), p); fault.KindOf(err) != fault.Precondition {
+		t.Errorf("a folder in a mount: %v", err)
 	}
 	p.Path = "/no/such"
 	if _, err := w.store.Files(t.Context(), p); fault.KindOf(err) != fault.NotFound {
