@@ -40,8 +40,8 @@ type Sandboxes interface {
 
 // Links are the data links of workers. Implemented by workerlink.Hub.
 type Links interface {
-	// Data returns a worker's data link, or a fault.Unavailable.
-	Data(workerID string) (http.RoundTripper, error)
+	// Data returns a worker's data link, which may be about to come, or a fault.Unavailable.
+	Data(ctx context.Context, workerID string) (http.RoundTripper, error)
 }
 
 // Resumer has paused sandboxes run on. Implemented by snapshot.Service.
@@ -113,7 +113,7 @@ func (r *Relay) find(req *http.Request) (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.links.Data(worker)
+	return r.links.Data(req.Context(), worker)
 }
 
 // passed are the headers of a request that a sandbox gets. Credentials are not among them.
@@ -125,7 +125,7 @@ var passed = []string{
 
 // answered are the headers of an answer that a client gets: a sandbox is not to be trusted with others.
 var answered = map[string]bool{
-	"Content-Type": true, "Content-Encoding": true, "Content-Length": true, "Trailer": true,
+	"X-Content-Type-Options": true, "Content-Type": true, "Content-Encoding": true, "Content-Length": true, "Trailer": true,
 	"Connect-Content-Encoding": true, "Connect-Accept-Encoding": true,
 	"Grpc-Encoding": true, "Grpc-Accept-Encoding": true, "Grpc-Status": true, "Grpc-Message": true, "Grpc-Status-Details-Bin": true,
 }

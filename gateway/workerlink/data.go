@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -25,6 +26,8 @@ const (
 	WorkerHeader = "X-Skerry-Worker"
 	// ReasonHeader says, in an answer to a request for a port, why it is not reached; its body may be an error of Connect's as well.
 	ReasonHeader = "X-Skerry-Reason"
+	// linkWait is how long is waited for a link whose worker has another one.
+	linkWait = 5 * time.Second
 	// maxReason bounds such a body in bytes.
 	maxReason = 4 << 10
 )
@@ -34,6 +37,11 @@ func (h *Hub) serveData(w http.ResponseWriter, r *http.Request) {
 	id := r.Header.Get(WorkerHeader)
 	if err := ident.Check(ident.Worker, id); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	known := func() bool { return h.TokenOf(id) != "" }
+	if err := h.await(r.Context(), known); err != nil {
+		http.Error(w, "the worker's control link comes first", http.StatusConflict)
 		return
 	}
 	if t := identity.Caller(r.Context()); t == nil || t.ID != h.TokenOf(id) {
@@ -74,38 +82,52 @@ func (h *Hub) enterData(id string, client *link.Client) bool {
 		_ = old.Close() // the worker has given it up
 	}
 	h.data[id] = client
-	close(h.more)
-	h.more = make(chan struct{})
+	h.another()
 	h.wg.Add(1)
 	return true
 }
 
-// Data returns a worker's data link, or a fault.Unavailable.
-func (h *Hub) Data(workerID string) (http.RoundTripper, error) {
+// another says that there is another link; the mutex is held.
+func (h *Hub) another() {
+	close(h.more)
+	h.more = make(chan struct{})
+}
+
+// await waits until something is there that comes with a link; its worker dials both at once. It returns ctx's error, or that of linkWait.
+func (h *Hub) await(ctx context.Context, there func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, linkWait)
+	defer cancel()
+	for {
+		h.mu.Lock()
+		more := h.more
+		h.mu.Unlock()
+		if there() {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Data returns a worker's data link, which may be about to come, or a fault.Unavailable.
+func (h *Hub) Data(ctx context.Context, workerID string) (to http.RoundTripper, err error) {
+	_ = h.await(ctx, func() bool { // err says as much
+		to, err = h.usable(workerID)
+		return err == nil
+	})
+	return to, err
+}
+
+func (h *Hub) usable(workerID string) (http.RoundTripper, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c := h.data[workerID]; c != nil && c.Usable() {
 		return c, nil
 	}
 	return nil, fault.New(fault.Unavailable, "worker %q: is not connected at the moment; try again", workerID)
-}
-
-// awaitData is Data that waits for a link, until ctx ends.
-func (h *Hub) awaitData(ctx context.Context, workerID string) (http.RoundTripper, error) {
-	for {
-		h.mu.Lock()
-		more := h.more
-		h.mu.Unlock()
-		to, err := h.Data(workerID)
-		if err == nil {
-			return to, nil
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return nil, errors.Join(err, context.Cause(ctx))
-		}
-	}
 }
 
 // PortConn is a connection to a port in a sandbox. Reading, writing and closing may go on at the same time.
@@ -128,7 +150,7 @@ func (c *PortConn) Close() error {
 // DialPort connects to a port in a sandbox of a worker, and waits for the worker's data link; ctx is for the connecting alone. Errors:
 // fault.NotFound where nothing listens at the port, fault.Precondition where the sandbox has ended, fault.Unavailable where the link is lost.
 func (h *Hub) DialPort(ctx context.Context, workerID, sandboxID string, port uint16) (*PortConn, error) {
-	to, err := h.awaitData(ctx, workerID)
+	to, err := h.Data(ctx, workerID)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ type Hub struct {
 	links  map[string]*worker      // by worker id
 	data   map[string]*link.Client // by worker id
 	joined chan struct{}           // closed when the first worker has joined
-	more   chan struct{}           // closed when there is another data link
+	more   chan struct{}           // closed when there is another link of either kind
 	first  sync.Once
 	wg     sync.WaitGroup // one for each link
 }
@@ -167,6 +167,7 @@ func (h *Hub) enter(id string, w *worker, client *link.Client) error {
 	}
 	w.client = client
 	h.links[id] = w
+	h.another()
 	h.wg.Add(1)
 	return nil
 }
