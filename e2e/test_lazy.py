@@ -42,8 +42,9 @@ class Lazy:
         """A container that tries to read a block again and again until it is given back, and then others."""
         self._taken = self.stored(gate), self.stored(gate).read_bytes()
         self.stored(gate).unlink()
-        log = self.worker.data / "skerryd.log"
-        # What the worker says from here on.
+        log = self.worker.data / "worker/keeper.log"
+        log.touch()
+        # What the keeper says from here on.
         tail = ["tail", f"--bytes=+{log.stat().st_size + 1}", "--follow=name", str(log)]
         with client(self.worker, tail) as lines, client(self.fleet.gateway, program("read_blocks", gate, first, count)) as reader:
             reader.until("begun")
@@ -54,6 +55,10 @@ class Lazy:
         """Put the block for which a container waits into the blob store."""
         file, content = self._taken
         file.write_bytes(content)
+
+    def log(self) -> str:
+        """The end of the log of the worker's keeper."""
+        return "\n".join((self.worker.data / "worker/keeper.log").read_text(errors="replace").splitlines()[-200:])
 
     def read(self, number: int) -> str:
         """What a container of the large image reads as a block: its digest, or the error."""
@@ -109,7 +114,7 @@ def test_damaged_and_missing_chunks_in_the_blob_store(lazy: Lazy) -> None:
     assert lazy.read(damaged) == "OSError 5"
     assert lazy.read(missing) == "OSError 5"
     assert lazy.read(far) == block(far), "others are not read any more"
-    log = lazy.worker.log(lines=200)
+    log = lazy.log()
     for number in (damaged, missing):
         assert any("read of an image failed" in line and block(number) in line for line in log.splitlines()), log
     _flip(lazy.stored(damaged))
@@ -126,11 +131,13 @@ def test_damaged_and_missing_chunks_on_the_worker(lazy: Lazy) -> None:
     lazy.worker.command("down")
     _flip(lazy.cached(damaged))
     lazy.worker.start()
+    # The keeper begins when it is first needed, and knows from then on what it has.
+    assert lazy.read(210) == block(210)
     lazy.cached(missing).unlink()
     for number in (damaged, missing):
         assert lazy.read(number) == block(number)
         assert lazy.cached(number).read_bytes() == lazy.stored(number).read_bytes()
-    log = lazy.worker.log(lines=200)
+    log = lazy.log()
     for number in (damaged, missing):
         assert any("a cached chunk is damaged and is fetched again" in line and block(number) in line for line in log.splitlines()), log
 
@@ -165,7 +172,7 @@ def test_a_worker_that_is_killed_while_a_container_waits_for_contents(lazy: Lazy
         pid = gateway.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
-        with watch(running(f"/run/skerry/{worker.instance}")) as sandboxes:
+        with watch(running("runsc", f"/run/skerry/{worker.instance}")) as sandboxes:
             worker.kill()
             os.kill(pid, signal.SIGCONT)
             lazy.give_back()

@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/config"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
+	"github.com/skerry-dev/skerry/worker/keeper"
 )
 
 // Version is this release.
@@ -23,6 +24,9 @@ const Version = "0.1.0"
 
 // runtimeCommand is the hidden command that BuildKit is given as its OCI runtime.
 const runtimeCommand = "buildkit-runtime"
+
+// keeperCommand is the hidden command that a worker starts with the keeper's settings.
+const keeperCommand = "keeper"
 
 // Exit codes.
 const (
@@ -125,7 +129,7 @@ in the environment and tls_cert in the file.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help%w", err, cmd.CommandPath(), quiet{errUsage})
 	})
-	root.AddCommand(c.up(), c.gateway(), c.worker(), c.builder(), c.down(), c.doctor(), c.token(), c.base(), c.version())
+	root.AddCommand(c.up(), c.gateway(), c.worker(), c.builder(), c.down(), c.doctor(), c.token(), c.base(), c.keeper(), c.version())
 	return root
 }
 
@@ -168,6 +172,15 @@ func (c *command) load(cmd *cobra.Command) (config.Config, error) {
 		}
 	}
 	return cfg, cfg.Check()
+}
+
+func (c *command) keeper() *cobra.Command {
+	return &cobra.Command{
+		Use: keeperCommand + " SETTINGS", Short: "Serve images for sandboxes; started by the worker", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return keeper.Main(cmd.Context(), args[0], Version, os.Stdout)
+		},
+	}
 }
 
 func (c *command) version() *cobra.Command {

@@ -84,6 +84,16 @@ func KindOf(err error) *Kind {
 	return nil
 }
 
+// Named returns the kind whose Error is name, or nil if there is none.
+func Named(name string) *Kind {
+	for _, k := range kinds {
+		if k.name == name {
+			return k
+		}
+	}
+	return nil
+}
+
 // ToConnect turns err into a Connect error for a peer. An error without a kind becomes CodeInternal with a fixed text, so that nothing
 // of the inside leaks; the caller logs it. A nil error stays nil.
 func ToConnect(err error) error {

@@ -25,6 +25,9 @@ func TestKindsSurviveTheWire(t *testing.T) {
 		if !strings.Contains(got.Error(), `app "x": because`) {
 			t.Errorf("%v lost its text: %q", k, got)
 		}
+		if fault.Named(k.Error()) != k {
+			t.Errorf("%v is not found by its name", k)
+		}
 	}
 }
 

@@ -43,6 +43,8 @@ type Config struct {
 	Instance   string // six hexadecimal digits; names on the host carry it
 	RuntimeDir string // with skerry-init and py/
 	Runsc      string // path of gVisor's runsc
+	// Keeper runs keeper.Main with the argument after these words. Without it, images are fetched whole.
+	Keeper []string
 
 	Gateway gatewaylink.Address
 	Version string // of this release
@@ -69,6 +71,7 @@ type Agent struct {
 	bulk    *gatewaylink.Bulk
 	access  *gatewaylink.Access
 	rootfs  *rootfs.Store
+	running atomic.Pointer[parts]
 	joined  sync.Once
 	up      chan struct{}             // closed at the first link
 	wrap    func(*box.Config)         // of tests; or nil
@@ -115,14 +118,7 @@ func (a *Agent) open() error {
 	if a.runtime, err = gvisor.New(gvisor.Config{Runsc: cfg.Runsc, StateDir: filepath.Join(cfg.RunDir, "runsc"), Cgroups: a.groups}); err != nil {
 		return err
 	}
-	store := rootfs.Config{
-		Dir: filepath.Join(cfg.DataDir, "cache"), Source: a.bulk, CacheBytes: cfg.CacheBytes,
-		MountDir: lazyDir(cfg), Profiles: a.bulk, Log: cfg.Log,
-	}
-	if cfg.Blobs != nil {
-		store.Local = cfg.Blobs
-	}
-	if a.rootfs, err = rootfs.Open(store); err != nil {
+	if a.rootfs, err = a.openRootfs(); err != nil {
 		return err
 	}
 	n := cfg.Network
@@ -157,6 +153,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
+	a.running.Store(p)
 	if err := errors.Join(a.takeOver(ctx, p), a.bound()); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
@@ -197,9 +194,10 @@ func (a *Agent) serve(ctx context.Context, p *parts) error {
 	left, err := a.drain(ctx, p)
 	a.left.Store(int64(left))
 	errs := []error{err, links.Stop(), ready.Stop(), below.Stop(), a.network.Close()}
-	if left == 0 { // else there are sandboxes that use the rest
-		errs = append(errs, a.runtime.Close(), a.rootfs.Close())
+	if left == 0 { // else there are sandboxes that use it
+		errs = append(errs, a.runtime.Close())
 	}
+	errs = append(errs, a.rootfs.Close())
 	return errors.Join(errs...)
 }
 

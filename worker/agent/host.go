@@ -15,6 +15,8 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/worker/keeper"
+	"github.com/skerry-dev/skerry/worker/rootfs"
 )
 
 // How much of the host is offered, in per cent; the rest is for the host and for us.
@@ -42,13 +44,30 @@ func hostResources(cfg *Config) error {
 	return nil
 }
 
-// lazyDir is where lazy images are mounted; none where the host can't mount them.
-func lazyDir(cfg *Config) string {
+// openRootfs opens the store of images, whose lazy ones a keeper serves where the host can mount them.
+func (a *Agent) openRootfs() (*rootfs.Store, error) {
+	cfg := a.cfg
+	store := rootfs.Config{Dir: filepath.Join(cfg.DataDir, "cache"), Source: a.bulk, CacheBytes: cfg.CacheBytes}
+	if cfg.Blobs != nil {
+		store.Local = cfg.Blobs
+	}
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		cfg.Log.Warn("images are fetched whole before they start: the host has no FUSE", "error", err)
-		return ""
+	} else if len(cfg.Keeper) > 0 {
+		store.Lazy = keeper.NewClient(keeper.ClientConfig{
+			Dir: filepath.Join(cfg.RunDir, "keeper"), CacheDir: store.Dir, CacheBytes: rootfs.ChunkBytes(cfg.CacheBytes),
+			LogFile: filepath.Join(cfg.DataDir, "keeper.log"), Command: cfg.Keeper, Release: cfg.Version,
+			Source: rootfs.ChunkSource(a.bulk, store.Local), Profiles: a.bulk, Lost: a.lose, Log: cfg.Log,
+		})
 	}
-	return filepath.Join(cfg.RunDir, "images")
+	return rootfs.Open(store)
+}
+
+// lose ends what can't read its image any more. Containers of functions are left: their inputs fail with what they read.
+func (a *Agent) lose(images []string, cause error) {
+	if p := a.running.Load(); p != nil {
+		p.sandboxes.Lose(images, cause)
+	}
 }
 
 // hostProcesses is how many tasks of the host containers may have together.

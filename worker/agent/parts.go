@@ -100,12 +100,15 @@ func (a *Agent) serveData(ctx context.Context, p *parts) error {
 func (a *Agent) takeOver(ctx context.Context, p *parts) error {
 	c, cancel := context.WithTimeout(ctx, ReapTimeout)
 	defer cancel()
+	if err := a.rootfs.Find(c); err != nil {
+		return fmt.Errorf("images of an earlier run: %w", err)
+	}
 	kept, err := p.sandboxes.Adopt(c)
 	if err != nil {
 		return fmt.Errorf("taking over sandboxes: %w", err)
 	}
 	// Images after the sandboxes that have them open.
-	if err := errors.Join(a.runtime.Reap(c, kept), p.boxes.Reap(kept), a.rootfs.Reap()); err != nil {
+	if err := errors.Join(a.runtime.Reap(c, kept), p.boxes.Reap(kept), a.rootfs.Reap(c)); err != nil {
 		return fmt.Errorf("clearing away an earlier run: %w", err)
 	}
 	return nil

@@ -80,7 +80,7 @@ type Adoption struct {
 const nudgeTimeout = 5 * time.Second
 
 // Adopt takes over boxes of an earlier process that still run; they link again by themselves. It is called before the network runs. What is left
-// of the others is for Reap. Images that are not on the host are fetched, within ctx.
+// of the others is for Reap.
 func (h *Host) Adopt(ctx context.Context, records []Record) []Adoption {
 	out := make([]Adoption, len(records))
 	var alive []int
@@ -127,13 +127,12 @@ func (h *Host) remains(b *Box) Cause {
 func (b *Box) resume(ctx context.Context, e *container.Endpoint) error {
 	b.ownsDir()
 	b.owns(e)
-	releases, err := b.files(ctx)
-	for _, release := range releases {
-		b.undo.Add(release)
-	}
+	files, release, err := b.host.cfg.Rootfs.Adopt(ctx, b.spec.Image, b.spec.Mounts)
 	if err != nil {
 		return err
 	}
+	b.undo.Add(release)
+	b.image, b.binds = files.Image, files.Binds
 	// What the earlier process listened at is a file that nobody listens at.
 	for _, name := range []string{guestSocket, gatewaySocket} {
 		if err := os.Remove(filepath.Join(b.dir, runName, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

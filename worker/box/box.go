@@ -40,7 +40,7 @@ type Config struct {
 	RuntimeDir string // with skerry-init; boxes see it at container.RuntimeTarget
 
 	Network  network.Endpoints
-	Rootfs   container.Rootfs
+	Rootfs   Rootfs
 	Machines Machines
 	Guest    func(net.Conn) (Guest, error) // begins to speak with init; it owns the connection
 	Access   container.Access              // nil: boxes can't call the gateway
@@ -119,6 +119,9 @@ func (h *Host) Start(ctx context.Context, spec Spec) (*Box, error) {
 	defer cancel()
 	return nil, errors.Join(fmt.Errorf("box %q: %w", spec.ID, err), b.Delete(c))
 }
+
+// Image is the path of the file that the box's root is read from.
+func (b *Box) Image() string { return b.image }
 
 func (h *Host) newBox(spec Spec) *Box {
 	return &Box{

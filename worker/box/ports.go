@@ -28,6 +28,13 @@ type Machines interface {
 	Remains(id, dir string) (used container.Resource, crash string, err error)
 }
 
+// Rootfs also finds the files of boxes that an earlier process started.
+type Rootfs interface {
+	container.Rootfs
+	// Adopt takes over what a box uses; nothing is fetched. Errors: fault.NotFound where it is no longer on this host.
+	Adopt(ctx context.Context, image container.Image, mounts []container.Mount) (a container.Adopted, release func(), err error)
+}
+
 // Guest is the host's end of a link to a box's init. Every method of Processes and Settings returns fault.Unavailable when the link is lost.
 type Guest interface {
 	Processes

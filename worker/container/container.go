@@ -260,6 +260,12 @@ type Network interface {
 	Release(e *Endpoint) error
 }
 
+// Adopted is where the files are of a sandbox that an earlier process started.
+type Adopted struct {
+	Image string // path of its EROFS file
+	Binds []Bind
+}
+
 // Rootfs provides files of images and mounts on this host.
 type Rootfs interface {
 	// Image returns the path of an image's EROFS file, fetching it first if need be. The path stays valid until release is called.

@@ -148,10 +148,10 @@ func TestManifestThatLies(t *testing.T) {
 	}
 }
 
-// TestMountedAnew opens an image while its last mount, which nobody uses, is being taken down.
+// TestMountedAnew opens an image while its last mount, which nobody uses, is being taken down: it is mounted again in the same place.
 func TestMountedAnew(t *testing.T) {
 	r := newRig(t, 20, nil)
-	_, done := r.file(t)
+	first, done := r.file(t)
 	done()
 	r.mu.Lock()
 	idle := r.takeIdle(0)
@@ -159,19 +159,23 @@ func TestMountedAnew(t *testing.T) {
 	if len(idle) != 1 {
 		t.Fatalf("%d idle mounts", len(idle))
 	}
-	f, _ := r.file(t)
-	r.Store.stop(idle[0])
-	path, release, err := r.Open(t.Context(), r.image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	again := openQuietly(t, path)
-	defer again.Close() // read only
-	for _, f := range []*os.File{f, again} {
-		if err := r.chunk(f, 5); err != nil {
+	opened := make(chan string, 1)
+	go func() {
+		path, release, err := r.Open(t.Context(), r.image)
+		if err != nil {
 			t.Error(err)
+		} else {
+			t.Cleanup(release)
 		}
+		opened <- path
+	}()
+	r.Store.stop(idle[0])
+	if path := <-opened; path != first.Name() {
+		t.Errorf("mounted at %q, before at %q", path, first.Name())
+	}
+	f, _ := r.file(t)
+	if err := r.chunk(f, 5); err != nil {
+		t.Error(err)
 	}
 	if text := r.log.String(); strings.Contains(text, "not taken down") {
 		t.Errorf("log: %s", text)

@@ -8,23 +8,14 @@ package lazyfs
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	fusefs "github.com/hanwen/go-fuse/v2/fs"
-	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -32,9 +23,6 @@ import (
 
 // DefaultIdle is how many images stay mounted that no container uses, so that the kernel keeps what it has read of them.
 const DefaultIdle = 16
-
-// readAheadKiB is how much the kernel reads around a page that is not there, at most what one request may ask for.
-const readAheadKiB = "1024"
 
 // maxIdleMetadata is how many bytes of metadata idle images may hold in memory.
 const maxIdleMetadata = 256 << 20
@@ -46,7 +34,8 @@ type Config struct {
 	Shared     Profiles // or nil
 	Chunks     *Chunks
 	Log        *slog.Logger
-	Idle       int // default DefaultIdle; below 0: none
+	Idle       int    // default DefaultIdle; below 0: none
+	Closed     func() // called when the last open file of an image is closed; or nil
 }
 
 // Store mounts images. It is safe for concurrent use.
@@ -55,24 +44,8 @@ type Store struct {
 	own folder
 
 	mu     sync.Mutex
-	mounts map[string]*mount // by the manifest's digest
-	serial int               // of the last mount
-}
-
-// mount is an image that is mounted, or is being mounted.
-type mount struct {
-	image  payload.Ref
-	dir    string
-	refs   int
-	idled  time.Time
-	done   chan struct{} // closed when it is mounted or err is there
-	err    error
-	server *fuse.Server
-	file   *file
-	held   uint64 // bytes of metadata in memory
-	before uint64 // bytes that had been fetched before
-	end    context.CancelFunc
-	ended  sync.WaitGroup
+	mounts map[string]*mount        // by the manifest's digest
+	ending map[string]chan struct{} // closed when the last mount of an image, which is no longer one of mounts, is taken down
 }
 
 // New describes a store; nothing is mounted.
@@ -80,22 +53,7 @@ func New(cfg Config) *Store {
 	if cfg.Idle == 0 {
 		cfg.Idle = DefaultIdle
 	}
-	return &Store{cfg: cfg, own: folder{cfg.ProfileDir}, mounts: map[string]*mount{}}
-}
-
-// Reap takes down the mounts that an earlier process left. It is called before the first Open.
-func (s *Store) Reap() error {
-	mounted, err := mountsBelow(s.cfg.Dir)
-	if err != nil {
-		return fmt.Errorf("lazy images: %w", err)
-	}
-	for _, dir := range mounted {
-		// Its server is gone: what still has files of it open gets errors.
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("lazy images: unmount %s: %w", dir, err)
-		}
-	}
-	return os.RemoveAll(s.cfg.Dir)
+	return &Store{cfg: cfg, own: folder{cfg.ProfileDir}, mounts: map[string]*mount{}, ending: map[string]chan struct{}{}}
 }
 
 func mountsBelow(dir string) (found []string, err error) {
@@ -111,19 +69,29 @@ func mountsBelow(dir string) (found []string, err error) {
 	return found, nil
 }
 
-// Open returns the path of an image's file. It stays valid until release is called. Errors: fault.NotFound, fault.DataLoss,
-// fault.Unavailable.
+// Open returns the path of an image's file, which depends on the image alone. It stays valid until release is called. Errors: fault.NotFound,
+// fault.DataLoss, fault.Unavailable.
 func (s *Store) Open(ctx context.Context, image payload.Ref) (path string, release func(), err error) {
+	return s.open(ctx, image, nil)
+}
+
+// Resume goes on with the mount of an image whose server has died, of which this store knows nothing. What readers wait for is answered. The
+// device stays the caller's. Errors: as Open.
+func (s *Store) Resume(ctx context.Context, image payload.Ref, session Session) (path string, release func(), err error) {
+	if !session.resumable() {
+		return "", nil, fault.New(fault.Precondition, "image %s: the kernel can't ask again what its server was asked", image.Digest)
+	}
+	return s.open(ctx, image, &session)
+}
+
+func (s *Store) open(ctx context.Context, image payload.Ref, session *Session) (path string, release func(), err error) {
 	s.mu.Lock()
 	m := s.mounts[image.Digest]
 	if m == nil {
-		// The image may be mounted anew while its last mount is being taken down: each has a folder of its own.
-		s.serial++
-		dir := filepath.Join(s.cfg.Dir, fmt.Sprintf("%s-%d", image.Digest[len("sha256:"):], s.serial))
-		m = &mount{image: image, dir: dir, done: make(chan struct{})}
+		m = &mount{image: image, dir: s.dir(image.Digest), done: make(chan struct{}), before: s.ending[image.Digest]}
 		s.mounts[image.Digest] = m
 		m.refs++ // the mounting's
-		go s.mount(context.WithoutCancel(ctx), m)
+		go s.mount(context.WithoutCancel(ctx), m, session)
 	}
 	m.refs++
 	s.mu.Unlock()
@@ -137,165 +105,73 @@ func (s *Store) Open(ctx context.Context, image payload.Ref) (path string, relea
 		s.release(m)
 		return "", nil, m.err
 	}
+	return filepath.Join(m.dir, fileName), s.releaser(m), nil
+}
+
+// Adopt is Open for an image that is mounted. Errors: fault.NotFound for one that is not.
+func (s *Store) Adopt(image payload.Ref) (path string, release func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.mounts[image.Digest]
+	if m == nil || !m.mounted() {
+		return "", nil, fault.New(fault.NotFound, "image %s: is not mounted", image.Digest)
+	}
+	m.refs++
+	return filepath.Join(m.dir, fileName), s.releaser(m), nil
+}
+
+// Session is what another process needs to go on with an image's mount; its Device is the store's. False: it is not mounted, or the kernel
+// can't have another process go on.
+func (s *Store) Session(digest string) (Session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.mounts[digest]
+	if m == nil || !m.mounted() {
+		return Session{}, false
+	}
+	return m.session, m.session.resumable()
+}
+
+// Opened says whether anybody has the file of a mounted image open.
+func (s *Store) Opened() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.mounts {
+		if m.mounted() && m.file.opens.any() {
+			return true
+		}
+	}
+	return false
+}
+
+// dir is where an image is mounted.
+func (s *Store) dir(digest string) string { return filepath.Join(s.cfg.Dir, digest[len("sha256:"):]) }
+
+// Sweep takes down what is mounted in the store's folder and is not the store's: it is left of a process that has died.
+func (s *Store) Sweep() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var mine []string
+	for digest := range s.mounts {
+		mine = append(mine, s.dir(digest))
+	}
+	for digest := range s.ending {
+		mine = append(mine, s.dir(digest))
+	}
+	return Sweep(s.cfg.Dir, mine...)
+}
+
+func (s *Store) releaser(m *mount) func() {
 	var once sync.Once
-	return filepath.Join(m.dir, fileName), func() { once.Do(func() { s.release(m) }) }, nil
-}
-
-// mount mounts what Open has entered.
-func (s *Store) mount(ctx context.Context, m *mount) {
-	err := s.start(ctx, m)
-	if err != nil {
-		s.mu.Lock()
-		m.err = err
-		delete(s.mounts, m.image.Digest)
-		s.mu.Unlock()
-	}
-	close(m.done)
-	s.release(m)
-}
-
-// start gets the metadata and serves the image.
-func (s *Store) start(ctx context.Context, m *mount) (err error) {
-	m.before = s.cfg.Chunks.Fetched()
-	manifest, err := s.cfg.Chunks.manifest(ctx, m.image.Digest)
-	if err != nil {
-		return err
-	}
-	if manifest.Size != m.image.Size {
-		return fault.New(fault.DataLoss, "manifest %s: is of a file of %d bytes, want %d", m.image.Digest, manifest.Size, m.image.Size)
-	}
-	life, end := context.WithCancel(context.Background())
-	m.end = end
-	m.file = &file{
-		image: m.image.Digest, manifest: manifest, local: map[int][]byte{}, chunks: s.cfg.Chunks, ahead: newAhead(manifest), log: s.cfg.Log,
-	}
-	defer func() {
-		if err != nil {
-			s.stop(m)
-		}
-	}()
-	if err := s.pin(ctx, m.file); err != nil {
-		return fmt.Errorf("metadata: %w", err)
-	}
-	for _, r := range manifest.Local {
-		m.held += r.Size
-	}
-	if err := os.MkdirAll(m.dir, 0o700); err != nil {
-		return err
-	}
-	m.ended.Go(func() { m.file.ahead.run(life, s.cfg.Chunks) })
-	m.ended.Go(func() { s.remember(life, m) })
-	return m.serve()
-}
-
-// serve mounts the file and returns when it can be opened.
-func (m *mount) serve() error {
-	forever := unchanging
-	// Nobody forks before the descriptor of the device is no child's.
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	server, err := fusefs.Mount(m.dir, &root{file: m.file}, &fusefs.Options{
-		EntryTimeout: &forever, AttrTimeout: &forever,
-		MountOptions: fuse.MountOptions{
-			AllowOther: true, DirectMountStrict: true, FsName: "skerry", Name: "skerry", MaxBackground: 64, MaxWrite: 1 << 20,
-			DisableXAttrs: true, Options: []string{"ro"},
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("mount of image %s: %w", m.image.Digest, err)
-	}
-	m.server = server
-	if err := readAhead(m.dir); err != nil {
-		m.file.log.Warn("the kernel reads images in small pieces, which is slow", "error", err)
-	}
-	return keepDevices()
-}
-
-// readAhead has the kernel ask for large pieces of a mount's file. A file system of FUSE can't say so itself, and the kernel's own choice is
-// an eighth of this.
-func readAhead(dir string) error {
-	var stat unix.Stat_t
-	if err := unix.Stat(dir, &stat); err != nil {
-		return err
-	}
-	device := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(stat.Dev), unix.Minor(stat.Dev))
-	return os.WriteFile(device, []byte(readAheadKiB), 0)
-}
-
-// keepDevices has no program inherit a descriptor of /dev/fuse, which the library does not see to. The kernel fails all reads when the last
-// one is closed: a sandbox that had one would wait for itself for ever once this process is killed.
-func keepDevices() error {
-	const mine = "/proc/self/fd"
-	entries, err := os.ReadDir(mine)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		target, err := os.Readlink(filepath.Join(mine, e.Name()))
-		if err != nil || target != "/dev/fuse" { // closed meanwhile, or another file
-			continue
-		}
-		fd, err := strconv.Atoi(e.Name())
-		if err != nil {
-			return err
-		}
-		syscall.CloseOnExec(fd)
-	}
-	return nil
-}
-
-// pin holds all chunks of metadata in memory for as long as the image is mounted.
-func (s *Store) pin(ctx context.Context, f *file) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(DefaultFetches)
-	var mu sync.Mutex
-	for i, c := range f.manifest.Chunks {
-		if !f.manifest.IsLocal(i) {
-			continue
-		}
-		g.Go(func() error {
-			data, err := s.cfg.Chunks.get(gctx, c, 0)
-			if err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			f.local[i] = data
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-// remember has what earlier starts read fetched ahead, and when this start is over adds what it has read.
-func (s *Store) remember(ctx context.Context, m *mount) {
-	earlier, err := s.profile(ctx, m.image.Digest, m.file.manifest)
-	if err != nil && ctx.Err() == nil {
-		s.cfg.Log.Warn("what starts of an image read first is not known, and is recorded anew", "image", m.image.Digest, "error", err)
-	}
-	for _, index := range earlier {
-		m.file.ahead.want(int(index), false)
-	}
-	t := time.NewTimer(profileWindow)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-	read := m.file.ahead.started()
-	s.cfg.Log.Info("image started lazily", "image", m.image.Digest, "bytes", m.image.Size, "chunks", len(m.file.manifest.Chunks),
-		"read", len(read), "fetched", s.cfg.Chunks.Fetched()-m.before)
-	if all, grown := merge(read, earlier); grown {
-		if err := s.keep(ctx, m.image.Digest, all); err != nil {
-			s.cfg.Log.Warn("what a start of an image read first is not recorded", "image", m.image.Digest, "error", err)
-		}
-	}
+	return func() { once.Do(func() { s.release(m) }) }
 }
 
 // release gives a mount back. Those that are idle for longest are taken down where there are many.
 func (s *Store) release(m *mount) {
 	s.mu.Lock()
-	m.refs--
+	if m.refs--; m.refs == 0 && m.file != nil {
+		m.file.opens.forget()
+	}
 	m.idled = time.Now()
 	doomed := s.takeIdle(max(s.cfg.Idle, 0))
 	if !s.inUse() {
@@ -334,34 +210,10 @@ func (s *Store) takeIdle(left int) []*mount {
 	idle = idle[keep:]
 	for _, m := range idle {
 		delete(s.mounts, m.image.Digest)
+		m.gone = make(chan struct{})
+		s.ending[m.image.Digest] = m.gone
 	}
 	return idle
-}
-
-// stop takes a mount down. Whoever still has its file open gets errors.
-func (s *Store) stop(m *mount) {
-	var err error
-	idle := false
-	if m.server != nil {
-		if err = unix.Unmount(m.dir, 0); err == nil {
-			idle = true
-		} else {
-			err = unix.Unmount(m.dir, unix.MNT_DETACH)
-		}
-	}
-	m.end()
-	m.ended.Wait()
-	// Sandboxes of other images began with copies of the mount in namespaces of their own, which would keep it alive as long as they live: they
-	// go with the folder.
-	if gone := os.Remove(m.dir); err == nil && !errors.Is(gone, fs.ErrNotExist) {
-		err = gone
-	}
-	if idle {
-		m.server.Wait()
-	}
-	if err != nil {
-		s.cfg.Log.Warn("a lazy image was not taken down in good order", "image", m.image.Digest, "error", err)
-	}
 }
 
 // Close takes all mounts down that no container uses; there are no others when containers have ended.
@@ -376,5 +228,5 @@ func (s *Store) Close() error {
 	if left > 0 {
 		return fmt.Errorf("lazy images: %d are still in use", left)
 	}
-	return errors.Join(s.Reap())
+	return Sweep(s.cfg.Dir)
 }

@@ -85,8 +85,7 @@ func TestLeftoversAreReaped(t *testing.T) {
 	if _, err := f.ReadAt(make([]byte, 4096), 8192); err == nil {
 		t.Error("read from a dead file system")
 	}
-	s := New(Config{Dir: filepath.Join(dir, "mounts")})
-	if err := s.Reap(); err != nil {
+	if err := Sweep(filepath.Join(dir, "mounts")); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := mountsBelow(dir); err != nil || len(left) > 0 {

@@ -39,31 +39,6 @@ func (s *Store) here(digest string) bool {
 	return ok
 }
 
-// Reap takes down the mounts that an earlier process left. It is called before the first image is wanted.
-func (s *Store) Reap() error {
-	if s.lazy == nil {
-		return nil
-	}
-	return s.lazy.Reap()
-}
-
-// Close gives back what images need while they are used; no container uses any.
-func (s *Store) Close() error {
-	if s.lazy == nil {
-		return nil
-	}
-	defer s.chunks.Close()
-	return s.lazy.Close()
-}
-
-// Fetched is how many bytes of chunks have come from elsewhere.
-func (s *Store) Fetched() uint64 {
-	if s.lazy == nil {
-		return 0
-	}
-	return s.chunks.Fetched()
-}
-
 // Keep takes over the whole file of an image that was built on this host; the file is on the file system of the cache.
 func (s *Store) Keep(file string, image payload.Ref) error {
 	f, err := os.Open(file)
@@ -84,9 +59,11 @@ const wholePrefix = "whole-"
 // wholeKey is the name of a whole image in the cache, by its manifest's digest.
 func wholeKey(digest string) string { return wholePrefix + key(digest) }
 
+func (s *Store) chunks() cas.Source { return ChunkSource(s.source, s.local) }
+
 // assemble puts a whole image together.
 func (s *Store) assemble(ctx context.Context, image payload.Ref, path string) (err error) {
-	m, err := cas.Load(ctx, store{s}, image.Digest)
+	m, err := cas.Load(ctx, s.chunks(), image.Digest)
 	if err != nil {
 		return err
 	}
@@ -97,21 +74,24 @@ func (s *Store) assemble(ctx context.Context, image payload.Ref, path string) (e
 	if err != nil {
 		return err
 	}
-	return errors.Join(cas.Copy(ctx, store{s}, m, f), f.Sync(), f.Close()) // as Keep
+	return errors.Join(cas.Copy(ctx, s.chunks(), m, f), f.Sync(), f.Close()) // as Keep
 }
 
-// store is where blobs come from: the one on this host, if it has them, or the source.
-type store struct{ s *Store }
+// ChunkSource is where chunks come from: the store on this host, if it has them, or the source. Local may be nil.
+func ChunkSource(source cas.Source, local Local) cas.Source { return chunkSource{source, local} }
 
-var _ cas.Source = store{}
+type chunkSource struct {
+	source cas.Source
+	local  Local
+}
 
-func (o store) ReadAll(ctx context.Context, digest string, limit int64) (data []byte, err error) {
+func (o chunkSource) ReadAll(ctx context.Context, digest string, limit int64) (data []byte, err error) {
 	path, ok := "", false
-	if o.s.local != nil {
-		path, ok = o.s.local.LocalPath(digest)
+	if o.local != nil {
+		path, ok = o.local.LocalPath(digest)
 	}
 	if !ok {
-		return o.s.source.ReadAll(ctx, digest, limit)
+		return o.source.ReadAll(ctx, digest, limit)
 	}
 	f, err := os.Open(path)
 	if err != nil {

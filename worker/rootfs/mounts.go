@@ -89,17 +89,24 @@ func overlapping(mounts []container.Mount) ([]*group, error) {
 // within tells whether p is root or below it.
 func within(p, root string) bool { return p == root || strings.HasPrefix(p, root+"/") }
 
-// merged returns one file or folder with the content of all mounts of a group.
-func (s *Store) merged(ctx context.Context, g *group) (source string, release func(), err error) {
+// name is the group's in the cache. Its digests are valid.
+func (g *group) name() string {
 	if len(g.mounts) == 1 {
-		return s.tree(ctx, g.mounts[0].digest)
+		return key(g.mounts[0].digest)
 	}
 	hash := sha256.New()
 	for _, m := range g.mounts {
 		fmt.Fprintf(hash, "%q %s\n", strings.TrimPrefix(m.target, g.root), m.digest)
 	}
-	name := "merged-" + hex.EncodeToString(hash.Sum(nil))
-	return s.trees.Get(ctx, name, func(tmp string) (uint64, error) {
+	return "merged-" + hex.EncodeToString(hash.Sum(nil))
+}
+
+// merged returns one file or folder with the content of all mounts of a group.
+func (s *Store) merged(ctx context.Context, g *group) (source string, release func(), err error) {
+	if len(g.mounts) == 1 {
+		return s.tree(ctx, g.mounts[0].digest)
+	}
+	return s.trees.Get(ctx, g.name(), func(tmp string) (uint64, error) {
 		for _, m := range g.mounts {
 			if err := s.lay(ctx, m.digest, filepath.Join(tmp, strings.TrimPrefix(m.target, g.root))); err != nil {
 				return 0, err

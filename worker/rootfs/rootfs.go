@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +22,6 @@ import (
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/worker/cache"
 	"github.com/skerry-dev/skerry/worker/container"
-	"github.com/skerry-dev/skerry/worker/lazyfs"
 )
 
 // Defaults of a Config.
@@ -62,12 +60,31 @@ type Config struct {
 	Dir        string // the cache's folder; belongs to this store alone
 	Source     Source
 	Local      Local  // or nil
-	CacheBytes uint64 // default DefaultCacheBytes; half of it for whole files, half for chunks, and as much again for mounts
+	CacheBytes uint64 // default DefaultCacheBytes; half of it for whole files, the other half is for chunks (ChunkBytes), and as much again for mounts
+	Lazy       Lazy   // serves images whose contents are elsewhere; or nil: they are put together whole
+}
 
-	// MountDir is the folder of lazy images, which are FUSE mounts; short, this store's alone. If empty, images are put together whole.
-	MountDir string
-	Profiles lazyfs.Profiles // what starts read first, as all workers know it; or nil
-	Log      *slog.Logger    // needed for lazy images
+// Lazy mounts images whose contents come as they are read.
+type Lazy interface {
+	// Open returns the path of an image's file, which depends on the image alone. It stays valid until release is called. Errors:
+	// fault.NotFound, fault.DataLoss, fault.Unavailable.
+	Open(ctx context.Context, image payload.Ref) (path string, release func(), err error)
+	// Adopt is Open for an image that is mounted since an earlier process opened it. Errors: fault.NotFound for one that is not.
+	Adopt(ctx context.Context, image payload.Ref) (path string, release func(), err error)
+	// Find has what earlier processes opened served again, if there is any.
+	Find(ctx context.Context) error
+	// Reap gives back what earlier processes opened and nobody has adopted.
+	Reap(ctx context.Context) error
+	// Close ends it. What is still open stays so, for the next process.
+	Close() error
+}
+
+// ChunkBytes is how much of a cache is for the chunks of lazy images.
+func ChunkBytes(cacheBytes uint64) uint64 {
+	if cacheBytes == 0 {
+		cacheBytes = DefaultCacheBytes
+	}
+	return cacheBytes / 2
 }
 
 // Store provides files. It is safe for concurrent use.
@@ -76,8 +93,7 @@ type Store struct {
 	local  Local
 	blobs  *cache.Cache
 	trees  *cache.Cache
-	chunks *lazyfs.Chunks // nil without lazy images, as is lazy
-	lazy   *lazyfs.Store
+	lazy   Lazy // or nil
 }
 
 var _ container.Rootfs = (*Store)(nil)
@@ -98,19 +114,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount cache: %w", err)
 	}
-	s := &Store{source: cfg.Source, local: cfg.Local, blobs: blobs, trees: trees}
-	if cfg.MountDir == "" {
-		return s, nil
-	}
-	chunks, err := cache.Open(filepath.Join(cfg.Dir, "chunks"), cfg.CacheBytes/2)
-	if err != nil {
-		return nil, fmt.Errorf("chunk cache: %w", err)
-	}
-	s.chunks = lazyfs.NewChunks(lazyfs.ChunksConfig{Cache: chunks, Source: store{s}, Log: cfg.Log})
-	s.lazy = lazyfs.New(lazyfs.Config{
-		Dir: cfg.MountDir, ProfileDir: filepath.Join(cfg.Dir, "profiles"), Shared: cfg.Profiles, Chunks: s.chunks, Log: cfg.Log,
-	})
-	return s, nil
+	return &Store{source: cfg.Source, local: cfg.Local, blobs: blobs, trees: trees, lazy: cfg.Lazy}, nil
 }
 
 // dropUnsynced removes from a store's folder what a power cut may have damaged, if the host has been started since it was last opened: all but

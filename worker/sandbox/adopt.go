@@ -8,7 +8,7 @@ import (
 
 // Adopt goes on with what an earlier process of the worker has recorded: sandboxes that run are taken over, those that ended meanwhile are there
 // with their end until they are forgotten. It returns the ids of the boxes that are in use; all others are to be cleared away. It is called
-// once, before anything else, and before the network runs. Images that are not on the host are fetched, within ctx.
+// once, before anything else, and before the network runs.
 func (h *Host) Adopt(ctx context.Context) (boxes map[string]bool, err error) {
 	records, err := h.files.load()
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -182,6 +184,21 @@ type Watcher struct {
 	host  *Host
 	dirty map[*Sandbox]struct{}
 	wake  chan struct{} // holds a token while dirty is not empty
+}
+
+// Lose ends the sandboxes whose root is one of these files, which can't be read any more.
+func (h *Host) Lose(images []string, cause error) {
+	h.mu.Lock()
+	all := slices.Collect(maps.Values(h.byID))
+	h.mu.Unlock()
+	for _, s := range all {
+		s.mu.Lock()
+		b := s.box
+		s.mu.Unlock()
+		if b != nil && slices.Contains(images, b.Image()) {
+			s.Stop(newEnd(Lost, fmt.Sprintf("its image can't be read any more: %v; start it again", cause)))
+		}
+	}
 }
 
 // Watch returns a watcher that first hears of all sandboxes there are. Close ends it.
