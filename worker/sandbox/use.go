@@ -226,9 +226,10 @@ func (s *Sandbox) Explain(ctx context.Context, err error) error {
 func (s *Sandbox) running(ctx context.Context) (*box.Box, error) {
 	for {
 		s.mu.Lock()
-		b, ending, moved := s.box, s.ending != nil, s.moved
+		// A box that is there without its identity and its command is not the sandbox yet.
+		b, usable, moved := s.box, s.ending == nil && s.state != Starting, s.moved
 		s.mu.Unlock()
-		if b != nil && !ending {
+		if b != nil && usable {
 			return b, nil
 		}
 		if err := s.hasNotEnded(); err != nil {
