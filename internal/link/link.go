@@ -99,6 +99,9 @@ func NewDataClient(conn net.Conn) (*Client, error) {
 	return newClient(conn, &http.HTTP2Config{MaxReceiveBufferPerStream: dataStreamWindow, MaxReceiveBufferPerConnection: dataConnWindow})
 }
 
+// NewGuestClient is NewDataClient for a peer that is not trusted: a connection that it floods ends.
+func NewGuestClient(conn net.Conn) (*Client, error) { return NewDataClient(newGuard(conn)) }
+
 func newClient(conn net.Conn, windows *http.HTTP2Config) (*Client, error) {
 	c := &Client{done: make(chan struct{})}
 	t, err := http2.ConfigureTransports(&http.Transport{HTTP2: windows})

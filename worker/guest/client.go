@@ -4,6 +4,7 @@ package guest
 import (
 	"context"
 	"net"
+	"net/http"
 	"syscall"
 
 	"connectrpc.com/connect"
@@ -60,13 +61,13 @@ const maxMessage = 4 << 20
 
 // NewClient begins to speak on a connection that an init dialled. The Client owns conn from here on.
 func NewClient(conn net.Conn) (*Client, error) {
-	l, err := link.NewDataClient(conn)
+	l, err := link.NewGuestClient(conn)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err)
 	}
 	// User code is root in its container and may take init over: what comes from there is bounded, and not unpacked.
 	bounds := connect.WithClientOptions(connect.WithReadMaxBytes(maxMessage), connect.WithAcceptCompression("gzip", nil, nil))
-	http := l.HTTPClient()
+	http := &http.Client{Transport: bounded{l}}
 	return &Client{
 		link:      l,
 		rpc:       guestv1connect.NewGuestServiceClient(http, link.BaseURL, bounds),

@@ -3,6 +3,7 @@ package interpreter
 import (
 	"context"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -45,8 +46,10 @@ type Done struct {
 type run struct {
 	events  chan Event
 	gone    <-chan struct{} // closed when nobody listens any more
-	left    int             // bytes of text it may still write
 	results int
+
+	mu   sync.Mutex // two streams write
+	left int        // bytes of text that may still be written; below 0: that there were more was told
 }
 
 func (r *run) tell(e Event) {
@@ -58,15 +61,16 @@ func (r *run) tell(e Event) {
 
 // text tells of text, as much as there may be.
 func (r *run) text(s string, wrap func(string) Event) {
+	r.mu.Lock()
+	most := r.left
+	r.left -= len(s)
+	r.mu.Unlock()
 	switch {
-	case r.left < 0:
-	case len(s) > r.left:
-		r.tell(wrap(strings.ToValidUTF8(s[:r.left], "")))
-		r.tell(Event{Stderr: "\n[more than the output that is shown of one run; write it to a file]\n"})
-		r.left = -1
-	default:
-		r.left -= len(s)
+	case len(s) <= most:
 		r.tell(wrap(s))
+	case most >= 0:
+		r.tell(wrap(strings.ToValidUTF8(s[:most], "")))
+		r.tell(Event{Stderr: "\n[more than the output that is shown of one run; write it to a file]\n"})
 	}
 }
 
