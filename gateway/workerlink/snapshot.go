@@ -48,7 +48,7 @@ func (s *Snapshots) Files(ctx context.Context, sandboxID, path string, limit tim
 	if err != nil {
 		return payload.Ref{}, fault.FromConnect(err)
 	}
-	return wire.RefFromProto(res.Msg.GetImage())
+	return wire.AnyRefFromProto(res.Msg.GetImage())
 }
 
 // Memory implements snapshot.Worker.

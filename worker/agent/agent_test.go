@@ -55,7 +55,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const agentInstance = "a9e2c2"
+// agentInstance and instance name what these tests make on the host: those of another checkout may run at the same time.
+var (
+	agentInstance = checkoutInstance("agent")
+	instance      = checkoutInstance("rig")
+)
+
+func checkoutInstance(part string) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	return strings.TrimPrefix(ident.Digest([]byte(part+dir)), "sha256:")[:6]
+}
 
 func cleanRunDir(t testing.TB) {
 	t.Helper()

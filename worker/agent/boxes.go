@@ -9,6 +9,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/guest"
 	"github.com/skerry-dev/skerry/worker/gvisor"
+	"github.com/skerry-dev/skerry/worker/snapshot"
 )
 
 // machines is gVisor in the box's terms.
@@ -18,6 +19,14 @@ var _ box.Machines = machines{}
 
 func (m machines) Start(ctx context.Context, p container.SandboxParams) (box.Machine, error) {
 	s, err := m.runtime.Launch(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return machine{s}, nil
+}
+
+func (m machines) Restore(ctx context.Context, from string, p container.SandboxParams) (box.Machine, error) {
+	s, err := m.runtime.Restore(ctx, gvisor.RestoreParams{From: from, Sandbox: p})
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +52,14 @@ var _ box.Machine = machine{}
 
 func (m machine) Limit(cpuMilli, cpuLimitMilli uint32) error {
 	return m.Sandbox.Limit(gvisor.Limits{CPUMilli: cpuMilli, CPULimitMilli: cpuLimitMilli})
+}
+
+func (m machine) SaveFiles(ctx context.Context, dir string) (snapshot.Layer, error) {
+	f, err := m.Sandbox.SaveFiles(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // boxGuest is a guest.Client in the box's terms.
@@ -107,5 +124,17 @@ func (g boxGuest) Usage(ctx context.Context) (box.Usage, error) {
 	u, err := g.c.Usage(ctx)
 	return box.Usage(u), err
 }
+
+func (g boxGuest) Quiesce(ctx context.Context) error { return g.c.Quiesce(ctx) }
+
+func (g boxGuest) PrepareMount(ctx context.Context, path string) (string, error) {
+	return g.c.PrepareMount(ctx, path)
+}
+
+func (g boxGuest) Bind(ctx context.Context, name, path string, size uint64) error {
+	return g.c.Bind(ctx, name, path, size)
+}
+
+func (g boxGuest) Unbind(ctx context.Context, path string) error { return g.c.Unbind(ctx, path) }
 
 func (g boxGuest) Done() <-chan struct{} { return g.c.Done() }

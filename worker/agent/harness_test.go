@@ -24,9 +24,6 @@ import (
 	"github.com/skerry-dev/skerry/worker/rootfs"
 )
 
-// instance names what these tests make on the host.
-const instance = "a9e2c1"
-
 // rig is a host of containers with real parts, but without a gateway.
 type rig struct {
 	host    *container.Host

@@ -14,6 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/pool"
 	"github.com/skerry-dev/skerry/worker/sandbox"
 	"github.com/skerry-dev/skerry/worker/sandboxlink"
+	"github.com/skerry-dev/skerry/worker/snapshot"
 )
 
 // poolPercent is how much of the worker's memory boxes may take that wait for sandboxes, in per cent.
@@ -44,6 +45,14 @@ func (a *Agent) parts() (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
+	runtime, err := a.runtime.Version()
+	if err != nil {
+		return nil, err
+	}
+	states, err := snapshot.Open(snapshot.Config{Dir: filepath.Join(a.cfg.DataDir, "snapshots"), Blobs: a.bulk, Runtime: runtime})
+	if err != nil {
+		return nil, err
+	}
 	ready := pool.New(pool.Config{
 		Boxes: boxes, MaxBoxes: int(a.cfg.MemoryMiB) * poolPercent / 100 / pool.BoxMiB, NewID: func() string { return ident.New(ident.Box) }, Log: a.cfg.Log,
 	})
@@ -53,7 +62,7 @@ func (a *Agent) parts() (*parts, error) {
 		containers: host,
 		service:    gatewaylink.NewService(host, a.describe(), a.cfg.Log),
 		sandboxes: sandbox.NewHost(sandbox.Config{
-			Dir: filepath.Join(a.cfg.DataDir, "sandboxes"), Boxes: ready, Groups: a.groups, Logs: a.logs, Log: a.cfg.Log,
+			Dir: filepath.Join(a.cfg.DataDir, "sandboxes"), Boxes: ready, Groups: a.groups, Snapshots: states, Logs: a.logs, Log: a.cfg.Log,
 			Authority: a.network.CA, MemoryMiB: a.cfg.MemoryMiB,
 		}),
 	}, nil
@@ -77,6 +86,7 @@ func (a *Agent) boxConfig() box.Config {
 func (a *Agent) control(p *parts) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(sandboxlink.NewHandler(p.sandboxes, a.cfg.Labels, a.cfg.Log))
+	mux.Handle(sandboxlink.NewSnapshotHandler(p.sandboxes, a.cfg.Log))
 	mux.Handle("/", p.service.Handler())
 	return mux
 }

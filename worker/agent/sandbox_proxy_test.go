@@ -137,8 +137,6 @@ func TestSandboxHot(t *testing.T) {
 	g, data, tools := newSandboxGateway(t)
 	stop := g.inProcess(t, data, tools)
 	defer stop()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	boxes := map[string]bool{}
 	for i := range 3 {
 		spec := g.spec("sh", "-c", "echo main $OWN; exec sleep 1000")
@@ -167,7 +165,7 @@ func TestSandboxHot(t *testing.T) {
 		_, err = g.rpc.StopSandbox(t.Context(), connect.NewRequest(&workerv1.StopSandboxRequest{SandboxId: id}))
 		ok(t, err)
 		g.await(t, id, ended)
-		ok(t, g.agent.pool.Load().AwaitReady(ctx, 1))
+		ok(t, g.agent.pool.Load().AwaitReady(t.Context(), 1))
 	}
 	stop()
 	nothingOf(t)

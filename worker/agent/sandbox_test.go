@@ -27,10 +27,11 @@ import (
 // sandboxGateway is a gateway as a worker's sandboxes see it.
 type sandboxGateway struct {
 	*gateway
-	agent *Agent // in this process
-	rpc   workerv1connect.SandboxServiceClient
-	data  *link.Client
-	first map[string]*workerv1.SandboxStatus // that the last worker began with
+	agent  *Agent // in this process
+	rpc    workerv1connect.SandboxServiceClient
+	states workerv1connect.SnapshotServiceClient
+	data   *link.Client
+	first  map[string]*workerv1.SandboxStatus // that the last worker began with
 
 	mu    sync.Mutex
 	state map[string]*workerv1.SandboxStatus
@@ -56,6 +57,7 @@ func (g *sandboxGateway) meet(t testing.TB) {
 	t.Helper()
 	_, l := g.awaitLink(t)
 	g.rpc = workerv1connect.NewSandboxServiceClient(l.HTTPClient(), link.BaseURL)
+	g.states = workerv1connect.NewSnapshotServiceClient(l.HTTPClient(), link.BaseURL)
 	select {
 	case g.data = <-g.gateway.data:
 	case <-time.After(patience):

@@ -20,14 +20,22 @@ import (
 type Record struct {
 	Spec     Spec
 	Endpoint container.Endpoint
-	Policy   policy.Policy // the last one
+	Policy   policy.Policy              // the last one
+	Mounts   map[string]container.Image `json:",omitempty"` // that are shown in it, by path
 }
 
 // Record returns the box's record.
 func (b *Box) Record() Record {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return Record{Spec: b.spec, Endpoint: *b.endpoint, Policy: b.policy}
+	r := Record{Spec: b.spec, Policy: b.policy, Mounts: map[string]container.Image{}}
+	if b.endpoint != nil {
+		r.Endpoint = *b.endpoint
+	}
+	for at, m := range b.mounts {
+		r.Mounts[at] = m.image
+	}
+	return r
 }
 
 // SetPolicy changes what the box may reach; see network.Endpoints.
@@ -47,14 +55,9 @@ func (b *Box) Claim(s Spec) error {
 	if b.ended() {
 		return fault.New(fault.Unavailable, "box %q: has ended", b.spec.ID)
 	}
-	select {
-	case <-b.up:
-	default: // init has linked, so the runtime's command is about to return
-		<-b.up
-	}
-	m := b.Machine()
-	if m == nil {
-		return fault.New(fault.Unavailable, "box %q: was not booted", b.spec.ID)
+	m, err := b.booted(context.Background()) // init has linked, so the runtime's command is about to return
+	if err != nil {
+		return err
 	}
 	if err := m.Limit(s.CPUMilli, s.CPULimitMilli); err != nil {
 		return err
@@ -102,7 +105,7 @@ func (h *Host) Adopt(ctx context.Context, records []Record) []Adoption {
 		i := alive[k]
 		err := a.Err
 		if err == nil {
-			err = out[i].Box.resume(ctx, a.Endpoint)
+			err = out[i].Box.resume(ctx, a.Endpoint, records[i].Mounts)
 		}
 		if err != nil {
 			// It is of no use without what it holds. The rest of it is reaped.
@@ -124,7 +127,7 @@ func (h *Host) remains(b *Box) Cause {
 }
 
 // resume goes on with a box that runs.
-func (b *Box) resume(ctx context.Context, e *container.Endpoint) error {
+func (b *Box) resume(ctx context.Context, e *container.Endpoint, mounts map[string]container.Image) error {
 	b.ownsDir()
 	b.owns(e)
 	files, release, err := b.host.cfg.Rootfs.Adopt(ctx, b.spec.Image, b.spec.Mounts)
@@ -133,6 +136,15 @@ func (b *Box) resume(ctx context.Context, e *container.Endpoint) error {
 	}
 	b.undo.Add(release)
 	b.image, b.binds = files.Image, files.Binds
+	for at, image := range mounts {
+		release := func() {}
+		if image.Digest != "" {
+			if _, release, err = b.host.cfg.Rootfs.Adopt(ctx, image, nil); err != nil {
+				return fmt.Errorf("image at %s: %w", at, err)
+			}
+		}
+		b.mounted(at, image, release)
+	}
 	// What the earlier process listened at is a file that nobody listens at.
 	for _, name := range []string{guestSocket, gatewaySocket} {
 		if err := os.Remove(filepath.Join(b.dir, runName, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -148,14 +160,17 @@ func (b *Box) resume(ctx context.Context, e *container.Endpoint) error {
 		return nil
 	})
 	b.serve()
-	b.group.Go("nudge", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, nudgeTimeout)
-		defer cancel()
-		if err := b.boot.machine.Nudge(ctx); err != nil && !errors.Is(err, fault.Unavailable) && ctx.Err() == nil {
-			return err
-		}
-		return nil
-	})
+	b.group.Go("nudge", b.nudge)
+	return nil
+}
+
+// nudge has init dial at once; it does so by itself after a while.
+func (b *Box) nudge(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, nudgeTimeout)
+	defer cancel()
+	if err := b.boot.machine.Nudge(ctx); err != nil && !errors.Is(err, fault.Unavailable) && ctx.Err() == nil {
+		return err
+	}
 	return nil
 }
 

@@ -27,6 +27,8 @@ type Spec struct {
 	Network policy.Policy
 	// Access gives it a socket to the gateway, with the rights of this container; empty: none.
 	Access string
+	// From is a folder with the checkpoint of a box of the same image, mounts and disk to go on with; empty: it begins anew.
+	From string `json:"-"`
 
 	DiskMiB                 uint32 // 0: the host's default
 	CPUMilli, CPULimitMilli uint32 // weight, and the most; 0: no limit of its own
@@ -89,7 +91,10 @@ type Box struct {
 	}
 	done chan struct{} // closed when the machine has ended, or could not be booted
 
+	mounting sync.Mutex // held while an image is shown or taken away
+
 	mu      sync.Mutex
+	mounts  map[string]mount // by path
 	policy  policy.Policy
 	guest   Guest         // nil while there is no link
 	changed chan struct{} // closed when guest changes
@@ -127,6 +132,7 @@ func (h *Host) newBox(spec Spec) *Box {
 	return &Box{
 		host: h, spec: spec, dir: filepath.Join(h.cfg.RunDir, spec.ID), policy: spec.Network, undo: lifecycle.NewCleanup(),
 		up: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
+		mounts: map[string]mount{},
 	}
 }
 
@@ -156,6 +162,19 @@ func (b *Box) Machine() Machine {
 	default:
 		return nil
 	}
+}
+
+// booted returns the machine, waiting for the runtime's command, after which init often links already. Errors: fault.Unavailable.
+func (b *Box) booted(ctx context.Context) (Machine, error) {
+	select {
+	case <-b.up:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if b.boot.err != nil {
+		return nil, fault.New(fault.Unavailable, "box %q: was not booted", b.spec.ID)
+	}
+	return b.boot.machine, nil
 }
 
 // Guest returns the link to init, waiting while there is none. Errors: fault.Unavailable if the box has ended.
@@ -239,6 +258,9 @@ func (b *Box) delete(ctx context.Context) {
 		if m := b.Machine(); m != nil {
 			b.note(m.Delete(ctx))
 		}
+	}
+	for at := range b.Record().Mounts {
+		b.unmounted(at)
 	}
 	b.undo.Run()
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/snapshot"
 )
 
 // Machine is the gVisor sandbox of a box. Its methods are safe for concurrent use.
@@ -16,12 +17,20 @@ type Machine interface {
 	// Limit sets its weight and the most it may use, in thousandths of a core; 0: as it was booted. Errors: fault.Precondition if it has run into
 	// a limit.
 	Limit(cpuMilli, cpuLimitMilli uint32) error
+	// SaveFiles takes the writable layer, with files of its own in dir. Errors: fault.Unavailable.
+	SaveFiles(ctx context.Context, dir string) (snapshot.Layer, error)
+	// Checkpoint writes all that runs in it to files in dir; with goOn it runs on, else it has ended. Errors: fault.Unavailable.
+	Checkpoint(ctx context.Context, dir string, goOn bool) error
+	// Mount shows an EROFS file at a folder of its root. Errors: fault.Unavailable.
+	Mount(ctx context.Context, image, target string) error
 }
 
 // Machines boots machines. Implemented by worker/gvisor through worker/agent.
 type Machines interface {
 	// Start boots a machine and returns when its init has been started. Nothing is left behind when it fails or ctx ends.
 	Start(ctx context.Context, p container.SandboxParams) (Machine, error)
+	// Restore is Start with what Checkpoint has written to a folder, of a machine that was made of the same.
+	Restore(ctx context.Context, from string, p container.SandboxParams) (Machine, error)
 	// Open finds a machine that was started with the folder dir and still runs. Errors: fault.NotFound if it has ended.
 	Open(id, dir string) (Machine, error)
 	// Remains tells what a machine that has ended has run out of, and what the runtime said when it crashed. It must not have been cleared away.
@@ -39,6 +48,7 @@ type Rootfs interface {
 type Guest interface {
 	Processes
 	Settings
+	Mounts
 	// Done is closed when the link has ended.
 	Done() <-chan struct{}
 	// Close ends the link; the box goes on.
@@ -97,4 +107,18 @@ type Settings interface {
 	WatchActivity(ctx context.Context, f func(processes int)) error
 	// Usage says what the box uses.
 	Usage(ctx context.Context) (Usage, error)
+	// Quiesce prepares for a checkpoint: the link ends, and init dials again when it is nudged.
+	Quiesce(ctx context.Context) error
+}
+
+// Mounts shows images in a box.
+type Mounts interface {
+	// PrepareMount makes a path, and a folder below /__skerry/mnt for the image that is to be shown there. Errors: fault.Invalid,
+	// fault.Exhausted, fault.Precondition.
+	PrepareMount(ctx context.Context, path string) (name string, err error)
+	// Bind shows at a path what is in its folder, or for an empty name an empty folder, to which size bytes may be written. Errors:
+	// fault.NotFound, fault.Precondition.
+	Bind(ctx context.Context, name, path string, size uint64) error
+	// Unbind takes it away. Errors: fault.NotFound, fault.Precondition.
+	Unbind(ctx context.Context, path string) error
 }

@@ -142,9 +142,17 @@ func (b *Box) params() container.SandboxParams {
 // start boots the machine and takes its init's link, which is often there before the runtime's command has returned.
 func (b *Box) start(ctx context.Context) {
 	b.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
+	from, params := b.spec.From, b.params() // whoever claims the box changes its spec
 	b.group.Go("machine", func(ctx context.Context) error {
-		b.boot.machine, b.boot.err = b.host.cfg.Machines.Start(ctx, b.params())
+		if from == "" {
+			b.boot.machine, b.boot.err = b.host.cfg.Machines.Start(ctx, params)
+		} else {
+			b.boot.machine, b.boot.err = b.host.cfg.Machines.Restore(ctx, from, params)
+		}
 		close(b.up)
+		if from != "" && b.boot.err == nil {
+			b.group.Go("nudge", b.nudge)
+		}
 		b.attend(ctx)
 		return nil
 	})
@@ -169,9 +177,9 @@ func (b *Box) serve() {
 		b.takeLinks(ctx)
 		return nil
 	})
-	if b.accessL != nil {
+	if access := b.spec.Access; b.accessL != nil {
 		b.group.Go("gateway access", func(ctx context.Context) error {
-			return b.host.cfg.Access.Serve(ctx, b.spec.Access, b.accessL)
+			return b.host.cfg.Access.Serve(ctx, access, b.accessL)
 		})
 	}
 }

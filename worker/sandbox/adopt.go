@@ -2,7 +2,9 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 
+	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/worker/box"
 )
 
@@ -20,6 +22,7 @@ func (h *Host) Adopt(ctx context.Context) (boxes map[string]bool, err error) {
 	for _, r := range records {
 		s := newSandbox(h, r.Spec)
 		s.state, s.end, s.ready, s.adopted, s.expires, s.record = r.State, r.End, r.Ready, true, r.Expires, r.Record
+		s.remaining, s.policy = r.Remaining, r.Policy
 		if s.journal, err = openJournal(h.files.journal(r.Spec.ID)); err != nil {
 			return nil, err
 		}
@@ -27,8 +30,8 @@ func (h *Host) Adopt(ctx context.Context) (boxes map[string]bool, err error) {
 		switch {
 		case r.State == Ended:
 			s.ended(r.End) // its box is cleared away with those of nobody
+		case r.State == Paused:
 		case r.State == Running && r.Box != nil:
-			s.policy = r.Box.Policy
 			running = append(running, s)
 			wanted = append(wanted, *r.Box)
 		default:
@@ -46,9 +49,27 @@ func (h *Host) Adopt(ctx context.Context) (boxes map[string]bool, err error) {
 		if err := s.moveIn(a.Box); err != nil {
 			return nil, err
 		}
-		h.life.Go(func() { s.resume(a.Box) })
+		h.life.Go(func() { s.resumed(a.Box, func() {}) })
 	}
-	return boxes, nil
+	return boxes, h.dropSnapshots()
+}
+
+// dropSnapshots removes what was kept of sandboxes that are not paused any more.
+func (h *Host) dropSnapshots() error {
+	ids, err := h.cfg.Snapshots.List()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range ids {
+		if ident.Check(ident.Sandbox, id) != nil {
+			continue
+		}
+		if s := h.byID[id]; s == nil || s.Status().State != Paused {
+			errs = append(errs, h.cfg.Snapshots.Drop(id))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // ended notes the end of a sandbox of which only the record is there.

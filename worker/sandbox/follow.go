@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/worker/box"
@@ -17,7 +18,7 @@ const (
 
 // start makes the box, gives it its identity and starts the command.
 func (l *life) start(ctx context.Context) {
-	b, err := l.host.cfg.Boxes.Start(ctx, l.boxSpec())
+	b, err := l.makeBox(ctx)
 	select {
 	case l.notes <- note{kind: noteBox, box: b, err: err}:
 	case <-l.over:
@@ -38,6 +39,17 @@ func (l *life) start(ctx context.Context) {
 		err = onLink(ctx, b, func(g box.Guest) error { return g.StartMain(ctx, l.spec.Argv, l.terminal()) })
 	}
 	l.note(note{kind: noteUp, err: err})
+}
+
+// makeBox makes the box, from a snapshot where that was asked for.
+func (l *life) makeBox(ctx context.Context) (*box.Box, error) {
+	from, release, err := l.from(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b, err := l.host.cfg.Boxes.Start(ctx, l.boxSpec(from))
+	l.warn(release())
+	return b, err
 }
 
 func (l *life) identity() (box.Identity, error) {
@@ -70,13 +82,33 @@ func onLink(ctx context.Context, b *box.Box, f func(box.Guest) error) error {
 		if err != nil {
 			return err
 		}
-		if err := f(g); !errors.Is(err, fault.Unavailable) || ctx.Err() != nil {
+		err = f(g)
+		ends := errors.Is(err, context.Canceled) // init has ended what was under way: it closes the link next
+		if ctx.Err() != nil || !ends && !errors.Is(err, fault.Unavailable) {
 			return err
 		}
-		// What says so of a link that is there is of no use: the box dials another.
-		_ = g.Close()
-		<-g.Done()
+		awaitLinkEnd(ctx, g, ends)
 	}
+}
+
+// closingGrace is how long an init may take to close a link.
+const closingGrace = 5 * time.Second
+
+// awaitLinkEnd returns when a link has ended that is of no use any more; unless init ends it, it is ended here.
+func awaitLinkEnd(ctx context.Context, g box.Guest, byInit bool) {
+	if byInit {
+		timer := time.NewTimer(closingGrace)
+		defer timer.Stop()
+		select {
+		case <-g.Done():
+			return
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+	}
+	_ = g.Close() // the box dials another
+	<-g.Done()
 }
 
 // followMain waits for the command's end.

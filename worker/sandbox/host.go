@@ -17,11 +17,12 @@ import (
 
 // Config is what sandboxes of a worker share. All fields without a default are needed.
 type Config struct {
-	Dir    string // of records; belongs to this host alone
-	Boxes  Boxes
-	Groups Groups
-	Logs   container.JournaledSink
-	Log    *slog.Logger
+	Dir       string // of records; belongs to this host alone
+	Boxes     Boxes
+	Groups    Groups
+	Snapshots Snapshots
+	Logs      container.JournaledSink
+	Log       *slog.Logger
 
 	// Authority returns the certificates, in PEM, that sandboxes with secrets have to trust.
 	Authority func() ([]byte, error)
@@ -162,6 +163,9 @@ func (h *Host) Close(ctx context.Context, leave bool) (left int, err error) {
 	h.closed = true
 	var all []*Sandbox
 	for _, s := range h.byID {
+		if s.Status().State == Paused {
+			continue // it stays on the disk
+		}
 		all = append(all, s)
 		if leave {
 			close(s.leave)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
-	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/box"
 	"github.com/skerry-dev/skerry/worker/container"
@@ -28,7 +27,9 @@ type life struct {
 	mainOver chan struct{} // closed when the command has ended
 	readOver chan struct{} // closed when its output has been handed over
 	lost     *time.Timer   // runs while there is no link to init; else nil
-	left     atomic.Bool   // the sandbox goes on without this process
+	left     atomic.Bool   // the sandbox goes on without this process, or is paused
+	paused   bool          // it is kept on the disk
+	waiting  chan<- error  // of who wants to hear of that; or nil
 }
 
 // note is something that happened to a sandbox.
@@ -65,18 +66,23 @@ func (s *Sandbox) live() {
 	l.conclude(l.run())
 }
 
-// resume is the life of a sandbox that an earlier process has begun.
-func (s *Sandbox) resume(b *box.Box) {
+// resumed is the life of a sandbox that was begun before; running is called when it is known to run.
+func (s *Sandbox) resumed(b *box.Box, running func()) {
 	l := newLife(s)
 	l.box = b
 	l.runs()
+	running()
 	l.conclude(l.run())
 }
 
 // conclude ends a life: for good, or for this process.
 func (l *life) conclude(end *End) {
-	if end != nil {
+	switch {
+	case end != nil:
 		l.finish(*end)
+		return
+	case l.paused:
+		l.rest()
 		return
 	}
 	l.left.Store(true)
@@ -117,12 +123,21 @@ func (l *life) run() *End {
 				return newEnd(TimedOut, "its timeout has passed")
 			}
 		case <-idle.C:
-			if passed(l.idleDeadline()) {
+			if passed(l.idleDeadline()) && l.spec.PauseWhenIdle {
+				return l.pauseIdle()
+			} else if passed(l.idleDeadline()) {
 				return newEnd(IdleTimeout, fmt.Sprintf("nobody has used it for its idle timeout of %s", l.spec.IdleTimeout))
 			}
 		case end := <-l.stop:
 			end.At = time.Now()
 			return end
+		case r := <-l.pauses:
+			if err := l.pause(r.ctx); err != nil {
+				r.done <- err
+				continue
+			}
+			l.paused, l.waiting = true, r.done
+			return nil
 		case <-l.leave:
 			if l.Status().State == Running {
 				return nil
@@ -131,6 +146,17 @@ func (l *life) run() *End {
 		case <-l.poke:
 		}
 	}
+}
+
+// pauseIdle pauses a sandbox that nobody uses; it returns the sandbox's end if that can't be.
+func (l *life) pauseIdle() *End {
+	c, cancel := context.WithTimeout(context.Background(), pauseTimeout)
+	defer cancel()
+	err := l.pause(c)
+	if l.paused = err == nil; l.paused {
+		return nil
+	}
+	return newEnd(IdleTimeout, fmt.Sprintf("nobody has used it for its idle timeout of %s, and it could not be paused: %s", l.spec.IdleTimeout, err))
 }
 
 // passed says whether a deadline has passed; zero is none.
@@ -160,12 +186,18 @@ func (l *life) watchBox() (gone, link <-chan struct{}) {
 	}
 	g, changed := l.box.Link()
 	switch {
-	case g != nil:
+	case g != nil || l.isFrozen():
 		l.linked()
 	case l.lost == nil:
 		l.lost = time.NewTimer(l.host.cfg.LinkTimeout)
 	}
 	return l.box.Done(), changed
+}
+
+func (l *life) isFrozen() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.frozen > 0
 }
 
 func (l *life) linked() {
@@ -301,19 +333,6 @@ func (s *Sandbox) usedUp(what container.Resource) *End {
 		return newEnd(OutOfMemory, fmt.Sprintf("it ran out of memory: limit %d MiB; raise its memory", s.spec.MemoryLimitMiB))
 	}
 	return nil
-}
-
-// boxSpec says what the sandbox's box is made of.
-func (l *life) boxSpec() box.Spec {
-	s := &l.spec
-	spec := box.Spec{
-		ID: ident.New(ident.Box), Image: s.Image, Mounts: s.Mounts, Network: s.Network, DiskMiB: s.DiskMiB,
-		CPUMilli: s.CPUMilli, CPULimitMilli: s.CPULimitMilli, MemoryLimitMiB: s.MemoryLimitMiB,
-	}
-	if s.GatewayAccess {
-		spec.Access = s.ID
-	}
-	return spec
 }
 
 const (

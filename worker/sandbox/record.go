@@ -12,6 +12,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/network/policy"
 )
 
 // record is what the disk has of a sandbox, so that the worker's next process goes on with it. A record is whole or not there; it is not synced:
@@ -22,8 +23,11 @@ type record struct {
 	End     *End `json:",omitempty"`
 	Ready   bool
 	Expires time.Time
-	Record  []byte      `json:",omitempty"`
-	Box     *box.Record `json:",omitempty"` // with what is to be given back, if that was not told
+	// Remaining is how long it may live when it is resumed; 0: without a limit.
+	Remaining time.Duration `json:",omitempty"`
+	Policy    policy.Policy
+	Record    []byte      `json:",omitempty"`
+	Box       *box.Record `json:",omitempty"` // with what is to be given back, if that was not told
 }
 
 const recordSuffix = ".json"
@@ -101,7 +105,7 @@ func (s *Sandbox) save() error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
 	s.mu.Lock()
-	r := &record{Spec: s.spec, State: s.state, End: s.end, Ready: s.ready, Expires: s.expires, Record: s.record}
+	r := &record{Spec: s.spec, State: s.state, End: s.end, Ready: s.ready, Expires: s.expires, Remaining: s.remaining, Policy: s.policy, Record: s.record}
 	if s.ending != nil {
 		r.State, r.End = Ended, s.ending
 	}

@@ -39,6 +39,8 @@ type Spec struct {
 	Network       policy.Policy // values of secrets are not in its JSON
 	GatewayAccess bool
 	IdleTimeout   time.Duration // 0: none
+	PauseWhenIdle bool          // instead of ending it
+	Snapshot      *SnapshotRef  // that it is made from; nil: from its image
 	Probe         *box.Probe    // nil: none
 	ExpiresAt     time.Time     // zero: never
 	Record        []byte        // the gateway's own

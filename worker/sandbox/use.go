@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/box"
 	"github.com/skerry-dev/skerry/worker/network/policy"
 )
@@ -21,10 +22,12 @@ type Sandbox struct {
 	journal   *journal   // of its command's output
 	policing  sync.Mutex // held while what it may reach is changed
 
-	stop  chan *End     // holds why it is to end, once
-	stops sync.Once     // of stop
-	leave chan struct{} // closed when this process is to leave it to the next
-	poke  chan struct{} // holds a token when the life is to look at its timers
+	stop     chan *End // holds why it is to end, once
+	stops    sync.Once // of stop
+	pauses   chan pausing
+	resuming sync.Mutex    // held while it is resumed, or ends while it is paused
+	leave    chan struct{} // closed when this process is to leave it to the next
+	poke     chan struct{} // holds a token when the life is to look at its timers
 
 	mu        sync.Mutex // guards what follows
 	state     State
@@ -39,13 +42,15 @@ type Sandbox struct {
 	box       *box.Box
 	moved     chan struct{} // closed when state, box or ending may have changed
 	uses      int           // streams of clients
+	frozen    int           // checkpoints that are being taken
+	remaining time.Duration // of its life, while it is paused; 0: without a limit
 	processes int           // of clients
 	idleSince time.Time     // zero: in use, or not running
 }
 
 func newSandbox(h *Host, spec Spec) *Sandbox {
 	return &Sandbox{
-		host: h, spec: spec, stop: make(chan *End, 1), leave: make(chan struct{}), poke: make(chan struct{}, 1),
+		host: h, spec: spec, stop: make(chan *End, 1), leave: make(chan struct{}), pauses: make(chan pausing), poke: make(chan struct{}, 1),
 		journal: &journal{path: h.files.journal(spec.ID)},
 		policy:  spec.Network,
 		state:   Starting, expires: spec.ExpiresAt, record: spec.Record, moved: make(chan struct{}),
@@ -91,11 +96,16 @@ func (s *Sandbox) Stop(why *End) {
 }
 
 // Terminate ends it for a reason of the gateway's.
-func (s *Sandbox) Terminate(r Reason) {
+func (s *Sandbox) Terminate(r Reason) error {
 	message := map[Reason]string{
 		TimedOut: "its timeout has passed", IdleTimeout: "nobody has used it for its idle timeout", Terminated: "it was terminated",
 	}[r]
-	s.Stop(newEnd(r, message))
+	end := newEnd(r, message)
+	if paused, err := s.endPaused(end); paused || err != nil {
+		return err
+	}
+	s.Stop(end)
+	return nil
 }
 
 // Change changes it, also while it starts. Errors: fault.Precondition if it has ended or the change needs what it has not, fault.Invalid.
@@ -182,9 +192,16 @@ func (s *Sandbox) hasNotEnded() error {
 	return nil
 }
 
-// Use returns the link to the sandbox's init, waiting while it starts. The sandbox is in use until release is called. Errors:
+// Use returns the link to the sandbox's init, waiting while it starts, and resuming it if it is paused. The sandbox is in use until release is called. Errors:
 // fault.Precondition if it has ended, fault.Unavailable if its box has.
 func (s *Sandbox) Use(ctx context.Context) (g box.Guest, release func(), err error) {
+	if s.Status().State == Paused {
+		c, cancel := lifecycle.Detach(ctx, resumeTimeout)
+		defer cancel()
+		if err := s.Resume(c, Renewal{}); err != nil {
+			return nil, nil, err
+		}
+	}
 	b, err := s.running(ctx)
 	if err != nil {
 		return nil, nil, err

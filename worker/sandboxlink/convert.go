@@ -34,9 +34,6 @@ func specFromProto(m *workerv1.SandboxSpec) (sandbox.Spec, error) {
 		return sandbox.Spec{}, fault.New(fault.Invalid, "sandbox %q: image: %w", id, err)
 	}
 	d := m.GetDefinition()
-	if err := supported(m); err != nil {
-		return sandbox.Spec{}, err
-	}
 	network, err := policyFromProto(d.GetNetwork())
 	if err != nil {
 		return sandbox.Spec{}, fault.New(fault.Invalid, "sandbox %q: %w", id, err)
@@ -49,6 +46,10 @@ func specFromProto(m *workerv1.SandboxSpec) (sandbox.Spec, error) {
 		Argv: d.GetArgv(), Terminal: d.GetPty(), Env: envWithPlaceholders(m), SecretEnv: m.GetSecretEnv(), Workdir: d.GetWorkdir(),
 		Network: network, GatewayAccess: d.GetGatewayAccess(),
 		IdleTimeout: d.GetIdleTimeout().AsDuration(), Probe: probeFromProto(d.GetProbe()), Record: m.GetRecord(),
+		PauseWhenIdle: d.GetOnIdle() == skerryv1.IdleAction_IDLE_ACTION_PAUSE,
+	}
+	if ref := m.GetSnapshot(); ref != nil {
+		spec.Snapshot = &sandbox.SnapshotRef{ID: ref.GetSnapshotId(), Manifest: ref.GetManifestDigest()}
 	}
 	if m.GetExpiresAt() != nil {
 		spec.ExpiresAt = m.GetExpiresAt().AsTime()
@@ -58,21 +59,6 @@ func specFromProto(m *workerv1.SandboxSpec) (sandbox.Spec, error) {
 	}
 	limits(&spec, d.GetResources())
 	return spec, nil
-}
-
-// supported refuses what this worker can't do: a sandbox is not started without something that it relies on.
-func supported(m *workerv1.SandboxSpec) error {
-	d := m.GetDefinition()
-	var what string
-	switch {
-	case m.GetSnapshot() != nil:
-		what = "snapshots with memory"
-	case d.GetOnIdle() != skerryv1.IdleAction_IDLE_ACTION_UNSPECIFIED:
-		what = "pausing"
-	default:
-		return nil
-	}
-	return fault.New(fault.Unimplemented, "sandbox %q: this worker has no %s", m.GetSandboxId(), what)
 }
 
 // policyFromProto turns a network policy into one of the worker's. Who may connect to the sandbox's ports is the gateway's to hold.

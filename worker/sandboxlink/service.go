@@ -102,7 +102,9 @@ func (s *Service) StopSandbox(_ context.Context, req *connect.Request[workerv1.S
 	default:
 		reason = sandbox.Terminated
 	}
-	found.Terminate(reason)
+	if err := found.Terminate(reason); err != nil {
+		return nil, err
+	}
 	return connect.NewResponse(&workerv1.StopSandboxResponse{}), nil
 }
 
