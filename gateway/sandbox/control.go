@@ -129,7 +129,7 @@ func (s *Service) SetTimeout(ctx context.Context, id string, timeout time.Durati
 	return at, s.edit(ctx, id, Update{ExpiresAt: at}, func(sb *Sandbox) { sb.ExpiresAt = at })
 }
 
-// SetNetwork replaces the network policy. Errors: fault.Invalid, fault.NotFound, fault.Precondition.
+// SetNetwork replaces the network policy; without inbound CIDRs, who may connect stays as it is. Errors: fault.Invalid, fault.NotFound, fault.Precondition.
 func (s *Service) SetNetwork(ctx context.Context, id string, n Network) error {
 	if err := n.Check(); err != nil {
 		return err
@@ -140,6 +140,9 @@ func (s *Service) SetNetwork(ctx context.Context, id string, n Network) error {
 	}
 	if sb.Definition.Network.Block && !n.Block {
 		return fault.New(fault.Precondition, "sandbox %q: was created without a network; create another one", id)
+	}
+	if n.InboundCIDRs == nil && !n.Block {
+		n.InboundCIDRs = sb.Definition.Network.InboundCIDRs // who says what it may reach does not open it to everybody
 	}
 	return s.edit(ctx, id, Update{Network: &n}, func(sb *Sandbox) { sb.Definition.Network = n })
 }

@@ -94,8 +94,8 @@ type SandboxServiceClient interface {
 	SetSandboxName(context.Context, *connect.Request[v1.SetSandboxNameRequest]) (*connect.Response[v1.SetSandboxNameResponse], error)
 	// SetSandboxTimeout has a sandbox end at another time. Errors: not_found, invalid_argument, failed_precondition (it has ended).
 	SetSandboxTimeout(context.Context, *connect.Request[v1.SetSandboxTimeoutRequest]) (*connect.Response[v1.SetSandboxTimeoutResponse], error)
-	// SetSandboxNetwork replaces the network policy of a running sandbox. Connections that it no longer allows are cut. Errors: not_found,
-	// invalid_argument, failed_precondition (it has ended, or was created without a network).
+	// SetSandboxNetwork replaces the network policy of a running sandbox; without inbound_cidrs that list stays as it is. Connections that it no
+	// longer allows are cut. Errors: not_found, invalid_argument, failed_precondition (it has ended, or was created without a network).
 	SetSandboxNetwork(context.Context, *connect.Request[v1.SetSandboxNetworkRequest]) (*connect.Response[v1.SetSandboxNetworkResponse], error)
 	// SealEnvironment puts the values of secrets into a sandbox, for processes that name them. Errors: not_found, failed_precondition.
 	SealEnvironment(context.Context, *connect.Request[v1.SealEnvironmentRequest]) (*connect.Response[v1.SealEnvironmentResponse], error)
@@ -288,8 +288,8 @@ type SandboxServiceHandler interface {
 	SetSandboxName(context.Context, *connect.Request[v1.SetSandboxNameRequest]) (*connect.Response[v1.SetSandboxNameResponse], error)
 	// SetSandboxTimeout has a sandbox end at another time. Errors: not_found, invalid_argument, failed_precondition (it has ended).
 	SetSandboxTimeout(context.Context, *connect.Request[v1.SetSandboxTimeoutRequest]) (*connect.Response[v1.SetSandboxTimeoutResponse], error)
-	// SetSandboxNetwork replaces the network policy of a running sandbox. Connections that it no longer allows are cut. Errors: not_found,
-	// invalid_argument, failed_precondition (it has ended, or was created without a network).
+	// SetSandboxNetwork replaces the network policy of a running sandbox; without inbound_cidrs that list stays as it is. Connections that it no
+	// longer allows are cut. Errors: not_found, invalid_argument, failed_precondition (it has ended, or was created without a network).
 	SetSandboxNetwork(context.Context, *connect.Request[v1.SetSandboxNetworkRequest]) (*connect.Response[v1.SetSandboxNetworkResponse], error)
 	// SealEnvironment puts the values of secrets into a sandbox, for processes that name them. Errors: not_found, failed_precondition.
 	SealEnvironment(context.Context, *connect.Request[v1.SealEnvironmentRequest]) (*connect.Response[v1.SealEnvironmentResponse], error)

@@ -787,8 +787,8 @@ export const SandboxService: GenService<{
     output: typeof SetSandboxTimeoutResponseSchema;
   },
   /**
-   * SetSandboxNetwork replaces the network policy of a running sandbox. Connections that it no longer allows are cut. Errors: not_found,
-   * invalid_argument, failed_precondition (it has ended, or was created without a network).
+   * SetSandboxNetwork replaces the network policy of a running sandbox; without inbound_cidrs that list stays as it is. Connections that it no
+   * longer allows are cut. Errors: not_found, invalid_argument, failed_precondition (it has ended, or was created without a network).
    *
    * @generated from rpc skerry.v1.SandboxService.SetSandboxNetwork
    */

@@ -94,8 +94,8 @@ class SandboxService(Protocol):
 
     async def set_sandbox_network(self, request: SetSandboxNetworkRequest, ctx: RequestContext[SetSandboxNetworkRequest, SetSandboxNetworkResponse], /) -> SetSandboxNetworkResponse:
         """
-        SetSandboxNetwork replaces the network policy of a running sandbox. Connections that it no longer allows are cut. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, or was created without a network).
+        SetSandboxNetwork replaces the network policy of a running sandbox; without inbound_cidrs that list stays as it is. Connections that it no
+        longer allows are cut. Errors: not_found, invalid_argument, failed_precondition (it has ended, or was created without a network).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -497,8 +497,8 @@ class SandboxServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> SetSandboxNetworkResponse:
         """
-        SetSandboxNetwork replaces the network policy of a running sandbox. Connections that it no longer allows are cut. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, or was created without a network).
+        SetSandboxNetwork replaces the network policy of a running sandbox; without inbound_cidrs that list stays as it is. Connections that it no
+        longer allows are cut. Errors: not_found, invalid_argument, failed_precondition (it has ended, or was created without a network).
         """
         return await self.execute_unary(
             request=request,
@@ -624,8 +624,8 @@ class SandboxServiceSync(Protocol):
 
     def set_sandbox_network(self, request: SetSandboxNetworkRequest, ctx: RequestContext[SetSandboxNetworkRequest, SetSandboxNetworkResponse], /) -> SetSandboxNetworkResponse:
         """
-        SetSandboxNetwork replaces the network policy of a running sandbox. Connections that it no longer allows are cut. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, or was created without a network).
+        SetSandboxNetwork replaces the network policy of a running sandbox; without inbound_cidrs that list stays as it is. Connections that it no
+        longer allows are cut. Errors: not_found, invalid_argument, failed_precondition (it has ended, or was created without a network).
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -1025,8 +1025,8 @@ class SandboxServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> SetSandboxNetworkResponse:
         """
-        SetSandboxNetwork replaces the network policy of a running sandbox. Connections that it no longer allows are cut. Errors: not_found,
-        invalid_argument, failed_precondition (it has ended, or was created without a network).
+        SetSandboxNetwork replaces the network policy of a running sandbox; without inbound_cidrs that list stays as it is. Connections that it no
+        longer allows are cut. Errors: not_found, invalid_argument, failed_precondition (it has ended, or was created without a network).
         """
         return self.execute_unary(
             request=request,
