@@ -47,7 +47,10 @@ func startProcess(t testing.TB, p skerryv1connect.ProcessServiceClient, req *ske
 	ok(t, err)
 	return func() (*skerryv1.ProcessEvent, error) {
 		if !s.Receive() {
-			return nil, errors.Join(s.Err(), io.EOF)
+			if s.Err() != nil {
+				return nil, s.Err()
+			}
+			return nil, io.EOF
 		}
 		return s.Msg().GetEvent(), nil
 	}
