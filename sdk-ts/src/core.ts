@@ -5,6 +5,7 @@ import type { Config } from "./config.js";
 import { AuthError, ClientClosedError, ConnectionError, type SkerryError } from "./errors.js";
 import * as faults from "./faults.js";
 import { CallService } from "./gen/skerry/v1/call_pb.js";
+import { lease } from "./lease.js";
 import type { Logger } from "./logger.js";
 import { Patience } from "./patience.js";
 import { type Connection, openConnection } from "./transport.js";
@@ -101,26 +102,36 @@ export class Core {
   }
 
   /** Does a streaming RPC once. Throws the errors of this package. */
-  async *stream<T>(rpc: () => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  async *stream<T>(rpc: (signal: AbortSignal) => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
     this.checkOpen();
+    const { signal, end } = lease(this.closing);
     try {
-      for await (const message of rpc()) {
+      for await (const message of rpc(signal)) {
         this.#patience.reached = true;
         yield message;
       }
     } catch (reason) {
       this.checkOpen();
       throw faults.isRefused(reason) ? this.#giveUp(faults.from(reason).message) : faults.from(reason);
+    } finally {
+      end();
     }
   }
 
-  /** Does a streaming RPC, again while the server is away: what it sends may come twice. Throws the errors of this package. */
-  async *resume<T>(rpc: () => AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  /**
+   * Does a streaming RPC, again while the server is away: what it sends may come twice. It ends with a signal. Throws the errors of this
+   * package.
+   */
+  async *resume<T>(
+    within: AbortSignal,
+    rpc: (signal: AbortSignal) => AsyncIterable<T>,
+  ): AsyncGenerator<T, void, undefined> {
     const retries = this.retries();
     for (;;) {
       this.checkOpen();
+      const { signal, end } = lease(this.closing, within);
       try {
-        for await (const message of rpc()) {
+        for await (const message of rpc(signal)) {
           retries.succeeded();
           yield message;
         }
@@ -133,6 +144,8 @@ export class Core {
         if (!(await retries.wait(reason))) {
           throw this.#giveUp(faults.from(reason).message);
         }
+      } finally {
+        end();
       }
     }
   }

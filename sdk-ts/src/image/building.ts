@@ -147,7 +147,7 @@ async function build(
   const { forceBuild, ignoreCache, imageBuilderVersion: builderVersion } = core.config;
   const request = { recipe, force: forceBuild || ignoreCache, ignoreCache, appId, builderVersion };
   core.logger.debug("building an image", "bytes of recipe", toBinary(RecipeSchema, recipe).length);
-  for await (const { event } of core.stream(() => core.rpc(ImageRpcs).buildImage(request))) {
+  for await (const { event } of core.stream((signal) => core.rpc(ImageRpcs).buildImage(request, { signal }))) {
     switch (event.case) {
       case "step": {
         const { number, total, name, elapsedMs } = event.value;

@@ -209,8 +209,9 @@ export async function* streamCode(
   const request = runRequest(code, params);
   const retries = inside.core.retries();
   for (;;) {
+    const { signal, end } = inside.lease();
     try {
-      for await (const response of inside.rpc(InterpreterService).runCode(request, { signal: inside.signal })) {
+      for await (const response of inside.rpc(InterpreterService).runCode(request, { signal })) {
         const event = codeEvent(response);
         if (event !== undefined) {
           yield event;
@@ -229,6 +230,8 @@ export async function* streamCode(
       if (!(await retries.wait(error))) {
         throw faults.from(error);
       }
+    } finally {
+      end();
     }
   }
 }

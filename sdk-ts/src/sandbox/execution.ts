@@ -105,6 +105,7 @@ export async function startProcess<R extends string | Uint8Array>(
     stdin: true,
     discardStdout: ignored[0],
     discardStderr: ignored[1],
+    noOutput: ignored[0] && ignored[1],
     user,
     environmentIds: await keeper.seal(params.secrets ?? []),
     ...(pty && { pty: create(TerminalSizeSchema, { rows: size.rows, cols: size.columns }) }),

@@ -202,8 +202,7 @@ export class SandboxFilesystem {
   async watching(path: string, params: FileWatchParams = {}): Promise<AsyncGenerator<FileWatchEvent, void, undefined>> {
     this.#inside.check();
     const { filter = [], recursive = false, timeoutMs } = params;
-    const controller = new AbortController();
-    const signal = AbortSignal.any([controller.signal, this.#inside.signal]);
+    const { signal, end } = this.#inside.lease();
     const request = {
       path: checkPath(path),
       recursive,
@@ -215,6 +214,7 @@ export class SandboxFilesystem {
       try {
         return await responses.next();
       } catch (error) {
+        end();
         throw fileFault(error);
       }
     };
@@ -225,7 +225,7 @@ export class SandboxFilesystem {
           yield fileEvent(result.value);
         }
       } finally {
-        controller.abort();
+        end();
       }
     })();
   }
@@ -241,10 +241,10 @@ export class SandboxFilesystem {
   async *#read(path: string, maxSize: number): AsyncGenerator<Uint8Array, void, undefined> {
     this.#inside.check();
     const retries = this.#inside.core.retries();
-    const { signal } = this.#inside;
     let offset = 0;
     let version: string | undefined;
     for (;;) {
+      const { signal, end } = this.#inside.lease();
       try {
         const request = { path: checkPath(path), offset: BigInt(offset), maxSize: BigInt(maxSize) };
         for await (const { info, data } of this.#rpc.readFile(request, { signal })) {
@@ -267,13 +267,22 @@ export class SandboxFilesystem {
         if (error instanceof SkerryError || !faults.isAway(error) || !(await retries.wait(error))) {
           throw fileFault(error);
         }
+      } finally {
+        end();
       }
     }
   }
 
   async #write(path: string, read: () => Bytes, again = true): Promise<void> {
     const start = create(WriteFileStartSchema, { path: checkPath(path), makeParents: true });
-    const write = () => this.#rpc.writeFile(frames(start, read()), { signal: this.#inside.signal });
+    const write = async () => {
+      const { signal, end } = this.#inside.lease();
+      try {
+        return await this.#rpc.writeFile(frames(start, read()), { signal });
+      } finally {
+        end();
+      }
+    };
     if (again) {
       await this.#call(write);
       return;

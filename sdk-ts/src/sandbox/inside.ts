@@ -2,13 +2,14 @@ import type { DescService } from "@bufbuild/protobuf";
 import type { Client as RpcClient } from "@connectrpc/connect";
 import type { Core } from "../core.js";
 import { ClientClosedError } from "../errors.js";
+import { type Lease, lease } from "../lease.js";
 
 /** The way to what is served inside a sandbox or a sidecar, until its handle is detached. */
 export class Inside {
   readonly core: Core;
   /** "/sandboxes/sb-..." */
   readonly path: string;
-  /** Aborted when the handle is detached or the client closed. */
+  /** Aborted when the handle is detached. */
   readonly signal: AbortSignal;
   readonly #detaching = new AbortController();
   readonly #clients = new Map<DescService, unknown>();
@@ -16,7 +17,7 @@ export class Inside {
   constructor(core: Core, path: string) {
     this.core = core;
     this.path = path;
-    this.signal = AbortSignal.any([core.closing, this.#detaching.signal]);
+    this.signal = this.#detaching.signal;
   }
 
   /** Returns the RPCs of a service. */
@@ -33,6 +34,11 @@ export class Inside {
   async call<T>(rpc: () => Promise<T>): Promise<T> {
     this.check();
     return await this.core.call(rpc);
+  }
+
+  /** Returns a signal for one stream, which ends with the handle and with the client. */
+  lease(...more: readonly AbortSignal[]): Lease {
+    return lease(this.core.closing, this.signal, ...more);
   }
 
   /** Throws {@link ClientClosedError} once the handle is detached. */

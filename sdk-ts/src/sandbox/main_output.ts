@@ -34,7 +34,6 @@ export class MainOutput implements ByteSource {
   async *#read(): AsyncGenerator<Uint8Array, void, undefined> {
     const { core } = this.#inside;
     const retries = core.retries();
-    const signal = AbortSignal.any([this.#controller.signal, this.#inside.signal]);
     const encoder = new TextEncoder();
     const place = new Place();
     for (;;) {
@@ -44,6 +43,7 @@ export class MainOutput implements ByteSource {
         follow: true,
         ...(place.time !== undefined && { since: place.time }),
       });
+      const { signal, end } = this.#inside.lease(this.#controller.signal);
       try {
         place.begin();
         for await (const { entries } of core.rpc(LogService).streamLogs(request, { signal })) {
@@ -63,6 +63,8 @@ export class MainOutput implements ByteSource {
         if (!faults.isBroken(error) || !(await retries.wait(error))) {
           throw faults.from(error);
         }
+      } finally {
+        end();
       }
     }
   }

@@ -154,7 +154,7 @@ export class Output {
   /** Has nobody read a stream. */
   close(index: 0 | 1): void {
     this.#channels[index].close();
-    if (this.#channels.every((channel) => channel.closed)) {
+    if (!this.#hasReaders) {
       this.#drawing?.abort();
     }
     this.#room.resolve();
@@ -225,24 +225,35 @@ export class Output {
 
   async #draw(controller: AbortController): Promise<void> {
     const { inside } = this.#params;
-    const signal = AbortSignal.any([controller.signal, inside.signal]);
     const retries = inside.core.retries();
-    while (!signal.aborted) {
+    for (;;) {
+      const { signal, end } = inside.lease(controller.signal);
       let reason: unknown = new ServiceError("the stream ended before the process did");
       try {
         for await (const event of this.#events(signal)) {
           retries.succeeded();
-          if (this.#drawing !== controller || this.#deliver(event) || !(await this.#roomy(controller))) {
+          if (this.#drawing !== controller) {
+            return;
+          }
+          // Read to its end, which follows the last frame: a stream that is given up costs more to forget.
+          if (!this.#deliver(event) && this.#hasReaders && !(await this.#roomy(controller))) {
             return;
           }
         }
+        if (this.#complete || !this.#hasReaders) {
+          return;
+        }
       } catch (thrown) {
         reason = thrown;
+      } finally {
+        end();
       }
-      if (signal.aborted) {
-        if (inside.signal.aborted) {
-          this.#fail(faults.from(inside.signal.reason));
-        }
+      if (controller.signal.aborted) {
+        return;
+      }
+      const closed = [inside.core.closing, inside.signal].find((each) => each.aborted);
+      if (closed !== undefined) {
+        this.#fail(faults.from(closed.reason));
         return;
       }
       if (this.#isGone(reason)) {
@@ -256,6 +267,10 @@ export class Output {
         return;
       }
     }
+  }
+
+  get #hasReaders(): boolean {
+    return !this.#channels.every((channel) => channel.closed);
   }
 
   #fail(error: SkerryError): void {
@@ -329,7 +344,7 @@ export class Output {
         return false;
       }
     }
-    return !this.#channels.every((channel) => channel.closed);
+    return this.#hasReaders;
   }
 
   #notify(): void {

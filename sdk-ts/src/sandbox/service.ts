@@ -153,21 +153,15 @@ export class SandboxService {
    * A connection that is lost is an error: what happened meanwhile is not known.
    */
   async events(params: SandboxFilter = {}): Promise<AsyncGenerator<SandboxEvent, void, undefined>> {
-    const controller = new AbortController();
-    const core = this.#core;
-    const signal = AbortSignal.any([controller.signal, core.closing]);
-    const frames = core.stream(() => core.rpc(SandboxWatchService).streamSandboxEvents(filterOf(params), { signal }));
+    const watch = this.#core.rpc(SandboxWatchService);
+    const frames = this.#core.stream((signal) => watch.streamSandboxEvents(filterOf(params), { signal }));
     await frames.next(); // the frame that says that events are seen
     return (async function* () {
-      try {
-        for await (const frame of frames) {
-          const event = sandboxEvent(frame);
-          if (event !== undefined) {
-            yield event;
-          }
+      for await (const frame of frames) {
+        const event = sandboxEvent(frame);
+        if (event !== undefined) {
+          yield event;
         }
-      } finally {
-        controller.abort();
       }
     })();
   }

@@ -17,7 +17,9 @@ export async function* streamMetrics(
   const interval = toDuration(checkMs("intervalMs", intervalMs, { min: 100, max: 3_600_000 }));
   const watch = core.rpc(SandboxWatchService);
   try {
-    for await (const response of core.resume(() => watch.streamSandboxMetrics({ sandboxId, interval }, { signal }))) {
+    for await (const response of core.resume(signal, (until) =>
+      watch.streamSandboxMetrics({ sandboxId, interval }, { signal: until }),
+    )) {
       yield sandboxMetrics(response);
     }
   } catch (error) {
@@ -33,7 +35,9 @@ export async function* streamEvents(inside: Inside, sandboxId: string): AsyncGen
   const { core, signal } = inside;
   const watch = core.rpc(SandboxWatchService);
   const seen = new Set<string>();
-  for await (const response of core.resume(() => watch.streamSandboxEvents({ sandboxId }, { signal }))) {
+  for await (const response of core.resume(signal, (until) =>
+    watch.streamSandboxEvents({ sandboxId }, { signal: until }),
+  )) {
     const event = sandboxEvent(response);
     const key = `${response.type} ${response.time?.seconds}.${response.time?.nanos} ${response.objectId}`;
     if (event !== undefined && !seen.has(key)) {
