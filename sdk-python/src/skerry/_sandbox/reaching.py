@@ -136,7 +136,9 @@ class Reaching:
     ) -> None:
         """Replace what the sandbox may reach, and who may reach it, while it runs. Connections that are no longer allowed are cut.
 
-        Arguments are as in ``Sandbox.create``; without ``inbound_cidr_allowlist`` that list stays as it is. Raises ConflictError for a sandbox that has ended or was created without a network.
+        Arguments are as in ``Sandbox.create``; without ``inbound_cidr_allowlist`` that list stays as it is.
+
+        Raises ConflictError for a sandbox that has ended or was created without a network.
         """
         self._inside.check()
         policy = network_policy(
