@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -48,6 +49,7 @@ func startSandboxInit(t *testing.T) *sandbox {
 	}
 	s.cmd.Env = []string{asSandbox + "=" + socket, kernelsEnv + "=" + kernels, "GORACE=atexit_sleep_ms=0"}
 	s.cmd.Stderr = &stderr
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it would outlive a test that is killed
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
