@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import sysconfig
 import traceback
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SDK = os.path.dirname(skerry.__file__) + os.sep
+_INSTALLED = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _REMOTE = re.compile(r"<(ta-[0-9A-Za-z]+)>:(.*)", re.DOTALL)
 
 
@@ -59,7 +61,9 @@ def has_remote_frames(error: BaseException) -> bool:
 
 
 def _has_user_frames(error: BaseException) -> bool:
-    return any(True for _ in _user_frames(traceback.TracebackException.from_exception(error)))
+    """Tell whether an error has come through user code: what libraries of ours raised on other threads has frames of Python's own."""
+    frames = _user_frames(traceback.TracebackException.from_exception(error))
+    return any(not frame.filename.startswith(_INSTALLED) for frame in frames)
 
 
 def _render(error: BaseException) -> Iterator[Text]:
