@@ -145,6 +145,9 @@ func (b *Box) Endpoint() *container.Endpoint { return b.endpoint }
 // Done is closed when the machine has ended, for whatever reason.
 func (b *Box) Done() <-chan struct{} { return b.done }
 
+// Traffic is what its network has carried since it was made. Errors: fault.NotFound once it is given back.
+func (b *Box) Traffic() (network.Traffic, error) { return b.host.cfg.Network.Traffic(b.endpoint) }
+
 func (b *Box) ended() bool {
 	select {
 	case <-b.done:

@@ -30,6 +30,11 @@ func (s *Sandbox) Usage(ctx context.Context) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
+	traffic, err := b.Traffic() // gVisor's own counters stay at 0
+	if err != nil {
+		return Usage{}, err
+	}
+	inside.ReceivedBytes, inside.SentBytes = traffic.Received, traffic.Sent
 	cpu, memory, err := s.host.cfg.Groups.Usage(b.ID())
 	if err != nil {
 		return Usage{}, err
