@@ -125,6 +125,7 @@ def connected(server: Server, monkeypatch: pytest.MonkeyPatch):
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
     skerry.config.config.reload()
+    monkeypatch.setattr(Client, "_shared", None)  # that of an earlier test has another server
     client = skerry.Client.from_env()
     yield client
     client.close()
