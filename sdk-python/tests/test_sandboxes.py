@@ -236,12 +236,14 @@ def test_found_and_listed(server, running_app):
 )
 def test_ends(server, sandbox, reason, code, raised):
     assert (sandbox.poll(), sandbox.returncode) == (None, None)
-    threading.Timer(0.1, end, (server, sandbox, reason, code)).start()
+    ending = threading.Timer(0.1, end, (server, sandbox, reason, code))
+    ending.start()
     if raised is None:
         sandbox.wait()
     else:
         with pytest.raises(raised):
             sandbox.wait()
+    ending.join()
     assert (sandbox.returncode, sandbox.poll()) == (code, code)
     if raised is exc.SandboxTerminatedError:
         sandbox.wait(raise_on_termination=False)
@@ -260,8 +262,10 @@ def test_ready(server, running_app):
     sandbox = skerry.Sandbox.create(app=running_app, readiness_probe=skerry.Probe.with_tcp(80))
     with pytest.raises(exc.TimeoutError):
         sandbox.wait_until_ready(timeout=0.1)
-    threading.Timer(0.1, lambda: server.order(ready=sandbox.object_id)).start()
+    becoming = threading.Timer(0.1, lambda: server.order(ready=sandbox.object_id))
+    becoming.start()
     sandbox.wait_until_ready()
+    becoming.join()
     end(server, sandbox, SandboxEndReason.EXITED, 0)
     with pytest.raises(exc.ConflictError):
         sandbox.wait_until_ready()
