@@ -53,7 +53,7 @@ func newRig(t *testing.T) *rig {
 	if err := workers.Join(fleet.Worker{ID: r.worker, Capacity: placement.Needs{CPUMilli: 1000, MemoryMiB: 1000}}); err != nil {
 		t.Fatal(err)
 	}
-	r.sandboxes = sandbox.New(sandbox.Deps{Store: db, Apps: r, Images: r, Secrets: r, Trees: r, Output: r, Fleet: workers, Log: log})
+	r.sandboxes = sandbox.New(sandbox.Deps{Store: db, Apps: r, Images: r, Secrets: r, Trees: r, Output: r, Fleet: workers, Follow: r, Log: log})
 	r.Service = snapshot.New(snapshot.Deps{Sandboxes: r.sandboxes, Workers: r, Images: r, Store: db, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -81,6 +81,7 @@ func (r *rig) Variables(context.Context, string, []string) (map[string]string, e
 func (r *rig) Check(context.Context, string) error { return nil }
 func (r *rig) Opened(string, string, string)       {}
 func (r *rig) Closed(string)                       {}
+func (r *rig) Follow(sandbox.Sandbox)              {}
 
 func (r *rig) KeepFiles(_ context.Context, _ payload.Ref, _ string, ttl time.Duration) (string, error) {
 	r.kept = ttl
