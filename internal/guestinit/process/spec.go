@@ -105,8 +105,11 @@ func (s *Spec) execError(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOENT):
 		kind = fault.NotFound // also a script whose interpreter is missing
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.ENOEXEC), errors.Is(err, syscall.E2BIG), errors.Is(err, syscall.EINVAL):
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.ENOEXEC), errors.Is(err, syscall.EINVAL):
 		kind = fault.Invalid
+	case errors.Is(err, syscall.E2BIG), errors.Is(err, syscall.ENAMETOOLONG): // gVisor says the latter of a long argument
+		return fault.New(fault.Invalid, "process %q: start %q: an argument or variable is larger than 128 KiB, or all together than the"+
+			" kernel takes (%w); hand it over in a file or on standard input", s.ID, s.Argv[0], err)
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM):
 		kind = fault.Exhausted
 	}
