@@ -248,11 +248,14 @@ func (s *Service) reserve(sb *Sandbox, workerID string, tried []string) (*link, 
 	res, err := s.d.Fleet.ReserveWhere(demand, func(id string) bool {
 		return (workerID == "" || id == workerID) && !slices.Contains(tried, id)
 	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("sandbox %q: %w", sb.ID, err)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err != nil {
+		if !s.settled && errors.Is(err, fault.Exhausted) {
+			return nil, nil, fault.New(fault.Unavailable, "sandbox %q: no worker has linked yet, for the gateway has just started; try again", sb.ID)
+		}
+		return nil, nil, fmt.Errorf("sandbox %q: %w", sb.ID, err)
+	}
 	l := s.links[res.WorkerID]
 	if l == nil {
 		res.Release()

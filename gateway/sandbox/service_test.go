@@ -338,8 +338,8 @@ func TestGatewayIsReplaced(t *testing.T) {
 func TestNoRoomAndRefusals(t *testing.T) {
 	r, w := newRig(t), newWorker()
 	_, err := r.Create(t.Context(), sandbox.Request{ID: ident.New(ident.Sandbox), AppID: r.app, Definition: r.definition()})
-	if !errors.Is(err, fault.Exhausted) {
-		t.Fatalf("without workers: %v", err)
+	if !errors.Is(err, fault.Unavailable) {
+		t.Fatalf("before a worker has linked to a gateway that has just started: %v", err)
 	}
 	r.join(w)
 	sb := r.create(nil)

@@ -159,9 +159,12 @@ func (s *bulkService) PushLogs(ctx context.Context, stream *connect.BidiStream[w
 
 // push stores a frame of a container that runs, or ran, on the caller.
 func (s *bulkService) push(ctx context.Context, f logs.Frame) error {
-	owner, known := s.d.Owners.OwnerOf(f.ContainerID)
-	if !known {
+	owner, err := s.d.Owners.OwnerOf(f.ContainerID)
+	if errors.Is(err, fault.NotFound) {
 		return nil // a container that nobody knows any more has no reader: its output is acknowledged and gone
+	}
+	if err != nil {
+		return err // the worker sends it again
 	}
 	if t := identity.Caller(ctx); t == nil || t.ID != owner {
 		return fault.New(fault.Denied, "container %q: is not one of this worker's", f.ContainerID)

@@ -10,8 +10,8 @@ import (
 // Owners says whose containers are. Implemented by Hub.
 type Owners interface {
 	// OwnerOf returns the id of the token with which the worker of a container has joined, for containers that run or ended in the last
-	// minutes; false for others.
-	OwnerOf(containerID string) (tokenID string, known bool)
+	// minutes. Errors: fault.NotFound for others, fault.Unavailable where that is not known yet, for who asks is quicker than its worker's link.
+	OwnerOf(containerID string) (tokenID string, err error)
 }
 
 // owners are the tokens of the workers that run containers, and of those that ran them as long as gateway/task can say whose they were:

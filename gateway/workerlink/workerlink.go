@@ -128,16 +128,23 @@ func (h *Hub) TokenOf(workerID string) string {
 }
 
 // OwnerOf implements Owners.
-func (h *Hub) OwnerOf(containerID string) (tokenID string, known bool) {
+func (h *Hub) OwnerOf(containerID string) (tokenID string, err error) {
 	if ident.Check(ident.Sandbox, containerID) != nil {
-		return h.owners.of(containerID)
+		token, known := h.owners.of(containerID)
+		if !known {
+			return "", fault.New(fault.NotFound, "container %q: nothing is known of it", containerID)
+		}
+		return token, nil
 	}
 	sb, err := h.sandboxes.Get(context.Background(), containerID)
 	if err != nil {
-		return "", false
+		return "", err
 	}
 	token := h.TokenOf(sb.WorkerID)
-	return token, token != ""
+	if token == "" {
+		return "", fault.New(fault.Unavailable, "sandbox %q: its worker %q has not linked yet", containerID, sb.WorkerID)
+	}
+	return token, nil
 }
 
 // watchSandboxes follows a worker's sandboxes until the function that it returns is called, which waits for the end.
