@@ -1,0 +1,43 @@
+"""Sandboxes of a test, which end with it."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pytest
+import skerry
+import tomllib
+
+from e2e.daemon import Daemon
+
+
+class Make(Protocol):
+    """Makes a sandbox, which ends with the test."""
+
+    def __call__(self, *args: str, **given: Any) -> skerry.Sandbox:
+        """Do it; parameters are those of Sandbox.create."""
+        ...
+
+
+@pytest.fixture
+def app(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> skerry.App:
+    """An app of the daemon's, in which this process is a client."""
+    profile = tomllib.loads((daemon.home / ".skerry.toml").read_text())["local"]
+    for key in ("server_url", "token_id", "token_secret"):
+        monkeypatch.setenv(f"SKERRY_{key.upper()}", profile[key])
+    return skerry.App.lookup("sandboxes", create_if_missing=True)
+
+
+@pytest.fixture
+def make(daemon: Daemon, app: skerry.App) -> Iterator[Make]:
+    """What makes sandboxes."""
+    with contextlib.ExitStack() as ends:
+
+        def create(*args: str, **given: Any) -> skerry.Sandbox:
+            given.setdefault("timeout", 900)
+            made = skerry.Sandbox.create(*args, app=app, **given)
+            ends.callback(made.terminate, wait=True)
+            return made
+
+        yield create
+        daemon.revive()
