@@ -74,7 +74,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	proxy := &httputil.ReverseProxy{
-		Transport: to, FlushInterval: -1, BufferPool: &r.buffers,
+		Transport: to, FlushInterval: -1, BufferPool: &r.buffers, ErrorLog: slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
 		Rewrite:        rewrite,
 		ModifyResponse: func(res *http.Response) error { trim(res.Header); return nil },
 		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
