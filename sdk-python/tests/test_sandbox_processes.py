@@ -178,6 +178,15 @@ def test_one_stream_is_read_while_the_other_waits(sandbox):
     assert len(process.stderr.read()) == 16 * MIB
 
 
+def test_a_reader_that_stops_does_not_hold_up_who_waits(sandbox):
+    process = sandbox.exec("yes")
+    reader = iter(process.stdout)
+    next(reader)
+    process.kill()
+    assert process.wait() == 128 + signal.SIGKILL
+    del reader
+
+
 def test_a_loop_that_is_left_holds_nothing_up(sandbox):
     process = sandbox.exec(*python(f"import sys\nfor n in range(8): sys.stdout.write('x' * {MIB})"))
     for _piece in process.stdout:

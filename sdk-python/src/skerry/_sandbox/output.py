@@ -80,6 +80,7 @@ class Output:
         self._changed = Once()
         self._room: asyncio.Event | None = None
         self._drawing = False
+        self._held = False
         self._task: Future[None] | None = None
         self._whole = False
         self.error: exc.Error | None = None
@@ -91,8 +92,8 @@ class Output:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether its end will come by itself."""
-        return self._drawing
+        """Whether its end will come by itself: not while what has come waits for its reader."""
+        return self._drawing and not self._held
 
     @property
     def code(self) -> int | None:
@@ -195,7 +196,7 @@ class Output:
                             return True
                         self._room.clear()  # pyright: ignore[reportOptionalMemberAccess] - set by who calls this
                         if self._is_full() and self._is_read():
-                            await self._room.wait()  # pyright: ignore[reportOptionalMemberAccess]
+                            await self._hold(self._room)
             raise ConnectError(Code.UNAVAILABLE, "the stream ended before the process did")  # noqa: TRY301 - as any other break
         except ConnectError as err:
             await check_cancelled()
@@ -204,6 +205,15 @@ class Output:
                 return True
             await breaks.wait_aio(err)
             return False
+
+    async def _hold(self, room: asyncio.Event | None) -> None:
+        """Wait until there is room. Who waits for the end of the process has to ask for it meanwhile."""
+        self._held = True
+        self._notify()
+        try:
+            await room.wait()  # pyright: ignore[reportOptionalMemberAccess] - as above
+        finally:
+            self._held = False
 
     def _frames(self) -> Any:
         self.inside.check()
