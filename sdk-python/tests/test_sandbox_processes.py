@@ -182,6 +182,8 @@ def test_a_reader_that_stops_does_not_hold_up_who_waits(sandbox):
     process = sandbox.exec("yes")
     reader = iter(process.stdout)
     next(reader)
+    while sum(kept.in_memory for kept in process._output._kept) <= output.MAX_WAITING:
+        process._output.changed.wait(1)
     process.kill()
     assert process.wait() == 128 + signal.SIGKILL
     del reader
