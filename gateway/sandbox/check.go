@@ -56,9 +56,6 @@ func (d Definition) withDefaults() Definition {
 	if d.Timeout == 0 {
 		d.Timeout = DefaultTimeout
 	}
-	if d.Resources.EphemeralDiskMiB == 0 {
-		d.Resources.EphemeralDiskMiB = function.DefaultEphemeralDiskMiB
-	}
 	if d.Probe != nil && d.Probe.Interval == 0 {
 		p := *d.Probe
 		p.Interval = defaultProbe
