@@ -1,7 +1,9 @@
 """Sandboxes of a test, which end with it."""
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -17,6 +19,18 @@ class Make(Protocol):
     def __call__(self, *args: str, **given: Any) -> skerry.Sandbox:
         """Do it; parameters are those of Sandbox.create."""
         ...
+
+
+@pytest.fixture(scope="session")
+def session_daemon() -> Iterator[Daemon]:
+    """A daemon of these tests' own, which keeps no sandboxes ready: what there is of sandboxes is somebody's, or was left."""
+    with tempfile.TemporaryDirectory(prefix="skerry-e2e-") as folder:
+        daemon = Daemon(Path(folder))
+        daemon.role = (*daemon.role, "--hot-sandboxes=-1")
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ type Config struct {
 	Labels                             []string
 	CPU                                float64
 	Memory                             int
-	Disk, ImageCache                   int
+	Disk, ImageCache, HotSandboxes     int
 	AllowPrivate, Nameservers          []string
 	Subnet, BuildSubnet                string
 	EgressRoots                        string
@@ -246,6 +246,9 @@ func (c *Config) Check() error {
 	}
 	if c.SharedLayers < -1 {
 		return fault.New(fault.Invalid, "shared_layers: want 0 (the default), more, or -1")
+	}
+	if c.HotSandboxes < -1 {
+		return fault.New(fault.Invalid, "hot_sandboxes: want 0 (the default), more, or -1")
 	}
 	if c.BlobGrace < 0 || c.ImageCache < 0 {
 		return fault.New(fault.Invalid, "blob_grace and image_cache: want 0 (the default) or more")

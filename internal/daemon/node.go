@@ -141,7 +141,8 @@ func (n *node) openWorker() error {
 		DataDir: filepath.Join(n.cfg.Data, "worker"), RunDir: n.cfg.RunDir(), Instance: n.cfg.Instance(),
 		RuntimeDir: guest, Runsc: runsc, Keeper: []string{"/proc/self/exe", keeperCommand}, Version: Version, Gateway: address, Labels: labels,
 		CPUMilli: uint32(n.cfg.CPU * 1000), MemoryMiB: uint32(n.cfg.Memory), DiskMiB: uint32(n.cfg.Disk), CacheBytes: uint64(n.cfg.ImageCache) << 20,
-		Blobs: n.blobs, Network: net, Log: n.log.With("part", "worker"),
+		HotMiB: n.cfg.HotSandboxes,
+		Blobs:  n.blobs, Network: net, Log: n.log.With("part", "worker"),
 	})
 	return err
 }

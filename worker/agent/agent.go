@@ -53,6 +53,7 @@ type Config struct {
 	Labels              map[string]string // cloud, region, zone, instance type
 	DiskMiB             uint32            // writable layer of containers that ask for nothing; default container.DefaultDiskMiB
 	CacheBytes          uint64            // default rootfs.DefaultCacheBytes
+	HotMiB              int               // for sandboxes that are kept ready; 0: poolPercent of its memory, negative: none are
 
 	Blobs   *blob.Store    // the gateway's own store where it is on this host; nil: everything goes over the link
 	Network network.Config // Instance, RunDir, AuthorityDir and Log are filled in

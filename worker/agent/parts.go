@@ -54,7 +54,7 @@ func (a *Agent) parts() (*parts, error) {
 		return nil, err
 	}
 	ready := pool.New(pool.Config{
-		Boxes: boxes, MaxBoxes: int(a.cfg.MemoryMiB) * poolPercent / 100 / pool.BoxMiB, NewID: func() string { return ident.New(ident.Box) }, Log: a.cfg.Log,
+		Boxes: boxes, MaxBoxes: a.hotMiB() / pool.BoxMiB, NewID: func() string { return ident.New(ident.Box) }, Log: a.cfg.Log,
 	})
 	return &parts{
 		boxes:      boxes,
@@ -66,6 +66,14 @@ func (a *Agent) parts() (*parts, error) {
 			Authority: a.network.CA, MemoryMiB: a.cfg.MemoryMiB,
 		}),
 	}, nil
+}
+
+// hotMiB is the memory for boxes that wait.
+func (a *Agent) hotMiB() int {
+	if a.cfg.HotMiB == 0 {
+		return int(a.cfg.MemoryMiB) * poolPercent / 100
+	}
+	return max(0, a.cfg.HotMiB)
 }
 
 func (a *Agent) boxConfig() box.Config {
