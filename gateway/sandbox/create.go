@@ -140,31 +140,29 @@ func (s *Service) spec(ctx context.Context, r Request) (Spec, error) {
 			CreatedAt: now, ExpiresAt: now.Add(d.Timeout), SnapshotID: r.SnapshotID,
 		},
 	}
-	spec.SecretEnv, spec.EgressRules, err = s.OpenSecrets(ctx, &spec.Sandbox)
+	if spec.SecretEnv, err = s.d.Secrets.Variables(ctx, a.ID, d.SecretIDs); err != nil {
+		return Spec{}, err
+	}
+	spec.EgressRules, err = s.EgressRules(ctx, &spec.Sandbox)
 	return spec, err
 }
 
-// OpenSecrets opens what a sandbox gets and what its worker puts into its requests; neither is for logs. Errors: fault.NotFound, fault.Invalid.
-func (s *Service) OpenSecrets(ctx context.Context, sb *Sandbox) (map[string]string, []EgressRule, error) {
-	env, err := s.d.Secrets.Variables(ctx, sb.AppID, sb.Definition.SecretIDs)
-	if err != nil {
-		return nil, nil, err
-	}
-	var rules []EgressRule
+// EgressRules opens what a sandbox's worker puts into its requests; it is not for logs. Errors: fault.NotFound, fault.Invalid.
+func (s *Service) EgressRules(ctx context.Context, sb *Sandbox) (rules []EgressRule, err error) {
 	for _, e := range sb.Definition.Egress {
 		variables, err := s.d.Secrets.Variables(ctx, sb.AppID, []string{e.SecretID})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		value, ok := variables[e.Variable]
 		if !ok {
-			return nil, nil, fault.New(fault.Invalid, "egress secret: secret %q has no variable %q", e.SecretID, e.Variable)
+			return nil, fault.New(fault.Invalid, "egress secret: secret %q has no variable %q", e.SecretID, e.Variable)
 		}
 		if e.Format != "" {
 			value = strings.Replace(e.Format, "{}", value, 1)
 		}
 		if strings.ContainsAny(value, "\r\n\x00") {
-			return nil, nil, fault.New(fault.Invalid, "egress secret %q: no header can carry its value, which has more than one line", e.Variable)
+			return nil, fault.New(fault.Invalid, "egress secret %q: no header can carry its value, which has more than one line", e.Variable)
 		}
 		name := e.PlaceholderVariable
 		if name == "" {
@@ -174,7 +172,7 @@ func (s *Service) OpenSecrets(ctx context.Context, sb *Sandbox) (map[string]stri
 			Hosts: e.Hosts, Header: e.Header, Value: value, Placeholder: e.Placeholder, PlaceholderVariable: name,
 		})
 	}
-	return env, rules, nil
+	return rules, nil
 }
 
 // enter adds a sandbox that no worker has taken yet; mine is false where another request has been quicker.

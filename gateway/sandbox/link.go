@@ -67,6 +67,9 @@ func (s *Service) absent(e *entry) {
 
 // apply takes what a worker says of a sandbox.
 func (s *Service) apply(ctx context.Context, l *link, st Status) {
+	if s.over(ctx, l, st) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[st.ID]
@@ -89,12 +92,55 @@ func (s *Service) apply(ctx context.Context, l *link, st Status) {
 	e.stopAbsence()
 	e.IdleSince, e.ExpiresAt = st.IdleSince, st.ExpiresAt
 	s.hold(e, st)
+	if recovered && st.Adopted && (st.State == Starting || st.State == Running) && len(e.Definition.Egress) > 0 {
+		s.renew(l, e.clone())
+	}
 	if st.Ready && !e.Ready {
 		e.Ready = true
 		s.tell(e, Ready)
 	}
 	s.move(e, st, recovered)
 	s.changed(e)
+}
+
+// over says whether a sandbox that its worker has is over for us: it was given up while the worker was away, or the worker has yet to hear that its
+// end is recorded. Then the worker ends it, and forgets it.
+func (s *Service) over(ctx context.Context, l *link, st Status) bool {
+	s.mu.Lock()
+	e := s.entries[st.ID]
+	ended := e != nil && e.State == Ended && st.State != Ended
+	s.mu.Unlock()
+	reason := Terminated
+	if e == nil {
+		sb, err := s.d.Store.Sandbox(ctx, st.ID)
+		if ignoreNotFound(err) != nil {
+			s.d.Log.Warn("not known whether a sandbox has ended; it goes on", "sandbox", st.ID, "error", err)
+		}
+		if ended = err == nil && sb.State == Ended; ended && sb.End != nil && sb.End.Reason == TimedOut {
+			reason = TimedOut
+		}
+	}
+	if !ended {
+		return false
+	}
+	s.journal.do("have a worker end a sandbox that is over", func(ctx context.Context) error {
+		if st.State == Ended {
+			return l.worker.Forget(ctx, st.ID)
+		}
+		return ignoreNotFound(l.worker.Stop(ctx, st.ID, reason)) // it tells when it has ended, and forgets it then
+	})
+	return true
+}
+
+// renew gives a worker that was started again what it puts into a sandbox's requests: no value is on its disk. Until then it refuses them.
+func (s *Service) renew(l *link, sb Sandbox) {
+	s.journal.do("give a worker the secrets of a sandbox's requests", func(ctx context.Context) error {
+		rules, err := s.EgressRules(ctx, &sb)
+		if err != nil {
+			return err
+		}
+		return ignoreNotFound(l.worker.Update(ctx, sb.ID, Update{EgressRules: &rules}))
+	})
 }
 
 // move takes a sandbox to the state that its worker says.
@@ -149,7 +195,7 @@ func (s *Service) adopt(ctx context.Context, l *link, st Status) *entry {
 	if sb.End != nil || sb.State == Ended {
 		sb.End, sb.State = nil, Running
 	}
-	e := &entry{Sandbox: sb, placed: true, link: l.number}
+	e := &entry{Sandbox: sb, placed: true}
 	s.entries[sb.ID] = e
 	s.d.Output.Opened(sb.AppID, sb.ID, sb.Definition.Name)
 	return e

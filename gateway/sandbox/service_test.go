@@ -100,7 +100,7 @@ type worker struct {
 	state     map[string]sandbox.Status
 	stopped   map[string]sandbox.Reason
 	forgotten chan string
-	updates   []sandbox.Update
+	renewed   chan string // value of an egress rule that was set again
 	refuse    error
 	feed      chan sandbox.Status
 }
@@ -108,7 +108,7 @@ type worker struct {
 func newWorker() *worker {
 	return &worker{
 		id: ident.New(ident.Worker), has: map[string]sandbox.Spec{}, state: map[string]sandbox.Status{}, stopped: map[string]sandbox.Reason{},
-		forgotten: make(chan string, 100), feed: make(chan sandbox.Status, 100),
+		forgotten: make(chan string, 100), renewed: make(chan string, 100), feed: make(chan sandbox.Status, 100),
 	}
 }
 
@@ -137,7 +137,9 @@ func (w *worker) Stop(_ context.Context, id string, reason sandbox.Reason) error
 func (w *worker) Update(_ context.Context, id string, u sandbox.Update) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.updates = append(w.updates, u)
+	if u.EgressRules != nil {
+		w.renewed <- (*u.EgressRules)[0].Value
+	}
 	st := w.state[id]
 	if u.Record != nil {
 		st.Record = u.Record
@@ -297,7 +299,11 @@ func TestLife(t *testing.T) {
 func TestGatewayIsReplaced(t *testing.T) {
 	r, w := newRig(t), newWorker()
 	leave := r.join(w)
-	known, unwritten := r.create(nil), r.create(func(d *sandbox.Definition) { d.Tags = map[string]string{"a": "b"} })
+	secret := ident.New(ident.Secret)
+	known := r.create(func(d *sandbox.Definition) {
+		d.Egress = []sandbox.EgressSecret{{SecretID: secret, Variable: "TOKEN", Hosts: []string{"example.com"}, Format: "Bearer {}"}}
+	})
+	unwritten := r.create(func(d *sandbox.Definition) { d.Tags = map[string]string{"a": "b"} })
 	w.runs(known.ID)
 	r.await(known.ID, sandbox.Running)
 	if err := r.SetTags(t.Context(), unwritten.ID, map[string]string{"a": "c"}); err != nil {
@@ -311,6 +317,10 @@ func TestGatewayIsReplaced(t *testing.T) {
 	r.stop()
 	w.mu.Lock()
 	delete(w.state, lost.ID)
+	for id, st := range w.state { // the worker was started again as well
+		st.Adopted = true
+		w.state[id] = st
+	}
 	w.mu.Unlock()
 
 	next := start(t, r.db, r.app)
@@ -319,6 +329,9 @@ func TestGatewayIsReplaced(t *testing.T) {
 	}
 	next.join(w)
 	next.await(lost.ID, sandbox.Ended)
+	if value := <-w.renewed; value != "Bearer value of "+secret {
+		t.Errorf("its worker got %q for its requests", value)
+	}
 	if _, err := next.Get(t.Context(), ident.New(ident.Sandbox)); !errors.Is(err, fault.NotFound) {
 		t.Fatalf("an unknown one: %v", err)
 	}
@@ -377,8 +390,14 @@ func TestStopOfAnApp(t *testing.T) {
 	leave()
 	<-r.StopApp(t.Context(), r.app)
 	r.await(away.ID, sandbox.Ended)
-	if n := r.Count(r.app); n != 0 {
-		t.Errorf("%d are left", n)
+	r.join(w)
+	for id := ""; id != away.ID; { // it does not come to life again
+		id = <-w.forgotten
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := r.Count(r.app); n != 0 || w.stopped[away.ID] != sandbox.Terminated {
+		t.Errorf("%d are left; stopped: %v", n, w.stopped)
 	}
 }
 

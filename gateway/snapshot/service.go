@@ -295,11 +295,11 @@ func (s *Service) Resume(ctx context.Context, id string) (sandbox.Sandbox, error
 	if err != nil || sb.State != sandbox.Paused {
 		return sb, err
 	}
-	env, rules, err := s.d.Sandboxes.OpenSecrets(ctx, &sb)
+	rules, err := s.d.Sandboxes.EgressRules(ctx, &sb)
 	if err != nil {
 		return sb, err
 	}
-	if err := w.Resume(ctx, id, env, rules); err != nil {
+	if err := w.Resume(ctx, id, rules); err != nil {
 		return sb, err
 	}
 	return s.d.Sandboxes.WaitState(ctx, id, sandbox.Running)

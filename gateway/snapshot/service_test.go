@@ -113,9 +113,9 @@ func (r *rig) Pause(_ context.Context, id string, _ time.Duration) error {
 	return nil
 }
 
-func (r *rig) Resume(_ context.Context, id string, env map[string]string, _ []sandbox.EgressRule) error {
-	if env["TOKEN"] == "" {
-		return errors.New("no secrets")
+func (r *rig) Resume(_ context.Context, id string, rules []sandbox.EgressRule) error {
+	if len(rules) != 1 || rules[0].Value != "value" {
+		return errors.New("no secrets for requests")
 	}
 	r.say(id, sandbox.Running, nil)
 	return nil

@@ -65,8 +65,8 @@ type Worker interface {
 	Drop(ctx context.Context, snapshotID string) error
 	// Pause keeps a sandbox on the worker's disk and frees all else.
 	Pause(ctx context.Context, sandboxID string, limit time.Duration) error
-	// Resume has it run on. What it is given is not for logs.
-	Resume(ctx context.Context, sandboxID string, secretEnv map[string]string, rules []sandbox.EgressRule) error
+	// Resume has it run on. The rules are not for logs.
+	Resume(ctx context.Context, sandboxID string, rules []sandbox.EgressRule) error
 	// Mount shows an image, or (nil) an empty directory, at a path of a sandbox.
 	Mount(ctx context.Context, sandboxID, path string, image *sandbox.Image) error
 	// Unmount takes it away.

@@ -75,9 +75,9 @@ func (s *Snapshots) Pause(ctx context.Context, sandboxID string, limit time.Dura
 }
 
 // Resume implements snapshot.Worker.
-func (s *Snapshots) Resume(ctx context.Context, sandboxID string, secretEnv map[string]string, rules []sandbox.EgressRule) error {
+func (s *Snapshots) Resume(ctx context.Context, sandboxID string, rules []sandbox.EgressRule) error {
 	_, err := s.rpc.ResumeSandbox(ctx, connect.NewRequest(&workerv1.ResumeSandboxRequest{
-		SandboxId: sandboxID, SecretEnv: secretEnv, EgressRules: rulesToProto(rules),
+		SandboxId: sandboxID, EgressRules: rulesToProto(rules),
 	}))
 	return fault.FromConnect(err)
 }

@@ -439,11 +439,9 @@ func (*PauseSandboxResponse) Descriptor() ([]byte, []int) {
 // Which sandbox.
 type ResumeSandboxRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// It.
+	// It. Its environment is in its memory.
 	SandboxId string `protobuf:"bytes,1,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
-	// Secrets for what it starts from now on, as they are not kept on the disk.
-	SecretEnv map[string]string `protobuf:"bytes,2,rep,name=secret_env,json=secretEnv,proto3" json:"secret_env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// What the egress proxy puts into requests.
+	// What the egress proxy puts into requests, which is not kept on the disk.
 	EgressRules   []*EgressRule `protobuf:"bytes,3,rep,name=egress_rules,json=egressRules,proto3" json:"egress_rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -484,13 +482,6 @@ func (x *ResumeSandboxRequest) GetSandboxId() string {
 		return x.SandboxId
 	}
 	return ""
-}
-
-func (x *ResumeSandboxRequest) GetSecretEnv() map[string]string {
-	if x != nil {
-		return x.SecretEnv
-	}
-	return nil
 }
 
 func (x *ResumeSandboxRequest) GetEgressRules() []*EgressRule {
@@ -1300,16 +1291,12 @@ const file_skerry_worker_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12/\n" +
 	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05limit\"\x16\n" +
-	"\x14PauseSandboxResponse\"\x8a\x02\n" +
+	"\x14PauseSandboxResponse\"\x88\x01\n" +
 	"\x14ResumeSandboxRequest\x12\x1d\n" +
 	"\n" +
-	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12T\n" +
-	"\n" +
-	"secret_env\x18\x02 \x03(\v25.skerry.worker.v1.ResumeSandboxRequest.SecretEnvEntryR\tsecretEnv\x12?\n" +
-	"\fegress_rules\x18\x03 \x03(\v2\x1c.skerry.worker.v1.EgressRuleR\vegressRules\x1a<\n" +
-	"\x0eSecretEnvEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x17\n" +
+	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12?\n" +
+	"\fegress_rules\x18\x03 \x03(\v2\x1c.skerry.worker.v1.EgressRuleR\vegressRulesJ\x04\b\x02\x10\x03R\n" +
+	"secret_env\"\x17\n" +
 	"\x15ResumeSandboxResponse\"\x95\x01\n" +
 	"\x11MountImageRequest\x12\x1d\n" +
 	"\n" +
@@ -1396,7 +1383,7 @@ func file_skerry_worker_v1_snapshot_proto_rawDescGZIP() []byte {
 	return file_skerry_worker_v1_snapshot_proto_rawDescData
 }
 
-var file_skerry_worker_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_skerry_worker_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_skerry_worker_v1_snapshot_proto_goTypes = []any{
 	(*SnapshotFilesRequest)(nil),   // 0: skerry.worker.v1.SnapshotFilesRequest
 	(*SnapshotFilesResponse)(nil),  // 1: skerry.worker.v1.SnapshotFilesResponse
@@ -1421,62 +1408,60 @@ var file_skerry_worker_v1_snapshot_proto_goTypes = []any{
 	(*WaitSidecarResponse)(nil),    // 20: skerry.worker.v1.WaitSidecarResponse
 	(*StopSidecarRequest)(nil),     // 21: skerry.worker.v1.StopSidecarRequest
 	(*StopSidecarResponse)(nil),    // 22: skerry.worker.v1.StopSidecarResponse
-	nil,                            // 23: skerry.worker.v1.ResumeSandboxRequest.SecretEnvEntry
-	nil,                            // 24: skerry.worker.v1.StartSidecarRequest.ImageEnvEntry
-	nil,                            // 25: skerry.worker.v1.StartSidecarRequest.SecretEnvEntry
-	(*durationpb.Duration)(nil),    // 26: google.protobuf.Duration
-	(*v1.BlobRef)(nil),             // 27: skerry.v1.BlobRef
-	(*SnapshotRef)(nil),            // 28: skerry.worker.v1.SnapshotRef
-	(*EgressRule)(nil),             // 29: skerry.worker.v1.EgressRule
-	(*v1.SandboxDefinition)(nil),   // 30: skerry.v1.SandboxDefinition
-	(v1.SandboxState)(0),           // 31: skerry.v1.SandboxState
-	(*v1.SandboxEnd)(nil),          // 32: skerry.v1.SandboxEnd
+	nil,                            // 23: skerry.worker.v1.StartSidecarRequest.ImageEnvEntry
+	nil,                            // 24: skerry.worker.v1.StartSidecarRequest.SecretEnvEntry
+	(*durationpb.Duration)(nil),    // 25: google.protobuf.Duration
+	(*v1.BlobRef)(nil),             // 26: skerry.v1.BlobRef
+	(*SnapshotRef)(nil),            // 27: skerry.worker.v1.SnapshotRef
+	(*EgressRule)(nil),             // 28: skerry.worker.v1.EgressRule
+	(*v1.SandboxDefinition)(nil),   // 29: skerry.v1.SandboxDefinition
+	(v1.SandboxState)(0),           // 30: skerry.v1.SandboxState
+	(*v1.SandboxEnd)(nil),          // 31: skerry.v1.SandboxEnd
 }
 var file_skerry_worker_v1_snapshot_proto_depIdxs = []int32{
-	26, // 0: skerry.worker.v1.SnapshotFilesRequest.limit:type_name -> google.protobuf.Duration
-	27, // 1: skerry.worker.v1.SnapshotFilesResponse.image:type_name -> skerry.v1.BlobRef
-	26, // 2: skerry.worker.v1.SnapshotMemoryRequest.limit:type_name -> google.protobuf.Duration
-	28, // 3: skerry.worker.v1.SnapshotMemoryResponse.snapshot:type_name -> skerry.worker.v1.SnapshotRef
-	26, // 4: skerry.worker.v1.PauseSandboxRequest.limit:type_name -> google.protobuf.Duration
-	23, // 5: skerry.worker.v1.ResumeSandboxRequest.secret_env:type_name -> skerry.worker.v1.ResumeSandboxRequest.SecretEnvEntry
-	29, // 6: skerry.worker.v1.ResumeSandboxRequest.egress_rules:type_name -> skerry.worker.v1.EgressRule
-	27, // 7: skerry.worker.v1.MountImageRequest.image:type_name -> skerry.v1.BlobRef
-	30, // 8: skerry.worker.v1.StartSidecarRequest.definition:type_name -> skerry.v1.SandboxDefinition
-	27, // 9: skerry.worker.v1.StartSidecarRequest.image:type_name -> skerry.v1.BlobRef
-	24, // 10: skerry.worker.v1.StartSidecarRequest.image_env:type_name -> skerry.worker.v1.StartSidecarRequest.ImageEnvEntry
-	25, // 11: skerry.worker.v1.StartSidecarRequest.secret_env:type_name -> skerry.worker.v1.StartSidecarRequest.SecretEnvEntry
-	18, // 12: skerry.worker.v1.ListSidecarsResponse.sidecars:type_name -> skerry.worker.v1.SidecarStatus
-	31, // 13: skerry.worker.v1.SidecarStatus.state:type_name -> skerry.v1.SandboxState
-	32, // 14: skerry.worker.v1.SidecarStatus.end:type_name -> skerry.v1.SandboxEnd
-	26, // 15: skerry.worker.v1.WaitSidecarRequest.limit:type_name -> google.protobuf.Duration
-	18, // 16: skerry.worker.v1.WaitSidecarResponse.sidecar:type_name -> skerry.worker.v1.SidecarStatus
-	0,  // 17: skerry.worker.v1.SnapshotService.SnapshotFiles:input_type -> skerry.worker.v1.SnapshotFilesRequest
-	2,  // 18: skerry.worker.v1.SnapshotService.SnapshotMemory:input_type -> skerry.worker.v1.SnapshotMemoryRequest
-	4,  // 19: skerry.worker.v1.SnapshotService.DropSnapshot:input_type -> skerry.worker.v1.DropSnapshotRequest
-	6,  // 20: skerry.worker.v1.SnapshotService.PauseSandbox:input_type -> skerry.worker.v1.PauseSandboxRequest
-	8,  // 21: skerry.worker.v1.SnapshotService.ResumeSandbox:input_type -> skerry.worker.v1.ResumeSandboxRequest
-	10, // 22: skerry.worker.v1.SnapshotService.MountImage:input_type -> skerry.worker.v1.MountImageRequest
-	12, // 23: skerry.worker.v1.SnapshotService.UnmountImage:input_type -> skerry.worker.v1.UnmountImageRequest
-	14, // 24: skerry.worker.v1.SnapshotService.StartSidecar:input_type -> skerry.worker.v1.StartSidecarRequest
-	16, // 25: skerry.worker.v1.SnapshotService.ListSidecars:input_type -> skerry.worker.v1.ListSidecarsRequest
-	19, // 26: skerry.worker.v1.SnapshotService.WaitSidecar:input_type -> skerry.worker.v1.WaitSidecarRequest
-	21, // 27: skerry.worker.v1.SnapshotService.StopSidecar:input_type -> skerry.worker.v1.StopSidecarRequest
-	1,  // 28: skerry.worker.v1.SnapshotService.SnapshotFiles:output_type -> skerry.worker.v1.SnapshotFilesResponse
-	3,  // 29: skerry.worker.v1.SnapshotService.SnapshotMemory:output_type -> skerry.worker.v1.SnapshotMemoryResponse
-	5,  // 30: skerry.worker.v1.SnapshotService.DropSnapshot:output_type -> skerry.worker.v1.DropSnapshotResponse
-	7,  // 31: skerry.worker.v1.SnapshotService.PauseSandbox:output_type -> skerry.worker.v1.PauseSandboxResponse
-	9,  // 32: skerry.worker.v1.SnapshotService.ResumeSandbox:output_type -> skerry.worker.v1.ResumeSandboxResponse
-	11, // 33: skerry.worker.v1.SnapshotService.MountImage:output_type -> skerry.worker.v1.MountImageResponse
-	13, // 34: skerry.worker.v1.SnapshotService.UnmountImage:output_type -> skerry.worker.v1.UnmountImageResponse
-	15, // 35: skerry.worker.v1.SnapshotService.StartSidecar:output_type -> skerry.worker.v1.StartSidecarResponse
-	17, // 36: skerry.worker.v1.SnapshotService.ListSidecars:output_type -> skerry.worker.v1.ListSidecarsResponse
-	20, // 37: skerry.worker.v1.SnapshotService.WaitSidecar:output_type -> skerry.worker.v1.WaitSidecarResponse
-	22, // 38: skerry.worker.v1.SnapshotService.StopSidecar:output_type -> skerry.worker.v1.StopSidecarResponse
-	28, // [28:39] is the sub-list for method output_type
-	17, // [17:28] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	25, // 0: skerry.worker.v1.SnapshotFilesRequest.limit:type_name -> google.protobuf.Duration
+	26, // 1: skerry.worker.v1.SnapshotFilesResponse.image:type_name -> skerry.v1.BlobRef
+	25, // 2: skerry.worker.v1.SnapshotMemoryRequest.limit:type_name -> google.protobuf.Duration
+	27, // 3: skerry.worker.v1.SnapshotMemoryResponse.snapshot:type_name -> skerry.worker.v1.SnapshotRef
+	25, // 4: skerry.worker.v1.PauseSandboxRequest.limit:type_name -> google.protobuf.Duration
+	28, // 5: skerry.worker.v1.ResumeSandboxRequest.egress_rules:type_name -> skerry.worker.v1.EgressRule
+	26, // 6: skerry.worker.v1.MountImageRequest.image:type_name -> skerry.v1.BlobRef
+	29, // 7: skerry.worker.v1.StartSidecarRequest.definition:type_name -> skerry.v1.SandboxDefinition
+	26, // 8: skerry.worker.v1.StartSidecarRequest.image:type_name -> skerry.v1.BlobRef
+	23, // 9: skerry.worker.v1.StartSidecarRequest.image_env:type_name -> skerry.worker.v1.StartSidecarRequest.ImageEnvEntry
+	24, // 10: skerry.worker.v1.StartSidecarRequest.secret_env:type_name -> skerry.worker.v1.StartSidecarRequest.SecretEnvEntry
+	18, // 11: skerry.worker.v1.ListSidecarsResponse.sidecars:type_name -> skerry.worker.v1.SidecarStatus
+	30, // 12: skerry.worker.v1.SidecarStatus.state:type_name -> skerry.v1.SandboxState
+	31, // 13: skerry.worker.v1.SidecarStatus.end:type_name -> skerry.v1.SandboxEnd
+	25, // 14: skerry.worker.v1.WaitSidecarRequest.limit:type_name -> google.protobuf.Duration
+	18, // 15: skerry.worker.v1.WaitSidecarResponse.sidecar:type_name -> skerry.worker.v1.SidecarStatus
+	0,  // 16: skerry.worker.v1.SnapshotService.SnapshotFiles:input_type -> skerry.worker.v1.SnapshotFilesRequest
+	2,  // 17: skerry.worker.v1.SnapshotService.SnapshotMemory:input_type -> skerry.worker.v1.SnapshotMemoryRequest
+	4,  // 18: skerry.worker.v1.SnapshotService.DropSnapshot:input_type -> skerry.worker.v1.DropSnapshotRequest
+	6,  // 19: skerry.worker.v1.SnapshotService.PauseSandbox:input_type -> skerry.worker.v1.PauseSandboxRequest
+	8,  // 20: skerry.worker.v1.SnapshotService.ResumeSandbox:input_type -> skerry.worker.v1.ResumeSandboxRequest
+	10, // 21: skerry.worker.v1.SnapshotService.MountImage:input_type -> skerry.worker.v1.MountImageRequest
+	12, // 22: skerry.worker.v1.SnapshotService.UnmountImage:input_type -> skerry.worker.v1.UnmountImageRequest
+	14, // 23: skerry.worker.v1.SnapshotService.StartSidecar:input_type -> skerry.worker.v1.StartSidecarRequest
+	16, // 24: skerry.worker.v1.SnapshotService.ListSidecars:input_type -> skerry.worker.v1.ListSidecarsRequest
+	19, // 25: skerry.worker.v1.SnapshotService.WaitSidecar:input_type -> skerry.worker.v1.WaitSidecarRequest
+	21, // 26: skerry.worker.v1.SnapshotService.StopSidecar:input_type -> skerry.worker.v1.StopSidecarRequest
+	1,  // 27: skerry.worker.v1.SnapshotService.SnapshotFiles:output_type -> skerry.worker.v1.SnapshotFilesResponse
+	3,  // 28: skerry.worker.v1.SnapshotService.SnapshotMemory:output_type -> skerry.worker.v1.SnapshotMemoryResponse
+	5,  // 29: skerry.worker.v1.SnapshotService.DropSnapshot:output_type -> skerry.worker.v1.DropSnapshotResponse
+	7,  // 30: skerry.worker.v1.SnapshotService.PauseSandbox:output_type -> skerry.worker.v1.PauseSandboxResponse
+	9,  // 31: skerry.worker.v1.SnapshotService.ResumeSandbox:output_type -> skerry.worker.v1.ResumeSandboxResponse
+	11, // 32: skerry.worker.v1.SnapshotService.MountImage:output_type -> skerry.worker.v1.MountImageResponse
+	13, // 33: skerry.worker.v1.SnapshotService.UnmountImage:output_type -> skerry.worker.v1.UnmountImageResponse
+	15, // 34: skerry.worker.v1.SnapshotService.StartSidecar:output_type -> skerry.worker.v1.StartSidecarResponse
+	17, // 35: skerry.worker.v1.SnapshotService.ListSidecars:output_type -> skerry.worker.v1.ListSidecarsResponse
+	20, // 36: skerry.worker.v1.SnapshotService.WaitSidecar:output_type -> skerry.worker.v1.WaitSidecarResponse
+	22, // 37: skerry.worker.v1.SnapshotService.StopSidecar:output_type -> skerry.worker.v1.StopSidecarResponse
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_skerry_worker_v1_snapshot_proto_init() }
@@ -1491,7 +1476,7 @@ func file_skerry_worker_v1_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_worker_v1_snapshot_proto_rawDesc), len(file_skerry_worker_v1_snapshot_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
