@@ -2,6 +2,7 @@ package workerlink
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"connectrpc.com/connect"
@@ -27,14 +28,14 @@ func (s *Snapshots) StartSidecar(ctx context.Context, spec sidecar.Spec) error {
 		Image: wire.RefToProto(spec.Image.File), ImageChunked: spec.Image.Chunked, ImageEnv: spec.Image.Env, ImageWorkdir: spec.Image.Workdir,
 		SecretEnv: spec.SecretEnv,
 	}))
-	return fault.FromConnect(err)
+	return sidecarFault(err)
 }
 
 // Sidecars implements sidecar.Worker.
 func (s *Snapshots) Sidecars(ctx context.Context, sandboxID string) ([]sidecar.Sidecar, error) {
 	res, err := s.rpc.ListSidecars(ctx, connect.NewRequest(&workerv1.ListSidecarsRequest{SandboxId: sandboxID}))
 	if err != nil {
-		return nil, fault.FromConnect(err)
+		return nil, sidecarFault(err)
 	}
 	list := make([]sidecar.Sidecar, 0, len(res.Msg.GetSidecars()))
 	for _, m := range res.Msg.GetSidecars() {
@@ -51,7 +52,7 @@ func (s *Snapshots) Sidecars(ctx context.Context, sandboxID string) ([]sidecar.S
 func (s *Snapshots) WaitSidecar(ctx context.Context, sandboxID, name string, limit time.Duration) (sidecar.Sidecar, error) {
 	res, err := s.rpc.WaitSidecar(ctx, connect.NewRequest(&workerv1.WaitSidecarRequest{SandboxId: sandboxID, Name: name, Limit: durationpb.New(limit)}))
 	if err != nil {
-		return sidecar.Sidecar{}, fault.FromConnect(err)
+		return sidecar.Sidecar{}, sidecarFault(err)
 	}
 	return sidecarFromProto(res.Msg.GetSidecar())
 }
@@ -59,7 +60,16 @@ func (s *Snapshots) WaitSidecar(ctx context.Context, sandboxID, name string, lim
 // StopSidecar implements sidecar.Worker.
 func (s *Snapshots) StopSidecar(ctx context.Context, sandboxID, name string) error {
 	_, err := s.rpc.StopSidecar(ctx, connect.NewRequest(&workerv1.StopSidecarRequest{SandboxId: sandboxID, Name: name}))
-	return fault.FromConnect(err)
+	return sidecarFault(err)
+}
+
+// sidecarFault gives an error of a worker its kind, and words for a worker that has no sidecars.
+func sidecarFault(err error) error {
+	err = fault.FromConnect(err)
+	if errors.Is(err, fault.Unimplemented) {
+		return fault.New(fault.Unimplemented, "sidecars: the sandbox's worker is of a release that has none; use another sandbox")
+	}
+	return err
 }
 
 func sidecarFromProto(m *workerv1.SidecarStatus) (sidecar.Sidecar, error) {

@@ -35,7 +35,7 @@ class SidecarManager:
     """The sidecars of a sandbox: ``sandbox._experimental_sidecars``.
 
     A sidecar is a container with an image, files and processes of its own, in the sandbox's network and within its limits. It ends with the
-    sandbox.
+    sandbox. The workers of this release have none: all methods raise UnimplementedError.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
