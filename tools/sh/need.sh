@@ -15,7 +15,7 @@ esac
 command -v go >/dev/null || stop "no go in PATH" "install Go $(sed -n 's/^go //p' go.mod) or later: https://go.dev/doc/install"
 if [ "${1:-run}" = test ]; then
 	{ command -v node && command -v npm; } >/dev/null || stop "no node and npm in PATH" "install Node.js 20 or later: https://nodejs.org/en/download"
-	node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' ||
+	node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
 		stop "node $(node --version) is too old" "install Node.js 20 or later: https://nodejs.org/en/download"
 fi
 tools/sh/python.sh >/dev/null || stop "no python 3.11 or later with venv in PATH" \
