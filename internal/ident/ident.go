@@ -30,6 +30,11 @@ const (
 	Sidecar   Kind = "sc"
 	Snapshot  Kind = "sn"
 	Box       Kind = "bx"
+
+	Environment Kind = "en"
+	Volume      Kind = "vo"
+	Dict        Kind = "di"
+	Queue       Kind = "qu"
 )
 
 // length is the number of characters after the prefix: 62^22 is a little over 2^130.

@@ -135,7 +135,9 @@ type FunctionDefinition struct {
 	// True if the code imports this SDK by the name "modal".
 	ModalNames bool `protobuf:"varint,24,opt,name=modal_names,json=modalNames,proto3" json:"modal_names,omitempty"`
 	// True if a client offers its terminal to the containers (skerry run -i).
-	Interactive   bool `protobuf:"varint,25,opt,name=interactive,proto3" json:"interactive,omitempty"`
+	Interactive bool `protobuf:"varint,25,opt,name=interactive,proto3" json:"interactive,omitempty"`
+	// Volumes, each at a path of its own.
+	VolumeMounts  []*VolumeMount `protobuf:"bytes,26,rep,name=volume_mounts,json=volumeMounts,proto3" json:"volume_mounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,6 +345,13 @@ func (x *FunctionDefinition) GetInteractive() bool {
 		return x.Interactive
 	}
 	return false
+}
+
+func (x *FunctionDefinition) GetVolumeMounts() []*VolumeMount {
+	if x != nil {
+		return x.VolumeMounts
+	}
+	return nil
 }
 
 // A class whose methods are called remotely.
@@ -711,6 +720,79 @@ func (x *Mount) GetTreeDigest() string {
 	return ""
 }
 
+// A volume put at a path of the container.
+type VolumeMount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute and canonical; not "/", "/root" or "/tmp", nor under /proc, /sys, /dev or /__skerry, nor above or below another volume's.
+	MountPath string `protobuf:"bytes,1,opt,name=mount_path,json=mountPath,proto3" json:"mount_path,omitempty"`
+	// "vo-...".
+	VolumeId string `protobuf:"bytes,2,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
+	// True if the container may not change it.
+	ReadOnly bool `protobuf:"varint,3,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// The folder of the volume that is put there, made where it is not there; empty: all of it.
+	SubPath       string `protobuf:"bytes,4,opt,name=sub_path,json=subPath,proto3" json:"sub_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VolumeMount) Reset() {
+	*x = VolumeMount{}
+	mi := &file_skerry_v1_function_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VolumeMount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VolumeMount) ProtoMessage() {}
+
+func (x *VolumeMount) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_function_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VolumeMount.ProtoReflect.Descriptor instead.
+func (*VolumeMount) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *VolumeMount) GetMountPath() string {
+	if x != nil {
+		return x.MountPath
+	}
+	return ""
+}
+
+func (x *VolumeMount) GetVolumeId() string {
+	if x != nil {
+		return x.VolumeId
+	}
+	return ""
+}
+
+func (x *VolumeMount) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
+func (x *VolumeMount) GetSubPath() string {
+	if x != nil {
+		return x.SubPath
+	}
+	return ""
+}
+
 // What one container may use.
 type Resources struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -730,7 +812,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_skerry_v1_function_proto_msgTypes[6]
+	mi := &file_skerry_v1_function_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +824,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[6]
+	mi := &file_skerry_v1_function_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +837,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{6}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Resources) GetCpuMilli() uint32 {
@@ -810,7 +892,7 @@ type Autoscaler struct {
 
 func (x *Autoscaler) Reset() {
 	*x = Autoscaler{}
-	mi := &file_skerry_v1_function_proto_msgTypes[7]
+	mi := &file_skerry_v1_function_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +904,7 @@ func (x *Autoscaler) String() string {
 func (*Autoscaler) ProtoMessage() {}
 
 func (x *Autoscaler) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[7]
+	mi := &file_skerry_v1_function_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +917,7 @@ func (x *Autoscaler) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Autoscaler.ProtoReflect.Descriptor instead.
 func (*Autoscaler) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{7}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Autoscaler) GetMinContainers() uint32 {
@@ -884,7 +966,7 @@ type BindFunctionRequest struct {
 
 func (x *BindFunctionRequest) Reset() {
 	*x = BindFunctionRequest{}
-	mi := &file_skerry_v1_function_proto_msgTypes[8]
+	mi := &file_skerry_v1_function_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +978,7 @@ func (x *BindFunctionRequest) String() string {
 func (*BindFunctionRequest) ProtoMessage() {}
 
 func (x *BindFunctionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[8]
+	mi := &file_skerry_v1_function_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +991,7 @@ func (x *BindFunctionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindFunctionRequest.ProtoReflect.Descriptor instead.
 func (*BindFunctionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{8}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BindFunctionRequest) GetFunctionId() string {
@@ -951,7 +1033,7 @@ type BindFunctionResponse struct {
 
 func (x *BindFunctionResponse) Reset() {
 	*x = BindFunctionResponse{}
-	mi := &file_skerry_v1_function_proto_msgTypes[9]
+	mi := &file_skerry_v1_function_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1045,7 @@ func (x *BindFunctionResponse) String() string {
 func (*BindFunctionResponse) ProtoMessage() {}
 
 func (x *BindFunctionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[9]
+	mi := &file_skerry_v1_function_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1058,7 @@ func (x *BindFunctionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindFunctionResponse.ProtoReflect.Descriptor instead.
 func (*BindFunctionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{9}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BindFunctionResponse) GetFunctionId() string {
@@ -1005,7 +1087,7 @@ type UpdateAutoscalerRequest struct {
 
 func (x *UpdateAutoscalerRequest) Reset() {
 	*x = UpdateAutoscalerRequest{}
-	mi := &file_skerry_v1_function_proto_msgTypes[10]
+	mi := &file_skerry_v1_function_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1099,7 @@ func (x *UpdateAutoscalerRequest) String() string {
 func (*UpdateAutoscalerRequest) ProtoMessage() {}
 
 func (x *UpdateAutoscalerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[10]
+	mi := &file_skerry_v1_function_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1112,7 @@ func (x *UpdateAutoscalerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAutoscalerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAutoscalerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{10}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateAutoscalerRequest) GetFunctionId() string {
@@ -1079,7 +1161,7 @@ type UpdateAutoscalerResponse struct {
 
 func (x *UpdateAutoscalerResponse) Reset() {
 	*x = UpdateAutoscalerResponse{}
-	mi := &file_skerry_v1_function_proto_msgTypes[11]
+	mi := &file_skerry_v1_function_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1173,7 @@ func (x *UpdateAutoscalerResponse) String() string {
 func (*UpdateAutoscalerResponse) ProtoMessage() {}
 
 func (x *UpdateAutoscalerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[11]
+	mi := &file_skerry_v1_function_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1186,7 @@ func (x *UpdateAutoscalerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAutoscalerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAutoscalerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{11}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpdateAutoscalerResponse) GetAutoscaler() *Autoscaler {
@@ -1131,7 +1213,7 @@ type GetFunctionRequest struct {
 
 func (x *GetFunctionRequest) Reset() {
 	*x = GetFunctionRequest{}
-	mi := &file_skerry_v1_function_proto_msgTypes[12]
+	mi := &file_skerry_v1_function_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1225,7 @@ func (x *GetFunctionRequest) String() string {
 func (*GetFunctionRequest) ProtoMessage() {}
 
 func (x *GetFunctionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[12]
+	mi := &file_skerry_v1_function_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1238,7 @@ func (x *GetFunctionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionRequest.ProtoReflect.Descriptor instead.
 func (*GetFunctionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{12}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetFunctionRequest) GetAppName() string {
@@ -1202,7 +1284,7 @@ type GetFunctionResponse struct {
 
 func (x *GetFunctionResponse) Reset() {
 	*x = GetFunctionResponse{}
-	mi := &file_skerry_v1_function_proto_msgTypes[13]
+	mi := &file_skerry_v1_function_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1296,7 @@ func (x *GetFunctionResponse) String() string {
 func (*GetFunctionResponse) ProtoMessage() {}
 
 func (x *GetFunctionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[13]
+	mi := &file_skerry_v1_function_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1309,7 @@ func (x *GetFunctionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionResponse.ProtoReflect.Descriptor instead.
 func (*GetFunctionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{13}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetFunctionResponse) GetFunctionId() string {
@@ -1262,7 +1344,7 @@ type GetFunctionStatsRequest struct {
 
 func (x *GetFunctionStatsRequest) Reset() {
 	*x = GetFunctionStatsRequest{}
-	mi := &file_skerry_v1_function_proto_msgTypes[14]
+	mi := &file_skerry_v1_function_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1356,7 @@ func (x *GetFunctionStatsRequest) String() string {
 func (*GetFunctionStatsRequest) ProtoMessage() {}
 
 func (x *GetFunctionStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[14]
+	mi := &file_skerry_v1_function_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1369,7 @@ func (x *GetFunctionStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetFunctionStatsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{14}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetFunctionStatsRequest) GetFunctionId() string {
@@ -1314,7 +1396,7 @@ type GetFunctionStatsResponse struct {
 
 func (x *GetFunctionStatsResponse) Reset() {
 	*x = GetFunctionStatsResponse{}
-	mi := &file_skerry_v1_function_proto_msgTypes[15]
+	mi := &file_skerry_v1_function_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1408,7 @@ func (x *GetFunctionStatsResponse) String() string {
 func (*GetFunctionStatsResponse) ProtoMessage() {}
 
 func (x *GetFunctionStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[15]
+	mi := &file_skerry_v1_function_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1421,7 @@ func (x *GetFunctionStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetFunctionStatsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{15}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetFunctionStatsResponse) GetBacklog() uint32 {
@@ -1374,7 +1456,7 @@ var File_skerry_v1_function_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_function_proto_rawDesc = "" +
 	"\n" +
-	"\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17skerry/v1/options.proto\x1a\x17skerry/v1/payload.proto\x1a\x18skerry/v1/schedule.proto\"\xc5\b\n" +
+	"\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17skerry/v1/options.proto\x1a\x17skerry/v1/payload.proto\x1a\x18skerry/v1/schedule.proto\"\x82\t\n" +
 	"\x12FunctionDefinition\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06module\x18\x02 \x01(\tR\x06module\x12\x1a\n" +
@@ -1408,7 +1490,8 @@ const file_skerry_v1_function_proto_rawDesc = "" +
 	"\x0frestrict_access\x18\x17 \x01(\bR\x0erestrictAccess\x12\x1f\n" +
 	"\vmodal_names\x18\x18 \x01(\bR\n" +
 	"modalNames\x12 \n" +
-	"\vinteractive\x18\x19 \x01(\bR\vinteractive\"\xa1\x01\n" +
+	"\vinteractive\x18\x19 \x01(\bR\vinteractive\x12;\n" +
+	"\rvolume_mounts\x18\x1a \x03(\v2\x16.skerry.v1.VolumeMountR\fvolumeMounts\"\xa1\x01\n" +
 	"\tClassSpec\x12+\n" +
 	"\amethods\x18\x01 \x03(\v2\x11.skerry.v1.MethodR\amethods\x128\n" +
 	"\n" +
@@ -1435,7 +1518,13 @@ const file_skerry_v1_function_proto_rawDesc = "" +
 	"\vremote_path\x18\x01 \x01(\tR\n" +
 	"remotePath\x12\x1f\n" +
 	"\vtree_digest\x18\x02 \x01(\tR\n" +
-	"treeDigest\"\xc7\x01\n" +
+	"treeDigest\"\x81\x01\n" +
+	"\vVolumeMount\x12\x1d\n" +
+	"\n" +
+	"mount_path\x18\x01 \x01(\tR\tmountPath\x12\x1b\n" +
+	"\tvolume_id\x18\x02 \x01(\tR\bvolumeId\x12\x1b\n" +
+	"\tread_only\x18\x03 \x01(\bR\breadOnly\x12\x19\n" +
+	"\bsub_path\x18\x04 \x01(\tR\asubPath\"\xc7\x01\n" +
 	"\tResources\x12\x1b\n" +
 	"\tcpu_milli\x18\x01 \x01(\rR\bcpuMilli\x12&\n" +
 	"\x0fcpu_limit_milli\x18\x02 \x01(\rR\rcpuLimitMilli\x12\x1d\n" +
@@ -1521,7 +1610,7 @@ func file_skerry_v1_function_proto_rawDescGZIP() []byte {
 }
 
 var file_skerry_v1_function_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skerry_v1_function_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_skerry_v1_function_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_skerry_v1_function_proto_goTypes = []any{
 	(ParameterType)(0),               // 0: skerry.v1.ParameterType
 	(*FunctionDefinition)(nil),       // 1: skerry.v1.FunctionDefinition
@@ -1530,61 +1619,63 @@ var file_skerry_v1_function_proto_goTypes = []any{
 	(*ParameterSpec)(nil),            // 4: skerry.v1.ParameterSpec
 	(*Parameter)(nil),                // 5: skerry.v1.Parameter
 	(*Mount)(nil),                    // 6: skerry.v1.Mount
-	(*Resources)(nil),                // 7: skerry.v1.Resources
-	(*Autoscaler)(nil),               // 8: skerry.v1.Autoscaler
-	(*BindFunctionRequest)(nil),      // 9: skerry.v1.BindFunctionRequest
-	(*BindFunctionResponse)(nil),     // 10: skerry.v1.BindFunctionResponse
-	(*UpdateAutoscalerRequest)(nil),  // 11: skerry.v1.UpdateAutoscalerRequest
-	(*UpdateAutoscalerResponse)(nil), // 12: skerry.v1.UpdateAutoscalerResponse
-	(*GetFunctionRequest)(nil),       // 13: skerry.v1.GetFunctionRequest
-	(*GetFunctionResponse)(nil),      // 14: skerry.v1.GetFunctionResponse
-	(*GetFunctionStatsRequest)(nil),  // 15: skerry.v1.GetFunctionStatsRequest
-	(*GetFunctionStatsResponse)(nil), // 16: skerry.v1.GetFunctionStatsResponse
-	(*Payload)(nil),                  // 17: skerry.v1.Payload
-	(*durationpb.Duration)(nil),      // 18: google.protobuf.Duration
-	(*RetryPolicy)(nil),              // 19: skerry.v1.RetryPolicy
-	(*Concurrency)(nil),              // 20: skerry.v1.Concurrency
-	(*Batching)(nil),                 // 21: skerry.v1.Batching
-	(*Schedule)(nil),                 // 22: skerry.v1.Schedule
-	(*Placement)(nil),                // 23: skerry.v1.Placement
-	(*FunctionOptions)(nil),          // 24: skerry.v1.FunctionOptions
+	(*VolumeMount)(nil),              // 7: skerry.v1.VolumeMount
+	(*Resources)(nil),                // 8: skerry.v1.Resources
+	(*Autoscaler)(nil),               // 9: skerry.v1.Autoscaler
+	(*BindFunctionRequest)(nil),      // 10: skerry.v1.BindFunctionRequest
+	(*BindFunctionResponse)(nil),     // 11: skerry.v1.BindFunctionResponse
+	(*UpdateAutoscalerRequest)(nil),  // 12: skerry.v1.UpdateAutoscalerRequest
+	(*UpdateAutoscalerResponse)(nil), // 13: skerry.v1.UpdateAutoscalerResponse
+	(*GetFunctionRequest)(nil),       // 14: skerry.v1.GetFunctionRequest
+	(*GetFunctionResponse)(nil),      // 15: skerry.v1.GetFunctionResponse
+	(*GetFunctionStatsRequest)(nil),  // 16: skerry.v1.GetFunctionStatsRequest
+	(*GetFunctionStatsResponse)(nil), // 17: skerry.v1.GetFunctionStatsResponse
+	(*Payload)(nil),                  // 18: skerry.v1.Payload
+	(*durationpb.Duration)(nil),      // 19: google.protobuf.Duration
+	(*RetryPolicy)(nil),              // 20: skerry.v1.RetryPolicy
+	(*Concurrency)(nil),              // 21: skerry.v1.Concurrency
+	(*Batching)(nil),                 // 22: skerry.v1.Batching
+	(*Schedule)(nil),                 // 23: skerry.v1.Schedule
+	(*Placement)(nil),                // 24: skerry.v1.Placement
+	(*FunctionOptions)(nil),          // 25: skerry.v1.FunctionOptions
 }
 var file_skerry_v1_function_proto_depIdxs = []int32{
-	17, // 0: skerry.v1.FunctionDefinition.serialized:type_name -> skerry.v1.Payload
+	18, // 0: skerry.v1.FunctionDefinition.serialized:type_name -> skerry.v1.Payload
 	6,  // 1: skerry.v1.FunctionDefinition.mounts:type_name -> skerry.v1.Mount
-	7,  // 2: skerry.v1.FunctionDefinition.resources:type_name -> skerry.v1.Resources
-	18, // 3: skerry.v1.FunctionDefinition.timeout:type_name -> google.protobuf.Duration
-	18, // 4: skerry.v1.FunctionDefinition.startup_timeout:type_name -> google.protobuf.Duration
-	8,  // 5: skerry.v1.FunctionDefinition.autoscaler:type_name -> skerry.v1.Autoscaler
+	8,  // 2: skerry.v1.FunctionDefinition.resources:type_name -> skerry.v1.Resources
+	19, // 3: skerry.v1.FunctionDefinition.timeout:type_name -> google.protobuf.Duration
+	19, // 4: skerry.v1.FunctionDefinition.startup_timeout:type_name -> google.protobuf.Duration
+	9,  // 5: skerry.v1.FunctionDefinition.autoscaler:type_name -> skerry.v1.Autoscaler
 	2,  // 6: skerry.v1.FunctionDefinition.class_spec:type_name -> skerry.v1.ClassSpec
-	19, // 7: skerry.v1.FunctionDefinition.retries:type_name -> skerry.v1.RetryPolicy
-	20, // 8: skerry.v1.FunctionDefinition.concurrency:type_name -> skerry.v1.Concurrency
-	21, // 9: skerry.v1.FunctionDefinition.batching:type_name -> skerry.v1.Batching
-	22, // 10: skerry.v1.FunctionDefinition.schedule:type_name -> skerry.v1.Schedule
-	23, // 11: skerry.v1.FunctionDefinition.placement:type_name -> skerry.v1.Placement
-	3,  // 12: skerry.v1.ClassSpec.methods:type_name -> skerry.v1.Method
-	4,  // 13: skerry.v1.ClassSpec.parameters:type_name -> skerry.v1.ParameterSpec
-	0,  // 14: skerry.v1.ParameterSpec.type:type_name -> skerry.v1.ParameterType
-	5,  // 15: skerry.v1.ParameterSpec.default_value:type_name -> skerry.v1.Parameter
-	18, // 16: skerry.v1.Autoscaler.scaledown_window:type_name -> google.protobuf.Duration
-	5,  // 17: skerry.v1.BindFunctionRequest.parameters:type_name -> skerry.v1.Parameter
-	24, // 18: skerry.v1.BindFunctionRequest.options:type_name -> skerry.v1.FunctionOptions
-	18, // 19: skerry.v1.UpdateAutoscalerRequest.scaledown_window:type_name -> google.protobuf.Duration
-	8,  // 20: skerry.v1.UpdateAutoscalerResponse.autoscaler:type_name -> skerry.v1.Autoscaler
-	1,  // 21: skerry.v1.GetFunctionResponse.definition:type_name -> skerry.v1.FunctionDefinition
-	13, // 22: skerry.v1.FunctionService.GetFunction:input_type -> skerry.v1.GetFunctionRequest
-	15, // 23: skerry.v1.FunctionService.GetFunctionStats:input_type -> skerry.v1.GetFunctionStatsRequest
-	9,  // 24: skerry.v1.FunctionService.BindFunction:input_type -> skerry.v1.BindFunctionRequest
-	11, // 25: skerry.v1.FunctionService.UpdateAutoscaler:input_type -> skerry.v1.UpdateAutoscalerRequest
-	14, // 26: skerry.v1.FunctionService.GetFunction:output_type -> skerry.v1.GetFunctionResponse
-	16, // 27: skerry.v1.FunctionService.GetFunctionStats:output_type -> skerry.v1.GetFunctionStatsResponse
-	10, // 28: skerry.v1.FunctionService.BindFunction:output_type -> skerry.v1.BindFunctionResponse
-	12, // 29: skerry.v1.FunctionService.UpdateAutoscaler:output_type -> skerry.v1.UpdateAutoscalerResponse
-	26, // [26:30] is the sub-list for method output_type
-	22, // [22:26] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	20, // 7: skerry.v1.FunctionDefinition.retries:type_name -> skerry.v1.RetryPolicy
+	21, // 8: skerry.v1.FunctionDefinition.concurrency:type_name -> skerry.v1.Concurrency
+	22, // 9: skerry.v1.FunctionDefinition.batching:type_name -> skerry.v1.Batching
+	23, // 10: skerry.v1.FunctionDefinition.schedule:type_name -> skerry.v1.Schedule
+	24, // 11: skerry.v1.FunctionDefinition.placement:type_name -> skerry.v1.Placement
+	7,  // 12: skerry.v1.FunctionDefinition.volume_mounts:type_name -> skerry.v1.VolumeMount
+	3,  // 13: skerry.v1.ClassSpec.methods:type_name -> skerry.v1.Method
+	4,  // 14: skerry.v1.ClassSpec.parameters:type_name -> skerry.v1.ParameterSpec
+	0,  // 15: skerry.v1.ParameterSpec.type:type_name -> skerry.v1.ParameterType
+	5,  // 16: skerry.v1.ParameterSpec.default_value:type_name -> skerry.v1.Parameter
+	19, // 17: skerry.v1.Autoscaler.scaledown_window:type_name -> google.protobuf.Duration
+	5,  // 18: skerry.v1.BindFunctionRequest.parameters:type_name -> skerry.v1.Parameter
+	25, // 19: skerry.v1.BindFunctionRequest.options:type_name -> skerry.v1.FunctionOptions
+	19, // 20: skerry.v1.UpdateAutoscalerRequest.scaledown_window:type_name -> google.protobuf.Duration
+	9,  // 21: skerry.v1.UpdateAutoscalerResponse.autoscaler:type_name -> skerry.v1.Autoscaler
+	1,  // 22: skerry.v1.GetFunctionResponse.definition:type_name -> skerry.v1.FunctionDefinition
+	14, // 23: skerry.v1.FunctionService.GetFunction:input_type -> skerry.v1.GetFunctionRequest
+	16, // 24: skerry.v1.FunctionService.GetFunctionStats:input_type -> skerry.v1.GetFunctionStatsRequest
+	10, // 25: skerry.v1.FunctionService.BindFunction:input_type -> skerry.v1.BindFunctionRequest
+	12, // 26: skerry.v1.FunctionService.UpdateAutoscaler:input_type -> skerry.v1.UpdateAutoscalerRequest
+	15, // 27: skerry.v1.FunctionService.GetFunction:output_type -> skerry.v1.GetFunctionResponse
+	17, // 28: skerry.v1.FunctionService.GetFunctionStats:output_type -> skerry.v1.GetFunctionStatsResponse
+	11, // 29: skerry.v1.FunctionService.BindFunction:output_type -> skerry.v1.BindFunctionResponse
+	13, // 30: skerry.v1.FunctionService.UpdateAutoscaler:output_type -> skerry.v1.UpdateAutoscalerResponse
+	27, // [27:31] is the sub-list for method output_type
+	23, // [23:27] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_function_proto_init() }
@@ -1601,14 +1692,14 @@ func file_skerry_v1_function_proto_init() {
 		(*Parameter_BytesValue)(nil),
 		(*Parameter_BoolValue)(nil),
 	}
-	file_skerry_v1_function_proto_msgTypes[10].OneofWrappers = []any{}
+	file_skerry_v1_function_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_function_proto_rawDesc), len(file_skerry_v1_function_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -175,7 +175,9 @@ type SandboxDefinition struct {
 	// Log more about it.
 	Verbose bool `protobuf:"varint,21,opt,name=verbose,proto3" json:"verbose,omitempty"`
 	// Parent domain of its URLs, instead of the installation's.
-	CustomDomain  string `protobuf:"bytes,22,opt,name=custom_domain,json=customDomain,proto3" json:"custom_domain,omitempty"`
+	CustomDomain string `protobuf:"bytes,22,opt,name=custom_domain,json=customDomain,proto3" json:"custom_domain,omitempty"`
+	// Volumes, each at a path of its own.
+	VolumeMounts  []*VolumeMount `protobuf:"bytes,23,rep,name=volume_mounts,json=volumeMounts,proto3" json:"volume_mounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -362,6 +364,13 @@ func (x *SandboxDefinition) GetCustomDomain() string {
 		return x.CustomDomain
 	}
 	return ""
+}
+
+func (x *SandboxDefinition) GetVolumeMounts() []*VolumeMount {
+	if x != nil {
+		return x.VolumeMounts
+	}
+	return nil
 }
 
 // What a sandbox may reach and who may reach it.
@@ -773,7 +782,7 @@ var File_skerry_v1_sandbox_definition_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_sandbox_definition_proto_rawDesc = "" +
 	"\n" +
-	"\"skerry/v1/sandbox_definition.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/options.proto\"\x85\b\n" +
+	"\"skerry/v1/sandbox_definition.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/options.proto\"\xc2\b\n" +
 	"\x11SandboxDefinition\x12\x12\n" +
 	"\x04argv\x18\x01 \x03(\tR\x04argv\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12:\n" +
@@ -798,7 +807,8 @@ const file_skerry_v1_sandbox_definition_proto_rawDesc = "" +
 	"\x05owner\x18\x13 \x01(\tR\x05owner\x12%\n" +
 	"\x0egateway_access\x18\x14 \x01(\bR\rgatewayAccess\x12\x18\n" +
 	"\averbose\x18\x15 \x01(\bR\averbose\x12#\n" +
-	"\rcustom_domain\x18\x16 \x01(\tR\fcustomDomain\x1a7\n" +
+	"\rcustom_domain\x18\x16 \x01(\tR\fcustomDomain\x12;\n" +
+	"\rvolume_mounts\x18\x17 \x03(\v2\x16.skerry.v1.VolumeMountR\fvolumeMounts\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +
@@ -871,6 +881,7 @@ var file_skerry_v1_sandbox_definition_proto_goTypes = []any{
 	(*Resources)(nil),           // 12: skerry.v1.Resources
 	(*Placement)(nil),           // 13: skerry.v1.Placement
 	(*Mount)(nil),               // 14: skerry.v1.Mount
+	(*VolumeMount)(nil),         // 15: skerry.v1.VolumeMount
 }
 var file_skerry_v1_sandbox_definition_proto_depIdxs = []int32{
 	9,  // 0: skerry.v1.SandboxDefinition.tags:type_name -> skerry.v1.SandboxDefinition.TagsEntry
@@ -885,17 +896,18 @@ var file_skerry_v1_sandbox_definition_proto_depIdxs = []int32{
 	6,  // 9: skerry.v1.SandboxDefinition.probe:type_name -> skerry.v1.Probe
 	14, // 10: skerry.v1.SandboxDefinition.mounts:type_name -> skerry.v1.Mount
 	8,  // 11: skerry.v1.SandboxDefinition.egress_secrets:type_name -> skerry.v1.EgressSecret
-	4,  // 12: skerry.v1.NetworkPolicy.outbound_cidrs:type_name -> skerry.v1.Allowlist
-	4,  // 13: skerry.v1.NetworkPolicy.outbound_domains:type_name -> skerry.v1.Allowlist
-	4,  // 14: skerry.v1.NetworkPolicy.inbound_cidrs:type_name -> skerry.v1.Allowlist
-	1,  // 15: skerry.v1.PortDefinition.kind:type_name -> skerry.v1.PortKind
-	7,  // 16: skerry.v1.Probe.exec:type_name -> skerry.v1.ProbeCommand
-	11, // 17: skerry.v1.Probe.interval:type_name -> google.protobuf.Duration
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	15, // 12: skerry.v1.SandboxDefinition.volume_mounts:type_name -> skerry.v1.VolumeMount
+	4,  // 13: skerry.v1.NetworkPolicy.outbound_cidrs:type_name -> skerry.v1.Allowlist
+	4,  // 14: skerry.v1.NetworkPolicy.outbound_domains:type_name -> skerry.v1.Allowlist
+	4,  // 15: skerry.v1.NetworkPolicy.inbound_cidrs:type_name -> skerry.v1.Allowlist
+	1,  // 16: skerry.v1.PortDefinition.kind:type_name -> skerry.v1.PortKind
+	7,  // 17: skerry.v1.Probe.exec:type_name -> skerry.v1.ProbeCommand
+	11, // 18: skerry.v1.Probe.interval:type_name -> google.protobuf.Duration
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_sandbox_definition_proto_init() }

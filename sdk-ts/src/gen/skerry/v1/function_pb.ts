@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file skerry/v1/function.proto.
  */
 export const file_skerry_v1_function: GenFile = /*@__PURE__*/
-  fileDesc("Chhza2VycnkvdjEvZnVuY3Rpb24ucHJvdG8SCXNrZXJyeS52MSKeBgoSRnVuY3Rpb25EZWZpbml0aW9uEgwKBG5hbWUYASABKAkSDgoGbW9kdWxlGAIgASgJEhAKCHF1YWxuYW1lGAMgASgJEiYKCnNlcmlhbGl6ZWQYBCABKAsyEi5za2VycnkudjEuUGF5bG9hZBIQCghpbWFnZV9pZBgFIAEoCRIgCgZtb3VudHMYBiADKAsyEC5za2VycnkudjEuTW91bnQSEgoKc2VjcmV0X2lkcxgHIAMoCRInCglyZXNvdXJjZXMYCCABKAsyFC5za2VycnkudjEuUmVzb3VyY2VzEioKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMgoPc3RhcnR1cF90aW1lb3V0GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKCmF1dG9zY2FsZXIYCyABKAsyFS5za2VycnkudjEuQXV0b3NjYWxlchIWCg5weXRob25fdmVyc2lvbhgMIAEoCRIVCg1ibG9ja19uZXR3b3JrGA0gASgIEhYKDmNsaWVudF92ZXJzaW9uGA4gASgJEhQKDGlzX2dlbmVyYXRvchgPIAEoCBIoCgpjbGFzc19zcGVjGBAgASgLMhQuc2tlcnJ5LnYxLkNsYXNzU3BlYxInCgdyZXRyaWVzGBEgASgLMhYuc2tlcnJ5LnYxLlJldHJ5UG9saWN5EisKC2NvbmN1cnJlbmN5GBIgASgLMhYuc2tlcnJ5LnYxLkNvbmN1cnJlbmN5EiUKCGJhdGNoaW5nGBMgASgLMhMuc2tlcnJ5LnYxLkJhdGNoaW5nEh0KFXNpbmdsZV91c2VfY29udGFpbmVycxgUIAEoCBIlCghzY2hlZHVsZRgVIAEoCzITLnNrZXJyeS52MS5TY2hlZHVsZRInCglwbGFjZW1lbnQYFiABKAsyFC5za2VycnkudjEuUGxhY2VtZW50EhcKD3Jlc3RyaWN0X2FjY2VzcxgXIAEoCBITCgttb2RhbF9uYW1lcxgYIAEoCBITCgtpbnRlcmFjdGl2ZRgZIAEoCCJ5CglDbGFzc1NwZWMSIgoHbWV0aG9kcxgBIAMoCzIRLnNrZXJyeS52MS5NZXRob2QSLAoKcGFyYW1ldGVycxgCIAMoCzIYLnNrZXJyeS52MS5QYXJhbWV0ZXJTcGVjEhoKEmN1c3RvbV9jb25zdHJ1Y3RvchgDIAEoCCIsCgZNZXRob2QSDAoEbmFtZRgBIAEoCRIUCgxpc19nZW5lcmF0b3IYAiABKAgicgoNUGFyYW1ldGVyU3BlYxIMCgRuYW1lGAEgASgJEiYKBHR5cGUYAiABKA4yGC5za2VycnkudjEuUGFyYW1ldGVyVHlwZRIrCg1kZWZhdWx0X3ZhbHVlGAMgASgLMhQuc2tlcnJ5LnYxLlBhcmFtZXRlciJ8CglQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRIWCgxzdHJpbmdfdmFsdWUYAiABKAlIABITCglpbnRfdmFsdWUYAyABKANIABIVCgtieXRlc192YWx1ZRgEIAEoDEgAEhQKCmJvb2xfdmFsdWUYBSABKAhIAEIHCgV2YWx1ZSIxCgVNb3VudBITCgtyZW1vdGVfcGF0aBgBIAEoCRITCgt0cmVlX2RpZ2VzdBgCIAEoCSKBAQoJUmVzb3VyY2VzEhEKCWNwdV9taWxsaRgBIAEoDRIXCg9jcHVfbGltaXRfbWlsbGkYAiABKA0SEgoKbWVtb3J5X21pYhgDIAEoDRIYChBtZW1vcnlfbGltaXRfbWliGAQgASgNEhoKEmVwaGVtZXJhbF9kaXNrX21pYhgFIAEoDSKMAQoKQXV0b3NjYWxlchIWCg5taW5fY29udGFpbmVycxgBIAEoDRIWCg5tYXhfY29udGFpbmVycxgCIAEoDRIZChFidWZmZXJfY29udGFpbmVycxgDIAEoDRIzChBzY2FsZWRvd25fd2luZG93GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIqABChNCaW5kRnVuY3Rpb25SZXF1ZXN0EhMKC2Z1bmN0aW9uX2lkGAEgASgJEigKCnBhcmFtZXRlcnMYAiADKAsyFC5za2VycnkudjEuUGFyYW1ldGVyEh0KFWNvbnN0cnVjdG9yX2FyZ3VtZW50cxgDIAEoDBIrCgdvcHRpb25zGAQgASgLMhouc2tlcnJ5LnYxLkZ1bmN0aW9uT3B0aW9ucyIrChRCaW5kRnVuY3Rpb25SZXNwb25zZRITCgtmdW5jdGlvbl9pZBgBIAEoCSL5AQoXVXBkYXRlQXV0b3NjYWxlclJlcXVlc3QSEwoLZnVuY3Rpb25faWQYASABKAkSGwoObWluX2NvbnRhaW5lcnMYAiABKA1IAIgBARIbCg5tYXhfY29udGFpbmVycxgDIAEoDUgBiAEBEh4KEWJ1ZmZlcl9jb250YWluZXJzGAQgASgNSAKIAQESMwoQc2NhbGVkb3duX3dpbmRvdxgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRCg9fbWluX2NvbnRhaW5lcnNCEQoPX21heF9jb250YWluZXJzQhQKEl9idWZmZXJfY29udGFpbmVycyJFChhVcGRhdGVBdXRvc2NhbGVyUmVzcG9uc2USKQoKYXV0b3NjYWxlchgBIAEoCzIVLnNrZXJyeS52MS5BdXRvc2NhbGVyImMKEkdldEZ1bmN0aW9uUmVxdWVzdBIQCghhcHBfbmFtZRgBIAEoCRIVCg1mdW5jdGlvbl9uYW1lGAIgASgJEhMKC2Vudmlyb25tZW50GAMgASgJEg8KB3ZlcnNpb24YBCABKA0ibQoTR2V0RnVuY3Rpb25SZXNwb25zZRITCgtmdW5jdGlvbl9pZBgBIAEoCRIOCgZhcHBfaWQYAiABKAkSMQoKZGVmaW5pdGlvbhgDIAEoCzIdLnNrZXJyeS52MS5GdW5jdGlvbkRlZmluaXRpb24iLgoXR2V0RnVuY3Rpb25TdGF0c1JlcXVlc3QSEwoLZnVuY3Rpb25faWQYASABKAkidwoYR2V0RnVuY3Rpb25TdGF0c1Jlc3BvbnNlEg8KB2JhY2tsb2cYASABKA0SFgoObnVtX2NvbnRhaW5lcnMYAiABKA0SGgoSbnVtX3J1bm5pbmdfaW5wdXRzGAMgASgNEhYKDmlucHV0X2hlYWRyb29tGAQgASgNKpUBCg1QYXJhbWV0ZXJUeXBlEh4KGlBBUkFNRVRFUl9UWVBFX1VOU1BFQ0lGSUVEEAASGQoVUEFSQU1FVEVSX1RZUEVfU1RSSU5HEAESFgoSUEFSQU1FVEVSX1RZUEVfSU5UEAISGAoUUEFSQU1FVEVSX1RZUEVfQllURVMQAxIXChNQQVJBTUVURVJfVFlQRV9CT09MEAQy6gIKD0Z1bmN0aW9uU2VydmljZRJMCgtHZXRGdW5jdGlvbhIdLnNrZXJyeS52MS5HZXRGdW5jdGlvblJlcXVlc3QaHi5za2VycnkudjEuR2V0RnVuY3Rpb25SZXNwb25zZRJbChBHZXRGdW5jdGlvblN0YXRzEiIuc2tlcnJ5LnYxLkdldEZ1bmN0aW9uU3RhdHNSZXF1ZXN0GiMuc2tlcnJ5LnYxLkdldEZ1bmN0aW9uU3RhdHNSZXNwb25zZRJPCgxCaW5kRnVuY3Rpb24SHi5za2VycnkudjEuQmluZEZ1bmN0aW9uUmVxdWVzdBofLnNrZXJyeS52MS5CaW5kRnVuY3Rpb25SZXNwb25zZRJbChBVcGRhdGVBdXRvc2NhbGVyEiIuc2tlcnJ5LnYxLlVwZGF0ZUF1dG9zY2FsZXJSZXF1ZXN0GiMuc2tlcnJ5LnYxLlVwZGF0ZUF1dG9zY2FsZXJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_skerry_v1_options, file_skerry_v1_payload, file_skerry_v1_schedule]);
+  fileDesc("Chhza2VycnkvdjEvZnVuY3Rpb24ucHJvdG8SCXNrZXJyeS52MSLNBgoSRnVuY3Rpb25EZWZpbml0aW9uEgwKBG5hbWUYASABKAkSDgoGbW9kdWxlGAIgASgJEhAKCHF1YWxuYW1lGAMgASgJEiYKCnNlcmlhbGl6ZWQYBCABKAsyEi5za2VycnkudjEuUGF5bG9hZBIQCghpbWFnZV9pZBgFIAEoCRIgCgZtb3VudHMYBiADKAsyEC5za2VycnkudjEuTW91bnQSEgoKc2VjcmV0X2lkcxgHIAMoCRInCglyZXNvdXJjZXMYCCABKAsyFC5za2VycnkudjEuUmVzb3VyY2VzEioKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMgoPc3RhcnR1cF90aW1lb3V0GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKCmF1dG9zY2FsZXIYCyABKAsyFS5za2VycnkudjEuQXV0b3NjYWxlchIWCg5weXRob25fdmVyc2lvbhgMIAEoCRIVCg1ibG9ja19uZXR3b3JrGA0gASgIEhYKDmNsaWVudF92ZXJzaW9uGA4gASgJEhQKDGlzX2dlbmVyYXRvchgPIAEoCBIoCgpjbGFzc19zcGVjGBAgASgLMhQuc2tlcnJ5LnYxLkNsYXNzU3BlYxInCgdyZXRyaWVzGBEgASgLMhYuc2tlcnJ5LnYxLlJldHJ5UG9saWN5EisKC2NvbmN1cnJlbmN5GBIgASgLMhYuc2tlcnJ5LnYxLkNvbmN1cnJlbmN5EiUKCGJhdGNoaW5nGBMgASgLMhMuc2tlcnJ5LnYxLkJhdGNoaW5nEh0KFXNpbmdsZV91c2VfY29udGFpbmVycxgUIAEoCBIlCghzY2hlZHVsZRgVIAEoCzITLnNrZXJyeS52MS5TY2hlZHVsZRInCglwbGFjZW1lbnQYFiABKAsyFC5za2VycnkudjEuUGxhY2VtZW50EhcKD3Jlc3RyaWN0X2FjY2VzcxgXIAEoCBITCgttb2RhbF9uYW1lcxgYIAEoCBITCgtpbnRlcmFjdGl2ZRgZIAEoCBItCg12b2x1bWVfbW91bnRzGBogAygLMhYuc2tlcnJ5LnYxLlZvbHVtZU1vdW50InkKCUNsYXNzU3BlYxIiCgdtZXRob2RzGAEgAygLMhEuc2tlcnJ5LnYxLk1ldGhvZBIsCgpwYXJhbWV0ZXJzGAIgAygLMhguc2tlcnJ5LnYxLlBhcmFtZXRlclNwZWMSGgoSY3VzdG9tX2NvbnN0cnVjdG9yGAMgASgIIiwKBk1ldGhvZBIMCgRuYW1lGAEgASgJEhQKDGlzX2dlbmVyYXRvchgCIAEoCCJyCg1QYXJhbWV0ZXJTcGVjEgwKBG5hbWUYASABKAkSJgoEdHlwZRgCIAEoDjIYLnNrZXJyeS52MS5QYXJhbWV0ZXJUeXBlEisKDWRlZmF1bHRfdmFsdWUYAyABKAsyFC5za2VycnkudjEuUGFyYW1ldGVyInwKCVBhcmFtZXRlchIMCgRuYW1lGAEgASgJEhYKDHN0cmluZ192YWx1ZRgCIAEoCUgAEhMKCWludF92YWx1ZRgDIAEoA0gAEhUKC2J5dGVzX3ZhbHVlGAQgASgMSAASFAoKYm9vbF92YWx1ZRgFIAEoCEgAQgcKBXZhbHVlIjEKBU1vdW50EhMKC3JlbW90ZV9wYXRoGAEgASgJEhMKC3RyZWVfZGlnZXN0GAIgASgJIlkKC1ZvbHVtZU1vdW50EhIKCm1vdW50X3BhdGgYASABKAkSEQoJdm9sdW1lX2lkGAIgASgJEhEKCXJlYWRfb25seRgDIAEoCBIQCghzdWJfcGF0aBgEIAEoCSKBAQoJUmVzb3VyY2VzEhEKCWNwdV9taWxsaRgBIAEoDRIXCg9jcHVfbGltaXRfbWlsbGkYAiABKA0SEgoKbWVtb3J5X21pYhgDIAEoDRIYChBtZW1vcnlfbGltaXRfbWliGAQgASgNEhoKEmVwaGVtZXJhbF9kaXNrX21pYhgFIAEoDSKMAQoKQXV0b3NjYWxlchIWCg5taW5fY29udGFpbmVycxgBIAEoDRIWCg5tYXhfY29udGFpbmVycxgCIAEoDRIZChFidWZmZXJfY29udGFpbmVycxgDIAEoDRIzChBzY2FsZWRvd25fd2luZG93GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIqABChNCaW5kRnVuY3Rpb25SZXF1ZXN0EhMKC2Z1bmN0aW9uX2lkGAEgASgJEigKCnBhcmFtZXRlcnMYAiADKAsyFC5za2VycnkudjEuUGFyYW1ldGVyEh0KFWNvbnN0cnVjdG9yX2FyZ3VtZW50cxgDIAEoDBIrCgdvcHRpb25zGAQgASgLMhouc2tlcnJ5LnYxLkZ1bmN0aW9uT3B0aW9ucyIrChRCaW5kRnVuY3Rpb25SZXNwb25zZRITCgtmdW5jdGlvbl9pZBgBIAEoCSL5AQoXVXBkYXRlQXV0b3NjYWxlclJlcXVlc3QSEwoLZnVuY3Rpb25faWQYASABKAkSGwoObWluX2NvbnRhaW5lcnMYAiABKA1IAIgBARIbCg5tYXhfY29udGFpbmVycxgDIAEoDUgBiAEBEh4KEWJ1ZmZlcl9jb250YWluZXJzGAQgASgNSAKIAQESMwoQc2NhbGVkb3duX3dpbmRvdxgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRCg9fbWluX2NvbnRhaW5lcnNCEQoPX21heF9jb250YWluZXJzQhQKEl9idWZmZXJfY29udGFpbmVycyJFChhVcGRhdGVBdXRvc2NhbGVyUmVzcG9uc2USKQoKYXV0b3NjYWxlchgBIAEoCzIVLnNrZXJyeS52MS5BdXRvc2NhbGVyImMKEkdldEZ1bmN0aW9uUmVxdWVzdBIQCghhcHBfbmFtZRgBIAEoCRIVCg1mdW5jdGlvbl9uYW1lGAIgASgJEhMKC2Vudmlyb25tZW50GAMgASgJEg8KB3ZlcnNpb24YBCABKA0ibQoTR2V0RnVuY3Rpb25SZXNwb25zZRITCgtmdW5jdGlvbl9pZBgBIAEoCRIOCgZhcHBfaWQYAiABKAkSMQoKZGVmaW5pdGlvbhgDIAEoCzIdLnNrZXJyeS52MS5GdW5jdGlvbkRlZmluaXRpb24iLgoXR2V0RnVuY3Rpb25TdGF0c1JlcXVlc3QSEwoLZnVuY3Rpb25faWQYASABKAkidwoYR2V0RnVuY3Rpb25TdGF0c1Jlc3BvbnNlEg8KB2JhY2tsb2cYASABKA0SFgoObnVtX2NvbnRhaW5lcnMYAiABKA0SGgoSbnVtX3J1bm5pbmdfaW5wdXRzGAMgASgNEhYKDmlucHV0X2hlYWRyb29tGAQgASgNKpUBCg1QYXJhbWV0ZXJUeXBlEh4KGlBBUkFNRVRFUl9UWVBFX1VOU1BFQ0lGSUVEEAASGQoVUEFSQU1FVEVSX1RZUEVfU1RSSU5HEAESFgoSUEFSQU1FVEVSX1RZUEVfSU5UEAISGAoUUEFSQU1FVEVSX1RZUEVfQllURVMQAxIXChNQQVJBTUVURVJfVFlQRV9CT09MEAQy6gIKD0Z1bmN0aW9uU2VydmljZRJMCgtHZXRGdW5jdGlvbhIdLnNrZXJyeS52MS5HZXRGdW5jdGlvblJlcXVlc3QaHi5za2VycnkudjEuR2V0RnVuY3Rpb25SZXNwb25zZRJbChBHZXRGdW5jdGlvblN0YXRzEiIuc2tlcnJ5LnYxLkdldEZ1bmN0aW9uU3RhdHNSZXF1ZXN0GiMuc2tlcnJ5LnYxLkdldEZ1bmN0aW9uU3RhdHNSZXNwb25zZRJPCgxCaW5kRnVuY3Rpb24SHi5za2VycnkudjEuQmluZEZ1bmN0aW9uUmVxdWVzdBofLnNrZXJyeS52MS5CaW5kRnVuY3Rpb25SZXNwb25zZRJbChBVcGRhdGVBdXRvc2NhbGVyEiIuc2tlcnJ5LnYxLlVwZGF0ZUF1dG9zY2FsZXJSZXF1ZXN0GiMuc2tlcnJ5LnYxLlVwZGF0ZUF1dG9zY2FsZXJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_skerry_v1_options, file_skerry_v1_payload, file_skerry_v1_schedule]);
 
 /**
  * Everything a container needs to know to run a function.
@@ -200,6 +200,13 @@ export type FunctionDefinition = Message<"skerry.v1.FunctionDefinition"> & {
    * @generated from field: bool interactive = 25;
    */
   interactive: boolean;
+
+  /**
+   * Volumes, each at a path of its own.
+   *
+   * @generated from field: repeated skerry.v1.VolumeMount volume_mounts = 26;
+   */
+  volumeMounts: VolumeMount[];
 };
 
 /**
@@ -394,6 +401,48 @@ export const MountSchema: GenMessage<Mount> = /*@__PURE__*/
   messageDesc(file_skerry_v1_function, 5);
 
 /**
+ * A volume put at a path of the container.
+ *
+ * @generated from message skerry.v1.VolumeMount
+ */
+export type VolumeMount = Message<"skerry.v1.VolumeMount"> & {
+  /**
+   * Absolute and canonical; not "/", "/root" or "/tmp", nor under /proc, /sys, /dev or /__skerry, nor above or below another volume's.
+   *
+   * @generated from field: string mount_path = 1;
+   */
+  mountPath: string;
+
+  /**
+   * "vo-...".
+   *
+   * @generated from field: string volume_id = 2;
+   */
+  volumeId: string;
+
+  /**
+   * True if the container may not change it.
+   *
+   * @generated from field: bool read_only = 3;
+   */
+  readOnly: boolean;
+
+  /**
+   * The folder of the volume that is put there, made where it is not there; empty: all of it.
+   *
+   * @generated from field: string sub_path = 4;
+   */
+  subPath: string;
+};
+
+/**
+ * Describes the message skerry.v1.VolumeMount.
+ * Use `create(VolumeMountSchema)` to create a new message.
+ */
+export const VolumeMountSchema: GenMessage<VolumeMount> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_function, 6);
+
+/**
  * What one container may use.
  *
  * @generated from message skerry.v1.Resources
@@ -440,7 +489,7 @@ export type Resources = Message<"skerry.v1.Resources"> & {
  * Use `create(ResourcesSchema)` to create a new message.
  */
 export const ResourcesSchema: GenMessage<Resources> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 6);
+  messageDesc(file_skerry_v1_function, 7);
 
 /**
  * Bounds for the number of containers.
@@ -482,7 +531,7 @@ export type Autoscaler = Message<"skerry.v1.Autoscaler"> & {
  * Use `create(AutoscalerSchema)` to create a new message.
  */
 export const AutoscalerSchema: GenMessage<Autoscaler> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 7);
+  messageDesc(file_skerry_v1_function, 8);
 
 /**
  * Names parameters, options or a version of a function.
@@ -525,7 +574,7 @@ export type BindFunctionRequest = Message<"skerry.v1.BindFunctionRequest"> & {
  * Use `create(BindFunctionRequestSchema)` to create a new message.
  */
 export const BindFunctionRequestSchema: GenMessage<BindFunctionRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 8);
+  messageDesc(file_skerry_v1_function, 9);
 
 /**
  * A function with a pool of its own.
@@ -546,7 +595,7 @@ export type BindFunctionResponse = Message<"skerry.v1.BindFunctionResponse"> & {
  * Use `create(BindFunctionResponseSchema)` to create a new message.
  */
 export const BindFunctionResponseSchema: GenMessage<BindFunctionResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 9);
+  messageDesc(file_skerry_v1_function, 10);
 
 /**
  * Bounds to set; those that are unset stay as they are.
@@ -595,7 +644,7 @@ export type UpdateAutoscalerRequest = Message<"skerry.v1.UpdateAutoscalerRequest
  * Use `create(UpdateAutoscalerRequestSchema)` to create a new message.
  */
 export const UpdateAutoscalerRequestSchema: GenMessage<UpdateAutoscalerRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 10);
+  messageDesc(file_skerry_v1_function, 11);
 
 /**
  * The bounds from now on.
@@ -616,7 +665,7 @@ export type UpdateAutoscalerResponse = Message<"skerry.v1.UpdateAutoscalerRespon
  * Use `create(UpdateAutoscalerResponseSchema)` to create a new message.
  */
 export const UpdateAutoscalerResponseSchema: GenMessage<UpdateAutoscalerResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 11);
+  messageDesc(file_skerry_v1_function, 12);
 
 /**
  * Names a function of a deployed app.
@@ -658,7 +707,7 @@ export type GetFunctionRequest = Message<"skerry.v1.GetFunctionRequest"> & {
  * Use `create(GetFunctionRequestSchema)` to create a new message.
  */
 export const GetFunctionRequestSchema: GenMessage<GetFunctionRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 12);
+  messageDesc(file_skerry_v1_function, 13);
 
 /**
  * A function to call.
@@ -693,7 +742,7 @@ export type GetFunctionResponse = Message<"skerry.v1.GetFunctionResponse"> & {
  * Use `create(GetFunctionResponseSchema)` to create a new message.
  */
 export const GetFunctionResponseSchema: GenMessage<GetFunctionResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 13);
+  messageDesc(file_skerry_v1_function, 14);
 
 /**
  * Asks for counts.
@@ -714,7 +763,7 @@ export type GetFunctionStatsRequest = Message<"skerry.v1.GetFunctionStatsRequest
  * Use `create(GetFunctionStatsRequestSchema)` to create a new message.
  */
 export const GetFunctionStatsRequestSchema: GenMessage<GetFunctionStatsRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 14);
+  messageDesc(file_skerry_v1_function, 15);
 
 /**
  * Counts of this moment.
@@ -756,7 +805,7 @@ export type GetFunctionStatsResponse = Message<"skerry.v1.GetFunctionStatsRespon
  * Use `create(GetFunctionStatsResponseSchema)` to create a new message.
  */
 export const GetFunctionStatsResponseSchema: GenMessage<GetFunctionStatsResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 15);
+  messageDesc(file_skerry_v1_function, 16);
 
 /**
  * The type of a parameter.
