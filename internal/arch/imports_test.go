@@ -60,6 +60,8 @@ var reservations = []reserved{
 		"internal/guestinit",
 		// skerryd up --detach starts itself; doctor asks host tools for their version.
 		"internal/daemon",
+		// The S3 server of tests.
+		"internal/s3test",
 	}, "a process started is a process to end: each place that starts one is known"},
 }
 
