@@ -9,7 +9,6 @@ package skerryv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -21,71 +20,6 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
-
-// What is at a path.
-type VolumeEntryType int32
-
-const (
-	// Never sent.
-	VolumeEntryType_VOLUME_ENTRY_TYPE_UNSPECIFIED VolumeEntryType = 0
-	// A regular file.
-	VolumeEntryType_VOLUME_ENTRY_TYPE_FILE VolumeEntryType = 1
-	// A folder.
-	VolumeEntryType_VOLUME_ENTRY_TYPE_DIRECTORY VolumeEntryType = 2
-	// A symbolic link.
-	VolumeEntryType_VOLUME_ENTRY_TYPE_SYMLINK VolumeEntryType = 3
-	// A FIFO.
-	VolumeEntryType_VOLUME_ENTRY_TYPE_FIFO VolumeEntryType = 4
-	// A socket.
-	VolumeEntryType_VOLUME_ENTRY_TYPE_SOCKET VolumeEntryType = 5
-)
-
-// Enum value maps for VolumeEntryType.
-var (
-	VolumeEntryType_name = map[int32]string{
-		0: "VOLUME_ENTRY_TYPE_UNSPECIFIED",
-		1: "VOLUME_ENTRY_TYPE_FILE",
-		2: "VOLUME_ENTRY_TYPE_DIRECTORY",
-		3: "VOLUME_ENTRY_TYPE_SYMLINK",
-		4: "VOLUME_ENTRY_TYPE_FIFO",
-		5: "VOLUME_ENTRY_TYPE_SOCKET",
-	}
-	VolumeEntryType_value = map[string]int32{
-		"VOLUME_ENTRY_TYPE_UNSPECIFIED": 0,
-		"VOLUME_ENTRY_TYPE_FILE":        1,
-		"VOLUME_ENTRY_TYPE_DIRECTORY":   2,
-		"VOLUME_ENTRY_TYPE_SYMLINK":     3,
-		"VOLUME_ENTRY_TYPE_FIFO":        4,
-		"VOLUME_ENTRY_TYPE_SOCKET":      5,
-	}
-)
-
-func (x VolumeEntryType) Enum() *VolumeEntryType {
-	p := new(VolumeEntryType)
-	*p = x
-	return p
-}
-
-func (x VolumeEntryType) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (VolumeEntryType) Descriptor() protoreflect.EnumDescriptor {
-	return file_skerry_v1_volume_proto_enumTypes[0].Descriptor()
-}
-
-func (VolumeEntryType) Type() protoreflect.EnumType {
-	return &file_skerry_v1_volume_proto_enumTypes[0]
-}
-
-func (x VolumeEntryType) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use VolumeEntryType.Descriptor instead.
-func (VolumeEntryType) EnumDescriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{0}
-}
 
 // Names a volume, to find or to make.
 type GetVolumeRequest struct {
@@ -648,198 +582,6 @@ func (*KeepVolumeResponse) Descriptor() ([]byte, []int) {
 	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{11}
 }
 
-// A file, folder or other thing in a volume.
-type VolumeEntry struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it is.
-	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// What it is.
-	Type VolumeEntryType `protobuf:"varint,2,opt,name=type,proto3,enum=skerry.v1.VolumeEntryType" json:"type,omitempty"`
-	// Permission bits, with set-user-id, set-group-id and sticky.
-	Mode uint32 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`
-	// Owner.
-	Uid uint32 `protobuf:"varint,4,opt,name=uid,proto3" json:"uid,omitempty"`
-	// Group.
-	Gid uint32 `protobuf:"varint,5,opt,name=gid,proto3" json:"gid,omitempty"`
-	// When the content was last changed, to the nanosecond.
-	ModifiedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=modified_at,json=modifiedAt,proto3" json:"modified_at,omitempty"`
-	// Bytes of a file.
-	Size uint64 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`
-	// Bytes of a file; unset where size is 0, and in lists.
-	Content *VolumeContent `protobuf:"bytes,8,opt,name=content,proto3" json:"content,omitempty"`
-	// Where a symbolic link leads.
-	Target string `protobuf:"bytes,9,opt,name=target,proto3" json:"target,omitempty"`
-	// Hard links: entries of a version (or of one ChangeVolume) with the same number, not 0, are one file.
-	Inode         uint64 `protobuf:"varint,10,opt,name=inode,proto3" json:"inode,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VolumeEntry) Reset() {
-	*x = VolumeEntry{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[12]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VolumeEntry) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VolumeEntry) ProtoMessage() {}
-
-func (x *VolumeEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[12]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VolumeEntry.ProtoReflect.Descriptor instead.
-func (*VolumeEntry) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{12}
-}
-
-func (x *VolumeEntry) GetPath() string {
-	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-func (x *VolumeEntry) GetType() VolumeEntryType {
-	if x != nil {
-		return x.Type
-	}
-	return VolumeEntryType_VOLUME_ENTRY_TYPE_UNSPECIFIED
-}
-
-func (x *VolumeEntry) GetMode() uint32 {
-	if x != nil {
-		return x.Mode
-	}
-	return 0
-}
-
-func (x *VolumeEntry) GetUid() uint32 {
-	if x != nil {
-		return x.Uid
-	}
-	return 0
-}
-
-func (x *VolumeEntry) GetGid() uint32 {
-	if x != nil {
-		return x.Gid
-	}
-	return 0
-}
-
-func (x *VolumeEntry) GetModifiedAt() *timestamppb.Timestamp {
-	if x != nil {
-		return x.ModifiedAt
-	}
-	return nil
-}
-
-func (x *VolumeEntry) GetSize() uint64 {
-	if x != nil {
-		return x.Size
-	}
-	return 0
-}
-
-func (x *VolumeEntry) GetContent() *VolumeContent {
-	if x != nil {
-		return x.Content
-	}
-	return nil
-}
-
-func (x *VolumeEntry) GetTarget() string {
-	if x != nil {
-		return x.Target
-	}
-	return ""
-}
-
-func (x *VolumeEntry) GetInode() uint64 {
-	if x != nil {
-		return x.Inode
-	}
-	return 0
-}
-
-// Where the bytes of a file are.
-type VolumeContent struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Without chunked, a blob that has them at offset, beside those of other files, at most 4 MiB in all; with it, a manifest: JSON as
-	// docs/volumes.md says, of chunks of 4 MiB each but for the last.
-	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
-	// Of the first byte in the blob.
-	Offset uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
-	// True for a manifest.
-	Chunked       bool `protobuf:"varint,3,opt,name=chunked,proto3" json:"chunked,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VolumeContent) Reset() {
-	*x = VolumeContent{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[13]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VolumeContent) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VolumeContent) ProtoMessage() {}
-
-func (x *VolumeContent) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[13]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VolumeContent.ProtoReflect.Descriptor instead.
-func (*VolumeContent) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{13}
-}
-
-func (x *VolumeContent) GetDigest() string {
-	if x != nil {
-		return x.Digest
-	}
-	return ""
-}
-
-func (x *VolumeContent) GetOffset() uint64 {
-	if x != nil {
-		return x.Offset
-	}
-	return 0
-}
-
-func (x *VolumeContent) GetChunked() bool {
-	if x != nil {
-		return x.Chunked
-	}
-	return false
-}
-
 // Asks what is in a volume.
 type ListVolumeFilesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -857,7 +599,7 @@ type ListVolumeFilesRequest struct {
 
 func (x *ListVolumeFilesRequest) Reset() {
 	*x = ListVolumeFilesRequest{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[14]
+	mi := &file_skerry_v1_volume_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +611,7 @@ func (x *ListVolumeFilesRequest) String() string {
 func (*ListVolumeFilesRequest) ProtoMessage() {}
 
 func (x *ListVolumeFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[14]
+	mi := &file_skerry_v1_volume_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +624,7 @@ func (x *ListVolumeFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumeFilesRequest.ProtoReflect.Descriptor instead.
 func (*ListVolumeFilesRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{14}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListVolumeFilesRequest) GetVolumeId() string {
@@ -926,7 +668,7 @@ type ListVolumeFilesResponse struct {
 
 func (x *ListVolumeFilesResponse) Reset() {
 	*x = ListVolumeFilesResponse{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[15]
+	mi := &file_skerry_v1_volume_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +680,7 @@ func (x *ListVolumeFilesResponse) String() string {
 func (*ListVolumeFilesResponse) ProtoMessage() {}
 
 func (x *ListVolumeFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[15]
+	mi := &file_skerry_v1_volume_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +693,7 @@ func (x *ListVolumeFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumeFilesResponse.ProtoReflect.Descriptor instead.
 func (*ListVolumeFilesResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{15}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListVolumeFilesResponse) GetEntries() []*VolumeEntry {
@@ -987,7 +729,7 @@ type ReadVolumeFileRequest struct {
 
 func (x *ReadVolumeFileRequest) Reset() {
 	*x = ReadVolumeFileRequest{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[16]
+	mi := &file_skerry_v1_volume_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +741,7 @@ func (x *ReadVolumeFileRequest) String() string {
 func (*ReadVolumeFileRequest) ProtoMessage() {}
 
 func (x *ReadVolumeFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[16]
+	mi := &file_skerry_v1_volume_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +754,7 @@ func (x *ReadVolumeFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadVolumeFileRequest.ProtoReflect.Descriptor instead.
 func (*ReadVolumeFileRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{16}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReadVolumeFileRequest) GetVolumeId() string {
@@ -1065,7 +807,7 @@ type ReadVolumeFileResponse struct {
 
 func (x *ReadVolumeFileResponse) Reset() {
 	*x = ReadVolumeFileResponse{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[17]
+	mi := &file_skerry_v1_volume_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1077,7 +819,7 @@ func (x *ReadVolumeFileResponse) String() string {
 func (*ReadVolumeFileResponse) ProtoMessage() {}
 
 func (x *ReadVolumeFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[17]
+	mi := &file_skerry_v1_volume_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1090,7 +832,7 @@ func (x *ReadVolumeFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadVolumeFileResponse.ProtoReflect.Descriptor instead.
 func (*ReadVolumeFileResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{17}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReadVolumeFileResponse) GetEntry() *VolumeEntry {
@@ -1129,7 +871,7 @@ type ChangeVolumeRequest struct {
 
 func (x *ChangeVolumeRequest) Reset() {
 	*x = ChangeVolumeRequest{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[18]
+	mi := &file_skerry_v1_volume_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +883,7 @@ func (x *ChangeVolumeRequest) String() string {
 func (*ChangeVolumeRequest) ProtoMessage() {}
 
 func (x *ChangeVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[18]
+	mi := &file_skerry_v1_volume_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +896,7 @@ func (x *ChangeVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeVolumeRequest.ProtoReflect.Descriptor instead.
 func (*ChangeVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{18}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ChangeVolumeRequest) GetVolumeId() string {
@@ -1178,363 +920,6 @@ func (x *ChangeVolumeRequest) GetChanges() []*VolumeChange {
 	return nil
 }
 
-// One change.
-type VolumeChange struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Kind:
-	//
-	//	*VolumeChange_Put
-	//	*VolumeChange_Remove
-	//	*VolumeChange_Copy
-	//	*VolumeChange_Move
-	Kind          isVolumeChange_Kind `protobuf_oneof:"kind"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VolumeChange) Reset() {
-	*x = VolumeChange{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[19]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VolumeChange) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VolumeChange) ProtoMessage() {}
-
-func (x *VolumeChange) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[19]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VolumeChange.ProtoReflect.Descriptor instead.
-func (*VolumeChange) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{19}
-}
-
-func (x *VolumeChange) GetKind() isVolumeChange_Kind {
-	if x != nil {
-		return x.Kind
-	}
-	return nil
-}
-
-func (x *VolumeChange) GetPut() *VolumePut {
-	if x != nil {
-		if x, ok := x.Kind.(*VolumeChange_Put); ok {
-			return x.Put
-		}
-	}
-	return nil
-}
-
-func (x *VolumeChange) GetRemove() *VolumeRemove {
-	if x != nil {
-		if x, ok := x.Kind.(*VolumeChange_Remove); ok {
-			return x.Remove
-		}
-	}
-	return nil
-}
-
-func (x *VolumeChange) GetCopy() *VolumeCopy {
-	if x != nil {
-		if x, ok := x.Kind.(*VolumeChange_Copy); ok {
-			return x.Copy
-		}
-	}
-	return nil
-}
-
-func (x *VolumeChange) GetMove() *VolumeMove {
-	if x != nil {
-		if x, ok := x.Kind.(*VolumeChange_Move); ok {
-			return x.Move
-		}
-	}
-	return nil
-}
-
-type isVolumeChange_Kind interface {
-	isVolumeChange_Kind()
-}
-
-type VolumeChange_Put struct {
-	// A file, folder or link that is put at its path; folders above it are made, with mode 0755.
-	Put *VolumePut `protobuf:"bytes,1,opt,name=put,proto3,oneof"`
-}
-
-type VolumeChange_Remove struct {
-	// Something that is removed.
-	Remove *VolumeRemove `protobuf:"bytes,2,opt,name=remove,proto3,oneof"`
-}
-
-type VolumeChange_Copy struct {
-	// Something that is copied within the volume, without its bytes being moved.
-	Copy *VolumeCopy `protobuf:"bytes,3,opt,name=copy,proto3,oneof"`
-}
-
-type VolumeChange_Move struct {
-	// Something that is moved within the volume.
-	Move *VolumeMove `protobuf:"bytes,4,opt,name=move,proto3,oneof"`
-}
-
-func (*VolumeChange_Put) isVolumeChange_Kind() {}
-
-func (*VolumeChange_Remove) isVolumeChange_Kind() {}
-
-func (*VolumeChange_Copy) isVolumeChange_Kind() {}
-
-func (*VolumeChange_Move) isVolumeChange_Kind() {}
-
-// An entry to put.
-type VolumePut struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// What to put, with content.
-	Entry *VolumeEntry `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
-	// Refuse (already_exists) where a file is there.
-	MustBeNew     bool `protobuf:"varint,2,opt,name=must_be_new,json=mustBeNew,proto3" json:"must_be_new,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VolumePut) Reset() {
-	*x = VolumePut{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[20]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VolumePut) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VolumePut) ProtoMessage() {}
-
-func (x *VolumePut) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[20]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VolumePut.ProtoReflect.Descriptor instead.
-func (*VolumePut) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{20}
-}
-
-func (x *VolumePut) GetEntry() *VolumeEntry {
-	if x != nil {
-		return x.Entry
-	}
-	return nil
-}
-
-func (x *VolumePut) GetMustBeNew() bool {
-	if x != nil {
-		return x.MustBeNew
-	}
-	return false
-}
-
-// Something to remove.
-type VolumeRemove struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where.
-	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// A folder with all in it.
-	Recursive bool `protobuf:"varint,2,opt,name=recursive,proto3" json:"recursive,omitempty"`
-	// No error where nothing is there.
-	MissingOk     bool `protobuf:"varint,3,opt,name=missing_ok,json=missingOk,proto3" json:"missing_ok,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VolumeRemove) Reset() {
-	*x = VolumeRemove{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[21]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VolumeRemove) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VolumeRemove) ProtoMessage() {}
-
-func (x *VolumeRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[21]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VolumeRemove.ProtoReflect.Descriptor instead.
-func (*VolumeRemove) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{21}
-}
-
-func (x *VolumeRemove) GetPath() string {
-	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-func (x *VolumeRemove) GetRecursive() bool {
-	if x != nil {
-		return x.Recursive
-	}
-	return false
-}
-
-func (x *VolumeRemove) GetMissingOk() bool {
-	if x != nil {
-		return x.MissingOk
-	}
-	return false
-}
-
-// Something to copy, as cp does it: into the destination where that is a folder.
-type VolumeCopy struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// From where.
-	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	// To where.
-	Destination string `protobuf:"bytes,2,opt,name=destination,proto3" json:"destination,omitempty"`
-	// A folder with all in it.
-	Recursive     bool `protobuf:"varint,3,opt,name=recursive,proto3" json:"recursive,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VolumeCopy) Reset() {
-	*x = VolumeCopy{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[22]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VolumeCopy) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VolumeCopy) ProtoMessage() {}
-
-func (x *VolumeCopy) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[22]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VolumeCopy.ProtoReflect.Descriptor instead.
-func (*VolumeCopy) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{22}
-}
-
-func (x *VolumeCopy) GetSource() string {
-	if x != nil {
-		return x.Source
-	}
-	return ""
-}
-
-func (x *VolumeCopy) GetDestination() string {
-	if x != nil {
-		return x.Destination
-	}
-	return ""
-}
-
-func (x *VolumeCopy) GetRecursive() bool {
-	if x != nil {
-		return x.Recursive
-	}
-	return false
-}
-
-// Something to move: onto the destination itself, replacing a file or an empty folder, as rename(2) does.
-type VolumeMove struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// From where.
-	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	// To where.
-	Destination   string `protobuf:"bytes,2,opt,name=destination,proto3" json:"destination,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VolumeMove) Reset() {
-	*x = VolumeMove{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VolumeMove) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VolumeMove) ProtoMessage() {}
-
-func (x *VolumeMove) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VolumeMove.ProtoReflect.Descriptor instead.
-func (*VolumeMove) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *VolumeMove) GetSource() string {
-	if x != nil {
-		return x.Source
-	}
-	return ""
-}
-
-func (x *VolumeMove) GetDestination() string {
-	if x != nil {
-		return x.Destination
-	}
-	return ""
-}
-
 // The version that has the changes, or what is missing for it.
 type ChangeVolumeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1548,7 +933,7 @@ type ChangeVolumeResponse struct {
 
 func (x *ChangeVolumeResponse) Reset() {
 	*x = ChangeVolumeResponse{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[24]
+	mi := &file_skerry_v1_volume_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +945,7 @@ func (x *ChangeVolumeResponse) String() string {
 func (*ChangeVolumeResponse) ProtoMessage() {}
 
 func (x *ChangeVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[24]
+	mi := &file_skerry_v1_volume_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +958,7 @@ func (x *ChangeVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeVolumeResponse.ProtoReflect.Descriptor instead.
 func (*ChangeVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{24}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ChangeVolumeResponse) GetVersion() *VolumeVersion {
@@ -1601,7 +986,7 @@ type CommitVolumeRequest struct {
 
 func (x *CommitVolumeRequest) Reset() {
 	*x = CommitVolumeRequest{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[25]
+	mi := &file_skerry_v1_volume_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1613,7 +998,7 @@ func (x *CommitVolumeRequest) String() string {
 func (*CommitVolumeRequest) ProtoMessage() {}
 
 func (x *CommitVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[25]
+	mi := &file_skerry_v1_volume_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1626,7 +1011,7 @@ func (x *CommitVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitVolumeRequest.ProtoReflect.Descriptor instead.
 func (*CommitVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{25}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CommitVolumeRequest) GetVolumeId() string {
@@ -1647,7 +1032,7 @@ type CommitVolumeResponse struct {
 
 func (x *CommitVolumeResponse) Reset() {
 	*x = CommitVolumeResponse{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[26]
+	mi := &file_skerry_v1_volume_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1044,7 @@ func (x *CommitVolumeResponse) String() string {
 func (*CommitVolumeResponse) ProtoMessage() {}
 
 func (x *CommitVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[26]
+	mi := &file_skerry_v1_volume_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1057,7 @@ func (x *CommitVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitVolumeResponse.ProtoReflect.Descriptor instead.
 func (*CommitVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{26}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CommitVolumeResponse) GetVersion() uint64 {
@@ -1693,7 +1078,7 @@ type ReloadVolumeRequest struct {
 
 func (x *ReloadVolumeRequest) Reset() {
 	*x = ReloadVolumeRequest{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[27]
+	mi := &file_skerry_v1_volume_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1090,7 @@ func (x *ReloadVolumeRequest) String() string {
 func (*ReloadVolumeRequest) ProtoMessage() {}
 
 func (x *ReloadVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[27]
+	mi := &file_skerry_v1_volume_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +1103,7 @@ func (x *ReloadVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadVolumeRequest.ProtoReflect.Descriptor instead.
 func (*ReloadVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{27}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReloadVolumeRequest) GetVolumeId() string {
@@ -1739,7 +1124,7 @@ type ReloadVolumeResponse struct {
 
 func (x *ReloadVolumeResponse) Reset() {
 	*x = ReloadVolumeResponse{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[28]
+	mi := &file_skerry_v1_volume_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1136,7 @@ func (x *ReloadVolumeResponse) String() string {
 func (*ReloadVolumeResponse) ProtoMessage() {}
 
 func (x *ReloadVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[28]
+	mi := &file_skerry_v1_volume_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1149,7 @@ func (x *ReloadVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadVolumeResponse.ProtoReflect.Descriptor instead.
 func (*ReloadVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{28}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReloadVolumeResponse) GetVersion() uint64 {
@@ -1772,97 +1157,6 @@ func (x *ReloadVolumeResponse) GetVersion() uint64 {
 		return x.Version
 	}
 	return 0
-}
-
-// A version.
-type VolumeVersion struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 is the empty one that a volume begins with.
-	Version uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	// When it was made.
-	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// The token, or the container, that made it.
-	CreatedBy string `protobuf:"bytes,3,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
-	// Files in it.
-	NumFiles uint64 `protobuf:"varint,4,opt,name=num_files,json=numFiles,proto3" json:"num_files,omitempty"`
-	// Bytes of all files.
-	NumBytes uint64 `protobuf:"varint,5,opt,name=num_bytes,json=numBytes,proto3" json:"num_bytes,omitempty"`
-	// What made it, such as "commit", "upload", "remove", "restore 3".
-	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VolumeVersion) Reset() {
-	*x = VolumeVersion{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[29]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VolumeVersion) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VolumeVersion) ProtoMessage() {}
-
-func (x *VolumeVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[29]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VolumeVersion.ProtoReflect.Descriptor instead.
-func (*VolumeVersion) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{29}
-}
-
-func (x *VolumeVersion) GetVersion() uint64 {
-	if x != nil {
-		return x.Version
-	}
-	return 0
-}
-
-func (x *VolumeVersion) GetCreatedAt() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CreatedAt
-	}
-	return nil
-}
-
-func (x *VolumeVersion) GetCreatedBy() string {
-	if x != nil {
-		return x.CreatedBy
-	}
-	return ""
-}
-
-func (x *VolumeVersion) GetNumFiles() uint64 {
-	if x != nil {
-		return x.NumFiles
-	}
-	return 0
-}
-
-func (x *VolumeVersion) GetNumBytes() uint64 {
-	if x != nil {
-		return x.NumBytes
-	}
-	return 0
-}
-
-func (x *VolumeVersion) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
 }
 
 // Asks for versions.
@@ -1880,7 +1174,7 @@ type ListVolumeVersionsRequest struct {
 
 func (x *ListVolumeVersionsRequest) Reset() {
 	*x = ListVolumeVersionsRequest{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[30]
+	mi := &file_skerry_v1_volume_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +1186,7 @@ func (x *ListVolumeVersionsRequest) String() string {
 func (*ListVolumeVersionsRequest) ProtoMessage() {}
 
 func (x *ListVolumeVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[30]
+	mi := &file_skerry_v1_volume_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +1199,7 @@ func (x *ListVolumeVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumeVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListVolumeVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{30}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListVolumeVersionsRequest) GetVolumeId() string {
@@ -1940,7 +1234,7 @@ type ListVolumeVersionsResponse struct {
 
 func (x *ListVolumeVersionsResponse) Reset() {
 	*x = ListVolumeVersionsResponse{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[31]
+	mi := &file_skerry_v1_volume_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +1246,7 @@ func (x *ListVolumeVersionsResponse) String() string {
 func (*ListVolumeVersionsResponse) ProtoMessage() {}
 
 func (x *ListVolumeVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[31]
+	mi := &file_skerry_v1_volume_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +1259,7 @@ func (x *ListVolumeVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumeVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListVolumeVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{31}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListVolumeVersionsResponse) GetVersions() []*VolumeVersion {
@@ -1988,7 +1282,7 @@ type RestoreVolumeVersionRequest struct {
 
 func (x *RestoreVolumeVersionRequest) Reset() {
 	*x = RestoreVolumeVersionRequest{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[32]
+	mi := &file_skerry_v1_volume_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +1294,7 @@ func (x *RestoreVolumeVersionRequest) String() string {
 func (*RestoreVolumeVersionRequest) ProtoMessage() {}
 
 func (x *RestoreVolumeVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[32]
+	mi := &file_skerry_v1_volume_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +1307,7 @@ func (x *RestoreVolumeVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreVolumeVersionRequest.ProtoReflect.Descriptor instead.
 func (*RestoreVolumeVersionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{32}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestoreVolumeVersionRequest) GetVolumeId() string {
@@ -2041,7 +1335,7 @@ type RestoreVolumeVersionResponse struct {
 
 func (x *RestoreVolumeVersionResponse) Reset() {
 	*x = RestoreVolumeVersionResponse{}
-	mi := &file_skerry_v1_volume_proto_msgTypes[33]
+	mi := &file_skerry_v1_volume_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +1347,7 @@ func (x *RestoreVolumeVersionResponse) String() string {
 func (*RestoreVolumeVersionResponse) ProtoMessage() {}
 
 func (x *RestoreVolumeVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_volume_proto_msgTypes[33]
+	mi := &file_skerry_v1_volume_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +1360,7 @@ func (x *RestoreVolumeVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreVolumeVersionResponse.ProtoReflect.Descriptor instead.
 func (*RestoreVolumeVersionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{33}
+	return file_skerry_v1_volume_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RestoreVolumeVersionResponse) GetVersion() *VolumeVersion {
@@ -2080,7 +1374,7 @@ var File_skerry_v1_volume_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_volume_proto_rawDesc = "" +
 	"\n" +
-	"\x16skerry/v1/volume.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16skerry/v1/object.proto\"\x7f\n" +
+	"\x16skerry/v1/volume.proto\x12\tskerry.v1\x1a\x16skerry/v1/object.proto\x1a\x1dskerry/v1/volume_change.proto\x1a\x1cskerry/v1/volume_entry.proto\"\x7f\n" +
 	"\x10GetVolumeRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\venvironment\x18\x02 \x01(\tR\venvironment\x125\n" +
@@ -2105,24 +1399,7 @@ const file_skerry_v1_volume_proto_rawDesc = "" +
 	"\x14DeleteVolumeResponse\"0\n" +
 	"\x11KeepVolumeRequest\x12\x1b\n" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\"\x14\n" +
-	"\x12KeepVolumeResponse\"\xbc\x02\n" +
-	"\vVolumeEntry\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12.\n" +
-	"\x04type\x18\x02 \x01(\x0e2\x1a.skerry.v1.VolumeEntryTypeR\x04type\x12\x12\n" +
-	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x10\n" +
-	"\x03uid\x18\x04 \x01(\rR\x03uid\x12\x10\n" +
-	"\x03gid\x18\x05 \x01(\rR\x03gid\x12;\n" +
-	"\vmodified_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"modifiedAt\x12\x12\n" +
-	"\x04size\x18\a \x01(\x04R\x04size\x122\n" +
-	"\acontent\x18\b \x01(\v2\x18.skerry.v1.VolumeContentR\acontent\x12\x16\n" +
-	"\x06target\x18\t \x01(\tR\x06target\x12\x14\n" +
-	"\x05inode\x18\n" +
-	" \x01(\x04R\x05inode\"Y\n" +
-	"\rVolumeContent\x12\x16\n" +
-	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x16\n" +
-	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x18\n" +
-	"\achunked\x18\x03 \x01(\bR\achunked\"\x81\x01\n" +
+	"\x12KeepVolumeResponse\"\x81\x01\n" +
 	"\x16ListVolumeFilesRequest\x12\x1b\n" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1c\n" +
@@ -2145,30 +1422,7 @@ const file_skerry_v1_volume_proto_rawDesc = "" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x121\n" +
-	"\achanges\x18\x03 \x03(\v2\x17.skerry.v1.VolumeChangeR\achanges\"\xcd\x01\n" +
-	"\fVolumeChange\x12(\n" +
-	"\x03put\x18\x01 \x01(\v2\x14.skerry.v1.VolumePutH\x00R\x03put\x121\n" +
-	"\x06remove\x18\x02 \x01(\v2\x17.skerry.v1.VolumeRemoveH\x00R\x06remove\x12+\n" +
-	"\x04copy\x18\x03 \x01(\v2\x15.skerry.v1.VolumeCopyH\x00R\x04copy\x12+\n" +
-	"\x04move\x18\x04 \x01(\v2\x15.skerry.v1.VolumeMoveH\x00R\x04moveB\x06\n" +
-	"\x04kind\"Y\n" +
-	"\tVolumePut\x12,\n" +
-	"\x05entry\x18\x01 \x01(\v2\x16.skerry.v1.VolumeEntryR\x05entry\x12\x1e\n" +
-	"\vmust_be_new\x18\x02 \x01(\bR\tmustBeNew\"_\n" +
-	"\fVolumeRemove\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1c\n" +
-	"\trecursive\x18\x02 \x01(\bR\trecursive\x12\x1d\n" +
-	"\n" +
-	"missing_ok\x18\x03 \x01(\bR\tmissingOk\"d\n" +
-	"\n" +
-	"VolumeCopy\x12\x16\n" +
-	"\x06source\x18\x01 \x01(\tR\x06source\x12 \n" +
-	"\vdestination\x18\x02 \x01(\tR\vdestination\x12\x1c\n" +
-	"\trecursive\x18\x03 \x01(\bR\trecursive\"F\n" +
-	"\n" +
-	"VolumeMove\x12\x16\n" +
-	"\x06source\x18\x01 \x01(\tR\x06source\x12 \n" +
-	"\vdestination\x18\x02 \x01(\tR\vdestination\"s\n" +
+	"\achanges\x18\x03 \x03(\v2\x17.skerry.v1.VolumeChangeR\achanges\"s\n" +
 	"\x14ChangeVolumeResponse\x122\n" +
 	"\aversion\x18\x01 \x01(\v2\x18.skerry.v1.VolumeVersionR\aversion\x12'\n" +
 	"\x0fmissing_digests\x18\x02 \x03(\tR\x0emissingDigests\"2\n" +
@@ -2179,16 +1433,7 @@ const file_skerry_v1_volume_proto_rawDesc = "" +
 	"\x13ReloadVolumeRequest\x12\x1b\n" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\"0\n" +
 	"\x14ReloadVolumeResponse\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\x04R\aversion\"\xd5\x01\n" +
-	"\rVolumeVersion\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\x04R\aversion\x129\n" +
-	"\n" +
-	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n" +
-	"\n" +
-	"created_by\x18\x03 \x01(\tR\tcreatedBy\x12\x1b\n" +
-	"\tnum_files\x18\x04 \x01(\x04R\bnumFiles\x12\x1b\n" +
-	"\tnum_bytes\x18\x05 \x01(\x04R\bnumBytes\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"f\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\"f\n" +
 	"\x19ListVolumeVersionsRequest\x12\x1b\n" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\x04R\x06before\x12\x14\n" +
@@ -2199,14 +1444,7 @@ const file_skerry_v1_volume_proto_rawDesc = "" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\"R\n" +
 	"\x1cRestoreVolumeVersionResponse\x122\n" +
-	"\aversion\x18\x01 \x01(\v2\x18.skerry.v1.VolumeVersionR\aversion*\xca\x01\n" +
-	"\x0fVolumeEntryType\x12!\n" +
-	"\x1dVOLUME_ENTRY_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n" +
-	"\x16VOLUME_ENTRY_TYPE_FILE\x10\x01\x12\x1f\n" +
-	"\x1bVOLUME_ENTRY_TYPE_DIRECTORY\x10\x02\x12\x1d\n" +
-	"\x19VOLUME_ENTRY_TYPE_SYMLINK\x10\x03\x12\x1a\n" +
-	"\x16VOLUME_ENTRY_TYPE_FIFO\x10\x04\x12\x1c\n" +
-	"\x18VOLUME_ENTRY_TYPE_SOCKET\x10\x052\xdf\b\n" +
+	"\aversion\x18\x01 \x01(\v2\x18.skerry.v1.VolumeVersionR\aversion2\xdf\b\n" +
 	"\rVolumeService\x12F\n" +
 	"\tGetVolume\x12\x1b.skerry.v1.GetVolumeRequest\x1a\x1c.skerry.v1.GetVolumeResponse\x12U\n" +
 	"\x0eDescribeVolume\x12 .skerry.v1.DescribeVolumeRequest\x1a!.skerry.v1.DescribeVolumeResponse\x12L\n" +
@@ -2237,102 +1475,85 @@ func file_skerry_v1_volume_proto_rawDescGZIP() []byte {
 	return file_skerry_v1_volume_proto_rawDescData
 }
 
-var file_skerry_v1_volume_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skerry_v1_volume_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_skerry_v1_volume_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_skerry_v1_volume_proto_goTypes = []any{
-	(VolumeEntryType)(0),                 // 0: skerry.v1.VolumeEntryType
-	(*GetVolumeRequest)(nil),             // 1: skerry.v1.GetVolumeRequest
-	(*GetVolumeResponse)(nil),            // 2: skerry.v1.GetVolumeResponse
-	(*DescribeVolumeRequest)(nil),        // 3: skerry.v1.DescribeVolumeRequest
-	(*DescribeVolumeResponse)(nil),       // 4: skerry.v1.DescribeVolumeResponse
-	(*ListVolumesRequest)(nil),           // 5: skerry.v1.ListVolumesRequest
-	(*ListVolumesResponse)(nil),          // 6: skerry.v1.ListVolumesResponse
-	(*RenameVolumeRequest)(nil),          // 7: skerry.v1.RenameVolumeRequest
-	(*RenameVolumeResponse)(nil),         // 8: skerry.v1.RenameVolumeResponse
-	(*DeleteVolumeRequest)(nil),          // 9: skerry.v1.DeleteVolumeRequest
-	(*DeleteVolumeResponse)(nil),         // 10: skerry.v1.DeleteVolumeResponse
-	(*KeepVolumeRequest)(nil),            // 11: skerry.v1.KeepVolumeRequest
-	(*KeepVolumeResponse)(nil),           // 12: skerry.v1.KeepVolumeResponse
-	(*VolumeEntry)(nil),                  // 13: skerry.v1.VolumeEntry
-	(*VolumeContent)(nil),                // 14: skerry.v1.VolumeContent
-	(*ListVolumeFilesRequest)(nil),       // 15: skerry.v1.ListVolumeFilesRequest
-	(*ListVolumeFilesResponse)(nil),      // 16: skerry.v1.ListVolumeFilesResponse
-	(*ReadVolumeFileRequest)(nil),        // 17: skerry.v1.ReadVolumeFileRequest
-	(*ReadVolumeFileResponse)(nil),       // 18: skerry.v1.ReadVolumeFileResponse
-	(*ChangeVolumeRequest)(nil),          // 19: skerry.v1.ChangeVolumeRequest
-	(*VolumeChange)(nil),                 // 20: skerry.v1.VolumeChange
-	(*VolumePut)(nil),                    // 21: skerry.v1.VolumePut
-	(*VolumeRemove)(nil),                 // 22: skerry.v1.VolumeRemove
-	(*VolumeCopy)(nil),                   // 23: skerry.v1.VolumeCopy
-	(*VolumeMove)(nil),                   // 24: skerry.v1.VolumeMove
-	(*ChangeVolumeResponse)(nil),         // 25: skerry.v1.ChangeVolumeResponse
-	(*CommitVolumeRequest)(nil),          // 26: skerry.v1.CommitVolumeRequest
-	(*CommitVolumeResponse)(nil),         // 27: skerry.v1.CommitVolumeResponse
-	(*ReloadVolumeRequest)(nil),          // 28: skerry.v1.ReloadVolumeRequest
-	(*ReloadVolumeResponse)(nil),         // 29: skerry.v1.ReloadVolumeResponse
-	(*VolumeVersion)(nil),                // 30: skerry.v1.VolumeVersion
-	(*ListVolumeVersionsRequest)(nil),    // 31: skerry.v1.ListVolumeVersionsRequest
-	(*ListVolumeVersionsResponse)(nil),   // 32: skerry.v1.ListVolumeVersionsResponse
-	(*RestoreVolumeVersionRequest)(nil),  // 33: skerry.v1.RestoreVolumeVersionRequest
-	(*RestoreVolumeVersionResponse)(nil), // 34: skerry.v1.RestoreVolumeVersionResponse
-	(ObjectCreation)(0),                  // 35: skerry.v1.ObjectCreation
-	(*ObjectInfo)(nil),                   // 36: skerry.v1.ObjectInfo
-	(*ObjectPage)(nil),                   // 37: skerry.v1.ObjectPage
-	(*timestamppb.Timestamp)(nil),        // 38: google.protobuf.Timestamp
+	(*GetVolumeRequest)(nil),             // 0: skerry.v1.GetVolumeRequest
+	(*GetVolumeResponse)(nil),            // 1: skerry.v1.GetVolumeResponse
+	(*DescribeVolumeRequest)(nil),        // 2: skerry.v1.DescribeVolumeRequest
+	(*DescribeVolumeResponse)(nil),       // 3: skerry.v1.DescribeVolumeResponse
+	(*ListVolumesRequest)(nil),           // 4: skerry.v1.ListVolumesRequest
+	(*ListVolumesResponse)(nil),          // 5: skerry.v1.ListVolumesResponse
+	(*RenameVolumeRequest)(nil),          // 6: skerry.v1.RenameVolumeRequest
+	(*RenameVolumeResponse)(nil),         // 7: skerry.v1.RenameVolumeResponse
+	(*DeleteVolumeRequest)(nil),          // 8: skerry.v1.DeleteVolumeRequest
+	(*DeleteVolumeResponse)(nil),         // 9: skerry.v1.DeleteVolumeResponse
+	(*KeepVolumeRequest)(nil),            // 10: skerry.v1.KeepVolumeRequest
+	(*KeepVolumeResponse)(nil),           // 11: skerry.v1.KeepVolumeResponse
+	(*ListVolumeFilesRequest)(nil),       // 12: skerry.v1.ListVolumeFilesRequest
+	(*ListVolumeFilesResponse)(nil),      // 13: skerry.v1.ListVolumeFilesResponse
+	(*ReadVolumeFileRequest)(nil),        // 14: skerry.v1.ReadVolumeFileRequest
+	(*ReadVolumeFileResponse)(nil),       // 15: skerry.v1.ReadVolumeFileResponse
+	(*ChangeVolumeRequest)(nil),          // 16: skerry.v1.ChangeVolumeRequest
+	(*ChangeVolumeResponse)(nil),         // 17: skerry.v1.ChangeVolumeResponse
+	(*CommitVolumeRequest)(nil),          // 18: skerry.v1.CommitVolumeRequest
+	(*CommitVolumeResponse)(nil),         // 19: skerry.v1.CommitVolumeResponse
+	(*ReloadVolumeRequest)(nil),          // 20: skerry.v1.ReloadVolumeRequest
+	(*ReloadVolumeResponse)(nil),         // 21: skerry.v1.ReloadVolumeResponse
+	(*ListVolumeVersionsRequest)(nil),    // 22: skerry.v1.ListVolumeVersionsRequest
+	(*ListVolumeVersionsResponse)(nil),   // 23: skerry.v1.ListVolumeVersionsResponse
+	(*RestoreVolumeVersionRequest)(nil),  // 24: skerry.v1.RestoreVolumeVersionRequest
+	(*RestoreVolumeVersionResponse)(nil), // 25: skerry.v1.RestoreVolumeVersionResponse
+	(ObjectCreation)(0),                  // 26: skerry.v1.ObjectCreation
+	(*ObjectInfo)(nil),                   // 27: skerry.v1.ObjectInfo
+	(*VolumeVersion)(nil),                // 28: skerry.v1.VolumeVersion
+	(*ObjectPage)(nil),                   // 29: skerry.v1.ObjectPage
+	(*VolumeEntry)(nil),                  // 30: skerry.v1.VolumeEntry
+	(*VolumeChange)(nil),                 // 31: skerry.v1.VolumeChange
 }
 var file_skerry_v1_volume_proto_depIdxs = []int32{
-	35, // 0: skerry.v1.GetVolumeRequest.creation:type_name -> skerry.v1.ObjectCreation
-	36, // 1: skerry.v1.GetVolumeResponse.info:type_name -> skerry.v1.ObjectInfo
-	36, // 2: skerry.v1.DescribeVolumeResponse.info:type_name -> skerry.v1.ObjectInfo
-	30, // 3: skerry.v1.DescribeVolumeResponse.head:type_name -> skerry.v1.VolumeVersion
-	37, // 4: skerry.v1.ListVolumesRequest.page:type_name -> skerry.v1.ObjectPage
-	36, // 5: skerry.v1.ListVolumesResponse.volumes:type_name -> skerry.v1.ObjectInfo
-	0,  // 6: skerry.v1.VolumeEntry.type:type_name -> skerry.v1.VolumeEntryType
-	38, // 7: skerry.v1.VolumeEntry.modified_at:type_name -> google.protobuf.Timestamp
-	14, // 8: skerry.v1.VolumeEntry.content:type_name -> skerry.v1.VolumeContent
-	13, // 9: skerry.v1.ListVolumeFilesResponse.entries:type_name -> skerry.v1.VolumeEntry
-	13, // 10: skerry.v1.ReadVolumeFileResponse.entry:type_name -> skerry.v1.VolumeEntry
-	20, // 11: skerry.v1.ChangeVolumeRequest.changes:type_name -> skerry.v1.VolumeChange
-	21, // 12: skerry.v1.VolumeChange.put:type_name -> skerry.v1.VolumePut
-	22, // 13: skerry.v1.VolumeChange.remove:type_name -> skerry.v1.VolumeRemove
-	23, // 14: skerry.v1.VolumeChange.copy:type_name -> skerry.v1.VolumeCopy
-	24, // 15: skerry.v1.VolumeChange.move:type_name -> skerry.v1.VolumeMove
-	13, // 16: skerry.v1.VolumePut.entry:type_name -> skerry.v1.VolumeEntry
-	30, // 17: skerry.v1.ChangeVolumeResponse.version:type_name -> skerry.v1.VolumeVersion
-	38, // 18: skerry.v1.VolumeVersion.created_at:type_name -> google.protobuf.Timestamp
-	30, // 19: skerry.v1.ListVolumeVersionsResponse.versions:type_name -> skerry.v1.VolumeVersion
-	30, // 20: skerry.v1.RestoreVolumeVersionResponse.version:type_name -> skerry.v1.VolumeVersion
-	1,  // 21: skerry.v1.VolumeService.GetVolume:input_type -> skerry.v1.GetVolumeRequest
-	3,  // 22: skerry.v1.VolumeService.DescribeVolume:input_type -> skerry.v1.DescribeVolumeRequest
-	5,  // 23: skerry.v1.VolumeService.ListVolumes:input_type -> skerry.v1.ListVolumesRequest
-	7,  // 24: skerry.v1.VolumeService.RenameVolume:input_type -> skerry.v1.RenameVolumeRequest
-	9,  // 25: skerry.v1.VolumeService.DeleteVolume:input_type -> skerry.v1.DeleteVolumeRequest
-	11, // 26: skerry.v1.VolumeService.KeepVolume:input_type -> skerry.v1.KeepVolumeRequest
-	15, // 27: skerry.v1.VolumeService.ListVolumeFiles:input_type -> skerry.v1.ListVolumeFilesRequest
-	17, // 28: skerry.v1.VolumeService.ReadVolumeFile:input_type -> skerry.v1.ReadVolumeFileRequest
-	19, // 29: skerry.v1.VolumeService.ChangeVolume:input_type -> skerry.v1.ChangeVolumeRequest
-	26, // 30: skerry.v1.VolumeService.CommitVolume:input_type -> skerry.v1.CommitVolumeRequest
-	28, // 31: skerry.v1.VolumeService.ReloadVolume:input_type -> skerry.v1.ReloadVolumeRequest
-	31, // 32: skerry.v1.VolumeService.ListVolumeVersions:input_type -> skerry.v1.ListVolumeVersionsRequest
-	33, // 33: skerry.v1.VolumeService.RestoreVolumeVersion:input_type -> skerry.v1.RestoreVolumeVersionRequest
-	2,  // 34: skerry.v1.VolumeService.GetVolume:output_type -> skerry.v1.GetVolumeResponse
-	4,  // 35: skerry.v1.VolumeService.DescribeVolume:output_type -> skerry.v1.DescribeVolumeResponse
-	6,  // 36: skerry.v1.VolumeService.ListVolumes:output_type -> skerry.v1.ListVolumesResponse
-	8,  // 37: skerry.v1.VolumeService.RenameVolume:output_type -> skerry.v1.RenameVolumeResponse
-	10, // 38: skerry.v1.VolumeService.DeleteVolume:output_type -> skerry.v1.DeleteVolumeResponse
-	12, // 39: skerry.v1.VolumeService.KeepVolume:output_type -> skerry.v1.KeepVolumeResponse
-	16, // 40: skerry.v1.VolumeService.ListVolumeFiles:output_type -> skerry.v1.ListVolumeFilesResponse
-	18, // 41: skerry.v1.VolumeService.ReadVolumeFile:output_type -> skerry.v1.ReadVolumeFileResponse
-	25, // 42: skerry.v1.VolumeService.ChangeVolume:output_type -> skerry.v1.ChangeVolumeResponse
-	27, // 43: skerry.v1.VolumeService.CommitVolume:output_type -> skerry.v1.CommitVolumeResponse
-	29, // 44: skerry.v1.VolumeService.ReloadVolume:output_type -> skerry.v1.ReloadVolumeResponse
-	32, // 45: skerry.v1.VolumeService.ListVolumeVersions:output_type -> skerry.v1.ListVolumeVersionsResponse
-	34, // 46: skerry.v1.VolumeService.RestoreVolumeVersion:output_type -> skerry.v1.RestoreVolumeVersionResponse
-	34, // [34:47] is the sub-list for method output_type
-	21, // [21:34] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	26, // 0: skerry.v1.GetVolumeRequest.creation:type_name -> skerry.v1.ObjectCreation
+	27, // 1: skerry.v1.GetVolumeResponse.info:type_name -> skerry.v1.ObjectInfo
+	27, // 2: skerry.v1.DescribeVolumeResponse.info:type_name -> skerry.v1.ObjectInfo
+	28, // 3: skerry.v1.DescribeVolumeResponse.head:type_name -> skerry.v1.VolumeVersion
+	29, // 4: skerry.v1.ListVolumesRequest.page:type_name -> skerry.v1.ObjectPage
+	27, // 5: skerry.v1.ListVolumesResponse.volumes:type_name -> skerry.v1.ObjectInfo
+	30, // 6: skerry.v1.ListVolumeFilesResponse.entries:type_name -> skerry.v1.VolumeEntry
+	30, // 7: skerry.v1.ReadVolumeFileResponse.entry:type_name -> skerry.v1.VolumeEntry
+	31, // 8: skerry.v1.ChangeVolumeRequest.changes:type_name -> skerry.v1.VolumeChange
+	28, // 9: skerry.v1.ChangeVolumeResponse.version:type_name -> skerry.v1.VolumeVersion
+	28, // 10: skerry.v1.ListVolumeVersionsResponse.versions:type_name -> skerry.v1.VolumeVersion
+	28, // 11: skerry.v1.RestoreVolumeVersionResponse.version:type_name -> skerry.v1.VolumeVersion
+	0,  // 12: skerry.v1.VolumeService.GetVolume:input_type -> skerry.v1.GetVolumeRequest
+	2,  // 13: skerry.v1.VolumeService.DescribeVolume:input_type -> skerry.v1.DescribeVolumeRequest
+	4,  // 14: skerry.v1.VolumeService.ListVolumes:input_type -> skerry.v1.ListVolumesRequest
+	6,  // 15: skerry.v1.VolumeService.RenameVolume:input_type -> skerry.v1.RenameVolumeRequest
+	8,  // 16: skerry.v1.VolumeService.DeleteVolume:input_type -> skerry.v1.DeleteVolumeRequest
+	10, // 17: skerry.v1.VolumeService.KeepVolume:input_type -> skerry.v1.KeepVolumeRequest
+	12, // 18: skerry.v1.VolumeService.ListVolumeFiles:input_type -> skerry.v1.ListVolumeFilesRequest
+	14, // 19: skerry.v1.VolumeService.ReadVolumeFile:input_type -> skerry.v1.ReadVolumeFileRequest
+	16, // 20: skerry.v1.VolumeService.ChangeVolume:input_type -> skerry.v1.ChangeVolumeRequest
+	18, // 21: skerry.v1.VolumeService.CommitVolume:input_type -> skerry.v1.CommitVolumeRequest
+	20, // 22: skerry.v1.VolumeService.ReloadVolume:input_type -> skerry.v1.ReloadVolumeRequest
+	22, // 23: skerry.v1.VolumeService.ListVolumeVersions:input_type -> skerry.v1.ListVolumeVersionsRequest
+	24, // 24: skerry.v1.VolumeService.RestoreVolumeVersion:input_type -> skerry.v1.RestoreVolumeVersionRequest
+	1,  // 25: skerry.v1.VolumeService.GetVolume:output_type -> skerry.v1.GetVolumeResponse
+	3,  // 26: skerry.v1.VolumeService.DescribeVolume:output_type -> skerry.v1.DescribeVolumeResponse
+	5,  // 27: skerry.v1.VolumeService.ListVolumes:output_type -> skerry.v1.ListVolumesResponse
+	7,  // 28: skerry.v1.VolumeService.RenameVolume:output_type -> skerry.v1.RenameVolumeResponse
+	9,  // 29: skerry.v1.VolumeService.DeleteVolume:output_type -> skerry.v1.DeleteVolumeResponse
+	11, // 30: skerry.v1.VolumeService.KeepVolume:output_type -> skerry.v1.KeepVolumeResponse
+	13, // 31: skerry.v1.VolumeService.ListVolumeFiles:output_type -> skerry.v1.ListVolumeFilesResponse
+	15, // 32: skerry.v1.VolumeService.ReadVolumeFile:output_type -> skerry.v1.ReadVolumeFileResponse
+	17, // 33: skerry.v1.VolumeService.ChangeVolume:output_type -> skerry.v1.ChangeVolumeResponse
+	19, // 34: skerry.v1.VolumeService.CommitVolume:output_type -> skerry.v1.CommitVolumeResponse
+	21, // 35: skerry.v1.VolumeService.ReloadVolume:output_type -> skerry.v1.ReloadVolumeResponse
+	23, // 36: skerry.v1.VolumeService.ListVolumeVersions:output_type -> skerry.v1.ListVolumeVersionsResponse
+	25, // 37: skerry.v1.VolumeService.RestoreVolumeVersion:output_type -> skerry.v1.RestoreVolumeVersionResponse
+	25, // [25:38] is the sub-list for method output_type
+	12, // [12:25] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_volume_proto_init() }
@@ -2341,25 +1562,20 @@ func file_skerry_v1_volume_proto_init() {
 		return
 	}
 	file_skerry_v1_object_proto_init()
-	file_skerry_v1_volume_proto_msgTypes[19].OneofWrappers = []any{
-		(*VolumeChange_Put)(nil),
-		(*VolumeChange_Remove)(nil),
-		(*VolumeChange_Copy)(nil),
-		(*VolumeChange_Move)(nil),
-	}
+	file_skerry_v1_volume_change_proto_init()
+	file_skerry_v1_volume_entry_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_volume_proto_rawDesc), len(file_skerry_v1_volume_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   34,
+			NumEnums:      0,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_skerry_v1_volume_proto_goTypes,
 		DependencyIndexes: file_skerry_v1_volume_proto_depIdxs,
-		EnumInfos:         file_skerry_v1_volume_proto_enumTypes,
 		MessageInfos:      file_skerry_v1_volume_proto_msgTypes,
 	}.Build()
 	File_skerry_v1_volume_proto = out.File

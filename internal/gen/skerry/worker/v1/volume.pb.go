@@ -540,7 +540,7 @@ var File_skerry_worker_v1_volume_proto protoreflect.FileDescriptor
 
 const file_skerry_worker_v1_volume_proto_rawDesc = "" +
 	"\n" +
-	"\x1dskerry/worker/v1/volume.proto\x12\x10skerry.worker.v1\x1a\x16skerry/v1/volume.proto\"V\n" +
+	"\x1dskerry/worker/v1/volume.proto\x12\x10skerry.worker.v1\x1a\x1dskerry/v1/volume_change.proto\"V\n" +
 	"\x14CommitMountedRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x1b\n" +
 	"\tvolume_id\x18\x02 \x01(\tR\bvolumeId\"1\n" +

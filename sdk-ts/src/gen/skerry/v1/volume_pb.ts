@@ -2,19 +2,21 @@
 // @generated from file skerry/v1/volume.proto (package skerry.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ObjectCreation, ObjectInfo, ObjectPage } from "./object_pb.js";
 import { file_skerry_v1_object } from "./object_pb.js";
+import type { VolumeChange } from "./volume_change_pb.js";
+import { file_skerry_v1_volume_change } from "./volume_change_pb.js";
+import type { VolumeEntry, VolumeVersion } from "./volume_entry_pb.js";
+import { file_skerry_v1_volume_entry } from "./volume_entry_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file skerry/v1/volume.proto.
  */
 export const file_skerry_v1_volume: GenFile = /*@__PURE__*/
-  fileDesc("ChZza2VycnkvdjEvdm9sdW1lLnByb3RvEglza2VycnkudjEiYgoQR2V0Vm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC2Vudmlyb25tZW50GAIgASgJEisKCGNyZWF0aW9uGAMgASgOMhkuc2tlcnJ5LnYxLk9iamVjdENyZWF0aW9uIjgKEUdldFZvbHVtZVJlc3BvbnNlEiMKBGluZm8YASABKAsyFS5za2VycnkudjEuT2JqZWN0SW5mbyIqChVEZXNjcmliZVZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJImUKFkRlc2NyaWJlVm9sdW1lUmVzcG9uc2USIwoEaW5mbxgBIAEoCzIVLnNrZXJyeS52MS5PYmplY3RJbmZvEiYKBGhlYWQYAiABKAsyGC5za2VycnkudjEuVm9sdW1lVmVyc2lvbiI5ChJMaXN0Vm9sdW1lc1JlcXVlc3QSIwoEcGFnZRgBIAEoCzIVLnNrZXJyeS52MS5PYmplY3RQYWdlIj0KE0xpc3RWb2x1bWVzUmVzcG9uc2USJgoHdm9sdW1lcxgBIAMoCzIVLnNrZXJyeS52MS5PYmplY3RJbmZvIjYKE1JlbmFtZVZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEgwKBG5hbWUYAiABKAkiFgoUUmVuYW1lVm9sdW1lUmVzcG9uc2UiKAoTRGVsZXRlVm9sdW1lUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkiFgoURGVsZXRlVm9sdW1lUmVzcG9uc2UiJgoRS2VlcFZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJIhQKEktlZXBWb2x1bWVSZXNwb25zZSL2AQoLVm9sdW1lRW50cnkSDAoEcGF0aBgBIAEoCRIoCgR0eXBlGAIgASgOMhouc2tlcnJ5LnYxLlZvbHVtZUVudHJ5VHlwZRIMCgRtb2RlGAMgASgNEgsKA3VpZBgEIAEoDRILCgNnaWQYBSABKA0SLwoLbW9kaWZpZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHNpemUYByABKAQSKQoHY29udGVudBgIIAEoCzIYLnNrZXJyeS52MS5Wb2x1bWVDb250ZW50Eg4KBnRhcmdldBgJIAEoCRINCgVpbm9kZRgKIAEoBCJACg1Wb2x1bWVDb250ZW50Eg4KBmRpZ2VzdBgBIAEoCRIOCgZvZmZzZXQYAiABKAQSDwoHY2h1bmtlZBgDIAEoCCJdChZMaXN0Vm9sdW1lRmlsZXNSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIMCgRwYXRoGAIgASgJEhEKCXJlY3Vyc2l2ZRgDIAEoCBIPCgd2ZXJzaW9uGAQgASgEIlMKF0xpc3RWb2x1bWVGaWxlc1Jlc3BvbnNlEicKB2VudHJpZXMYASADKAsyFi5za2VycnkudjEuVm9sdW1lRW50cnkSDwoHdmVyc2lvbhgCIAEoBCJpChVSZWFkVm9sdW1lRmlsZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEgwKBHBhdGgYAiABKAkSDgoGb2Zmc2V0GAMgASgEEg4KBmxlbmd0aBgEIAEoBBIPCgd2ZXJzaW9uGAUgASgEIl4KFlJlYWRWb2x1bWVGaWxlUmVzcG9uc2USJQoFZW50cnkYASABKAsyFi5za2VycnkudjEuVm9sdW1lRW50cnkSDwoHdmVyc2lvbhgCIAEoBBIMCgRkYXRhGAMgASgMImYKE0NoYW5nZVZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSKAoHY2hhbmdlcxgDIAMoCzIXLnNrZXJyeS52MS5Wb2x1bWVDaGFuZ2UitAEKDFZvbHVtZUNoYW5nZRIjCgNwdXQYASABKAsyFC5za2VycnkudjEuVm9sdW1lUHV0SAASKQoGcmVtb3ZlGAIgASgLMhcuc2tlcnJ5LnYxLlZvbHVtZVJlbW92ZUgAEiUKBGNvcHkYAyABKAsyFS5za2VycnkudjEuVm9sdW1lQ29weUgAEiUKBG1vdmUYBCABKAsyFS5za2VycnkudjEuVm9sdW1lTW92ZUgAQgYKBGtpbmQiRwoJVm9sdW1lUHV0EiUKBWVudHJ5GAEgASgLMhYuc2tlcnJ5LnYxLlZvbHVtZUVudHJ5EhMKC211c3RfYmVfbmV3GAIgASgIIkMKDFZvbHVtZVJlbW92ZRIMCgRwYXRoGAEgASgJEhEKCXJlY3Vyc2l2ZRgCIAEoCBISCgptaXNzaW5nX29rGAMgASgIIkQKClZvbHVtZUNvcHkSDgoGc291cmNlGAEgASgJEhMKC2Rlc3RpbmF0aW9uGAIgASgJEhEKCXJlY3Vyc2l2ZRgDIAEoCCIxCgpWb2x1bWVNb3ZlEg4KBnNvdXJjZRgBIAEoCRITCgtkZXN0aW5hdGlvbhgCIAEoCSJaChRDaGFuZ2VWb2x1bWVSZXNwb25zZRIpCgd2ZXJzaW9uGAEgASgLMhguc2tlcnJ5LnYxLlZvbHVtZVZlcnNpb24SFwoPbWlzc2luZ19kaWdlc3RzGAIgAygJIigKE0NvbW1pdFZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJIicKFENvbW1pdFZvbHVtZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAQiKAoTUmVsb2FkVm9sdW1lUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkiJwoUUmVsb2FkVm9sdW1lUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCKaAQoNVm9sdW1lVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgEEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNyZWF0ZWRfYnkYAyABKAkSEQoJbnVtX2ZpbGVzGAQgASgEEhEKCW51bV9ieXRlcxgFIAEoBBIOCgZyZWFzb24YBiABKAkiTQoZTGlzdFZvbHVtZVZlcnNpb25zUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkSDgoGYmVmb3JlGAIgASgEEg0KBWxpbWl0GAMgASgNIkgKGkxpc3RWb2x1bWVWZXJzaW9uc1Jlc3BvbnNlEioKCHZlcnNpb25zGAEgAygLMhguc2tlcnJ5LnYxLlZvbHVtZVZlcnNpb24iQQobUmVzdG9yZVZvbHVtZVZlcnNpb25SZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEIkkKHFJlc3RvcmVWb2x1bWVWZXJzaW9uUmVzcG9uc2USKQoHdmVyc2lvbhgBIAEoCzIYLnNrZXJyeS52MS5Wb2x1bWVWZXJzaW9uKsoBCg9Wb2x1bWVFbnRyeVR5cGUSIQodVk9MVU1FX0VOVFJZX1RZUEVfVU5TUEVDSUZJRUQQABIaChZWT0xVTUVfRU5UUllfVFlQRV9GSUxFEAESHwobVk9MVU1FX0VOVFJZX1RZUEVfRElSRUNUT1JZEAISHQoZVk9MVU1FX0VOVFJZX1RZUEVfU1lNTElOSxADEhoKFlZPTFVNRV9FTlRSWV9UWVBFX0ZJRk8QBBIcChhWT0xVTUVfRU5UUllfVFlQRV9TT0NLRVQQBTLfCAoNVm9sdW1lU2VydmljZRJGCglHZXRWb2x1bWUSGy5za2VycnkudjEuR2V0Vm9sdW1lUmVxdWVzdBocLnNrZXJyeS52MS5HZXRWb2x1bWVSZXNwb25zZRJVCg5EZXNjcmliZVZvbHVtZRIgLnNrZXJyeS52MS5EZXNjcmliZVZvbHVtZVJlcXVlc3QaIS5za2VycnkudjEuRGVzY3JpYmVWb2x1bWVSZXNwb25zZRJMCgtMaXN0Vm9sdW1lcxIdLnNrZXJyeS52MS5MaXN0Vm9sdW1lc1JlcXVlc3QaHi5za2VycnkudjEuTGlzdFZvbHVtZXNSZXNwb25zZRJPCgxSZW5hbWVWb2x1bWUSHi5za2VycnkudjEuUmVuYW1lVm9sdW1lUmVxdWVzdBofLnNrZXJyeS52MS5SZW5hbWVWb2x1bWVSZXNwb25zZRJPCgxEZWxldGVWb2x1bWUSHi5za2VycnkudjEuRGVsZXRlVm9sdW1lUmVxdWVzdBofLnNrZXJyeS52MS5EZWxldGVWb2x1bWVSZXNwb25zZRJJCgpLZWVwVm9sdW1lEhwuc2tlcnJ5LnYxLktlZXBWb2x1bWVSZXF1ZXN0Gh0uc2tlcnJ5LnYxLktlZXBWb2x1bWVSZXNwb25zZRJaCg9MaXN0Vm9sdW1lRmlsZXMSIS5za2VycnkudjEuTGlzdFZvbHVtZUZpbGVzUmVxdWVzdBoiLnNrZXJyeS52MS5MaXN0Vm9sdW1lRmlsZXNSZXNwb25zZTABElcKDlJlYWRWb2x1bWVGaWxlEiAuc2tlcnJ5LnYxLlJlYWRWb2x1bWVGaWxlUmVxdWVzdBohLnNrZXJyeS52MS5SZWFkVm9sdW1lRmlsZVJlc3BvbnNlMAESUQoMQ2hhbmdlVm9sdW1lEh4uc2tlcnJ5LnYxLkNoYW5nZVZvbHVtZVJlcXVlc3QaHy5za2VycnkudjEuQ2hhbmdlVm9sdW1lUmVzcG9uc2UoARJPCgxDb21taXRWb2x1bWUSHi5za2VycnkudjEuQ29tbWl0Vm9sdW1lUmVxdWVzdBofLnNrZXJyeS52MS5Db21taXRWb2x1bWVSZXNwb25zZRJPCgxSZWxvYWRWb2x1bWUSHi5za2VycnkudjEuUmVsb2FkVm9sdW1lUmVxdWVzdBofLnNrZXJyeS52MS5SZWxvYWRWb2x1bWVSZXNwb25zZRJhChJMaXN0Vm9sdW1lVmVyc2lvbnMSJC5za2VycnkudjEuTGlzdFZvbHVtZVZlcnNpb25zUmVxdWVzdBolLnNrZXJyeS52MS5MaXN0Vm9sdW1lVmVyc2lvbnNSZXNwb25zZRJnChRSZXN0b3JlVm9sdW1lVmVyc2lvbhImLnNrZXJyeS52MS5SZXN0b3JlVm9sdW1lVmVyc2lvblJlcXVlc3QaJy5za2VycnkudjEuUmVzdG9yZVZvbHVtZVZlcnNpb25SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_skerry_v1_object]);
+  fileDesc("ChZza2VycnkvdjEvdm9sdW1lLnByb3RvEglza2VycnkudjEiYgoQR2V0Vm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC2Vudmlyb25tZW50GAIgASgJEisKCGNyZWF0aW9uGAMgASgOMhkuc2tlcnJ5LnYxLk9iamVjdENyZWF0aW9uIjgKEUdldFZvbHVtZVJlc3BvbnNlEiMKBGluZm8YASABKAsyFS5za2VycnkudjEuT2JqZWN0SW5mbyIqChVEZXNjcmliZVZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJImUKFkRlc2NyaWJlVm9sdW1lUmVzcG9uc2USIwoEaW5mbxgBIAEoCzIVLnNrZXJyeS52MS5PYmplY3RJbmZvEiYKBGhlYWQYAiABKAsyGC5za2VycnkudjEuVm9sdW1lVmVyc2lvbiI5ChJMaXN0Vm9sdW1lc1JlcXVlc3QSIwoEcGFnZRgBIAEoCzIVLnNrZXJyeS52MS5PYmplY3RQYWdlIj0KE0xpc3RWb2x1bWVzUmVzcG9uc2USJgoHdm9sdW1lcxgBIAMoCzIVLnNrZXJyeS52MS5PYmplY3RJbmZvIjYKE1JlbmFtZVZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEgwKBG5hbWUYAiABKAkiFgoUUmVuYW1lVm9sdW1lUmVzcG9uc2UiKAoTRGVsZXRlVm9sdW1lUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkiFgoURGVsZXRlVm9sdW1lUmVzcG9uc2UiJgoRS2VlcFZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJIhQKEktlZXBWb2x1bWVSZXNwb25zZSJdChZMaXN0Vm9sdW1lRmlsZXNSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIMCgRwYXRoGAIgASgJEhEKCXJlY3Vyc2l2ZRgDIAEoCBIPCgd2ZXJzaW9uGAQgASgEIlMKF0xpc3RWb2x1bWVGaWxlc1Jlc3BvbnNlEicKB2VudHJpZXMYASADKAsyFi5za2VycnkudjEuVm9sdW1lRW50cnkSDwoHdmVyc2lvbhgCIAEoBCJpChVSZWFkVm9sdW1lRmlsZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEgwKBHBhdGgYAiABKAkSDgoGb2Zmc2V0GAMgASgEEg4KBmxlbmd0aBgEIAEoBBIPCgd2ZXJzaW9uGAUgASgEIl4KFlJlYWRWb2x1bWVGaWxlUmVzcG9uc2USJQoFZW50cnkYASABKAsyFi5za2VycnkudjEuVm9sdW1lRW50cnkSDwoHdmVyc2lvbhgCIAEoBBIMCgRkYXRhGAMgASgMImYKE0NoYW5nZVZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSKAoHY2hhbmdlcxgDIAMoCzIXLnNrZXJyeS52MS5Wb2x1bWVDaGFuZ2UiWgoUQ2hhbmdlVm9sdW1lUmVzcG9uc2USKQoHdmVyc2lvbhgBIAEoCzIYLnNrZXJyeS52MS5Wb2x1bWVWZXJzaW9uEhcKD21pc3NpbmdfZGlnZXN0cxgCIAMoCSIoChNDb21taXRWb2x1bWVSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCSInChRDb21taXRWb2x1bWVSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgEIigKE1JlbG9hZFZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJIicKFFJlbG9hZFZvbHVtZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAQiTQoZTGlzdFZvbHVtZVZlcnNpb25zUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkSDgoGYmVmb3JlGAIgASgEEg0KBWxpbWl0GAMgASgNIkgKGkxpc3RWb2x1bWVWZXJzaW9uc1Jlc3BvbnNlEioKCHZlcnNpb25zGAEgAygLMhguc2tlcnJ5LnYxLlZvbHVtZVZlcnNpb24iQQobUmVzdG9yZVZvbHVtZVZlcnNpb25SZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEIkkKHFJlc3RvcmVWb2x1bWVWZXJzaW9uUmVzcG9uc2USKQoHdmVyc2lvbhgBIAEoCzIYLnNrZXJyeS52MS5Wb2x1bWVWZXJzaW9uMt8ICg1Wb2x1bWVTZXJ2aWNlEkYKCUdldFZvbHVtZRIbLnNrZXJyeS52MS5HZXRWb2x1bWVSZXF1ZXN0Ghwuc2tlcnJ5LnYxLkdldFZvbHVtZVJlc3BvbnNlElUKDkRlc2NyaWJlVm9sdW1lEiAuc2tlcnJ5LnYxLkRlc2NyaWJlVm9sdW1lUmVxdWVzdBohLnNrZXJyeS52MS5EZXNjcmliZVZvbHVtZVJlc3BvbnNlEkwKC0xpc3RWb2x1bWVzEh0uc2tlcnJ5LnYxLkxpc3RWb2x1bWVzUmVxdWVzdBoeLnNrZXJyeS52MS5MaXN0Vm9sdW1lc1Jlc3BvbnNlEk8KDFJlbmFtZVZvbHVtZRIeLnNrZXJyeS52MS5SZW5hbWVWb2x1bWVSZXF1ZXN0Gh8uc2tlcnJ5LnYxLlJlbmFtZVZvbHVtZVJlc3BvbnNlEk8KDERlbGV0ZVZvbHVtZRIeLnNrZXJyeS52MS5EZWxldGVWb2x1bWVSZXF1ZXN0Gh8uc2tlcnJ5LnYxLkRlbGV0ZVZvbHVtZVJlc3BvbnNlEkkKCktlZXBWb2x1bWUSHC5za2VycnkudjEuS2VlcFZvbHVtZVJlcXVlc3QaHS5za2VycnkudjEuS2VlcFZvbHVtZVJlc3BvbnNlEloKD0xpc3RWb2x1bWVGaWxlcxIhLnNrZXJyeS52MS5MaXN0Vm9sdW1lRmlsZXNSZXF1ZXN0GiIuc2tlcnJ5LnYxLkxpc3RWb2x1bWVGaWxlc1Jlc3BvbnNlMAESVwoOUmVhZFZvbHVtZUZpbGUSIC5za2VycnkudjEuUmVhZFZvbHVtZUZpbGVSZXF1ZXN0GiEuc2tlcnJ5LnYxLlJlYWRWb2x1bWVGaWxlUmVzcG9uc2UwARJRCgxDaGFuZ2VWb2x1bWUSHi5za2VycnkudjEuQ2hhbmdlVm9sdW1lUmVxdWVzdBofLnNrZXJyeS52MS5DaGFuZ2VWb2x1bWVSZXNwb25zZSgBEk8KDENvbW1pdFZvbHVtZRIeLnNrZXJyeS52MS5Db21taXRWb2x1bWVSZXF1ZXN0Gh8uc2tlcnJ5LnYxLkNvbW1pdFZvbHVtZVJlc3BvbnNlEk8KDFJlbG9hZFZvbHVtZRIeLnNrZXJyeS52MS5SZWxvYWRWb2x1bWVSZXF1ZXN0Gh8uc2tlcnJ5LnYxLlJlbG9hZFZvbHVtZVJlc3BvbnNlEmEKEkxpc3RWb2x1bWVWZXJzaW9ucxIkLnNrZXJyeS52MS5MaXN0Vm9sdW1lVmVyc2lvbnNSZXF1ZXN0GiUuc2tlcnJ5LnYxLkxpc3RWb2x1bWVWZXJzaW9uc1Jlc3BvbnNlEmcKFFJlc3RvcmVWb2x1bWVWZXJzaW9uEiYuc2tlcnJ5LnYxLlJlc3RvcmVWb2x1bWVWZXJzaW9uUmVxdWVzdBonLnNrZXJyeS52MS5SZXN0b3JlVm9sdW1lVmVyc2lvblJlc3BvbnNlYgZwcm90bzM", [file_skerry_v1_object, file_skerry_v1_volume_change, file_skerry_v1_volume_entry]);
 
 /**
  * Names a volume, to find or to make.
@@ -279,126 +281,6 @@ export const KeepVolumeResponseSchema: GenMessage<KeepVolumeResponse> = /*@__PUR
   messageDesc(file_skerry_v1_volume, 11);
 
 /**
- * A file, folder or other thing in a volume.
- *
- * @generated from message skerry.v1.VolumeEntry
- */
-export type VolumeEntry = Message<"skerry.v1.VolumeEntry"> & {
-  /**
-   * Where it is.
-   *
-   * @generated from field: string path = 1;
-   */
-  path: string;
-
-  /**
-   * What it is.
-   *
-   * @generated from field: skerry.v1.VolumeEntryType type = 2;
-   */
-  type: VolumeEntryType;
-
-  /**
-   * Permission bits, with set-user-id, set-group-id and sticky.
-   *
-   * @generated from field: uint32 mode = 3;
-   */
-  mode: number;
-
-  /**
-   * Owner.
-   *
-   * @generated from field: uint32 uid = 4;
-   */
-  uid: number;
-
-  /**
-   * Group.
-   *
-   * @generated from field: uint32 gid = 5;
-   */
-  gid: number;
-
-  /**
-   * When the content was last changed, to the nanosecond.
-   *
-   * @generated from field: google.protobuf.Timestamp modified_at = 6;
-   */
-  modifiedAt?: Timestamp | undefined;
-
-  /**
-   * Bytes of a file.
-   *
-   * @generated from field: uint64 size = 7;
-   */
-  size: bigint;
-
-  /**
-   * Bytes of a file; unset where size is 0, and in lists.
-   *
-   * @generated from field: skerry.v1.VolumeContent content = 8;
-   */
-  content?: VolumeContent | undefined;
-
-  /**
-   * Where a symbolic link leads.
-   *
-   * @generated from field: string target = 9;
-   */
-  target: string;
-
-  /**
-   * Hard links: entries of a version (or of one ChangeVolume) with the same number, not 0, are one file.
-   *
-   * @generated from field: uint64 inode = 10;
-   */
-  inode: bigint;
-};
-
-/**
- * Describes the message skerry.v1.VolumeEntry.
- * Use `create(VolumeEntrySchema)` to create a new message.
- */
-export const VolumeEntrySchema: GenMessage<VolumeEntry> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 12);
-
-/**
- * Where the bytes of a file are.
- *
- * @generated from message skerry.v1.VolumeContent
- */
-export type VolumeContent = Message<"skerry.v1.VolumeContent"> & {
-  /**
-   * Without chunked, a blob that has them at offset, beside those of other files, at most 4 MiB in all; with it, a manifest: JSON as
-   * docs/volumes.md says, of chunks of 4 MiB each but for the last.
-   *
-   * @generated from field: string digest = 1;
-   */
-  digest: string;
-
-  /**
-   * Of the first byte in the blob.
-   *
-   * @generated from field: uint64 offset = 2;
-   */
-  offset: bigint;
-
-  /**
-   * True for a manifest.
-   *
-   * @generated from field: bool chunked = 3;
-   */
-  chunked: boolean;
-};
-
-/**
- * Describes the message skerry.v1.VolumeContent.
- * Use `create(VolumeContentSchema)` to create a new message.
- */
-export const VolumeContentSchema: GenMessage<VolumeContent> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 13);
-
-/**
  * Asks what is in a volume.
  *
  * @generated from message skerry.v1.ListVolumeFilesRequest
@@ -438,7 +320,7 @@ export type ListVolumeFilesRequest = Message<"skerry.v1.ListVolumeFilesRequest">
  * Use `create(ListVolumeFilesRequestSchema)` to create a new message.
  */
 export const ListVolumeFilesRequestSchema: GenMessage<ListVolumeFilesRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 14);
+  messageDesc(file_skerry_v1_volume, 12);
 
 /**
  * Some entries; all are of one version.
@@ -466,7 +348,7 @@ export type ListVolumeFilesResponse = Message<"skerry.v1.ListVolumeFilesResponse
  * Use `create(ListVolumeFilesResponseSchema)` to create a new message.
  */
 export const ListVolumeFilesResponseSchema: GenMessage<ListVolumeFilesResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 15);
+  messageDesc(file_skerry_v1_volume, 13);
 
 /**
  * Names a part of a file.
@@ -515,7 +397,7 @@ export type ReadVolumeFileRequest = Message<"skerry.v1.ReadVolumeFileRequest"> &
  * Use `create(ReadVolumeFileRequestSchema)` to create a new message.
  */
 export const ReadVolumeFileRequestSchema: GenMessage<ReadVolumeFileRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 16);
+  messageDesc(file_skerry_v1_volume, 14);
 
 /**
  * A part of a file; the first message has the entry, and data may be empty.
@@ -550,7 +432,7 @@ export type ReadVolumeFileResponse = Message<"skerry.v1.ReadVolumeFileResponse">
  * Use `create(ReadVolumeFileResponseSchema)` to create a new message.
  */
 export const ReadVolumeFileResponseSchema: GenMessage<ReadVolumeFileResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 17);
+  messageDesc(file_skerry_v1_volume, 15);
 
 /**
  * Changes; the first message has all but changes, which may follow in more messages.
@@ -585,184 +467,7 @@ export type ChangeVolumeRequest = Message<"skerry.v1.ChangeVolumeRequest"> & {
  * Use `create(ChangeVolumeRequestSchema)` to create a new message.
  */
 export const ChangeVolumeRequestSchema: GenMessage<ChangeVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 18);
-
-/**
- * One change.
- *
- * @generated from message skerry.v1.VolumeChange
- */
-export type VolumeChange = Message<"skerry.v1.VolumeChange"> & {
-  /**
-   * @generated from oneof skerry.v1.VolumeChange.kind
-   */
-  kind: {
-    /**
-     * A file, folder or link that is put at its path; folders above it are made, with mode 0755.
-     *
-     * @generated from field: skerry.v1.VolumePut put = 1;
-     */
-    value: VolumePut;
-    case: "put";
-  } | {
-    /**
-     * Something that is removed.
-     *
-     * @generated from field: skerry.v1.VolumeRemove remove = 2;
-     */
-    value: VolumeRemove;
-    case: "remove";
-  } | {
-    /**
-     * Something that is copied within the volume, without its bytes being moved.
-     *
-     * @generated from field: skerry.v1.VolumeCopy copy = 3;
-     */
-    value: VolumeCopy;
-    case: "copy";
-  } | {
-    /**
-     * Something that is moved within the volume.
-     *
-     * @generated from field: skerry.v1.VolumeMove move = 4;
-     */
-    value: VolumeMove;
-    case: "move";
-  } | { case: undefined; value?: undefined };
-};
-
-/**
- * Describes the message skerry.v1.VolumeChange.
- * Use `create(VolumeChangeSchema)` to create a new message.
- */
-export const VolumeChangeSchema: GenMessage<VolumeChange> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 19);
-
-/**
- * An entry to put.
- *
- * @generated from message skerry.v1.VolumePut
- */
-export type VolumePut = Message<"skerry.v1.VolumePut"> & {
-  /**
-   * What to put, with content.
-   *
-   * @generated from field: skerry.v1.VolumeEntry entry = 1;
-   */
-  entry?: VolumeEntry | undefined;
-
-  /**
-   * Refuse (already_exists) where a file is there.
-   *
-   * @generated from field: bool must_be_new = 2;
-   */
-  mustBeNew: boolean;
-};
-
-/**
- * Describes the message skerry.v1.VolumePut.
- * Use `create(VolumePutSchema)` to create a new message.
- */
-export const VolumePutSchema: GenMessage<VolumePut> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 20);
-
-/**
- * Something to remove.
- *
- * @generated from message skerry.v1.VolumeRemove
- */
-export type VolumeRemove = Message<"skerry.v1.VolumeRemove"> & {
-  /**
-   * Where.
-   *
-   * @generated from field: string path = 1;
-   */
-  path: string;
-
-  /**
-   * A folder with all in it.
-   *
-   * @generated from field: bool recursive = 2;
-   */
-  recursive: boolean;
-
-  /**
-   * No error where nothing is there.
-   *
-   * @generated from field: bool missing_ok = 3;
-   */
-  missingOk: boolean;
-};
-
-/**
- * Describes the message skerry.v1.VolumeRemove.
- * Use `create(VolumeRemoveSchema)` to create a new message.
- */
-export const VolumeRemoveSchema: GenMessage<VolumeRemove> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 21);
-
-/**
- * Something to copy, as cp does it: into the destination where that is a folder.
- *
- * @generated from message skerry.v1.VolumeCopy
- */
-export type VolumeCopy = Message<"skerry.v1.VolumeCopy"> & {
-  /**
-   * From where.
-   *
-   * @generated from field: string source = 1;
-   */
-  source: string;
-
-  /**
-   * To where.
-   *
-   * @generated from field: string destination = 2;
-   */
-  destination: string;
-
-  /**
-   * A folder with all in it.
-   *
-   * @generated from field: bool recursive = 3;
-   */
-  recursive: boolean;
-};
-
-/**
- * Describes the message skerry.v1.VolumeCopy.
- * Use `create(VolumeCopySchema)` to create a new message.
- */
-export const VolumeCopySchema: GenMessage<VolumeCopy> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 22);
-
-/**
- * Something to move: onto the destination itself, replacing a file or an empty folder, as rename(2) does.
- *
- * @generated from message skerry.v1.VolumeMove
- */
-export type VolumeMove = Message<"skerry.v1.VolumeMove"> & {
-  /**
-   * From where.
-   *
-   * @generated from field: string source = 1;
-   */
-  source: string;
-
-  /**
-   * To where.
-   *
-   * @generated from field: string destination = 2;
-   */
-  destination: string;
-};
-
-/**
- * Describes the message skerry.v1.VolumeMove.
- * Use `create(VolumeMoveSchema)` to create a new message.
- */
-export const VolumeMoveSchema: GenMessage<VolumeMove> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 23);
+  messageDesc(file_skerry_v1_volume, 16);
 
 /**
  * The version that has the changes, or what is missing for it.
@@ -790,7 +495,7 @@ export type ChangeVolumeResponse = Message<"skerry.v1.ChangeVolumeResponse"> & {
  * Use `create(ChangeVolumeResponseSchema)` to create a new message.
  */
 export const ChangeVolumeResponseSchema: GenMessage<ChangeVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 24);
+  messageDesc(file_skerry_v1_volume, 17);
 
 /**
  * Names a volume that the container has.
@@ -811,7 +516,7 @@ export type CommitVolumeRequest = Message<"skerry.v1.CommitVolumeRequest"> & {
  * Use `create(CommitVolumeRequestSchema)` to create a new message.
  */
 export const CommitVolumeRequestSchema: GenMessage<CommitVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 25);
+  messageDesc(file_skerry_v1_volume, 18);
 
 /**
  * What is committed.
@@ -832,7 +537,7 @@ export type CommitVolumeResponse = Message<"skerry.v1.CommitVolumeResponse"> & {
  * Use `create(CommitVolumeResponseSchema)` to create a new message.
  */
 export const CommitVolumeResponseSchema: GenMessage<CommitVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 26);
+  messageDesc(file_skerry_v1_volume, 19);
 
 /**
  * Names a volume that the container has.
@@ -853,7 +558,7 @@ export type ReloadVolumeRequest = Message<"skerry.v1.ReloadVolumeRequest"> & {
  * Use `create(ReloadVolumeRequestSchema)` to create a new message.
  */
 export const ReloadVolumeRequestSchema: GenMessage<ReloadVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 27);
+  messageDesc(file_skerry_v1_volume, 20);
 
 /**
  * What the container sees.
@@ -874,63 +579,7 @@ export type ReloadVolumeResponse = Message<"skerry.v1.ReloadVolumeResponse"> & {
  * Use `create(ReloadVolumeResponseSchema)` to create a new message.
  */
 export const ReloadVolumeResponseSchema: GenMessage<ReloadVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 28);
-
-/**
- * A version.
- *
- * @generated from message skerry.v1.VolumeVersion
- */
-export type VolumeVersion = Message<"skerry.v1.VolumeVersion"> & {
-  /**
-   * 1 is the empty one that a volume begins with.
-   *
-   * @generated from field: uint64 version = 1;
-   */
-  version: bigint;
-
-  /**
-   * When it was made.
-   *
-   * @generated from field: google.protobuf.Timestamp created_at = 2;
-   */
-  createdAt?: Timestamp | undefined;
-
-  /**
-   * The token, or the container, that made it.
-   *
-   * @generated from field: string created_by = 3;
-   */
-  createdBy: string;
-
-  /**
-   * Files in it.
-   *
-   * @generated from field: uint64 num_files = 4;
-   */
-  numFiles: bigint;
-
-  /**
-   * Bytes of all files.
-   *
-   * @generated from field: uint64 num_bytes = 5;
-   */
-  numBytes: bigint;
-
-  /**
-   * What made it, such as "commit", "upload", "remove", "restore 3".
-   *
-   * @generated from field: string reason = 6;
-   */
-  reason: string;
-};
-
-/**
- * Describes the message skerry.v1.VolumeVersion.
- * Use `create(VolumeVersionSchema)` to create a new message.
- */
-export const VolumeVersionSchema: GenMessage<VolumeVersion> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 29);
+  messageDesc(file_skerry_v1_volume, 21);
 
 /**
  * Asks for versions.
@@ -965,7 +614,7 @@ export type ListVolumeVersionsRequest = Message<"skerry.v1.ListVolumeVersionsReq
  * Use `create(ListVolumeVersionsRequestSchema)` to create a new message.
  */
 export const ListVolumeVersionsRequestSchema: GenMessage<ListVolumeVersionsRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 30);
+  messageDesc(file_skerry_v1_volume, 22);
 
 /**
  * Versions.
@@ -986,7 +635,7 @@ export type ListVolumeVersionsResponse = Message<"skerry.v1.ListVolumeVersionsRe
  * Use `create(ListVolumeVersionsResponseSchema)` to create a new message.
  */
 export const ListVolumeVersionsResponseSchema: GenMessage<ListVolumeVersionsResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 31);
+  messageDesc(file_skerry_v1_volume, 23);
 
 /**
  * Names a version to restore.
@@ -1014,7 +663,7 @@ export type RestoreVolumeVersionRequest = Message<"skerry.v1.RestoreVolumeVersio
  * Use `create(RestoreVolumeVersionRequestSchema)` to create a new message.
  */
 export const RestoreVolumeVersionRequestSchema: GenMessage<RestoreVolumeVersionRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 32);
+  messageDesc(file_skerry_v1_volume, 24);
 
 /**
  * The new version.
@@ -1035,62 +684,7 @@ export type RestoreVolumeVersionResponse = Message<"skerry.v1.RestoreVolumeVersi
  * Use `create(RestoreVolumeVersionResponseSchema)` to create a new message.
  */
 export const RestoreVolumeVersionResponseSchema: GenMessage<RestoreVolumeVersionResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_volume, 33);
-
-/**
- * What is at a path.
- *
- * @generated from enum skerry.v1.VolumeEntryType
- */
-export enum VolumeEntryType {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: VOLUME_ENTRY_TYPE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * A regular file.
-   *
-   * @generated from enum value: VOLUME_ENTRY_TYPE_FILE = 1;
-   */
-  FILE = 1,
-
-  /**
-   * A folder.
-   *
-   * @generated from enum value: VOLUME_ENTRY_TYPE_DIRECTORY = 2;
-   */
-  DIRECTORY = 2,
-
-  /**
-   * A symbolic link.
-   *
-   * @generated from enum value: VOLUME_ENTRY_TYPE_SYMLINK = 3;
-   */
-  SYMLINK = 3,
-
-  /**
-   * A FIFO.
-   *
-   * @generated from enum value: VOLUME_ENTRY_TYPE_FIFO = 4;
-   */
-  FIFO = 4,
-
-  /**
-   * A socket.
-   *
-   * @generated from enum value: VOLUME_ENTRY_TYPE_SOCKET = 5;
-   */
-  SOCKET = 5,
-}
-
-/**
- * Describes the enum skerry.v1.VolumeEntryType.
- */
-export const VolumeEntryTypeSchema: GenEnum<VolumeEntryType> = /*@__PURE__*/
-  enumDesc(file_skerry_v1_volume, 0);
+  messageDesc(file_skerry_v1_volume, 25);
 
 /**
  * VolumeService keeps volumes: trees of files in versions. A version never changes; a change makes the next one, or nothing. Paths are

@@ -165,7 +165,9 @@ type VolumeStoreServiceClient interface {
 	// HoldVersions says which trees are in use on the worker, all of them.
 	HoldVersions(context.Context, *connect.Request[v1.HoldVersionsRequest]) (*connect.Response[v1.HoldVersionsResponse], error)
 	// CommitChanges applies what a container has written to the newest version, whichever that is: of a file that others have changed as
-	// well the last writer's stays. Blobs were stored before (BulkService.StoreBlob). The same request_id is applied once. Errors:
+	// well the last writer's stays, and no change fails for what others have done: a file takes the place of a folder, with all in it, and a
+	// folder that of a file, also above a path that is put; what is to be removed, copied or moved and is not there is left out. Blobs were
+	// stored before (BulkService.StoreBlob). The same request_id is applied once. Errors:
 	// not_found, invalid_argument, resource_exhausted.
 	CommitChanges(context.Context) *connect.ClientStreamForClient[v1.CommitChangesRequest, v1.CommitChangesResponse]
 }
@@ -233,7 +235,9 @@ type VolumeStoreServiceHandler interface {
 	// HoldVersions says which trees are in use on the worker, all of them.
 	HoldVersions(context.Context, *connect.Request[v1.HoldVersionsRequest]) (*connect.Response[v1.HoldVersionsResponse], error)
 	// CommitChanges applies what a container has written to the newest version, whichever that is: of a file that others have changed as
-	// well the last writer's stays. Blobs were stored before (BulkService.StoreBlob). The same request_id is applied once. Errors:
+	// well the last writer's stays, and no change fails for what others have done: a file takes the place of a folder, with all in it, and a
+	// folder that of a file, also above a path that is put; what is to be removed, copied or moved and is not there is left out. Blobs were
+	// stored before (BulkService.StoreBlob). The same request_id is applied once. Errors:
 	// not_found, invalid_argument, resource_exhausted.
 	CommitChanges(context.Context, *connect.ClientStream[v1.CommitChangesRequest]) (*connect.Response[v1.CommitChangesResponse], error)
 }

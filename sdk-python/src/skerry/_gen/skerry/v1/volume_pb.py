@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from typing import Literal, NoReturn, TYPE_CHECKING, TypeAlias
 
-from protobuf import Enum, Message
+from protobuf import Message
 from protobuf._codegen import file_desc
-from protobuf.wkt.google.protobuf import timestamp_pb
 
-from . import object_pb
+from . import object_pb, volume_change_pb, volume_entry_pb
 
 if TYPE_CHECKING:
-    from protobuf import DescFile, Oneof
-    from protobuf.wkt.google.protobuf.timestamp_pb import Timestamp
+    from protobuf import DescFile
 
     from .object_pb import ObjectCreation, ObjectInfo, ObjectPage
+    from .volume_change_pb import VolumeChange
+    from .volume_entry_pb import VolumeEntry, VolumeVersion
 
 
 _GetVolumeRequestFields: TypeAlias = Literal["name", "environment", "creation"]
@@ -404,159 +404,6 @@ class KeepVolumeResponse(Message[_KeepVolumeResponseFields]):
         ) -> None:
             pass
 
-_VolumeEntryFields: TypeAlias = Literal["path", "type", "mode", "uid", "gid", "modified_at", "size", "content", "target", "inode"]
-
-class VolumeEntry(Message[_VolumeEntryFields]):
-    """
-    A file, folder or other thing in a volume.
-
-    ```proto
-    message skerry.v1.VolumeEntry
-    ```
-
-    Attributes:
-        path:
-            Where it is.
-
-            ```proto
-            string path = 1;
-            ```
-        type:
-            What it is.
-
-            ```proto
-            skerry.v1.VolumeEntryType type = 2;
-            ```
-        mode:
-            Permission bits, with set-user-id, set-group-id and sticky.
-
-            ```proto
-            uint32 mode = 3;
-            ```
-        uid:
-            Owner.
-
-            ```proto
-            uint32 uid = 4;
-            ```
-        gid:
-            Group.
-
-            ```proto
-            uint32 gid = 5;
-            ```
-        modified_at:
-            When the content was last changed, to the nanosecond.
-
-            ```proto
-            optional google.protobuf.Timestamp modified_at = 6;
-            ```
-        size:
-            Bytes of a file.
-
-            ```proto
-            uint64 size = 7;
-            ```
-        content:
-            Bytes of a file; unset where size is 0, and in lists.
-
-            ```proto
-            optional skerry.v1.VolumeContent content = 8;
-            ```
-        target:
-            Where a symbolic link leads.
-
-            ```proto
-            string target = 9;
-            ```
-        inode:
-            Hard links: entries of a version (or of one ChangeVolume) with the same number, not 0, are one file.
-
-            ```proto
-            uint64 inode = 10;
-            ```
-    """
-
-    __slots__ = ("path", "type", "mode", "uid", "gid", "modified_at", "size", "content", "target", "inode")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            path: str = "",
-            type: VolumeEntryType | None = None,
-            mode: int = 0,
-            uid: int = 0,
-            gid: int = 0,
-            modified_at: Timestamp | None = None,
-            size: int = 0,
-            content: VolumeContent | None = None,
-            target: str = "",
-            inode: int = 0,
-        ) -> None:
-            pass
-
-        path: str
-        type: VolumeEntryType
-        mode: int
-        uid: int
-        gid: int
-        modified_at: Timestamp | None
-        size: int
-        content: VolumeContent | None
-        target: str
-        inode: int
-
-_VolumeContentFields: TypeAlias = Literal["digest", "offset", "chunked"]
-
-class VolumeContent(Message[_VolumeContentFields]):
-    """
-    Where the bytes of a file are.
-
-    ```proto
-    message skerry.v1.VolumeContent
-    ```
-
-    Attributes:
-        digest:
-            Without chunked, a blob that has them at offset, beside those of other files, at most 4 MiB in all; with it, a manifest: JSON as
-            docs/volumes.md says, of chunks of 4 MiB each but for the last.
-
-            ```proto
-            string digest = 1;
-            ```
-        offset:
-            Of the first byte in the blob.
-
-            ```proto
-            uint64 offset = 2;
-            ```
-        chunked:
-            True for a manifest.
-
-            ```proto
-            bool chunked = 3;
-            ```
-    """
-
-    __slots__ = ("digest", "offset", "chunked")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            digest: str = "",
-            offset: int = 0,
-            chunked: bool = False,
-        ) -> None:
-            pass
-
-        digest: str
-        offset: int
-        chunked: bool
-
 _ListVolumeFilesRequestFields: TypeAlias = Literal["volume_id", "path", "recursive", "version"]
 
 class ListVolumeFilesRequest(Message[_ListVolumeFilesRequestFields]):
@@ -813,212 +660,6 @@ class ChangeVolumeRequest(Message[_ChangeVolumeRequestFields]):
         request_id: str
         changes: list[VolumeChange]
 
-_VolumeChangeFields: TypeAlias = Literal["put", "remove", "copy", "move"]
-
-class VolumeChange(Message[_VolumeChangeFields]):
-    """
-    One change.
-
-    ```proto
-    message skerry.v1.VolumeChange
-    ```
-
-    Attributes:
-        kind:
-            ```proto
-            oneof kind
-            ```
-    """
-
-    __slots__ = ("kind",)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            kind: Oneof[Literal["put"], VolumePut] | Oneof[Literal["remove"], VolumeRemove] | Oneof[Literal["copy"], VolumeCopy] | Oneof[Literal["move"], VolumeMove] | None = None,
-        ) -> None:
-            pass
-
-        kind: Oneof[Literal["put"], VolumePut] | Oneof[Literal["remove"], VolumeRemove] | Oneof[Literal["copy"], VolumeCopy] | Oneof[Literal["move"], VolumeMove] | None
-
-_VolumePutFields: TypeAlias = Literal["entry", "must_be_new"]
-
-class VolumePut(Message[_VolumePutFields]):
-    """
-    An entry to put.
-
-    ```proto
-    message skerry.v1.VolumePut
-    ```
-
-    Attributes:
-        entry:
-            What to put, with content.
-
-            ```proto
-            optional skerry.v1.VolumeEntry entry = 1;
-            ```
-        must_be_new:
-            Refuse (already_exists) where a file is there.
-
-            ```proto
-            bool must_be_new = 2;
-            ```
-    """
-
-    __slots__ = ("entry", "must_be_new")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            entry: VolumeEntry | None = None,
-            must_be_new: bool = False,
-        ) -> None:
-            pass
-
-        entry: VolumeEntry | None
-        must_be_new: bool
-
-_VolumeRemoveFields: TypeAlias = Literal["path", "recursive", "missing_ok"]
-
-class VolumeRemove(Message[_VolumeRemoveFields]):
-    """
-    Something to remove.
-
-    ```proto
-    message skerry.v1.VolumeRemove
-    ```
-
-    Attributes:
-        path:
-            Where.
-
-            ```proto
-            string path = 1;
-            ```
-        recursive:
-            A folder with all in it.
-
-            ```proto
-            bool recursive = 2;
-            ```
-        missing_ok:
-            No error where nothing is there.
-
-            ```proto
-            bool missing_ok = 3;
-            ```
-    """
-
-    __slots__ = ("path", "recursive", "missing_ok")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            path: str = "",
-            recursive: bool = False,
-            missing_ok: bool = False,
-        ) -> None:
-            pass
-
-        path: str
-        recursive: bool
-        missing_ok: bool
-
-_VolumeCopyFields: TypeAlias = Literal["source", "destination", "recursive"]
-
-class VolumeCopy(Message[_VolumeCopyFields]):
-    """
-    Something to copy, as cp does it: into the destination where that is a folder.
-
-    ```proto
-    message skerry.v1.VolumeCopy
-    ```
-
-    Attributes:
-        source:
-            From where.
-
-            ```proto
-            string source = 1;
-            ```
-        destination:
-            To where.
-
-            ```proto
-            string destination = 2;
-            ```
-        recursive:
-            A folder with all in it.
-
-            ```proto
-            bool recursive = 3;
-            ```
-    """
-
-    __slots__ = ("source", "destination", "recursive")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            source: str = "",
-            destination: str = "",
-            recursive: bool = False,
-        ) -> None:
-            pass
-
-        source: str
-        destination: str
-        recursive: bool
-
-_VolumeMoveFields: TypeAlias = Literal["source", "destination"]
-
-class VolumeMove(Message[_VolumeMoveFields]):
-    """
-    Something to move: onto the destination itself, replacing a file or an empty folder, as rename(2) does.
-
-    ```proto
-    message skerry.v1.VolumeMove
-    ```
-
-    Attributes:
-        source:
-            From where.
-
-            ```proto
-            string source = 1;
-            ```
-        destination:
-            To where.
-
-            ```proto
-            string destination = 2;
-            ```
-    """
-
-    __slots__ = ("source", "destination")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            source: str = "",
-            destination: str = "",
-        ) -> None:
-            pass
-
-        source: str
-        destination: str
-
 _ChangeVolumeResponseFields: TypeAlias = Literal["version", "missing_digests"]
 
 class ChangeVolumeResponse(Message[_ChangeVolumeResponseFields]):
@@ -1187,78 +828,6 @@ class ReloadVolumeResponse(Message[_ReloadVolumeResponseFields]):
 
         version: int
 
-_VolumeVersionFields: TypeAlias = Literal["version", "created_at", "created_by", "num_files", "num_bytes", "reason"]
-
-class VolumeVersion(Message[_VolumeVersionFields]):
-    """
-    A version.
-
-    ```proto
-    message skerry.v1.VolumeVersion
-    ```
-
-    Attributes:
-        version:
-            1 is the empty one that a volume begins with.
-
-            ```proto
-            uint64 version = 1;
-            ```
-        created_at:
-            When it was made.
-
-            ```proto
-            optional google.protobuf.Timestamp created_at = 2;
-            ```
-        created_by:
-            The token, or the container, that made it.
-
-            ```proto
-            string created_by = 3;
-            ```
-        num_files:
-            Files in it.
-
-            ```proto
-            uint64 num_files = 4;
-            ```
-        num_bytes:
-            Bytes of all files.
-
-            ```proto
-            uint64 num_bytes = 5;
-            ```
-        reason:
-            What made it, such as "commit", "upload", "remove", "restore 3".
-
-            ```proto
-            string reason = 6;
-            ```
-    """
-
-    __slots__ = ("version", "created_at", "created_by", "num_files", "num_bytes", "reason")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            version: int = 0,
-            created_at: Timestamp | None = None,
-            created_by: str = "",
-            num_files: int = 0,
-            num_bytes: int = 0,
-            reason: str = "",
-        ) -> None:
-            pass
-
-        version: int
-        created_at: Timestamp | None
-        created_by: str
-        num_files: int
-        num_bytes: int
-        reason: str
-
 _ListVolumeVersionsRequestFields: TypeAlias = Literal["volume_id", "before", "limit"]
 
 class ListVolumeVersionsRequest(Message[_ListVolumeVersionsRequestFields]):
@@ -1411,66 +980,13 @@ class RestoreVolumeVersionResponse(Message[_RestoreVolumeVersionResponseFields])
 
         version: VolumeVersion | None
 
-class VolumeEntryType(Enum):
-    """
-    What is at a path.
-
-    ```proto
-    enum skerry.v1.VolumeEntryType
-    ```
-
-    Attributes:
-        UNSPECIFIED:
-            Never sent.
-
-            ```proto
-            VOLUME_ENTRY_TYPE_UNSPECIFIED = 0
-            ```
-        FILE:
-            A regular file.
-
-            ```proto
-            VOLUME_ENTRY_TYPE_FILE = 1
-            ```
-        DIRECTORY:
-            A folder.
-
-            ```proto
-            VOLUME_ENTRY_TYPE_DIRECTORY = 2
-            ```
-        SYMLINK:
-            A symbolic link.
-
-            ```proto
-            VOLUME_ENTRY_TYPE_SYMLINK = 3
-            ```
-        FIFO:
-            A FIFO.
-
-            ```proto
-            VOLUME_ENTRY_TYPE_FIFO = 4
-            ```
-        SOCKET:
-            A socket.
-
-            ```proto
-            VOLUME_ENTRY_TYPE_SOCKET = 5
-            ```
-    """
-
-    UNSPECIFIED = 0
-    FILE = 1
-    DIRECTORY = 2
-    SYMLINK = 3
-    FIFO = 4
-    SOCKET = 5
-
 
 _DESC = file_desc(
-    b'\n\x16skerry/v1/volume.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16skerry/v1/object.proto"\x7f\n\x10GetVolumeRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x125\n\x08creation\x18\x03 \x01(\x0e2\x19.skerry.v1.ObjectCreationR\x08creation">\n\x11GetVolumeResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info"4\n\x15DescribeVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId"q\n\x16DescribeVolumeResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info\x12,\n\x04head\x18\x02 \x01(\x0b2\x18.skerry.v1.VolumeVersionR\x04head"?\n\x12ListVolumesRequest\x12)\n\x04page\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectPageR\x04page"F\n\x13ListVolumesResponse\x12/\n\x07volumes\x18\x01 \x03(\x0b2\x15.skerry.v1.ObjectInfoR\x07volumes"F\n\x13RenameVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name"\x16\n\x14RenameVolumeResponse"2\n\x13DeleteVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId"\x16\n\x14DeleteVolumeResponse"0\n\x11KeepVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId"\x14\n\x12KeepVolumeResponse"\xbc\x02\n\x0bVolumeEntry\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path\x12.\n\x04type\x18\x02 \x01(\x0e2\x1a.skerry.v1.VolumeEntryTypeR\x04type\x12\x12\n\x04mode\x18\x03 \x01(\rR\x04mode\x12\x10\n\x03uid\x18\x04 \x01(\rR\x03uid\x12\x10\n\x03gid\x18\x05 \x01(\rR\x03gid\x12;\n\x0bmodified_at\x18\x06 \x01(\x0b2\x1a.google.protobuf.TimestampR\nmodifiedAt\x12\x12\n\x04size\x18\x07 \x01(\x04R\x04size\x122\n\x07content\x18\x08 \x01(\x0b2\x18.skerry.v1.VolumeContentR\x07content\x12\x16\n\x06target\x18\t \x01(\tR\x06target\x12\x14\n\x05inode\x18\n \x01(\x04R\x05inode"Y\n\rVolumeContent\x12\x16\n\x06digest\x18\x01 \x01(\tR\x06digest\x12\x16\n\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x18\n\x07chunked\x18\x03 \x01(\x08R\x07chunked"\x81\x01\n\x16ListVolumeFilesRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x12\n\x04path\x18\x02 \x01(\tR\x04path\x12\x1c\n\trecursive\x18\x03 \x01(\x08R\trecursive\x12\x18\n\x07version\x18\x04 \x01(\x04R\x07version"e\n\x17ListVolumeFilesResponse\x120\n\x07entries\x18\x01 \x03(\x0b2\x16.skerry.v1.VolumeEntryR\x07entries\x12\x18\n\x07version\x18\x02 \x01(\x04R\x07version"\x92\x01\n\x15ReadVolumeFileRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x12\n\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n\x06offset\x18\x03 \x01(\x04R\x06offset\x12\x16\n\x06length\x18\x04 \x01(\x04R\x06length\x12\x18\n\x07version\x18\x05 \x01(\x04R\x07version"t\n\x16ReadVolumeFileResponse\x12,\n\x05entry\x18\x01 \x01(\x0b2\x16.skerry.v1.VolumeEntryR\x05entry\x12\x18\n\x07version\x18\x02 \x01(\x04R\x07version\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data"\x84\x01\n\x13ChangeVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x1d\n\nrequest_id\x18\x02 \x01(\tR\trequestId\x121\n\x07changes\x18\x03 \x03(\x0b2\x17.skerry.v1.VolumeChangeR\x07changes"\xcd\x01\n\x0cVolumeChange\x12(\n\x03put\x18\x01 \x01(\x0b2\x14.skerry.v1.VolumePutH\x00R\x03put\x121\n\x06remove\x18\x02 \x01(\x0b2\x17.skerry.v1.VolumeRemoveH\x00R\x06remove\x12+\n\x04copy\x18\x03 \x01(\x0b2\x15.skerry.v1.VolumeCopyH\x00R\x04copy\x12+\n\x04move\x18\x04 \x01(\x0b2\x15.skerry.v1.VolumeMoveH\x00R\x04moveB\x06\n\x04kind"Y\n\tVolumePut\x12,\n\x05entry\x18\x01 \x01(\x0b2\x16.skerry.v1.VolumeEntryR\x05entry\x12\x1e\n\x0bmust_be_new\x18\x02 \x01(\x08R\tmustBeNew"_\n\x0cVolumeRemove\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path\x12\x1c\n\trecursive\x18\x02 \x01(\x08R\trecursive\x12\x1d\n\nmissing_ok\x18\x03 \x01(\x08R\tmissingOk"d\n\nVolumeCopy\x12\x16\n\x06source\x18\x01 \x01(\tR\x06source\x12 \n\x0bdestination\x18\x02 \x01(\tR\x0bdestination\x12\x1c\n\trecursive\x18\x03 \x01(\x08R\trecursive"F\n\nVolumeMove\x12\x16\n\x06source\x18\x01 \x01(\tR\x06source\x12 \n\x0bdestination\x18\x02 \x01(\tR\x0bdestination"s\n\x14ChangeVolumeResponse\x122\n\x07version\x18\x01 \x01(\x0b2\x18.skerry.v1.VolumeVersionR\x07version\x12\'\n\x0fmissing_digests\x18\x02 \x03(\tR\x0emissingDigests"2\n\x13CommitVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId"0\n\x14CommitVolumeResponse\x12\x18\n\x07version\x18\x01 \x01(\x04R\x07version"2\n\x13ReloadVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId"0\n\x14ReloadVolumeResponse\x12\x18\n\x07version\x18\x01 \x01(\x04R\x07version"\xd5\x01\n\rVolumeVersion\x12\x18\n\x07version\x18\x01 \x01(\x04R\x07version\x129\n\ncreated_at\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n\ncreated_by\x18\x03 \x01(\tR\tcreatedBy\x12\x1b\n\tnum_files\x18\x04 \x01(\x04R\x08numFiles\x12\x1b\n\tnum_bytes\x18\x05 \x01(\x04R\x08numBytes\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason"f\n\x19ListVolumeVersionsRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x16\n\x06before\x18\x02 \x01(\x04R\x06before\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"R\n\x1aListVolumeVersionsResponse\x124\n\x08versions\x18\x01 \x03(\x0b2\x18.skerry.v1.VolumeVersionR\x08versions"T\n\x1bRestoreVolumeVersionRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x18\n\x07version\x18\x02 \x01(\x04R\x07version"R\n\x1cRestoreVolumeVersionResponse\x122\n\x07version\x18\x01 \x01(\x0b2\x18.skerry.v1.VolumeVersionR\x07version*\xca\x01\n\x0fVolumeEntryType\x12!\n\x1dVOLUME_ENTRY_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16VOLUME_ENTRY_TYPE_FILE\x10\x01\x12\x1f\n\x1bVOLUME_ENTRY_TYPE_DIRECTORY\x10\x02\x12\x1d\n\x19VOLUME_ENTRY_TYPE_SYMLINK\x10\x03\x12\x1a\n\x16VOLUME_ENTRY_TYPE_FIFO\x10\x04\x12\x1c\n\x18VOLUME_ENTRY_TYPE_SOCKET\x10\x052\xdf\x08\n\rVolumeService\x12F\n\tGetVolume\x12\x1b.skerry.v1.GetVolumeRequest\x1a\x1c.skerry.v1.GetVolumeResponse\x12U\n\x0eDescribeVolume\x12 .skerry.v1.DescribeVolumeRequest\x1a!.skerry.v1.DescribeVolumeResponse\x12L\n\x0bListVolumes\x12\x1d.skerry.v1.ListVolumesRequest\x1a\x1e.skerry.v1.ListVolumesResponse\x12O\n\x0cRenameVolume\x12\x1e.skerry.v1.RenameVolumeRequest\x1a\x1f.skerry.v1.RenameVolumeResponse\x12O\n\x0cDeleteVolume\x12\x1e.skerry.v1.DeleteVolumeRequest\x1a\x1f.skerry.v1.DeleteVolumeResponse\x12I\n\nKeepVolume\x12\x1c.skerry.v1.KeepVolumeRequest\x1a\x1d.skerry.v1.KeepVolumeResponse\x12Z\n\x0fListVolumeFiles\x12!.skerry.v1.ListVolumeFilesRequest\x1a".skerry.v1.ListVolumeFilesResponse0\x01\x12W\n\x0eReadVolumeFile\x12 .skerry.v1.ReadVolumeFileRequest\x1a!.skerry.v1.ReadVolumeFileResponse0\x01\x12Q\n\x0cChangeVolume\x12\x1e.skerry.v1.ChangeVolumeRequest\x1a\x1f.skerry.v1.ChangeVolumeResponse(\x01\x12O\n\x0cCommitVolume\x12\x1e.skerry.v1.CommitVolumeRequest\x1a\x1f.skerry.v1.CommitVolumeResponse\x12O\n\x0cReloadVolume\x12\x1e.skerry.v1.ReloadVolumeRequest\x1a\x1f.skerry.v1.ReloadVolumeResponse\x12a\n\x12ListVolumeVersions\x12$.skerry.v1.ListVolumeVersionsRequest\x1a%.skerry.v1.ListVolumeVersionsResponse\x12g\n\x14RestoreVolumeVersion\x12&.skerry.v1.RestoreVolumeVersionRequest\x1a\'.skerry.v1.RestoreVolumeVersionResponseb\x06proto3',
+    b'\n\x16skerry/v1/volume.proto\x12\tskerry.v1\x1a\x16skerry/v1/object.proto\x1a\x1dskerry/v1/volume_change.proto\x1a\x1cskerry/v1/volume_entry.proto"\x7f\n\x10GetVolumeRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x125\n\x08creation\x18\x03 \x01(\x0e2\x19.skerry.v1.ObjectCreationR\x08creation">\n\x11GetVolumeResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info"4\n\x15DescribeVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId"q\n\x16DescribeVolumeResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info\x12,\n\x04head\x18\x02 \x01(\x0b2\x18.skerry.v1.VolumeVersionR\x04head"?\n\x12ListVolumesRequest\x12)\n\x04page\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectPageR\x04page"F\n\x13ListVolumesResponse\x12/\n\x07volumes\x18\x01 \x03(\x0b2\x15.skerry.v1.ObjectInfoR\x07volumes"F\n\x13RenameVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name"\x16\n\x14RenameVolumeResponse"2\n\x13DeleteVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId"\x16\n\x14DeleteVolumeResponse"0\n\x11KeepVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId"\x14\n\x12KeepVolumeResponse"\x81\x01\n\x16ListVolumeFilesRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x12\n\x04path\x18\x02 \x01(\tR\x04path\x12\x1c\n\trecursive\x18\x03 \x01(\x08R\trecursive\x12\x18\n\x07version\x18\x04 \x01(\x04R\x07version"e\n\x17ListVolumeFilesResponse\x120\n\x07entries\x18\x01 \x03(\x0b2\x16.skerry.v1.VolumeEntryR\x07entries\x12\x18\n\x07version\x18\x02 \x01(\x04R\x07version"\x92\x01\n\x15ReadVolumeFileRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x12\n\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n\x06offset\x18\x03 \x01(\x04R\x06offset\x12\x16\n\x06length\x18\x04 \x01(\x04R\x06length\x12\x18\n\x07version\x18\x05 \x01(\x04R\x07version"t\n\x16ReadVolumeFileResponse\x12,\n\x05entry\x18\x01 \x01(\x0b2\x16.skerry.v1.VolumeEntryR\x05entry\x12\x18\n\x07version\x18\x02 \x01(\x04R\x07version\x12\x12\n\x04data\x18\x03 \x01(\x0cR\x04data"\x84\x01\n\x13ChangeVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x1d\n\nrequest_id\x18\x02 \x01(\tR\trequestId\x121\n\x07changes\x18\x03 \x03(\x0b2\x17.skerry.v1.VolumeChangeR\x07changes"s\n\x14ChangeVolumeResponse\x122\n\x07version\x18\x01 \x01(\x0b2\x18.skerry.v1.VolumeVersionR\x07version\x12\'\n\x0fmissing_digests\x18\x02 \x03(\tR\x0emissingDigests"2\n\x13CommitVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId"0\n\x14CommitVolumeResponse\x12\x18\n\x07version\x18\x01 \x01(\x04R\x07version"2\n\x13ReloadVolumeRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId"0\n\x14ReloadVolumeResponse\x12\x18\n\x07version\x18\x01 \x01(\x04R\x07version"f\n\x19ListVolumeVersionsRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x16\n\x06before\x18\x02 \x01(\x04R\x06before\x12\x14\n\x05limit\x18\x03 \x01(\rR\x05limit"R\n\x1aListVolumeVersionsResponse\x124\n\x08versions\x18\x01 \x03(\x0b2\x18.skerry.v1.VolumeVersionR\x08versions"T\n\x1bRestoreVolumeVersionRequest\x12\x1b\n\tvolume_id\x18\x01 \x01(\tR\x08volumeId\x12\x18\n\x07version\x18\x02 \x01(\x04R\x07version"R\n\x1cRestoreVolumeVersionResponse\x122\n\x07version\x18\x01 \x01(\x0b2\x18.skerry.v1.VolumeVersionR\x07version2\xdf\x08\n\rVolumeService\x12F\n\tGetVolume\x12\x1b.skerry.v1.GetVolumeRequest\x1a\x1c.skerry.v1.GetVolumeResponse\x12U\n\x0eDescribeVolume\x12 .skerry.v1.DescribeVolumeRequest\x1a!.skerry.v1.DescribeVolumeResponse\x12L\n\x0bListVolumes\x12\x1d.skerry.v1.ListVolumesRequest\x1a\x1e.skerry.v1.ListVolumesResponse\x12O\n\x0cRenameVolume\x12\x1e.skerry.v1.RenameVolumeRequest\x1a\x1f.skerry.v1.RenameVolumeResponse\x12O\n\x0cDeleteVolume\x12\x1e.skerry.v1.DeleteVolumeRequest\x1a\x1f.skerry.v1.DeleteVolumeResponse\x12I\n\nKeepVolume\x12\x1c.skerry.v1.KeepVolumeRequest\x1a\x1d.skerry.v1.KeepVolumeResponse\x12Z\n\x0fListVolumeFiles\x12!.skerry.v1.ListVolumeFilesRequest\x1a".skerry.v1.ListVolumeFilesResponse0\x01\x12W\n\x0eReadVolumeFile\x12 .skerry.v1.ReadVolumeFileRequest\x1a!.skerry.v1.ReadVolumeFileResponse0\x01\x12Q\n\x0cChangeVolume\x12\x1e.skerry.v1.ChangeVolumeRequest\x1a\x1f.skerry.v1.ChangeVolumeResponse(\x01\x12O\n\x0cCommitVolume\x12\x1e.skerry.v1.CommitVolumeRequest\x1a\x1f.skerry.v1.CommitVolumeResponse\x12O\n\x0cReloadVolume\x12\x1e.skerry.v1.ReloadVolumeRequest\x1a\x1f.skerry.v1.ReloadVolumeResponse\x12a\n\x12ListVolumeVersions\x12$.skerry.v1.ListVolumeVersionsRequest\x1a%.skerry.v1.ListVolumeVersionsResponse\x12g\n\x14RestoreVolumeVersion\x12&.skerry.v1.RestoreVolumeVersionRequest\x1a\'.skerry.v1.RestoreVolumeVersionResponseb\x06proto3',
     [
-        timestamp_pb.desc(),
         object_pb.desc(),
+        volume_change_pb.desc(),
+        volume_entry_pb.desc(),
     ],
     {
         "GetVolumeRequest": GetVolumeRequest,
@@ -1485,29 +1001,20 @@ _DESC = file_desc(
         "DeleteVolumeResponse": DeleteVolumeResponse,
         "KeepVolumeRequest": KeepVolumeRequest,
         "KeepVolumeResponse": KeepVolumeResponse,
-        "VolumeEntry": VolumeEntry,
-        "VolumeContent": VolumeContent,
         "ListVolumeFilesRequest": ListVolumeFilesRequest,
         "ListVolumeFilesResponse": ListVolumeFilesResponse,
         "ReadVolumeFileRequest": ReadVolumeFileRequest,
         "ReadVolumeFileResponse": ReadVolumeFileResponse,
         "ChangeVolumeRequest": ChangeVolumeRequest,
-        "VolumeChange": VolumeChange,
-        "VolumePut": VolumePut,
-        "VolumeRemove": VolumeRemove,
-        "VolumeCopy": VolumeCopy,
-        "VolumeMove": VolumeMove,
         "ChangeVolumeResponse": ChangeVolumeResponse,
         "CommitVolumeRequest": CommitVolumeRequest,
         "CommitVolumeResponse": CommitVolumeResponse,
         "ReloadVolumeRequest": ReloadVolumeRequest,
         "ReloadVolumeResponse": ReloadVolumeResponse,
-        "VolumeVersion": VolumeVersion,
         "ListVolumeVersionsRequest": ListVolumeVersionsRequest,
         "ListVolumeVersionsResponse": ListVolumeVersionsResponse,
         "RestoreVolumeVersionRequest": RestoreVolumeVersionRequest,
         "RestoreVolumeVersionResponse": RestoreVolumeVersionResponse,
-        "VolumeEntryType": VolumeEntryType,
     },
 )
 
