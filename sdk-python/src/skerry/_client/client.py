@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from skerry._gen.skerry.v1.call_connect import CallServiceClientSync
     from skerry._gen.skerry.v1.call_pb import SessionRequest, SessionResponse
     from skerry._gen.skerry.v1.container_connect import ContainerServiceClientSync
+    from skerry._gen.skerry.v1.dict_connect import DictServiceClientSync
     from skerry._gen.skerry.v1.function_connect import FunctionServiceClientSync
     from skerry._gen.skerry.v1.image_connect import ImageServiceClientSync
     from skerry._gen.skerry.v1.log_connect import LogServiceClientSync
     from skerry._gen.skerry.v1.mount_connect import MountServiceClientSync
+    from skerry._gen.skerry.v1.queue_connect import QueueServiceClientSync
     from skerry._gen.skerry.v1.sandbox_connect import SandboxServiceClientSync
     from skerry._gen.skerry.v1.sandbox_watch_connect import SandboxWatchServiceClientSync
     from skerry._gen.skerry.v1.schedule_connect import ScheduleServiceClientSync
@@ -87,10 +89,12 @@ class Client:
         blobs: BlobServiceClientSync
         calls: CallServiceClientSync
         containers: ContainerServiceClientSync
+        dicts: DictServiceClientSync
         functions: FunctionServiceClientSync
         images: ImageServiceClientSync
         logs: LogServiceClientSync
         mounts: MountServiceClientSync
+        queues: QueueServiceClientSync
         sandbox_watch: SandboxWatchServiceClientSync
         sandboxes: SandboxServiceClientSync
         schedules: ScheduleServiceClientSync
