@@ -47,17 +47,17 @@ func (n *node) open(name string, d *edit) *node {
 
 // parent returns the folder of the last name of a path, which has one at least; to be changed. Where a folder on the way is not there, it is
 // made, or nil is returned.
-func (e *editor) parent(path []string, make bool) (*node, error) {
+func (e *editor) parent(path []string, create bool) (*node, error) {
 	at := e.root
 	for _, name := range path[:len(path)-1] {
 		d, err := e.child(at, name)
 		if err != nil {
 			return nil, err
 		}
-		if d != nil && !d.isFolder() && !(make && e.LastWins) {
+		if d != nil && !d.isFolder() && (!create || !e.LastWins) {
 			return nil, fault.New(fault.Precondition, "%.255q is no folder", name)
 		}
-		if d == nil && !make {
+		if d == nil && !create {
 			return nil, nil //nolint:nilnil // nothing is there, which is no error
 		}
 		if d == nil || !d.isFolder() {
@@ -158,8 +158,8 @@ func (e *editor) replaceable(old *edit, folder, mustBeNew bool) error {
 }
 
 // take takes over the attributes of another folder.
-func (a *Entry) take(o Entry) {
-	a.Mode, a.UID, a.GID, a.Modified = o.Mode, o.UID, o.GID, o.Modified
+func (e *Entry) take(o Entry) {
+	e.Mode, e.UID, e.GID, e.Modified = o.Mode, o.UID, o.GID, o.Modified
 }
 
 func (e *editor) remove(path []string, c *Change) error {
@@ -172,7 +172,7 @@ func (e *editor) remove(path []string, c *Change) error {
 	}
 	in, err := e.parent(path, false)
 	lenient := c.MissingOK || e.LastWins
-	if err != nil && !(lenient && fault.KindOf(err) == fault.Precondition) {
+	if err != nil && (!lenient || fault.KindOf(err) != fault.Precondition) {
 		return err
 	}
 	var old *edit

@@ -61,7 +61,7 @@ func (m model) way(p string, create, lastWins bool) *fault.Kind {
 	switch {
 	case m.isFolder(up):
 		return nil
-	case m.has(up) && !(create && lastWins):
+	case m.has(up) && (!create || !lastWins):
 		return fault.Precondition
 	case !create:
 		return fault.NotFound
@@ -91,7 +91,7 @@ func (m model) put(c voltree.Change, lastWins bool) *fault.Kind {
 	}
 	if m.has(c.Path) {
 		old, folder := m.isFolder(c.Path), c.Entry.Type == voltree.Folder
-		if !old && c.MustBeNew && !(old && folder) {
+		if !old && c.MustBeNew {
 			return fault.Exists
 		}
 		if old != folder {
