@@ -137,7 +137,9 @@ type FunctionDefinition struct {
 	// True if a client offers its terminal to the containers (skerry run -i).
 	Interactive bool `protobuf:"varint,25,opt,name=interactive,proto3" json:"interactive,omitempty"`
 	// Volumes, each at a path of its own.
-	VolumeMounts  []*VolumeMount `protobuf:"bytes,26,rep,name=volume_mounts,json=volumeMounts,proto3" json:"volume_mounts,omitempty"`
+	VolumeMounts []*VolumeMount `protobuf:"bytes,26,rep,name=volume_mounts,json=volumeMounts,proto3" json:"volume_mounts,omitempty"`
+	// Buckets, each at a path of its own.
+	BucketMounts  []*BucketMount `protobuf:"bytes,27,rep,name=bucket_mounts,json=bucketMounts,proto3" json:"bucket_mounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -350,6 +352,13 @@ func (x *FunctionDefinition) GetInteractive() bool {
 func (x *FunctionDefinition) GetVolumeMounts() []*VolumeMount {
 	if x != nil {
 		return x.VolumeMounts
+	}
+	return nil
+}
+
+func (x *FunctionDefinition) GetBucketMounts() []*BucketMount {
+	if x != nil {
+		return x.BucketMounts
 	}
 	return nil
 }
@@ -1456,7 +1465,7 @@ var File_skerry_v1_function_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_function_proto_rawDesc = "" +
 	"\n" +
-	"\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17skerry/v1/options.proto\x1a\x17skerry/v1/payload.proto\x1a\x18skerry/v1/schedule.proto\"\x82\t\n" +
+	"\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x17skerry/v1/options.proto\x1a\x17skerry/v1/payload.proto\x1a\x18skerry/v1/schedule.proto\"\xbf\t\n" +
 	"\x12FunctionDefinition\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06module\x18\x02 \x01(\tR\x06module\x12\x1a\n" +
@@ -1491,7 +1500,8 @@ const file_skerry_v1_function_proto_rawDesc = "" +
 	"\vmodal_names\x18\x18 \x01(\bR\n" +
 	"modalNames\x12 \n" +
 	"\vinteractive\x18\x19 \x01(\bR\vinteractive\x12;\n" +
-	"\rvolume_mounts\x18\x1a \x03(\v2\x16.skerry.v1.VolumeMountR\fvolumeMounts\"\xa1\x01\n" +
+	"\rvolume_mounts\x18\x1a \x03(\v2\x16.skerry.v1.VolumeMountR\fvolumeMounts\x12;\n" +
+	"\rbucket_mounts\x18\x1b \x03(\v2\x16.skerry.v1.BucketMountR\fbucketMounts\"\xa1\x01\n" +
 	"\tClassSpec\x12+\n" +
 	"\amethods\x18\x01 \x03(\v2\x11.skerry.v1.MethodR\amethods\x128\n" +
 	"\n" +
@@ -1637,7 +1647,8 @@ var file_skerry_v1_function_proto_goTypes = []any{
 	(*Batching)(nil),                 // 22: skerry.v1.Batching
 	(*Schedule)(nil),                 // 23: skerry.v1.Schedule
 	(*Placement)(nil),                // 24: skerry.v1.Placement
-	(*FunctionOptions)(nil),          // 25: skerry.v1.FunctionOptions
+	(*BucketMount)(nil),              // 25: skerry.v1.BucketMount
+	(*FunctionOptions)(nil),          // 26: skerry.v1.FunctionOptions
 }
 var file_skerry_v1_function_proto_depIdxs = []int32{
 	18, // 0: skerry.v1.FunctionDefinition.serialized:type_name -> skerry.v1.Payload
@@ -1653,29 +1664,30 @@ var file_skerry_v1_function_proto_depIdxs = []int32{
 	23, // 10: skerry.v1.FunctionDefinition.schedule:type_name -> skerry.v1.Schedule
 	24, // 11: skerry.v1.FunctionDefinition.placement:type_name -> skerry.v1.Placement
 	7,  // 12: skerry.v1.FunctionDefinition.volume_mounts:type_name -> skerry.v1.VolumeMount
-	3,  // 13: skerry.v1.ClassSpec.methods:type_name -> skerry.v1.Method
-	4,  // 14: skerry.v1.ClassSpec.parameters:type_name -> skerry.v1.ParameterSpec
-	0,  // 15: skerry.v1.ParameterSpec.type:type_name -> skerry.v1.ParameterType
-	5,  // 16: skerry.v1.ParameterSpec.default_value:type_name -> skerry.v1.Parameter
-	19, // 17: skerry.v1.Autoscaler.scaledown_window:type_name -> google.protobuf.Duration
-	5,  // 18: skerry.v1.BindFunctionRequest.parameters:type_name -> skerry.v1.Parameter
-	25, // 19: skerry.v1.BindFunctionRequest.options:type_name -> skerry.v1.FunctionOptions
-	19, // 20: skerry.v1.UpdateAutoscalerRequest.scaledown_window:type_name -> google.protobuf.Duration
-	9,  // 21: skerry.v1.UpdateAutoscalerResponse.autoscaler:type_name -> skerry.v1.Autoscaler
-	1,  // 22: skerry.v1.GetFunctionResponse.definition:type_name -> skerry.v1.FunctionDefinition
-	14, // 23: skerry.v1.FunctionService.GetFunction:input_type -> skerry.v1.GetFunctionRequest
-	16, // 24: skerry.v1.FunctionService.GetFunctionStats:input_type -> skerry.v1.GetFunctionStatsRequest
-	10, // 25: skerry.v1.FunctionService.BindFunction:input_type -> skerry.v1.BindFunctionRequest
-	12, // 26: skerry.v1.FunctionService.UpdateAutoscaler:input_type -> skerry.v1.UpdateAutoscalerRequest
-	15, // 27: skerry.v1.FunctionService.GetFunction:output_type -> skerry.v1.GetFunctionResponse
-	17, // 28: skerry.v1.FunctionService.GetFunctionStats:output_type -> skerry.v1.GetFunctionStatsResponse
-	11, // 29: skerry.v1.FunctionService.BindFunction:output_type -> skerry.v1.BindFunctionResponse
-	13, // 30: skerry.v1.FunctionService.UpdateAutoscaler:output_type -> skerry.v1.UpdateAutoscalerResponse
-	27, // [27:31] is the sub-list for method output_type
-	23, // [23:27] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	25, // 13: skerry.v1.FunctionDefinition.bucket_mounts:type_name -> skerry.v1.BucketMount
+	3,  // 14: skerry.v1.ClassSpec.methods:type_name -> skerry.v1.Method
+	4,  // 15: skerry.v1.ClassSpec.parameters:type_name -> skerry.v1.ParameterSpec
+	0,  // 16: skerry.v1.ParameterSpec.type:type_name -> skerry.v1.ParameterType
+	5,  // 17: skerry.v1.ParameterSpec.default_value:type_name -> skerry.v1.Parameter
+	19, // 18: skerry.v1.Autoscaler.scaledown_window:type_name -> google.protobuf.Duration
+	5,  // 19: skerry.v1.BindFunctionRequest.parameters:type_name -> skerry.v1.Parameter
+	26, // 20: skerry.v1.BindFunctionRequest.options:type_name -> skerry.v1.FunctionOptions
+	19, // 21: skerry.v1.UpdateAutoscalerRequest.scaledown_window:type_name -> google.protobuf.Duration
+	9,  // 22: skerry.v1.UpdateAutoscalerResponse.autoscaler:type_name -> skerry.v1.Autoscaler
+	1,  // 23: skerry.v1.GetFunctionResponse.definition:type_name -> skerry.v1.FunctionDefinition
+	14, // 24: skerry.v1.FunctionService.GetFunction:input_type -> skerry.v1.GetFunctionRequest
+	16, // 25: skerry.v1.FunctionService.GetFunctionStats:input_type -> skerry.v1.GetFunctionStatsRequest
+	10, // 26: skerry.v1.FunctionService.BindFunction:input_type -> skerry.v1.BindFunctionRequest
+	12, // 27: skerry.v1.FunctionService.UpdateAutoscaler:input_type -> skerry.v1.UpdateAutoscalerRequest
+	15, // 28: skerry.v1.FunctionService.GetFunction:output_type -> skerry.v1.GetFunctionResponse
+	17, // 29: skerry.v1.FunctionService.GetFunctionStats:output_type -> skerry.v1.GetFunctionStatsResponse
+	11, // 30: skerry.v1.FunctionService.BindFunction:output_type -> skerry.v1.BindFunctionResponse
+	13, // 31: skerry.v1.FunctionService.UpdateAutoscaler:output_type -> skerry.v1.UpdateAutoscalerResponse
+	28, // [28:32] is the sub-list for method output_type
+	24, // [24:28] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_function_proto_init() }
@@ -1683,6 +1695,7 @@ func file_skerry_v1_function_proto_init() {
 	if File_skerry_v1_function_proto != nil {
 		return
 	}
+	file_skerry_v1_bucket_proto_init()
 	file_skerry_v1_options_proto_init()
 	file_skerry_v1_payload_proto_init()
 	file_skerry_v1_schedule_proto_init()

@@ -177,7 +177,9 @@ type SandboxDefinition struct {
 	// Parent domain of its URLs, instead of the installation's.
 	CustomDomain string `protobuf:"bytes,22,opt,name=custom_domain,json=customDomain,proto3" json:"custom_domain,omitempty"`
 	// Volumes, each at a path of its own.
-	VolumeMounts  []*VolumeMount `protobuf:"bytes,23,rep,name=volume_mounts,json=volumeMounts,proto3" json:"volume_mounts,omitempty"`
+	VolumeMounts []*VolumeMount `protobuf:"bytes,23,rep,name=volume_mounts,json=volumeMounts,proto3" json:"volume_mounts,omitempty"`
+	// Buckets, each at a path of its own.
+	BucketMounts  []*BucketMount `protobuf:"bytes,24,rep,name=bucket_mounts,json=bucketMounts,proto3" json:"bucket_mounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -369,6 +371,13 @@ func (x *SandboxDefinition) GetCustomDomain() string {
 func (x *SandboxDefinition) GetVolumeMounts() []*VolumeMount {
 	if x != nil {
 		return x.VolumeMounts
+	}
+	return nil
+}
+
+func (x *SandboxDefinition) GetBucketMounts() []*BucketMount {
+	if x != nil {
+		return x.BucketMounts
 	}
 	return nil
 }
@@ -782,7 +791,7 @@ var File_skerry_v1_sandbox_definition_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_sandbox_definition_proto_rawDesc = "" +
 	"\n" +
-	"\"skerry/v1/sandbox_definition.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/options.proto\"\xc2\b\n" +
+	"\"skerry/v1/sandbox_definition.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/options.proto\"\xff\b\n" +
 	"\x11SandboxDefinition\x12\x12\n" +
 	"\x04argv\x18\x01 \x03(\tR\x04argv\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12:\n" +
@@ -808,7 +817,8 @@ const file_skerry_v1_sandbox_definition_proto_rawDesc = "" +
 	"\x0egateway_access\x18\x14 \x01(\bR\rgatewayAccess\x12\x18\n" +
 	"\averbose\x18\x15 \x01(\bR\averbose\x12#\n" +
 	"\rcustom_domain\x18\x16 \x01(\tR\fcustomDomain\x12;\n" +
-	"\rvolume_mounts\x18\x17 \x03(\v2\x16.skerry.v1.VolumeMountR\fvolumeMounts\x1a7\n" +
+	"\rvolume_mounts\x18\x17 \x03(\v2\x16.skerry.v1.VolumeMountR\fvolumeMounts\x12;\n" +
+	"\rbucket_mounts\x18\x18 \x03(\v2\x16.skerry.v1.BucketMountR\fbucketMounts\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +
@@ -882,6 +892,7 @@ var file_skerry_v1_sandbox_definition_proto_goTypes = []any{
 	(*Placement)(nil),           // 13: skerry.v1.Placement
 	(*Mount)(nil),               // 14: skerry.v1.Mount
 	(*VolumeMount)(nil),         // 15: skerry.v1.VolumeMount
+	(*BucketMount)(nil),         // 16: skerry.v1.BucketMount
 }
 var file_skerry_v1_sandbox_definition_proto_depIdxs = []int32{
 	9,  // 0: skerry.v1.SandboxDefinition.tags:type_name -> skerry.v1.SandboxDefinition.TagsEntry
@@ -897,17 +908,18 @@ var file_skerry_v1_sandbox_definition_proto_depIdxs = []int32{
 	14, // 10: skerry.v1.SandboxDefinition.mounts:type_name -> skerry.v1.Mount
 	8,  // 11: skerry.v1.SandboxDefinition.egress_secrets:type_name -> skerry.v1.EgressSecret
 	15, // 12: skerry.v1.SandboxDefinition.volume_mounts:type_name -> skerry.v1.VolumeMount
-	4,  // 13: skerry.v1.NetworkPolicy.outbound_cidrs:type_name -> skerry.v1.Allowlist
-	4,  // 14: skerry.v1.NetworkPolicy.outbound_domains:type_name -> skerry.v1.Allowlist
-	4,  // 15: skerry.v1.NetworkPolicy.inbound_cidrs:type_name -> skerry.v1.Allowlist
-	1,  // 16: skerry.v1.PortDefinition.kind:type_name -> skerry.v1.PortKind
-	7,  // 17: skerry.v1.Probe.exec:type_name -> skerry.v1.ProbeCommand
-	11, // 18: skerry.v1.Probe.interval:type_name -> google.protobuf.Duration
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	16, // 13: skerry.v1.SandboxDefinition.bucket_mounts:type_name -> skerry.v1.BucketMount
+	4,  // 14: skerry.v1.NetworkPolicy.outbound_cidrs:type_name -> skerry.v1.Allowlist
+	4,  // 15: skerry.v1.NetworkPolicy.outbound_domains:type_name -> skerry.v1.Allowlist
+	4,  // 16: skerry.v1.NetworkPolicy.inbound_cidrs:type_name -> skerry.v1.Allowlist
+	1,  // 17: skerry.v1.PortDefinition.kind:type_name -> skerry.v1.PortKind
+	7,  // 18: skerry.v1.Probe.exec:type_name -> skerry.v1.ProbeCommand
+	11, // 19: skerry.v1.Probe.interval:type_name -> google.protobuf.Duration
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_sandbox_definition_proto_init() }
@@ -915,6 +927,7 @@ func file_skerry_v1_sandbox_definition_proto_init() {
 	if File_skerry_v1_sandbox_definition_proto != nil {
 		return
 	}
+	file_skerry_v1_bucket_proto_init()
 	file_skerry_v1_function_proto_init()
 	file_skerry_v1_options_proto_init()
 	file_skerry_v1_sandbox_definition_proto_msgTypes[4].OneofWrappers = []any{

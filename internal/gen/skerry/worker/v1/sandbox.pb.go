@@ -101,9 +101,11 @@ type SandboxSpec struct {
 	// The gateway's own record of it, kept with it and given back by WatchSandboxes.
 	Record []byte `protobuf:"bytes,13,opt,name=record,proto3" json:"record,omitempty"`
 	// Make it from this snapshot, which is on this worker or in the blob store.
-	Snapshot      *SnapshotRef `protobuf:"bytes,14,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Snapshot *SnapshotRef `protobuf:"bytes,14,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// For the definition's bucket_mounts, in their order; must not be logged, nor kept on the disk.
+	BucketCredentials []*BucketCredentials `protobuf:"bytes,17,rep,name=bucket_credentials,json=bucketCredentials,proto3" json:"bucket_credentials,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *SandboxSpec) Reset() {
@@ -230,6 +232,13 @@ func (x *SandboxSpec) GetRecord() []byte {
 func (x *SandboxSpec) GetSnapshot() *SnapshotRef {
 	if x != nil {
 		return x.Snapshot
+	}
+	return nil
+}
+
+func (x *SandboxSpec) GetBucketCredentials() []*BucketCredentials {
+	if x != nil {
+		return x.BucketCredentials
 	}
 	return nil
 }
@@ -1190,9 +1199,9 @@ var File_skerry_worker_v1_sandbox_proto protoreflect.FileDescriptor
 
 const file_skerry_worker_v1_sandbox_proto_rawDesc = "" +
 	"\n" +
-	"\x1eskerry/worker/v1/sandbox.proto\x12\x10skerry.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/payload.proto\x1a\"skerry/v1/sandbox_definition.proto\x1a\x1cskerry/v1/sandbox_info.proto\"H\n" +
+	"\x1eskerry/worker/v1/sandbox.proto\x12\x10skerry.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/payload.proto\x1a\"skerry/v1/sandbox_definition.proto\x1a\x1cskerry/v1/sandbox_info.proto\x1a\x1dskerry/worker/v1/worker.proto\"H\n" +
 	"\x13StartSandboxRequest\x121\n" +
-	"\x04spec\x18\x01 \x01(\v2\x1d.skerry.worker.v1.SandboxSpecR\x04spec\"\x93\x06\n" +
+	"\x04spec\x18\x01 \x01(\v2\x1d.skerry.worker.v1.SandboxSpecR\x04spec\"\xe7\x06\n" +
 	"\vSandboxSpec\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12\x15\n" +
@@ -1213,7 +1222,8 @@ const file_skerry_worker_v1_sandbox_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x16\n" +
 	"\x06record\x18\r \x01(\fR\x06record\x129\n" +
-	"\bsnapshot\x18\x0e \x01(\v2\x1d.skerry.worker.v1.SnapshotRefR\bsnapshot\x1a;\n" +
+	"\bsnapshot\x18\x0e \x01(\v2\x1d.skerry.worker.v1.SnapshotRefR\bsnapshot\x12R\n" +
+	"\x12bucket_credentials\x18\x11 \x03(\v2#.skerry.worker.v1.BucketCredentialsR\x11bucketCredentials\x1a;\n" +
 	"\rImageEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
@@ -1339,12 +1349,13 @@ var file_skerry_worker_v1_sandbox_proto_goTypes = []any{
 	(*v1.SandboxDefinition)(nil),    // 21: skerry.v1.SandboxDefinition
 	(*v1.BlobRef)(nil),              // 22: skerry.v1.BlobRef
 	(*timestamppb.Timestamp)(nil),   // 23: google.protobuf.Timestamp
-	(v1.SandboxState)(0),            // 24: skerry.v1.SandboxState
-	(*v1.SandboxEnd)(nil),           // 25: skerry.v1.SandboxEnd
-	(*v1.Resources)(nil),            // 26: skerry.v1.Resources
-	(v1.SandboxEndReason)(0),        // 27: skerry.v1.SandboxEndReason
-	(*v1.NetworkPolicy)(nil),        // 28: skerry.v1.NetworkPolicy
-	(*durationpb.Duration)(nil),     // 29: google.protobuf.Duration
+	(*BucketCredentials)(nil),       // 24: skerry.worker.v1.BucketCredentials
+	(v1.SandboxState)(0),            // 25: skerry.v1.SandboxState
+	(*v1.SandboxEnd)(nil),           // 26: skerry.v1.SandboxEnd
+	(*v1.Resources)(nil),            // 27: skerry.v1.Resources
+	(v1.SandboxEndReason)(0),        // 28: skerry.v1.SandboxEndReason
+	(*v1.NetworkPolicy)(nil),        // 29: skerry.v1.NetworkPolicy
+	(*durationpb.Duration)(nil),     // 30: google.protobuf.Duration
 }
 var file_skerry_worker_v1_sandbox_proto_depIdxs = []int32{
 	1,  // 0: skerry.worker.v1.StartSandboxRequest.spec:type_name -> skerry.worker.v1.SandboxSpec
@@ -1355,37 +1366,38 @@ var file_skerry_worker_v1_sandbox_proto_depIdxs = []int32{
 	2,  // 5: skerry.worker.v1.SandboxSpec.egress_rules:type_name -> skerry.worker.v1.EgressRule
 	23, // 6: skerry.worker.v1.SandboxSpec.expires_at:type_name -> google.protobuf.Timestamp
 	3,  // 7: skerry.worker.v1.SandboxSpec.snapshot:type_name -> skerry.worker.v1.SnapshotRef
-	7,  // 8: skerry.worker.v1.WatchSandboxesResponse.sandbox:type_name -> skerry.worker.v1.SandboxStatus
-	24, // 9: skerry.worker.v1.SandboxStatus.state:type_name -> skerry.v1.SandboxState
-	25, // 10: skerry.worker.v1.SandboxStatus.end:type_name -> skerry.v1.SandboxEnd
-	23, // 11: skerry.worker.v1.SandboxStatus.expires_at:type_name -> google.protobuf.Timestamp
-	26, // 12: skerry.worker.v1.SandboxStatus.resources:type_name -> skerry.v1.Resources
-	23, // 13: skerry.worker.v1.SandboxStatus.idle_since:type_name -> google.protobuf.Timestamp
-	27, // 14: skerry.worker.v1.StopSandboxRequest.reason:type_name -> skerry.v1.SandboxEndReason
-	23, // 15: skerry.worker.v1.UpdateSandboxRequest.expires_at:type_name -> google.protobuf.Timestamp
-	28, // 16: skerry.worker.v1.UpdateSandboxRequest.network:type_name -> skerry.v1.NetworkPolicy
-	2,  // 17: skerry.worker.v1.UpdateSandboxRequest.egress_rules:type_name -> skerry.worker.v1.EgressRule
-	20, // 18: skerry.worker.v1.SealEnvironmentRequest.variables:type_name -> skerry.worker.v1.SealEnvironmentRequest.VariablesEntry
-	29, // 19: skerry.worker.v1.GetSandboxUsageResponse.cpu_time:type_name -> google.protobuf.Duration
-	0,  // 20: skerry.worker.v1.SandboxService.StartSandbox:input_type -> skerry.worker.v1.StartSandboxRequest
-	5,  // 21: skerry.worker.v1.SandboxService.WatchSandboxes:input_type -> skerry.worker.v1.WatchSandboxesRequest
-	8,  // 22: skerry.worker.v1.SandboxService.ForgetSandbox:input_type -> skerry.worker.v1.ForgetSandboxRequest
-	10, // 23: skerry.worker.v1.SandboxService.StopSandbox:input_type -> skerry.worker.v1.StopSandboxRequest
-	12, // 24: skerry.worker.v1.SandboxService.UpdateSandbox:input_type -> skerry.worker.v1.UpdateSandboxRequest
-	14, // 25: skerry.worker.v1.SandboxService.SealEnvironment:input_type -> skerry.worker.v1.SealEnvironmentRequest
-	16, // 26: skerry.worker.v1.SandboxService.GetSandboxUsage:input_type -> skerry.worker.v1.GetSandboxUsageRequest
-	4,  // 27: skerry.worker.v1.SandboxService.StartSandbox:output_type -> skerry.worker.v1.StartSandboxResponse
-	6,  // 28: skerry.worker.v1.SandboxService.WatchSandboxes:output_type -> skerry.worker.v1.WatchSandboxesResponse
-	9,  // 29: skerry.worker.v1.SandboxService.ForgetSandbox:output_type -> skerry.worker.v1.ForgetSandboxResponse
-	11, // 30: skerry.worker.v1.SandboxService.StopSandbox:output_type -> skerry.worker.v1.StopSandboxResponse
-	13, // 31: skerry.worker.v1.SandboxService.UpdateSandbox:output_type -> skerry.worker.v1.UpdateSandboxResponse
-	15, // 32: skerry.worker.v1.SandboxService.SealEnvironment:output_type -> skerry.worker.v1.SealEnvironmentResponse
-	17, // 33: skerry.worker.v1.SandboxService.GetSandboxUsage:output_type -> skerry.worker.v1.GetSandboxUsageResponse
-	27, // [27:34] is the sub-list for method output_type
-	20, // [20:27] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	24, // 8: skerry.worker.v1.SandboxSpec.bucket_credentials:type_name -> skerry.worker.v1.BucketCredentials
+	7,  // 9: skerry.worker.v1.WatchSandboxesResponse.sandbox:type_name -> skerry.worker.v1.SandboxStatus
+	25, // 10: skerry.worker.v1.SandboxStatus.state:type_name -> skerry.v1.SandboxState
+	26, // 11: skerry.worker.v1.SandboxStatus.end:type_name -> skerry.v1.SandboxEnd
+	23, // 12: skerry.worker.v1.SandboxStatus.expires_at:type_name -> google.protobuf.Timestamp
+	27, // 13: skerry.worker.v1.SandboxStatus.resources:type_name -> skerry.v1.Resources
+	23, // 14: skerry.worker.v1.SandboxStatus.idle_since:type_name -> google.protobuf.Timestamp
+	28, // 15: skerry.worker.v1.StopSandboxRequest.reason:type_name -> skerry.v1.SandboxEndReason
+	23, // 16: skerry.worker.v1.UpdateSandboxRequest.expires_at:type_name -> google.protobuf.Timestamp
+	29, // 17: skerry.worker.v1.UpdateSandboxRequest.network:type_name -> skerry.v1.NetworkPolicy
+	2,  // 18: skerry.worker.v1.UpdateSandboxRequest.egress_rules:type_name -> skerry.worker.v1.EgressRule
+	20, // 19: skerry.worker.v1.SealEnvironmentRequest.variables:type_name -> skerry.worker.v1.SealEnvironmentRequest.VariablesEntry
+	30, // 20: skerry.worker.v1.GetSandboxUsageResponse.cpu_time:type_name -> google.protobuf.Duration
+	0,  // 21: skerry.worker.v1.SandboxService.StartSandbox:input_type -> skerry.worker.v1.StartSandboxRequest
+	5,  // 22: skerry.worker.v1.SandboxService.WatchSandboxes:input_type -> skerry.worker.v1.WatchSandboxesRequest
+	8,  // 23: skerry.worker.v1.SandboxService.ForgetSandbox:input_type -> skerry.worker.v1.ForgetSandboxRequest
+	10, // 24: skerry.worker.v1.SandboxService.StopSandbox:input_type -> skerry.worker.v1.StopSandboxRequest
+	12, // 25: skerry.worker.v1.SandboxService.UpdateSandbox:input_type -> skerry.worker.v1.UpdateSandboxRequest
+	14, // 26: skerry.worker.v1.SandboxService.SealEnvironment:input_type -> skerry.worker.v1.SealEnvironmentRequest
+	16, // 27: skerry.worker.v1.SandboxService.GetSandboxUsage:input_type -> skerry.worker.v1.GetSandboxUsageRequest
+	4,  // 28: skerry.worker.v1.SandboxService.StartSandbox:output_type -> skerry.worker.v1.StartSandboxResponse
+	6,  // 29: skerry.worker.v1.SandboxService.WatchSandboxes:output_type -> skerry.worker.v1.WatchSandboxesResponse
+	9,  // 30: skerry.worker.v1.SandboxService.ForgetSandbox:output_type -> skerry.worker.v1.ForgetSandboxResponse
+	11, // 31: skerry.worker.v1.SandboxService.StopSandbox:output_type -> skerry.worker.v1.StopSandboxResponse
+	13, // 32: skerry.worker.v1.SandboxService.UpdateSandbox:output_type -> skerry.worker.v1.UpdateSandboxResponse
+	15, // 33: skerry.worker.v1.SandboxService.SealEnvironment:output_type -> skerry.worker.v1.SealEnvironmentResponse
+	17, // 34: skerry.worker.v1.SandboxService.GetSandboxUsage:output_type -> skerry.worker.v1.GetSandboxUsageResponse
+	28, // [28:35] is the sub-list for method output_type
+	21, // [21:28] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_skerry_worker_v1_sandbox_proto_init() }
@@ -1393,6 +1405,7 @@ func file_skerry_worker_v1_sandbox_proto_init() {
 	if File_skerry_worker_v1_sandbox_proto != nil {
 		return
 	}
+	file_skerry_worker_v1_worker_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

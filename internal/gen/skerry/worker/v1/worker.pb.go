@@ -329,9 +329,11 @@ type StartContainer struct {
 	// The (args, kwargs) of a class with a constructor of its own, as in BindFunctionRequest.
 	ConstructorArguments []byte `protobuf:"bytes,13,opt,name=constructor_arguments,json=constructorArguments,proto3" json:"constructor_arguments,omitempty"`
 	// The image's digest is that of a manifest (internal/cas), its size that of the file; else the file is one blob.
-	ImageChunked  bool `protobuf:"varint,14,opt,name=image_chunked,json=imageChunked,proto3" json:"image_chunked,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ImageChunked bool `protobuf:"varint,14,opt,name=image_chunked,json=imageChunked,proto3" json:"image_chunked,omitempty"`
+	// For the definition's bucket_mounts, in their order; must not be logged.
+	BucketCredentials []*BucketCredentials `protobuf:"bytes,17,rep,name=bucket_credentials,json=bucketCredentials,proto3" json:"bucket_credentials,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *StartContainer) Reset() {
@@ -462,6 +464,86 @@ func (x *StartContainer) GetImageChunked() bool {
 	return false
 }
 
+func (x *StartContainer) GetBucketCredentials() []*BucketCredentials {
+	if x != nil {
+		return x.BucketCredentials
+	}
+	return nil
+}
+
+// What a bucket is opened with. All are empty where it is open to everybody; must not be logged, nor kept on the disk.
+type BucketCredentials struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's name.
+	AccessKey string `protobuf:"bytes,1,opt,name=access_key,json=accessKey,proto3" json:"access_key,omitempty"`
+	// The key.
+	SecretKey string `protobuf:"bytes,2,opt,name=secret_key,json=secretKey,proto3" json:"secret_key,omitempty"`
+	// Of a key for some time.
+	SessionToken string `protobuf:"bytes,3,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
+	// Where the bucket is; empty: not said.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BucketCredentials) Reset() {
+	*x = BucketCredentials{}
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BucketCredentials) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BucketCredentials) ProtoMessage() {}
+
+func (x *BucketCredentials) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BucketCredentials.ProtoReflect.Descriptor instead.
+func (*BucketCredentials) Descriptor() ([]byte, []int) {
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BucketCredentials) GetAccessKey() string {
+	if x != nil {
+		return x.AccessKey
+	}
+	return ""
+}
+
+func (x *BucketCredentials) GetSecretKey() string {
+	if x != nil {
+		return x.SecretKey
+	}
+	return ""
+}
+
+func (x *BucketCredentials) GetSessionToken() string {
+	if x != nil {
+		return x.SessionToken
+	}
+	return ""
+}
+
+func (x *BucketCredentials) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // Names one input.
 type InputKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -475,7 +557,7 @@ type InputKey struct {
 
 func (x *InputKey) Reset() {
 	*x = InputKey{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[4]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -487,7 +569,7 @@ func (x *InputKey) String() string {
 func (*InputKey) ProtoMessage() {}
 
 func (x *InputKey) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[4]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -500,7 +582,7 @@ func (x *InputKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputKey.ProtoReflect.Descriptor instead.
 func (*InputKey) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{4}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *InputKey) GetCallId() string {
@@ -536,7 +618,7 @@ type ContainerInput struct {
 
 func (x *ContainerInput) Reset() {
 	*x = ContainerInput{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +630,7 @@ func (x *ContainerInput) String() string {
 func (*ContainerInput) ProtoMessage() {}
 
 func (x *ContainerInput) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[5]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -561,7 +643,7 @@ func (x *ContainerInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerInput.ProtoReflect.Descriptor instead.
 func (*ContainerInput) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{5}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ContainerInput) GetKey() *InputKey {
@@ -610,7 +692,7 @@ type StopContainer struct {
 
 func (x *StopContainer) Reset() {
 	*x = StopContainer{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +704,7 @@ func (x *StopContainer) String() string {
 func (*StopContainer) ProtoMessage() {}
 
 func (x *StopContainer) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[6]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +717,7 @@ func (x *StopContainer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopContainer.ProtoReflect.Descriptor instead.
 func (*StopContainer) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StopContainer) GetGraceful() bool {
@@ -663,7 +745,7 @@ type RunContainerResponse struct {
 
 func (x *RunContainerResponse) Reset() {
 	*x = RunContainerResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +757,7 @@ func (x *RunContainerResponse) String() string {
 func (*RunContainerResponse) ProtoMessage() {}
 
 func (x *RunContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[7]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +770,7 @@ func (x *RunContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunContainerResponse.ProtoReflect.Descriptor instead.
 func (*RunContainerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RunContainerResponse) GetEvent() isRunContainerResponse_Event {
@@ -809,7 +891,7 @@ type ContainerItems struct {
 
 func (x *ContainerItems) Reset() {
 	*x = ContainerItems{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +903,7 @@ func (x *ContainerItems) String() string {
 func (*ContainerItems) ProtoMessage() {}
 
 func (x *ContainerItems) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[8]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +916,7 @@ func (x *ContainerItems) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerItems.ProtoReflect.Descriptor instead.
 func (*ContainerItems) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ContainerItems) GetItems() []*v1.Items {
@@ -855,7 +937,7 @@ type ContainerSlots struct {
 
 func (x *ContainerSlots) Reset() {
 	*x = ContainerSlots{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +949,7 @@ func (x *ContainerSlots) String() string {
 func (*ContainerSlots) ProtoMessage() {}
 
 func (x *ContainerSlots) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[9]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +962,7 @@ func (x *ContainerSlots) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerSlots.ProtoReflect.Descriptor instead.
 func (*ContainerSlots) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ContainerSlots) GetSlots() uint32 {
@@ -901,7 +983,7 @@ type ContainerReady struct {
 
 func (x *ContainerReady) Reset() {
 	*x = ContainerReady{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +995,7 @@ func (x *ContainerReady) String() string {
 func (*ContainerReady) ProtoMessage() {}
 
 func (x *ContainerReady) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[10]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1008,7 @@ func (x *ContainerReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerReady.ProtoReflect.Descriptor instead.
 func (*ContainerReady) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ContainerReady) GetPhases() []*StartPhase {
@@ -949,7 +1031,7 @@ type StartPhase struct {
 
 func (x *StartPhase) Reset() {
 	*x = StartPhase{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1043,7 @@ func (x *StartPhase) String() string {
 func (*StartPhase) ProtoMessage() {}
 
 func (x *StartPhase) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[11]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1056,7 @@ func (x *StartPhase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartPhase.ProtoReflect.Descriptor instead.
 func (*StartPhase) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StartPhase) GetName() string {
@@ -1002,7 +1084,7 @@ type ContainerOutputs struct {
 
 func (x *ContainerOutputs) Reset() {
 	*x = ContainerOutputs{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1096,7 @@ func (x *ContainerOutputs) String() string {
 func (*ContainerOutputs) ProtoMessage() {}
 
 func (x *ContainerOutputs) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[12]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1109,7 @@ func (x *ContainerOutputs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerOutputs.ProtoReflect.Descriptor instead.
 func (*ContainerOutputs) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{12}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ContainerOutputs) GetOutputs() []*ContainerOutput {
@@ -1052,7 +1134,7 @@ type ContainerOutput struct {
 
 func (x *ContainerOutput) Reset() {
 	*x = ContainerOutput{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1146,7 @@ func (x *ContainerOutput) String() string {
 func (*ContainerOutput) ProtoMessage() {}
 
 func (x *ContainerOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[13]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1159,7 @@ func (x *ContainerOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerOutput.ProtoReflect.Descriptor instead.
 func (*ContainerOutput) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{13}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ContainerOutput) GetKey() *InputKey {
@@ -1112,7 +1194,7 @@ type InputsReturned struct {
 
 func (x *InputsReturned) Reset() {
 	*x = InputsReturned{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1206,7 @@ func (x *InputsReturned) String() string {
 func (*InputsReturned) ProtoMessage() {}
 
 func (x *InputsReturned) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[14]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1219,7 @@ func (x *InputsReturned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputsReturned.ProtoReflect.Descriptor instead.
 func (*InputsReturned) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{14}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InputsReturned) GetKeys() []*InputKey {
@@ -1164,7 +1246,7 @@ type ContainerExited struct {
 
 func (x *ContainerExited) Reset() {
 	*x = ContainerExited{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +1258,7 @@ func (x *ContainerExited) String() string {
 func (*ContainerExited) ProtoMessage() {}
 
 func (x *ContainerExited) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[15]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +1271,7 @@ func (x *ContainerExited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerExited.ProtoReflect.Descriptor instead.
 func (*ContainerExited) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{15}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ContainerExited) GetReason() ExitReason {
@@ -1231,7 +1313,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1325,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[16]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1338,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{16}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExecRequest) GetFrame() *v1.ExecRequest {
@@ -1277,7 +1359,7 @@ type ExecResponse struct {
 
 func (x *ExecResponse) Reset() {
 	*x = ExecResponse{}
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1371,7 @@ func (x *ExecResponse) String() string {
 func (*ExecResponse) ProtoMessage() {}
 
 func (x *ExecResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_worker_v1_worker_proto_msgTypes[17]
+	mi := &file_skerry_worker_v1_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1384,7 @@ func (x *ExecResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecResponse.ProtoReflect.Descriptor instead.
 func (*ExecResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{17}
+	return file_skerry_worker_v1_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExecResponse) GetFrame() *v1.ExecResponse {
@@ -1333,7 +1415,7 @@ const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\x05start\x18\x01 \x01(\v2 .skerry.worker.v1.StartContainerR\x05start\x128\n" +
 	"\x06inputs\x18\x02 \x03(\v2 .skerry.worker.v1.ContainerInputR\x06inputs\x124\n" +
 	"\acancels\x18\x03 \x03(\v2\x1a.skerry.worker.v1.InputKeyR\acancels\x123\n" +
-	"\x04stop\x18\x04 \x01(\v2\x1f.skerry.worker.v1.StopContainerR\x04stop\"\x81\a\n" +
+	"\x04stop\x18\x04 \x01(\v2\x1f.skerry.worker.v1.StopContainerR\x04stop\"\xd5\a\n" +
 	"\x0eStartContainer\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x1f\n" +
@@ -1355,7 +1437,8 @@ const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"parameters\x18\f \x03(\v2\x14.skerry.v1.ParameterR\n" +
 	"parameters\x123\n" +
 	"\x15constructor_arguments\x18\r \x01(\fR\x14constructorArguments\x12#\n" +
-	"\rimage_chunked\x18\x0e \x01(\bR\fimageChunked\x1a;\n" +
+	"\rimage_chunked\x18\x0e \x01(\bR\fimageChunked\x12R\n" +
+	"\x12bucket_credentials\x18\x11 \x03(\v2#.skerry.worker.v1.BucketCredentialsR\x11bucketCredentials\x1a;\n" +
 	"\rImageEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
@@ -1364,7 +1447,14 @@ const file_skerry_worker_v1_worker_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aA\n" +
 	"\x13AppFunctionIdsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"9\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x01\n" +
+	"\x11BucketCredentials\x12\x1d\n" +
+	"\n" +
+	"access_key\x18\x01 \x01(\tR\taccessKey\x12\x1d\n" +
+	"\n" +
+	"secret_key\x18\x02 \x01(\tR\tsecretKey\x12#\n" +
+	"\rsession_token\x18\x03 \x01(\tR\fsessionToken\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"9\n" +
 	"\bInputKey\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\"\xae\x01\n" +
@@ -1440,86 +1530,88 @@ func file_skerry_worker_v1_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_skerry_worker_v1_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skerry_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_skerry_worker_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_skerry_worker_v1_worker_proto_goTypes = []any{
 	(ExitReason)(0),               // 0: skerry.worker.v1.ExitReason
 	(*DescribeRequest)(nil),       // 1: skerry.worker.v1.DescribeRequest
 	(*DescribeResponse)(nil),      // 2: skerry.worker.v1.DescribeResponse
 	(*RunContainerRequest)(nil),   // 3: skerry.worker.v1.RunContainerRequest
 	(*StartContainer)(nil),        // 4: skerry.worker.v1.StartContainer
-	(*InputKey)(nil),              // 5: skerry.worker.v1.InputKey
-	(*ContainerInput)(nil),        // 6: skerry.worker.v1.ContainerInput
-	(*StopContainer)(nil),         // 7: skerry.worker.v1.StopContainer
-	(*RunContainerResponse)(nil),  // 8: skerry.worker.v1.RunContainerResponse
-	(*ContainerItems)(nil),        // 9: skerry.worker.v1.ContainerItems
-	(*ContainerSlots)(nil),        // 10: skerry.worker.v1.ContainerSlots
-	(*ContainerReady)(nil),        // 11: skerry.worker.v1.ContainerReady
-	(*StartPhase)(nil),            // 12: skerry.worker.v1.StartPhase
-	(*ContainerOutputs)(nil),      // 13: skerry.worker.v1.ContainerOutputs
-	(*ContainerOutput)(nil),       // 14: skerry.worker.v1.ContainerOutput
-	(*InputsReturned)(nil),        // 15: skerry.worker.v1.InputsReturned
-	(*ContainerExited)(nil),       // 16: skerry.worker.v1.ContainerExited
-	(*ExecRequest)(nil),           // 17: skerry.worker.v1.ExecRequest
-	(*ExecResponse)(nil),          // 18: skerry.worker.v1.ExecResponse
-	nil,                           // 19: skerry.worker.v1.DescribeResponse.LabelsEntry
-	nil,                           // 20: skerry.worker.v1.StartContainer.ImageEnvEntry
-	nil,                           // 21: skerry.worker.v1.StartContainer.SecretEnvEntry
-	nil,                           // 22: skerry.worker.v1.StartContainer.AppFunctionIdsEntry
-	(*v1.FunctionDefinition)(nil), // 23: skerry.v1.FunctionDefinition
-	(*v1.BlobRef)(nil),            // 24: skerry.v1.BlobRef
-	(*v1.Parameter)(nil),          // 25: skerry.v1.Parameter
-	(*v1.Payload)(nil),            // 26: skerry.v1.Payload
-	(*v1.Items)(nil),              // 27: skerry.v1.Items
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(*v1.Result)(nil),             // 29: skerry.v1.Result
-	(*v1.RemoteError)(nil),        // 30: skerry.v1.RemoteError
-	(*v1.ExecRequest)(nil),        // 31: skerry.v1.ExecRequest
-	(*v1.ExecResponse)(nil),       // 32: skerry.v1.ExecResponse
+	(*BucketCredentials)(nil),     // 5: skerry.worker.v1.BucketCredentials
+	(*InputKey)(nil),              // 6: skerry.worker.v1.InputKey
+	(*ContainerInput)(nil),        // 7: skerry.worker.v1.ContainerInput
+	(*StopContainer)(nil),         // 8: skerry.worker.v1.StopContainer
+	(*RunContainerResponse)(nil),  // 9: skerry.worker.v1.RunContainerResponse
+	(*ContainerItems)(nil),        // 10: skerry.worker.v1.ContainerItems
+	(*ContainerSlots)(nil),        // 11: skerry.worker.v1.ContainerSlots
+	(*ContainerReady)(nil),        // 12: skerry.worker.v1.ContainerReady
+	(*StartPhase)(nil),            // 13: skerry.worker.v1.StartPhase
+	(*ContainerOutputs)(nil),      // 14: skerry.worker.v1.ContainerOutputs
+	(*ContainerOutput)(nil),       // 15: skerry.worker.v1.ContainerOutput
+	(*InputsReturned)(nil),        // 16: skerry.worker.v1.InputsReturned
+	(*ContainerExited)(nil),       // 17: skerry.worker.v1.ContainerExited
+	(*ExecRequest)(nil),           // 18: skerry.worker.v1.ExecRequest
+	(*ExecResponse)(nil),          // 19: skerry.worker.v1.ExecResponse
+	nil,                           // 20: skerry.worker.v1.DescribeResponse.LabelsEntry
+	nil,                           // 21: skerry.worker.v1.StartContainer.ImageEnvEntry
+	nil,                           // 22: skerry.worker.v1.StartContainer.SecretEnvEntry
+	nil,                           // 23: skerry.worker.v1.StartContainer.AppFunctionIdsEntry
+	(*v1.FunctionDefinition)(nil), // 24: skerry.v1.FunctionDefinition
+	(*v1.BlobRef)(nil),            // 25: skerry.v1.BlobRef
+	(*v1.Parameter)(nil),          // 26: skerry.v1.Parameter
+	(*v1.Payload)(nil),            // 27: skerry.v1.Payload
+	(*v1.Items)(nil),              // 28: skerry.v1.Items
+	(*durationpb.Duration)(nil),   // 29: google.protobuf.Duration
+	(*v1.Result)(nil),             // 30: skerry.v1.Result
+	(*v1.RemoteError)(nil),        // 31: skerry.v1.RemoteError
+	(*v1.ExecRequest)(nil),        // 32: skerry.v1.ExecRequest
+	(*v1.ExecResponse)(nil),       // 33: skerry.v1.ExecResponse
 }
 var file_skerry_worker_v1_worker_proto_depIdxs = []int32{
-	19, // 0: skerry.worker.v1.DescribeResponse.labels:type_name -> skerry.worker.v1.DescribeResponse.LabelsEntry
+	20, // 0: skerry.worker.v1.DescribeResponse.labels:type_name -> skerry.worker.v1.DescribeResponse.LabelsEntry
 	4,  // 1: skerry.worker.v1.RunContainerRequest.start:type_name -> skerry.worker.v1.StartContainer
-	6,  // 2: skerry.worker.v1.RunContainerRequest.inputs:type_name -> skerry.worker.v1.ContainerInput
-	5,  // 3: skerry.worker.v1.RunContainerRequest.cancels:type_name -> skerry.worker.v1.InputKey
-	7,  // 4: skerry.worker.v1.RunContainerRequest.stop:type_name -> skerry.worker.v1.StopContainer
-	23, // 5: skerry.worker.v1.StartContainer.definition:type_name -> skerry.v1.FunctionDefinition
-	24, // 6: skerry.worker.v1.StartContainer.image:type_name -> skerry.v1.BlobRef
-	20, // 7: skerry.worker.v1.StartContainer.image_env:type_name -> skerry.worker.v1.StartContainer.ImageEnvEntry
-	21, // 8: skerry.worker.v1.StartContainer.secret_env:type_name -> skerry.worker.v1.StartContainer.SecretEnvEntry
-	22, // 9: skerry.worker.v1.StartContainer.app_function_ids:type_name -> skerry.worker.v1.StartContainer.AppFunctionIdsEntry
-	25, // 10: skerry.worker.v1.StartContainer.parameters:type_name -> skerry.v1.Parameter
-	5,  // 11: skerry.worker.v1.ContainerInput.key:type_name -> skerry.worker.v1.InputKey
-	26, // 12: skerry.worker.v1.ContainerInput.args:type_name -> skerry.v1.Payload
-	11, // 13: skerry.worker.v1.RunContainerResponse.ready:type_name -> skerry.worker.v1.ContainerReady
-	13, // 14: skerry.worker.v1.RunContainerResponse.outputs:type_name -> skerry.worker.v1.ContainerOutputs
-	15, // 15: skerry.worker.v1.RunContainerResponse.returned:type_name -> skerry.worker.v1.InputsReturned
-	16, // 16: skerry.worker.v1.RunContainerResponse.exited:type_name -> skerry.worker.v1.ContainerExited
-	9,  // 17: skerry.worker.v1.RunContainerResponse.items:type_name -> skerry.worker.v1.ContainerItems
-	10, // 18: skerry.worker.v1.RunContainerResponse.slots:type_name -> skerry.worker.v1.ContainerSlots
-	27, // 19: skerry.worker.v1.ContainerItems.items:type_name -> skerry.v1.Items
-	12, // 20: skerry.worker.v1.ContainerReady.phases:type_name -> skerry.worker.v1.StartPhase
-	28, // 21: skerry.worker.v1.StartPhase.elapsed:type_name -> google.protobuf.Duration
-	14, // 22: skerry.worker.v1.ContainerOutputs.outputs:type_name -> skerry.worker.v1.ContainerOutput
-	5,  // 23: skerry.worker.v1.ContainerOutput.key:type_name -> skerry.worker.v1.InputKey
-	29, // 24: skerry.worker.v1.ContainerOutput.result:type_name -> skerry.v1.Result
-	28, // 25: skerry.worker.v1.ContainerOutput.elapsed:type_name -> google.protobuf.Duration
-	5,  // 26: skerry.worker.v1.InputsReturned.keys:type_name -> skerry.worker.v1.InputKey
-	0,  // 27: skerry.worker.v1.ContainerExited.reason:type_name -> skerry.worker.v1.ExitReason
-	30, // 28: skerry.worker.v1.ContainerExited.error:type_name -> skerry.v1.RemoteError
-	5,  // 29: skerry.worker.v1.ContainerExited.lost:type_name -> skerry.worker.v1.InputKey
-	31, // 30: skerry.worker.v1.ExecRequest.frame:type_name -> skerry.v1.ExecRequest
-	32, // 31: skerry.worker.v1.ExecResponse.frame:type_name -> skerry.v1.ExecResponse
-	1,  // 32: skerry.worker.v1.WorkerService.Describe:input_type -> skerry.worker.v1.DescribeRequest
-	3,  // 33: skerry.worker.v1.WorkerService.RunContainer:input_type -> skerry.worker.v1.RunContainerRequest
-	17, // 34: skerry.worker.v1.WorkerService.Exec:input_type -> skerry.worker.v1.ExecRequest
-	2,  // 35: skerry.worker.v1.WorkerService.Describe:output_type -> skerry.worker.v1.DescribeResponse
-	8,  // 36: skerry.worker.v1.WorkerService.RunContainer:output_type -> skerry.worker.v1.RunContainerResponse
-	18, // 37: skerry.worker.v1.WorkerService.Exec:output_type -> skerry.worker.v1.ExecResponse
-	35, // [35:38] is the sub-list for method output_type
-	32, // [32:35] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	7,  // 2: skerry.worker.v1.RunContainerRequest.inputs:type_name -> skerry.worker.v1.ContainerInput
+	6,  // 3: skerry.worker.v1.RunContainerRequest.cancels:type_name -> skerry.worker.v1.InputKey
+	8,  // 4: skerry.worker.v1.RunContainerRequest.stop:type_name -> skerry.worker.v1.StopContainer
+	24, // 5: skerry.worker.v1.StartContainer.definition:type_name -> skerry.v1.FunctionDefinition
+	25, // 6: skerry.worker.v1.StartContainer.image:type_name -> skerry.v1.BlobRef
+	21, // 7: skerry.worker.v1.StartContainer.image_env:type_name -> skerry.worker.v1.StartContainer.ImageEnvEntry
+	22, // 8: skerry.worker.v1.StartContainer.secret_env:type_name -> skerry.worker.v1.StartContainer.SecretEnvEntry
+	23, // 9: skerry.worker.v1.StartContainer.app_function_ids:type_name -> skerry.worker.v1.StartContainer.AppFunctionIdsEntry
+	26, // 10: skerry.worker.v1.StartContainer.parameters:type_name -> skerry.v1.Parameter
+	5,  // 11: skerry.worker.v1.StartContainer.bucket_credentials:type_name -> skerry.worker.v1.BucketCredentials
+	6,  // 12: skerry.worker.v1.ContainerInput.key:type_name -> skerry.worker.v1.InputKey
+	27, // 13: skerry.worker.v1.ContainerInput.args:type_name -> skerry.v1.Payload
+	12, // 14: skerry.worker.v1.RunContainerResponse.ready:type_name -> skerry.worker.v1.ContainerReady
+	14, // 15: skerry.worker.v1.RunContainerResponse.outputs:type_name -> skerry.worker.v1.ContainerOutputs
+	16, // 16: skerry.worker.v1.RunContainerResponse.returned:type_name -> skerry.worker.v1.InputsReturned
+	17, // 17: skerry.worker.v1.RunContainerResponse.exited:type_name -> skerry.worker.v1.ContainerExited
+	10, // 18: skerry.worker.v1.RunContainerResponse.items:type_name -> skerry.worker.v1.ContainerItems
+	11, // 19: skerry.worker.v1.RunContainerResponse.slots:type_name -> skerry.worker.v1.ContainerSlots
+	28, // 20: skerry.worker.v1.ContainerItems.items:type_name -> skerry.v1.Items
+	13, // 21: skerry.worker.v1.ContainerReady.phases:type_name -> skerry.worker.v1.StartPhase
+	29, // 22: skerry.worker.v1.StartPhase.elapsed:type_name -> google.protobuf.Duration
+	15, // 23: skerry.worker.v1.ContainerOutputs.outputs:type_name -> skerry.worker.v1.ContainerOutput
+	6,  // 24: skerry.worker.v1.ContainerOutput.key:type_name -> skerry.worker.v1.InputKey
+	30, // 25: skerry.worker.v1.ContainerOutput.result:type_name -> skerry.v1.Result
+	29, // 26: skerry.worker.v1.ContainerOutput.elapsed:type_name -> google.protobuf.Duration
+	6,  // 27: skerry.worker.v1.InputsReturned.keys:type_name -> skerry.worker.v1.InputKey
+	0,  // 28: skerry.worker.v1.ContainerExited.reason:type_name -> skerry.worker.v1.ExitReason
+	31, // 29: skerry.worker.v1.ContainerExited.error:type_name -> skerry.v1.RemoteError
+	6,  // 30: skerry.worker.v1.ContainerExited.lost:type_name -> skerry.worker.v1.InputKey
+	32, // 31: skerry.worker.v1.ExecRequest.frame:type_name -> skerry.v1.ExecRequest
+	33, // 32: skerry.worker.v1.ExecResponse.frame:type_name -> skerry.v1.ExecResponse
+	1,  // 33: skerry.worker.v1.WorkerService.Describe:input_type -> skerry.worker.v1.DescribeRequest
+	3,  // 34: skerry.worker.v1.WorkerService.RunContainer:input_type -> skerry.worker.v1.RunContainerRequest
+	18, // 35: skerry.worker.v1.WorkerService.Exec:input_type -> skerry.worker.v1.ExecRequest
+	2,  // 36: skerry.worker.v1.WorkerService.Describe:output_type -> skerry.worker.v1.DescribeResponse
+	9,  // 37: skerry.worker.v1.WorkerService.RunContainer:output_type -> skerry.worker.v1.RunContainerResponse
+	19, // 38: skerry.worker.v1.WorkerService.Exec:output_type -> skerry.worker.v1.ExecResponse
+	36, // [36:39] is the sub-list for method output_type
+	33, // [33:36] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_skerry_worker_v1_worker_proto_init() }
@@ -1527,7 +1619,7 @@ func file_skerry_worker_v1_worker_proto_init() {
 	if File_skerry_worker_v1_worker_proto != nil {
 		return
 	}
-	file_skerry_worker_v1_worker_proto_msgTypes[7].OneofWrappers = []any{
+	file_skerry_worker_v1_worker_proto_msgTypes[8].OneofWrappers = []any{
 		(*RunContainerResponse_Ready)(nil),
 		(*RunContainerResponse_Outputs)(nil),
 		(*RunContainerResponse_Returned)(nil),
@@ -1541,7 +1633,7 @@ func file_skerry_worker_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_worker_v1_worker_proto_rawDesc), len(file_skerry_worker_v1_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -15,17 +15,18 @@ from protobuf import Enum, Message
 from protobuf._codegen import file_desc
 from protobuf.wkt.google.protobuf import duration_pb
 
-from . import function_pb, options_pb
+from . import bucket_pb, function_pb, options_pb
 
 if TYPE_CHECKING:
     from protobuf import DescFile, Oneof
     from protobuf.wkt.google.protobuf.duration_pb import Duration
 
+    from .bucket_pb import BucketMount
     from .function_pb import Mount, Resources, VolumeMount
     from .options_pb import Placement
 
 
-_SandboxDefinitionFields: TypeAlias = Literal["argv", "name", "tags", "image_id", "env", "secret_ids", "timeout", "idle_timeout", "on_idle", "workdir", "resources", "placement", "network", "ports", "pty", "probe", "mounts", "egress_secrets", "owner", "gateway_access", "verbose", "custom_domain", "volume_mounts"]
+_SandboxDefinitionFields: TypeAlias = Literal["argv", "name", "tags", "image_id", "env", "secret_ids", "timeout", "idle_timeout", "on_idle", "workdir", "resources", "placement", "network", "ports", "pty", "probe", "mounts", "egress_secrets", "owner", "gateway_access", "verbose", "custom_domain", "volume_mounts", "bucket_mounts"]
 
 class SandboxDefinition(Message[_SandboxDefinitionFields]):
     """
@@ -175,9 +176,15 @@ class SandboxDefinition(Message[_SandboxDefinitionFields]):
             ```proto
             repeated skerry.v1.VolumeMount volume_mounts = 23;
             ```
+        bucket_mounts:
+            Buckets, each at a path of its own.
+
+            ```proto
+            repeated skerry.v1.BucketMount bucket_mounts = 24;
+            ```
     """
 
-    __slots__ = ("argv", "name", "tags", "image_id", "env", "secret_ids", "timeout", "idle_timeout", "on_idle", "workdir", "resources", "placement", "network", "ports", "pty", "probe", "mounts", "egress_secrets", "owner", "gateway_access", "verbose", "custom_domain", "volume_mounts")
+    __slots__ = ("argv", "name", "tags", "image_id", "env", "secret_ids", "timeout", "idle_timeout", "on_idle", "workdir", "resources", "placement", "network", "ports", "pty", "probe", "mounts", "egress_secrets", "owner", "gateway_access", "verbose", "custom_domain", "volume_mounts", "bucket_mounts")
 
     if TYPE_CHECKING:
 
@@ -207,6 +214,7 @@ class SandboxDefinition(Message[_SandboxDefinitionFields]):
             verbose: bool = False,
             custom_domain: str = "",
             volume_mounts: list[VolumeMount] | None = None,
+            bucket_mounts: list[BucketMount] | None = None,
         ) -> None:
             pass
 
@@ -233,6 +241,7 @@ class SandboxDefinition(Message[_SandboxDefinitionFields]):
         verbose: bool
         custom_domain: str
         volume_mounts: list[VolumeMount]
+        bucket_mounts: list[BucketMount]
 
 _NetworkPolicyFields: TypeAlias = Literal["block", "outbound_cidrs", "outbound_domains", "inbound_cidrs"]
 
@@ -572,9 +581,10 @@ class PortKind(Enum):
 
 
 _DESC = file_desc(
-    b'\n"skerry/v1/sandbox_definition.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/options.proto"\xc2\x08\n\x11SandboxDefinition\x12\x12\n\x04argv\x18\x01 \x03(\tR\x04argv\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12:\n\x04tags\x18\x03 \x03(\x0b2&.skerry.v1.SandboxDefinition.TagsEntryR\x04tags\x12\x19\n\x08image_id\x18\x04 \x01(\tR\x07imageId\x127\n\x03env\x18\x05 \x03(\x0b2%.skerry.v1.SandboxDefinition.EnvEntryR\x03env\x12\x1d\n\nsecret_ids\x18\x06 \x03(\tR\tsecretIds\x123\n\x07timeout\x18\x07 \x01(\x0b2\x19.google.protobuf.DurationR\x07timeout\x12<\n\x0cidle_timeout\x18\x08 \x01(\x0b2\x19.google.protobuf.DurationR\x0bidleTimeout\x12.\n\x07on_idle\x18\t \x01(\x0e2\x15.skerry.v1.IdleActionR\x06onIdle\x12\x18\n\x07workdir\x18\n \x01(\tR\x07workdir\x122\n\tresources\x18\x0b \x01(\x0b2\x14.skerry.v1.ResourcesR\tresources\x122\n\tplacement\x18\x0c \x01(\x0b2\x14.skerry.v1.PlacementR\tplacement\x122\n\x07network\x18\r \x01(\x0b2\x18.skerry.v1.NetworkPolicyR\x07network\x12/\n\x05ports\x18\x0e \x03(\x0b2\x19.skerry.v1.PortDefinitionR\x05ports\x12\x10\n\x03pty\x18\x0f \x01(\x08R\x03pty\x12&\n\x05probe\x18\x10 \x01(\x0b2\x10.skerry.v1.ProbeR\x05probe\x12(\n\x06mounts\x18\x11 \x03(\x0b2\x10.skerry.v1.MountR\x06mounts\x12>\n\x0eegress_secrets\x18\x12 \x03(\x0b2\x17.skerry.v1.EgressSecretR\regressSecrets\x12\x14\n\x05owner\x18\x13 \x01(\tR\x05owner\x12%\n\x0egateway_access\x18\x14 \x01(\x08R\rgatewayAccess\x12\x18\n\x07verbose\x18\x15 \x01(\x08R\x07verbose\x12#\n\rcustom_domain\x18\x16 \x01(\tR\x0ccustomDomain\x12;\n\rvolume_mounts\x18\x17 \x03(\x0b2\x16.skerry.v1.VolumeMountR\x0cvolumeMounts\x1a7\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n\x08EnvEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\xde\x01\n\rNetworkPolicy\x12\x14\n\x05block\x18\x01 \x01(\x08R\x05block\x12;\n\x0eoutbound_cidrs\x18\x02 \x01(\x0b2\x14.skerry.v1.AllowlistR\routboundCidrs\x12?\n\x10outbound_domains\x18\x03 \x01(\x0b2\x14.skerry.v1.AllowlistR\x0foutboundDomains\x129\n\rinbound_cidrs\x18\x04 \x01(\x0b2\x14.skerry.v1.AllowlistR\x0cinboundCidrs"%\n\tAllowlist\x12\x18\n\x07entries\x18\x01 \x03(\tR\x07entries"M\n\x0ePortDefinition\x12\x12\n\x04port\x18\x01 \x01(\rR\x04port\x12\'\n\x04kind\x18\x02 \x01(\x0e2\x13.skerry.v1.PortKindR\x04kind"\x92\x01\n\x05Probe\x12\x1b\n\x08tcp_port\x18\x01 \x01(\rH\x00R\x07tcpPort\x12-\n\x04exec\x18\x02 \x01(\x0b2\x17.skerry.v1.ProbeCommandH\x00R\x04exec\x125\n\x08interval\x18\x03 \x01(\x0b2\x19.google.protobuf.DurationR\x08intervalB\x06\n\x04kind""\n\x0cProbeCommand\x12\x12\n\x04argv\x18\x01 \x03(\tR\x04argv"\xc0\x01\n\x0cEgressSecret\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId\x12\x1a\n\x08variable\x18\x02 \x01(\tR\x08variable\x12\x14\n\x05hosts\x18\x03 \x03(\tR\x05hosts\x12\x16\n\x06header\x18\x04 \x01(\tR\x06header\x12\x16\n\x06format\x18\x05 \x01(\tR\x06format\x121\n\x14placeholder_variable\x18\x06 \x01(\tR\x13placeholderVariable*@\n\nIdleAction\x12\x1b\n\x17IDLE_ACTION_UNSPECIFIED\x10\x00\x12\x15\n\x11IDLE_ACTION_PAUSE\x10\x01*k\n\x08PortKind\x12\x19\n\x15PORT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13PORT_KIND_ENCRYPTED\x10\x01\x12\x10\n\x0cPORT_KIND_H2\x10\x02\x12\x19\n\x15PORT_KIND_UNENCRYPTED\x10\x03b\x06proto3',
+    b'\n"skerry/v1/sandbox_definition.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/options.proto"\xff\x08\n\x11SandboxDefinition\x12\x12\n\x04argv\x18\x01 \x03(\tR\x04argv\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12:\n\x04tags\x18\x03 \x03(\x0b2&.skerry.v1.SandboxDefinition.TagsEntryR\x04tags\x12\x19\n\x08image_id\x18\x04 \x01(\tR\x07imageId\x127\n\x03env\x18\x05 \x03(\x0b2%.skerry.v1.SandboxDefinition.EnvEntryR\x03env\x12\x1d\n\nsecret_ids\x18\x06 \x03(\tR\tsecretIds\x123\n\x07timeout\x18\x07 \x01(\x0b2\x19.google.protobuf.DurationR\x07timeout\x12<\n\x0cidle_timeout\x18\x08 \x01(\x0b2\x19.google.protobuf.DurationR\x0bidleTimeout\x12.\n\x07on_idle\x18\t \x01(\x0e2\x15.skerry.v1.IdleActionR\x06onIdle\x12\x18\n\x07workdir\x18\n \x01(\tR\x07workdir\x122\n\tresources\x18\x0b \x01(\x0b2\x14.skerry.v1.ResourcesR\tresources\x122\n\tplacement\x18\x0c \x01(\x0b2\x14.skerry.v1.PlacementR\tplacement\x122\n\x07network\x18\r \x01(\x0b2\x18.skerry.v1.NetworkPolicyR\x07network\x12/\n\x05ports\x18\x0e \x03(\x0b2\x19.skerry.v1.PortDefinitionR\x05ports\x12\x10\n\x03pty\x18\x0f \x01(\x08R\x03pty\x12&\n\x05probe\x18\x10 \x01(\x0b2\x10.skerry.v1.ProbeR\x05probe\x12(\n\x06mounts\x18\x11 \x03(\x0b2\x10.skerry.v1.MountR\x06mounts\x12>\n\x0eegress_secrets\x18\x12 \x03(\x0b2\x17.skerry.v1.EgressSecretR\regressSecrets\x12\x14\n\x05owner\x18\x13 \x01(\tR\x05owner\x12%\n\x0egateway_access\x18\x14 \x01(\x08R\rgatewayAccess\x12\x18\n\x07verbose\x18\x15 \x01(\x08R\x07verbose\x12#\n\rcustom_domain\x18\x16 \x01(\tR\x0ccustomDomain\x12;\n\rvolume_mounts\x18\x17 \x03(\x0b2\x16.skerry.v1.VolumeMountR\x0cvolumeMounts\x12;\n\rbucket_mounts\x18\x18 \x03(\x0b2\x16.skerry.v1.BucketMountR\x0cbucketMounts\x1a7\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n\x08EnvEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\xde\x01\n\rNetworkPolicy\x12\x14\n\x05block\x18\x01 \x01(\x08R\x05block\x12;\n\x0eoutbound_cidrs\x18\x02 \x01(\x0b2\x14.skerry.v1.AllowlistR\routboundCidrs\x12?\n\x10outbound_domains\x18\x03 \x01(\x0b2\x14.skerry.v1.AllowlistR\x0foutboundDomains\x129\n\rinbound_cidrs\x18\x04 \x01(\x0b2\x14.skerry.v1.AllowlistR\x0cinboundCidrs"%\n\tAllowlist\x12\x18\n\x07entries\x18\x01 \x03(\tR\x07entries"M\n\x0ePortDefinition\x12\x12\n\x04port\x18\x01 \x01(\rR\x04port\x12\'\n\x04kind\x18\x02 \x01(\x0e2\x13.skerry.v1.PortKindR\x04kind"\x92\x01\n\x05Probe\x12\x1b\n\x08tcp_port\x18\x01 \x01(\rH\x00R\x07tcpPort\x12-\n\x04exec\x18\x02 \x01(\x0b2\x17.skerry.v1.ProbeCommandH\x00R\x04exec\x125\n\x08interval\x18\x03 \x01(\x0b2\x19.google.protobuf.DurationR\x08intervalB\x06\n\x04kind""\n\x0cProbeCommand\x12\x12\n\x04argv\x18\x01 \x03(\tR\x04argv"\xc0\x01\n\x0cEgressSecret\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId\x12\x1a\n\x08variable\x18\x02 \x01(\tR\x08variable\x12\x14\n\x05hosts\x18\x03 \x03(\tR\x05hosts\x12\x16\n\x06header\x18\x04 \x01(\tR\x06header\x12\x16\n\x06format\x18\x05 \x01(\tR\x06format\x121\n\x14placeholder_variable\x18\x06 \x01(\tR\x13placeholderVariable*@\n\nIdleAction\x12\x1b\n\x17IDLE_ACTION_UNSPECIFIED\x10\x00\x12\x15\n\x11IDLE_ACTION_PAUSE\x10\x01*k\n\x08PortKind\x12\x19\n\x15PORT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13PORT_KIND_ENCRYPTED\x10\x01\x12\x10\n\x0cPORT_KIND_H2\x10\x02\x12\x19\n\x15PORT_KIND_UNENCRYPTED\x10\x03b\x06proto3',
     [
         duration_pb.desc(),
+        bucket_pb.desc(),
         function_pb.desc(),
         options_pb.desc(),
     ],
