@@ -10,8 +10,6 @@ import (
 
 // Defaults of an app's life.
 const (
-	// DefaultEnvironment is where apps live that name none.
-	DefaultEnvironment = "main"
 	// HeartbeatWindow is how long an ephemeral app lives without a word from its client: three heartbeats of 15 s.
 	HeartbeatWindow = 45 * time.Second
 	// ListedAfterStop is how long stopped apps are still listed.
@@ -45,7 +43,7 @@ const (
 	Moved       StopReason = 6 // what it had went to the app that has the name it was made for
 )
 
-// App is an app. Name is its deployment name, empty while it was only run. Version counts its publications.
+// App is an app. Environment is an id. Name is its deployment name, empty while it was only run. Version counts its publications.
 type App struct {
 	ID, Environment, Name, Description string
 	State                              State

@@ -102,10 +102,6 @@ func (s *Service) Create(ctx context.Context, a App) (*App, error) {
 	if err := CheckTags(a.Tags); err != nil {
 		return nil, err
 	}
-	var err error
-	if a.Environment, err = Environment(a.Environment); err != nil {
-		return nil, err
-	}
 	a.ID, a.Name, a.Version, a.CreatedAt = ident.New(ident.App), "", 0, time.Now()
 	if err := s.d.Store.CreateApp(ctx, a); err != nil {
 		return nil, err
@@ -114,30 +110,15 @@ func (s *Service) Create(ctx context.Context, a App) (*App, error) {
 	return &a, nil
 }
 
-// Environment returns the environment's name with its default. Errors: fault.Invalid, fault.NotFound: there is one environment so far.
-func Environment(name string) (string, error) {
-	if name == "" || name == DefaultEnvironment {
-		return DefaultEnvironment, nil
-	}
-	if err := ident.CheckName("environment", name); err != nil {
-		return "", err
-	}
-	return "", fault.New(fault.NotFound, "environment %q: this gateway has only %q", name, DefaultEnvironment)
-}
-
-// Find returns an app by its id or, where it is deployed, its name. Errors: fault.Invalid, fault.NotFound.
+// Find returns an app by its id or, where it is deployed in the environment of an id, its name. Errors: fault.Invalid, fault.NotFound.
 func (s *Service) Find(ctx context.Context, environment, key string) (*App, error) {
-	env, err := Environment(environment)
-	if err != nil {
-		return nil, err
-	}
 	if ident.Check(ident.App, key) == nil {
 		return s.d.Store.App(ctx, key)
 	}
 	if err := ident.CheckName("app", key); err != nil {
 		return nil, err
 	}
-	return s.d.Store.AppByName(ctx, env, key)
+	return s.d.Store.AppByName(ctx, environment, key)
 }
 
 // FindListed is Find that also takes the name of an app that is not deployed any more but was stopped lately: the one stopped last.
@@ -164,20 +145,16 @@ func (s *Service) FindListed(ctx context.Context, environment, key string) (*App
 
 // Lookup returns a deployed app by name; with create it deploys an empty one where there is none. Errors: fault.Invalid, fault.NotFound.
 func (s *Service) Lookup(ctx context.Context, environment, name string, create bool, by Deployment) (*App, error) {
-	env, err := Environment(environment)
-	if err != nil {
-		return nil, err
-	}
 	if err := ident.CheckName("app", name); err != nil {
 		return nil, err
 	}
-	a, err := s.d.Store.AppByName(ctx, env, name)
+	a, err := s.d.Store.AppByName(ctx, environment, name)
 	if !errors.Is(err, fault.NotFound) || !create {
 		return a, err
 	}
-	p, err := s.Publish(ctx, Publication{Name: name, Environment: env, Deployment: by})
+	p, err := s.Publish(ctx, Publication{Name: name, Environment: environment, Deployment: by})
 	if errors.Is(err, fault.Exists) { // another client was faster
-		return s.d.Store.AppByName(ctx, env, name)
+		return s.d.Store.AppByName(ctx, environment, name)
 	}
 	if err != nil {
 		return nil, err
@@ -223,9 +200,6 @@ func (s *Service) Publish(ctx context.Context, p Publication) (*Published, error
 
 // prepare checks a publication, fills in defaults, and finds the app that it is for.
 func (s *Service) prepare(ctx context.Context, p *Publication) (err error) {
-	if p.Environment, err = Environment(p.Environment); err != nil {
-		return err
-	}
 	if err := CheckTags(p.Tags); err != nil {
 		return err
 	}
@@ -331,11 +305,7 @@ func (s *Service) Heartbeat(ctx context.Context, id string) error {
 
 // List returns the apps that live or stopped in the last day, newest first.
 func (s *Service) List(ctx context.Context, environment string) ([]App, error) {
-	env, err := Environment(environment)
-	if err != nil {
-		return nil, err
-	}
-	return s.d.Store.Apps(ctx, env, time.Now().Add(-ListedAfterStop))
+	return s.d.Store.Apps(ctx, environment, time.Now().Add(-ListedAfterStop))
 }
 
 // History returns an app's deployments, newest first. Errors: fault.Invalid, fault.NotFound.

@@ -39,6 +39,33 @@ func (s *Service) Stop(ctx context.Context, environment, key string, reason Stop
 	}
 }
 
+// StopAll stops all apps of an environment, and returns when they have ended with their containers.
+func (s *Service) StopAll(ctx context.Context, environment string) error {
+	apps, err := s.d.Store.Apps(ctx, environment, time.Now().Add(time.Hour)) // those that live
+	if err != nil {
+		return err
+	}
+	ended := make([]<-chan struct{}, 0, len(apps))
+	for _, a := range apps {
+		done, err := s.Done(ctx, a.ID)
+		if err != nil {
+			return err
+		}
+		ended = append(ended, done)
+		if _, err := s.Stop(ctx, environment, a.ID, Requested); err != nil {
+			return err
+		}
+	}
+	for _, done := range ended {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
 // finish carries a stop to its end. What fails is tried again when the gateway next starts, for the state on disk is Stopping.
 func (s *Service) finish(ctx context.Context, id string, reason StopReason, begun chan<- error) {
 	if err := s.d.Schedules.Stopped(ctx, id); err != nil {

@@ -19,8 +19,12 @@ type appService struct{ d Deps }
 
 func (s *appService) CreateApp(ctx context.Context, req *connect.Request[skerryv1.CreateAppRequest]) (*connect.Response[skerryv1.CreateAppResponse], error) {
 	m := req.Msg
+	env, err := identity.Environment(ctx, m.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
 	a, err := s.d.Apps.Create(ctx, app.App{
-		Description: m.GetDescription(), State: app.State(gatewire.Byte(m.GetState())), Environment: m.GetEnvironment(), Tags: m.GetTags(),
+		Description: m.GetDescription(), State: app.State(gatewire.Byte(m.GetState())), Environment: env, Tags: m.GetTags(),
 	})
 	if err != nil {
 		return nil, err
@@ -50,16 +54,18 @@ func deployment(ctx context.Context) app.Deployment {
 
 func (s *appService) PublishApp(ctx context.Context, req *connect.Request[skerryv1.PublishAppRequest]) (*connect.Response[skerryv1.PublishAppResponse], error) {
 	m := req.Msg
-	p := app.Publication{AppID: m.GetAppId(), Name: m.GetName(), Environment: m.GetEnvironment(), Deployment: deployment(ctx)}
+	env, err := identity.Environment(ctx, m.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
+	p := app.Publication{AppID: m.GetAppId(), Name: m.GetName(), Environment: env, Deployment: deployment(ctx)}
 	p.Deployment.Tag, p.Recreate = m.GetTag(), recreate(m.GetStrategy())
 	if m.GetName() != "" && m.GetTags() != nil {
 		p.Tags = m.GetTags()
 	}
-	commit, err := commitFromProto(m.GetCommit())
-	if err != nil {
+	if p.Deployment.Commit, err = commitFromProto(m.GetCommit()); err != nil {
 		return nil, err
 	}
-	p.Deployment.Commit = commit
 	for _, f := range m.GetFunctions() {
 		def, err := definitionFromProto(f)
 		if err != nil {
@@ -98,7 +104,11 @@ func (s *appService) Heartbeat(ctx context.Context, req *connect.Request[skerryv
 
 func (s *appService) StopApp(ctx context.Context, req *connect.Request[skerryv1.StopAppRequest]) (*connect.Response[skerryv1.StopAppResponse], error) {
 	m := req.Msg
-	stop, err := s.d.Apps.Stop(ctx, m.GetEnvironment(), m.GetApp(), app.StopReason(gatewire.Byte(m.GetReason())))
+	env, err := identity.Environment(ctx, m.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
+	stop, err := s.d.Apps.Stop(ctx, env, m.GetApp(), app.StopReason(gatewire.Byte(m.GetReason())))
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +118,11 @@ func (s *appService) StopApp(ctx context.Context, req *connect.Request[skerryv1.
 }
 
 func (s *appService) ListApps(ctx context.Context, req *connect.Request[skerryv1.ListAppsRequest]) (*connect.Response[skerryv1.ListAppsResponse], error) {
-	apps, err := s.d.Apps.List(ctx, req.Msg.GetEnvironment())
+	env, err := identity.Environment(ctx, req.Msg.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
+	apps, err := s.d.Apps.List(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +134,11 @@ func (s *appService) ListApps(ctx context.Context, req *connect.Request[skerryv1
 }
 
 func (s *appService) GetAppHistory(ctx context.Context, req *connect.Request[skerryv1.GetAppHistoryRequest]) (*connect.Response[skerryv1.GetAppHistoryResponse], error) {
-	list, err := s.d.Apps.History(ctx, req.Msg.GetEnvironment(), req.Msg.GetApp())
+	env, err := identity.Environment(ctx, req.Msg.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.d.Apps.History(ctx, env, req.Msg.GetApp())
 	if err != nil {
 		return nil, err
 	}

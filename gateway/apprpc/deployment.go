@@ -51,8 +51,12 @@ func recreate(s skerryv1.DeploymentStrategy) bool {
 
 func (s *appService) RedeployApp(ctx context.Context, req *connect.Request[skerryv1.RedeployAppRequest]) (*connect.Response[skerryv1.RedeployAppResponse], error) {
 	m := req.Msg
+	env, err := identity.Environment(ctx, m.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
 	done, source, err := s.d.Apps.Redeploy(ctx, app.Redeployment{
-		Environment: m.GetEnvironment(), App: m.GetApp(), Version: m.GetVersion(), Rollover: m.GetRollover(),
+		Environment: env, App: m.GetApp(), Version: m.GetVersion(), Rollover: m.GetRollover(),
 		Recreate: recreate(m.GetStrategy()), By: deployment(ctx),
 	})
 	if err != nil {
@@ -65,7 +69,11 @@ func (s *appService) RedeployApp(ctx context.Context, req *connect.Request[skerr
 
 func (s *appService) ReserveFunctions(ctx context.Context, req *connect.Request[skerryv1.ReserveFunctionsRequest]) (*connect.Response[skerryv1.ReserveFunctionsResponse], error) {
 	m := req.Msg
-	ids, err := s.d.Apps.Reserve(ctx, m.GetEnvironment(), m.GetAppId(), m.GetName(), m.GetFunctionNames())
+	env, err := identity.Environment(ctx, m.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
+	ids, err := s.d.Apps.Reserve(ctx, env, m.GetAppId(), m.GetName(), m.GetFunctionNames())
 	if err != nil {
 		return nil, err
 	}

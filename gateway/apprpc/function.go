@@ -5,7 +5,6 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	gatewire "github.com/skerry-dev/skerry/gateway/wire"
@@ -18,9 +17,6 @@ type functionService struct{ d Deps }
 func (s *functionService) GetFunction(ctx context.Context, req *connect.Request[skerryv1.GetFunctionRequest]) (*connect.Response[skerryv1.GetFunctionResponse], error) {
 	m := req.Msg
 	env, err := identity.Environment(ctx, m.GetEnvironment())
-	if err == nil {
-		env, err = app.Environment(env)
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/identity"
 	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -17,17 +17,22 @@ type scheduleService struct{ d Deps }
 func (s *scheduleService) ListSchedules(ctx context.Context, req *connect.Request[skerryv1.ListSchedulesRequest]) (*connect.Response[skerryv1.ListSchedulesResponse], error) {
 	m := req.Msg
 	appID := ""
+	env, err := identity.Environment(ctx, m.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
 	if m.GetApp() != "" {
-		a, err := s.d.Apps.Find(ctx, m.GetEnvironment(), m.GetApp())
+		a, err := s.d.Apps.Find(ctx, env, m.GetApp())
 		if err != nil {
 			return nil, err
 		}
 		appID = a.ID
-	} else if _, err := app.Environment(m.GetEnvironment()); err != nil {
-		return nil, err
 	}
 	res := &skerryv1.ListSchedulesResponse{}
 	for _, e := range s.d.Schedules.List(appID) {
+		if appID == "" && e.Function.Environment != env {
+			continue
+		}
 		info := &skerryv1.ScheduleInfo{
 			AppId: e.Function.AppID, AppName: e.Function.AppName, FunctionId: e.Function.ID, FunctionName: e.Function.Definition.Name,
 			Schedule: gatewire.ScheduleToProto(e.Function.Definition.Schedule), LastCallId: e.State.LastCall,
@@ -48,7 +53,11 @@ func (s *scheduleService) RunSchedule(ctx context.Context, req *connect.Request[
 	if err := ident.CheckName("function", m.GetFunctionName()); err != nil {
 		return nil, err
 	}
-	a, err := s.d.Apps.Find(ctx, m.GetEnvironment(), m.GetApp())
+	env, err := identity.Environment(ctx, m.GetEnvironment())
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.d.Apps.Find(ctx, env, m.GetApp())
 	if err != nil {
 		return nil, err
 	}

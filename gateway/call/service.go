@@ -295,6 +295,9 @@ func (s *Service) Get(ctx context.Context, callID string) (State, error) {
 	return state, nil
 }
 
+// Find is Get for who decides what the caller may see. Errors: fault.NotFound.
+func (s *Service) Find(ctx context.Context, callID string) (State, error) { return s.get(ctx, callID) }
+
 func (s *Service) get(ctx context.Context, callID string) (State, error) {
 	s.mu.Lock()
 	if c, ok := s.calls[callID]; ok && c.kind == Sync {
@@ -343,8 +346,8 @@ func (s *Service) permit(ctx context.Context, c *State) error {
 		return nil
 	}
 	fn, err := s.d.Dispatcher.Function(ctx, c.FunctionID)
-	if err == nil && fn.Environment != scope.Environment {
-		err = fault.New(fault.NotFound, "call %q: there is none in environment %q", c.CallID, scope.Environment)
+	if err == nil {
+		err = identity.CheckEnvironment(ctx, "call", c.CallID, fn.Environment)
 	}
 	return err
 }

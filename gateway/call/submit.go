@@ -34,8 +34,8 @@ func (x *Session) submit(ctx context.Context, m *Submit) error {
 	if err != nil {
 		return err
 	}
-	if scope, limited := identity.ScopeOf(ctx); limited && scope.Environment != fn.Environment {
-		return fault.New(fault.NotFound, "function %q: there is none in environment %q", m.FunctionID, scope.Environment)
+	if err := identity.CheckEnvironment(ctx, "function", m.FunctionID, fn.Environment); err != nil {
+		return err
 	}
 	generates, err := checkMethods(m, &fn.Definition)
 	if err != nil {

@@ -13,6 +13,17 @@ type callerKey struct{}
 
 type scopeKey struct{}
 
+type environmentsKey struct{}
+
+// Environments knows the environments that there are. Implemented by gateway/environment.
+type Environments interface {
+	// Resolve returns the id of an environment; an empty name is that of the default one. Errors: fault.Invalid, fault.NotFound,
+	// fault.Precondition (it is being deleted).
+	Resolve(name string) (string, error)
+	// Name returns what the environment of an id is called.
+	Name(id string) string
+}
+
 // WithCaller returns a context of a request that carried a token.
 func WithCaller(ctx context.Context, t *Token) context.Context {
 	return context.WithValue(ctx, callerKey{}, t)
@@ -43,24 +54,14 @@ func CheckApp(ctx context.Context, appID string) error {
 	return nil
 }
 
-// Environment returns the environment that a request means by a name: an empty one is that of the container whose code asks. It returns a
-// fault.NotFound where code in a container names another than its own: it sees no more than what is there.
-func Environment(ctx context.Context, name string) (string, error) {
-	s, limited := ScopeOf(ctx)
-	switch {
-	case !limited:
-		return name, nil
-	case name == "" || name == s.Environment:
-		return s.Environment, nil
-	default:
-		return "", fault.New(fault.NotFound, "environment %.80q: code in containers sees its own only, %q", name, s.Environment)
-	}
-}
-
-// CheckEnvironment returns a fault.NotFound where code in a container asks for something of another environment than its own.
+// CheckEnvironment returns a fault.NotFound where the caller asks for something of an environment that it doesn't see: code in a container
+// sees its own, a token those that it is limited to. Environment is an id.
 func CheckEnvironment(ctx context.Context, noun, key, environment string) error {
-	if s, limited := ScopeOf(ctx); limited && s.Environment != environment {
-		return fault.New(fault.NotFound, "%s %q: there is none in environment %q", noun, key, s.Environment)
+	if s, inside := ScopeOf(ctx); inside && s.Environment != environment {
+		return fault.New(fault.NotFound, "%s %q: there is none in the environment of this container", noun, key)
+	}
+	if !Sees(ctx, environment) {
+		return fault.New(fault.NotFound, "%s %q: there is none in the environments that token %q opens", noun, key, Caller(ctx).Name)
 	}
 	return nil
 }

@@ -37,6 +37,8 @@ type Token struct {
 	Role      Role
 	CreatedAt time.Time
 	Ephemeral bool // it is of a part of this process, and ends with it
+	// Environments are the ids of those that it opens; none: all.
+	Environments []string
 }
 
 // Credential is a token's id and secret, which is shown once and kept nowhere.
@@ -75,12 +77,14 @@ type Service struct {
 // New returns a service over a store.
 func New(store Store) *Service { return &Service{store: store, memory: map[string]Record{}} }
 
-// Create makes and stores a token. Errors: fault.Invalid for a name that is empty or longer than 64 bytes.
-func (s *Service) Create(ctx context.Context, name string, role Role) (Credential, error) {
+// Create makes and stores a token, for the environments of the ids alone or, without one, for all. Errors: fault.Invalid for a name that is
+// empty or longer than 64 bytes.
+func (s *Service) Create(ctx context.Context, name string, role Role, environments ...string) (Credential, error) {
 	if name == "" || len(name) > 64 || strings.ContainsAny(name, "\r\n\x00") {
 		return Credential{}, fault.New(fault.Invalid, "token name %q: want 1 to 64 bytes in one line", name[:min(len(name), 64)])
 	}
 	r, c := mint(name, role)
+	r.Environments = environments
 	if err := s.store.CreateToken(ctx, r); err != nil {
 		return Credential{}, err
 	}

@@ -13,7 +13,7 @@ import (
 // DefaultTag is the tag of names that are given without one.
 const DefaultTag = "latest"
 
-// Name is what an image is called in an environment.
+// Name is what an image is called in the environment of an id.
 type Name struct {
 	Environment, Name, Tag string
 }
@@ -68,16 +68,12 @@ func (s *Service) Publish(ctx context.Context, n Name, imageID string, public bo
 	return s.d.Names.PutName(ctx, Named{Name: n, ImageID: imageID, Public: public, UpdatedAt: time.Now()})
 }
 
-// ByName returns the id of the image that has a name. Errors: fault.Invalid, fault.NotFound.
-func (s *Service) ByName(ctx context.Context, n Name) (string, error) {
+// ByName returns the image that has a name. Errors: fault.Invalid, fault.NotFound.
+func (s *Service) ByName(ctx context.Context, n Name) (*Named, error) {
 	if err := n.check(); err != nil {
-		return "", err
+		return nil, err
 	}
-	named, err := s.d.Names.ImageByName(ctx, n)
-	if err != nil {
-		return "", err
-	}
-	return named.ImageID, nil
+	return s.d.Names.ImageByName(ctx, n)
 }
 
 // ListNames lists the names of an environment that begin with the prefix.

@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/task"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
@@ -50,7 +51,7 @@ type containerService struct {
 	execs      Execs
 }
 
-func (s *containerService) ListContainers(_ context.Context, req *connect.Request[skerryv1.ListContainersRequest]) (*connect.Response[skerryv1.ListContainersResponse], error) {
+func (s *containerService) ListContainers(ctx context.Context, req *connect.Request[skerryv1.ListContainersRequest]) (*connect.Response[skerryv1.ListContainersResponse], error) {
 	appID := req.Msg.GetAppId()
 	if appID != "" {
 		if err := ident.Check(ident.App, appID); err != nil {
@@ -59,6 +60,9 @@ func (s *containerService) ListContainers(_ context.Context, req *connect.Reques
 	}
 	res := &skerryv1.ListContainersResponse{}
 	for _, i := range s.containers.List(appID) {
+		if !identity.Sees(ctx, i.Environment) {
+			continue
+		}
 		m := &skerryv1.ContainerInfo{
 			ContainerId: i.ID, AppId: i.AppID, AppDescription: i.AppName, FunctionName: i.FunctionName, WorkerId: i.WorkerID,
 			CreatedAt: timestamppb.New(i.CreatedAt), NumRunningInputs: uint32(i.Running), //nolint:gosec // a count, and small

@@ -7,7 +7,6 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
@@ -53,10 +52,11 @@ func (s *imageService) GetImageLog(ctx context.Context, req *connect.Request[ske
 }
 
 func (s *imageService) PublishImage(ctx context.Context, req *connect.Request[skerryv1.PublishImageRequest]) (*connect.Response[skerryv1.PublishImageResponse], error) {
-	n, err := imageName(req.Msg.GetEnvironment(), req.Msg.GetName(), req.Msg.GetTag())
+	env, err := identity.Environment(ctx, req.Msg.GetEnvironment())
 	if err != nil {
 		return nil, err
 	}
+	n := image.Name{Environment: env, Name: req.Msg.GetName(), Tag: req.Msg.GetTag()}
 	if err := s.d.Images.Publish(ctx, n, req.Msg.GetImageId(), req.Msg.GetIsPublic()); err != nil {
 		return nil, err
 	}
@@ -64,23 +64,26 @@ func (s *imageService) PublishImage(ctx context.Context, req *connect.Request[sk
 }
 
 func (s *imageService) GetImageByName(ctx context.Context, req *connect.Request[skerryv1.GetImageByNameRequest]) (*connect.Response[skerryv1.GetImageByNameResponse], error) {
-	env, err := identity.Environment(ctx, req.Msg.GetEnvironment())
+	// Public names are for the code and the tokens of other environments as well.
+	env, refused := identity.Environment(ctx, req.Msg.GetEnvironment())
+	if refused != nil {
+		var err error
+		if env, err = identity.Elsewhere(ctx, req.Msg.GetEnvironment()); err != nil {
+			return nil, refused
+		}
+	}
+	named, err := s.d.Images.ByName(ctx, image.Name{Environment: env, Name: req.Msg.GetName(), Tag: req.Msg.GetTag()})
+	if refused != nil && (err != nil || !named.Public) {
+		return nil, refused
+	}
 	if err != nil {
 		return nil, err
 	}
-	n, err := imageName(env, req.Msg.GetName(), req.Msg.GetTag())
-	if err != nil {
-		return nil, err
-	}
-	id, err := s.d.Images.ByName(ctx, n)
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&skerryv1.GetImageByNameResponse{ImageId: id}), nil
+	return connect.NewResponse(&skerryv1.GetImageByNameResponse{ImageId: named.ImageID}), nil
 }
 
 func (s *imageService) ListImageNames(ctx context.Context, req *connect.Request[skerryv1.ListImageNamesRequest]) (*connect.Response[skerryv1.ListImageNamesResponse], error) {
-	env, err := app.Environment(req.Msg.GetEnvironment())
+	env, err := identity.Environment(ctx, req.Msg.GetEnvironment())
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +102,4 @@ func (s *imageService) ListImageNames(ctx context.Context, req *connect.Request[
 		res.Names = append(res.Names, &skerryv1.ImageName{Name: n.String(), ImageId: n.ImageID, UpdatedAt: timestamppb.New(n.UpdatedAt)})
 	}
 	return connect.NewResponse(res), nil
-}
-
-func imageName(environment, name, tag string) (image.Name, error) {
-	env, err := app.Environment(environment)
-	return image.Name{Environment: env, Name: name, Tag: tag}, err
 }

@@ -4,10 +4,12 @@ package rpc
 
 import (
 	"net/http"
+	"slices"
 
 	"connectrpc.com/connect"
 
 	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/environment"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/logs"
@@ -37,6 +39,9 @@ type Deps struct {
 	Tokens  *identity.Service
 	Logs    *logs.Service
 	Where   Places
+	Owners  Owners
+	// Environments are those that requests name.
+	Environments *environment.Service
 	// Version is the gateway's, as clients are told.
 	Version string
 
@@ -60,6 +65,7 @@ const sandboxPrefix = "/sandboxes/"
 
 // NewHandler returns the handler of all public services, for clients with an admin token and, as far as they may, code in containers. Options are those of Options.
 func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
+	opts = append(slices.Clone(opts), connect.WithInterceptors(&limits{owners: d.Owners}))
 	small := append([]connect.HandlerOption{connect.WithReadMaxBytes(MaxMessage), connect.WithCompressMinBytes(minCompressed)}, opts...)
 	// Payloads are mostly compressed or small already; gzip in Go would be slower than the network.
 	raw := append([]connect.HandlerOption{connect.WithReadMaxBytes(MaxMessage), connect.WithCompression("gzip", nil, nil)}, opts...)
@@ -80,6 +86,10 @@ func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	mux.Handle(skerryv1connect.NewSandboxWatchServiceHandler(d.SandboxWatchService, small...))
 	mux.Handle(skerryv1connect.NewSnapshotServiceHandler(d.SnapshotService, small...))
 	mux.Handle(skerryv1connect.NewSidecarServiceHandler(d.SidecarService, small...))
+	mux.Handle(skerryv1connect.NewEnvironmentServiceHandler(&environmentService{d}, small...))
 	mux.Handle(sandboxPrefix, d.Relay)
-	return authenticate(d.Tokens, d.Where, mux)
+	named := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r.WithContext(identity.WithEnvironments(r.Context(), d.Environments)))
+	})
+	return authenticate(d.Tokens, d.Where, named)
 }

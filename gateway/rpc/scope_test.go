@@ -1,7 +1,9 @@
 package rpc_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -16,6 +18,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/skerry-dev/skerry/gateway/environment"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/rpc"
 	"github.com/skerry-dev/skerry/gateway/task"
@@ -31,6 +34,8 @@ type world struct {
 	own, others, foreign, gone, forgotten string // containers
 	worker, other, admin                  identity.Credential
 	url                                   string
+	visible                               string         // what is in the environment of limited tokens
+	tokens                                *limitedTokens // where those are kept
 
 	scope   identity.Scope
 	limited bool
@@ -43,7 +48,7 @@ func (noTokens) Token(context.Context, string) (*identity.Record, error) {
 	return nil, fault.New(fault.NotFound, "no such token")
 }
 
-const environment, appID = "main", "ap-0123456789abcdefghijkl"
+const ownEnvironment, appID = "main", "ap-0123456789abcdefghijkl"
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -54,8 +59,19 @@ func newWorld(t *testing.T) *world {
 	tokens := identity.New(noTokens{})
 	w.worker, w.other = tokens.Ephemeral("one", identity.Worker), tokens.Ephemeral("two", identity.Worker)
 	w.admin = tokens.Ephemeral("me", identity.Admin)
+	w.serve(t, tokens)
+	return w
+}
+
+// serve starts the services, with the given tokens.
+func (w *world) serve(t *testing.T, tokens *identity.Service) {
+	t.Helper()
+	known := environment.New(environment.Deps{Store: twoEnvironments{}})
+	if err := known.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	handler := rpc.NewHandler(rpc.Deps{
-		Tokens: tokens, Where: w, CallService: w,
+		Tokens: tokens, Where: w, Owners: w, Environments: known, CallService: w,
 		AppService:       skerryv1connect.UnimplementedAppServiceHandler{},
 		FunctionService:  skerryv1connect.UnimplementedFunctionServiceHandler{},
 		ScheduleService:  skerryv1connect.UnimplementedScheduleServiceHandler{},
@@ -68,16 +84,19 @@ func newWorld(t *testing.T) *world {
 		SidecarService:      skerryv1connect.UnimplementedSidecarServiceHandler{},
 		Relay:               http.NotFoundHandler(),
 	}, rpc.Options(slog.New(slog.DiscardHandler)))
-	server := httptest.NewServer(handler)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
 	t.Cleanup(server.Close)
 	w.url = server.URL
-	return w
 }
 
 func (w *world) Identify(id string) (task.Identity, bool) {
 	switch id {
 	case w.own, w.others, w.gone:
-		return task.Identity{AppID: appID, Environment: environment}, true
+		return task.Identity{AppID: appID, Environment: ownEnvironment}, true
 	case w.foreign:
 		return task.Identity{AppID: ident.New(ident.App), Environment: "other"}, true
 	}
@@ -97,6 +116,13 @@ func (w *world) WorkerToken(id string) (string, error) {
 func (w *world) GetCall(ctx context.Context, _ *connect.Request[skerryv1.GetCallRequest]) (*connect.Response[skerryv1.GetCallResponse], error) {
 	w.scope, w.limited = identity.ScopeOf(ctx)
 	return connect.NewResponse(&skerryv1.GetCallResponse{}), nil
+}
+
+func (w *world) Session(_ context.Context, stream *connect.BidiStream[skerryv1.SessionRequest, skerryv1.SessionResponse]) error {
+	if _, err := stream.Receive(); err != nil {
+		return err
+	}
+	return connect.NewError(connect.CodeUnimplemented, errors.New("no more than its first frame"))
 }
 
 // post calls a procedure with a token for a container (empty: none), and returns the code of the answer, empty for none.
@@ -131,6 +157,41 @@ func (w *world) post(t *testing.T, path string, token identity.Credential, conta
 	return answer.Code
 }
 
+// stream is post for procedures that are streams: it sends one frame.
+func (w *world) stream(t *testing.T, path string, token identity.Credential, container, body string) string {
+	t.Helper()
+	frame := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(body))), body...) //nolint:gosec // short
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+path, bytes.NewReader(frame))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token.Encode())
+	r.Header.Set("Content-Type", "application/connect+json")
+	if container != "" {
+		r.Header.Set(rpc.ContainerHeader, container)
+	}
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	res, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(res.Body)
+	if err := errors.Join(err, res.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var end struct {
+		Error struct {
+			Code string `json:"code"`
+		} `json:"error"`
+	}
+	if len(text) < 5 || json.Unmarshal(text[5:], &end) != nil {
+		return res.Status
+	}
+	return end.Error.Code
+}
+
 // TestWhoMayCall has containers' requests pass that come from the worker which runs them, with the container's rights and no more.
 func TestWhoMayCall(t *testing.T) {
 	w := newWorld(t)
@@ -157,7 +218,7 @@ func TestWhoMayCall(t *testing.T) {
 		}
 		want := identity.Scope{}
 		if c.code == "" && c.container != "" {
-			want = identity.Scope{ContainerID: w.own, AppID: appID, Environment: environment}
+			want = identity.Scope{ContainerID: w.own, AppID: appID, Environment: ownEnvironment}
 		}
 		if w.scope != want || w.limited != (want != identity.Scope{}) {
 			t.Errorf("%s: has the rights of %+v, %t", name, w.scope, w.limited)

@@ -24,13 +24,23 @@ func NewSandboxService(s *sandbox.Service) skerryv1connect.SandboxServiceHandler
 
 type sandboxService struct{ sandboxes *sandbox.Service }
 
-// own returns a sandbox that the caller may see: code in containers sees those of its app.
+// own returns a sandbox that the caller may see: code in containers sees those of its app, a token those of the environments it opens.
 func own(ctx context.Context, s *sandbox.Service, id string) (sandbox.Sandbox, error) {
 	sb, err := s.Get(ctx, id)
 	if err == nil {
 		err = identity.CheckApp(ctx, sb.AppID)
 	}
+	if err == nil {
+		err = identity.CheckEnvironment(ctx, "sandbox", id, sb.Environment)
+	}
 	return sb, err
+}
+
+// info returns the message of a sandbox.
+func info(ctx context.Context, sb *sandbox.Sandbox) *skerryv1.SandboxInfo {
+	m := gatewire.SandboxToProto(sb)
+	m.Environment = identity.EnvironmentName(ctx, sb.Environment)
+	return m
 }
 
 func (s *sandboxService) CreateSandbox(ctx context.Context, req *connect.Request[skerryv1.CreateSandboxRequest]) (*connect.Response[skerryv1.CreateSandboxResponse], error) {
@@ -46,7 +56,7 @@ func (s *sandboxService) CreateSandbox(ctx context.Context, req *connect.Request
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.CreateSandboxResponse{Sandbox: gatewire.SandboxToProto(&sb)}), nil
+	return connect.NewResponse(&skerryv1.CreateSandboxResponse{Sandbox: info(ctx, &sb)}), nil
 }
 
 func (s *sandboxService) GetSandbox(ctx context.Context, req *connect.Request[skerryv1.GetSandboxRequest]) (*connect.Response[skerryv1.GetSandboxResponse], error) {
@@ -67,7 +77,7 @@ func (s *sandboxService) GetSandbox(ctx context.Context, req *connect.Request[sk
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.GetSandboxResponse{Sandbox: gatewire.SandboxToProto(&sb)}), nil
+	return connect.NewResponse(&skerryv1.GetSandboxResponse{Sandbox: info(ctx, &sb)}), nil
 }
 
 // filter returns the filter of a request; code in containers sees its own app.
@@ -75,9 +85,6 @@ func filter(ctx context.Context, f sandbox.Filter) (sandbox.Filter, error) {
 	env, err := identity.Environment(ctx, f.Environment)
 	if err != nil {
 		return f, err
-	}
-	if env == "" {
-		env = defaultEnvironment
 	}
 	f.Environment = env
 	if scope, inside := identity.ScopeOf(ctx); inside {
@@ -103,13 +110,13 @@ func (s *sandboxService) ListSandboxes(ctx context.Context, req *connect.Request
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.ListSandboxesResponse{Sandboxes: infos(list), More: more}), nil
+	return connect.NewResponse(&skerryv1.ListSandboxesResponse{Sandboxes: infos(ctx, list), More: more}), nil
 }
 
-func infos(list []sandbox.Sandbox) []*skerryv1.SandboxInfo {
+func infos(ctx context.Context, list []sandbox.Sandbox) []*skerryv1.SandboxInfo {
 	messages := make([]*skerryv1.SandboxInfo, len(list))
 	for i := range list {
-		messages[i] = gatewire.SandboxToProto(&list[i])
+		messages[i] = info(ctx, &list[i])
 	}
 	return messages
 }
@@ -137,7 +144,7 @@ func (s *sandboxService) WaitSandbox(ctx context.Context, req *connect.Request[s
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.WaitSandboxResponse{Sandbox: gatewire.SandboxToProto(&sb)}), nil
+	return connect.NewResponse(&skerryv1.WaitSandboxResponse{Sandbox: info(ctx, &sb)}), nil
 }
 
 func (s *sandboxService) WaitSandboxReady(ctx context.Context, req *connect.Request[skerryv1.WaitSandboxReadyRequest]) (*connect.Response[skerryv1.WaitSandboxReadyResponse], error) {
@@ -163,7 +170,7 @@ func (s *sandboxService) TerminateSandbox(ctx context.Context, req *connect.Requ
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.TerminateSandboxResponse{Sandbox: gatewire.SandboxToProto(&sb)}), nil
+	return connect.NewResponse(&skerryv1.TerminateSandboxResponse{Sandbox: info(ctx, &sb)}), nil
 }
 
 func (s *sandboxService) SetSandboxTags(ctx context.Context, req *connect.Request[skerryv1.SetSandboxTagsRequest]) (*connect.Response[skerryv1.SetSandboxTagsResponse], error) {
@@ -238,5 +245,5 @@ func (s *sandboxService) PruneSandboxes(ctx context.Context, req *connect.Reques
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.PruneSandboxesResponse{Sandboxes: infos(list)}), nil
+	return connect.NewResponse(&skerryv1.PruneSandboxesResponse{Sandboxes: infos(ctx, list)}), nil
 }

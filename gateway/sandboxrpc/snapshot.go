@@ -11,7 +11,6 @@ import (
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/snapshot"
-	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
@@ -125,6 +124,9 @@ func (s *snapshotService) ownSnapshot(ctx context.Context, id string) (*snapshot
 	if err == nil {
 		err = identity.CheckApp(ctx, snap.Sandbox.AppID)
 	}
+	if err == nil {
+		err = identity.CheckEnvironment(ctx, "snapshot", id, snap.Sandbox.Environment)
+	}
 	return snap, err
 }
 
@@ -161,7 +163,7 @@ func (s *snapshotService) RestoreSandbox(ctx context.Context, req *connect.Reque
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.RestoreSandboxResponse{Sandbox: gatewire.SandboxToProto(&sb)}), nil
+	return connect.NewResponse(&skerryv1.RestoreSandboxResponse{Sandbox: info(ctx, &sb)}), nil
 }
 
 func (s *snapshotService) ForkSandbox(ctx context.Context, req *connect.Request[skerryv1.ForkSandboxRequest]) (*connect.Response[skerryv1.ForkSandboxResponse], error) {
@@ -173,7 +175,7 @@ func (s *snapshotService) ForkSandbox(ctx context.Context, req *connect.Request[
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.ForkSandboxResponse{Sandboxes: infos(list)}), nil
+	return connect.NewResponse(&skerryv1.ForkSandboxResponse{Sandboxes: infos(ctx, list)}), nil
 }
 
 func (s *snapshotService) PauseSandbox(ctx context.Context, req *connect.Request[skerryv1.PauseSandboxRequest]) (*connect.Response[skerryv1.PauseSandboxResponse], error) {
@@ -184,7 +186,7 @@ func (s *snapshotService) PauseSandbox(ctx context.Context, req *connect.Request
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.PauseSandboxResponse{Sandbox: gatewire.SandboxToProto(&sb)}), nil
+	return connect.NewResponse(&skerryv1.PauseSandboxResponse{Sandbox: info(ctx, &sb)}), nil
 }
 
 func (s *snapshotService) ResumeSandbox(ctx context.Context, req *connect.Request[skerryv1.ResumeSandboxRequest]) (*connect.Response[skerryv1.ResumeSandboxResponse], error) {
@@ -195,5 +197,5 @@ func (s *snapshotService) ResumeSandbox(ctx context.Context, req *connect.Reques
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.ResumeSandboxResponse{Sandbox: gatewire.SandboxToProto(&sb)}), nil
+	return connect.NewResponse(&skerryv1.ResumeSandboxResponse{Sandbox: info(ctx, &sb)}), nil
 }

@@ -8,16 +8,12 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/sandbox"
-	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 	"github.com/skerry-dev/skerry/internal/ident"
 )
-
-const defaultEnvironment = app.DefaultEnvironment
 
 // Bounds of how often metrics are sent.
 const (
@@ -49,7 +45,7 @@ func (s *watchService) StreamSandboxEvents(ctx context.Context, req *connect.Req
 	watching := func() error { return stream.Send(&skerryv1.StreamSandboxEventsResponse{Watching: true}) }
 	return s.sandboxes.Events(ctx, f, watching, func(e sandbox.Event) error {
 		return stream.Send(&skerryv1.StreamSandboxEventsResponse{
-			Type: skerryv1.SandboxEventType(e.Type), Sandbox: gatewire.SandboxToProto(&e.Sandbox), Time: timestamppb.New(e.At), ObjectId: e.ObjectID,
+			Type: skerryv1.SandboxEventType(e.Type), Sandbox: info(ctx, &e.Sandbox), Time: timestamppb.New(e.At), ObjectId: e.ObjectID,
 		})
 	})
 }

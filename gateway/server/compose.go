@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/skerry-dev/skerry/gateway/app"
@@ -9,6 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/callrpc"
 	"github.com/skerry-dev/skerry/gateway/cron"
+	"github.com/skerry-dev/skerry/gateway/environment"
 	"github.com/skerry-dev/skerry/gateway/fleet"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
@@ -30,6 +32,7 @@ import (
 // compose makes the nouns and joins them by the ports they name.
 func (s *Server) compose(sealer *secret.Sealer, tunnels tunnel.Config) {
 	s.tokens = identity.New(s.db)
+	s.environments = environment.New(environment.Deps{Store: s.db, Contents: s.contents(), Log: s.log})
 	s.secrets = secret.New(s.db, sealer)
 	s.mounts = mount.New(s.db, s.blobs)
 	s.layers = layer.New(s.cfg.Layers, s.db, s.blobs, s.log)
@@ -54,7 +57,9 @@ func (s *Server) compose(sealer *secret.Sealer, tunnels tunnel.Config) {
 		Store: s.db, Apps: s.apps, Images: images{s.images}, Secrets: secrets{s.secrets}, Trees: s.mounts, Output: sandboxOutput{s.logs},
 		Fleet: workers, Follow: reached{s}, Log: s.log,
 	})
-	s.workers = workerlink.New(s.scheduler, s.sandboxes, s.logs, s.log)
+	s.workers = workerlink.New(workerlink.Deps{
+		Scheduler: s.scheduler, Sandboxes: s.sandboxes, Outputs: s.logs, EnvironmentName: s.environments.Name, Log: s.log,
+	})
 	s.snapshots = snapshot.New(snapshot.Deps{
 		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Store: s.db, Log: s.log,
 	})
@@ -64,13 +69,21 @@ func (s *Server) compose(sealer *secret.Sealer, tunnels tunnel.Config) {
 	s.tunnels = tunnel.New(tunnels, tunnel.Deps{Sandboxes: reached{s}, Dialer: reached{s}, Store: s.db, Listeners: s.ingress, Log: s.log})
 }
 
+// contents are all kinds of things that environments have, apps first: they use the others.
+func (s *Server) contents() []environment.Contents {
+	return []environment.Contents{
+		{Noun: "apps", Empty: func(ctx context.Context, id string) error { return s.apps.StopAll(ctx, id) }},
+		{Noun: "names of images", Empty: s.db.DeleteImageNames},
+	}
+}
+
 // handler serves everything on the one port; each path asks for its own kind of token.
 func (s *Server) handler() http.Handler {
 	opts := rpc.Options(s.log)
 	of := apprpc.Deps{Apps: s.apps, Functions: s.db, Work: s.scheduler, Schedules: s.schedules}
 	public := rpc.NewHandler(rpc.Deps{
 		Apps: s.apps, Images: s.images, Mounts: s.mounts, Blobs: s.blobs, Secrets: s.secrets, Tokens: s.tokens, Logs: s.logs,
-		Where: places{s}, Version: s.cfg.Version,
+		Environments: s.environments, Owners: owners{s}, Where: places{s}, Version: s.cfg.Version,
 		AppService: apprpc.NewAppService(of), FunctionService: apprpc.NewFunctionService(of), ScheduleService: apprpc.NewScheduleService(of),
 		CallService: callrpc.NewService(s.calls), ContainerService: rpc.NewContainerService(s.scheduler, execs{s.workers}),
 		SandboxService: sandboxrpc.NewSandboxService(s.sandboxes), SandboxWatchService: sandboxrpc.NewWatchService(s.sandboxes),

@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/buildlink"
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/cron"
+	"github.com/skerry-dev/skerry/gateway/environment"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/ingress"
@@ -78,6 +79,8 @@ type Server struct {
 	db       *sqlstore.DB
 	engine   *jetstream.Engine
 	listener net.Listener
+
+	environments *environment.Service
 
 	tokens    *identity.Service
 	secrets   *secret.Service
@@ -145,6 +148,9 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 	undo.Add(s.closing("message engine", s.engine.Close))
 	s.compose(sealer, tunnels)
 	undo.Add(s.tunnels.Close)
+	if err := s.environments.Load(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.tunnels.Restore(ctx); err != nil {
 		return nil, err
 	}
@@ -210,7 +216,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}, {"tunnels", s.tunnels.Run}} {
+	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"environments", s.environments.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}, {"tunnels", s.tunnels.Run}} {
 		parts.Go(p.name, func(ctx context.Context) error { return endedBy(ctx, p.run(ctx)) })
 	}
 	parts.Go("message engine", s.watchEngine)

@@ -10,14 +10,22 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/skerry-dev/skerry/gateway/environment"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
+// NewToken is a token to be made. Environments are the names of those that it opens; none: all.
+type NewToken struct {
+	Name         string
+	Role         identity.Role
+	Environments []string
+}
+
 // CreateToken makes a token in the database of a gateway's folder, whether or not the gateway runs: it is for those who can write
-// there. Errors: fault.Precondition where no gateway has run yet.
-func CreateToken(ctx context.Context, dir, name string, role identity.Role) (c identity.Credential, err error) {
+// there. Errors: fault.Precondition where no gateway has run yet, fault.Invalid, fault.NotFound (an environment).
+func CreateToken(ctx context.Context, dir string, t NewToken) (c identity.Credential, err error) {
 	path := filepath.Join(dir, "skerry.db")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return c, fault.New(fault.Precondition, "database %q: there is none; start skerryd up first", path)
@@ -27,7 +35,20 @@ func CreateToken(ctx context.Context, dir, name string, role identity.Role) (c i
 		return c, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return identity.New(db).Create(ctx, name, role)
+	known := environment.New(environment.Deps{Store: db})
+	if err := known.Load(ctx); err != nil {
+		return c, err
+	}
+	ids := make([]string, len(t.Environments))
+	for i, name := range t.Environments {
+		if name == "" {
+			return c, fault.New(fault.Invalid, "environment: an empty name; leave it out for a token that opens all")
+		}
+		if ids[i], err = known.Resolve(name); err != nil {
+			return c, err
+		}
+	}
+	return identity.New(db).Create(ctx, t.Name, t.Role, ids...)
 }
 
 // LocalTLS is how parts of the same process reach a gateway with TLS: by its very certificate, whatever names that is for. It is nil

@@ -44,14 +44,19 @@ func (d *DB) CreateApp(ctx context.Context, a app.App) error {
 	if err != nil {
 		return fmt.Errorf("app %q: %w", a.ID, err)
 	}
-	_, err = d.writer.ExecContext(ctx, `
-		INSERT INTO apps (id, environment, name, description, state, stop_reason, version, tags, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		a.ID, a.Environment, a.Name, a.Description, a.State, a.StopReason, a.Version, string(tags), millis(a.CreatedAt))
-	if err != nil {
-		return fmt.Errorf("app %q: %w", a.ID, err)
-	}
-	return nil
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		if err := enter(ctx, tx, a.Environment); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO apps (id, environment, name, description, state, stop_reason, version, tags, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			a.ID, a.Environment, a.Name, a.Description, a.State, a.StopReason, a.Version, string(tags), millis(a.CreatedAt))
+		if err != nil {
+			return fmt.Errorf("app %q: %w", a.ID, err)
+		}
+		return nil
+	})
 }
 
 // App implements app.Store.
@@ -69,7 +74,8 @@ const appByName = `SELECT ` + appColumns + ` FROM apps WHERE environment = $1 AN
 func (d *DB) AppByName(ctx context.Context, environment, name string) (*app.App, error) {
 	a, err := scanApp(d.reader.QueryRowContext(ctx, appByName, environment, name, app.Deployed))
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fault.New(fault.NotFound, "app %q is not deployed in environment %q; skerry app list shows the apps there are", name, environment)
+		return nil, fault.New(fault.NotFound, "app %q is not deployed in environment %q; skerry app list shows the apps there are",
+			name, d.environmentName(ctx, environment))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("app %q: %w", name, err)

@@ -19,14 +19,19 @@ const nameColumns = `SELECT n.environment, n.name, n.tag, n.image_id, n.public, 
 
 // PutName implements image.Names.
 func (d *DB) PutName(ctx context.Context, n image.Named) error {
-	_, err := d.writer.ExecContext(ctx, `
-		INSERT INTO image_names (environment, name, tag, version, image_id, public, updated_at)
-		VALUES ($1, $2, $3, (SELECT COALESCE(MAX(version), 0) + 1 FROM image_names WHERE environment = $1 AND name = $2 AND tag = $3), $4, $5, $6)`,
-		n.Environment, n.Name.Name, n.Tag, n.ImageID, n.Public, millis(n.UpdatedAt))
-	if err != nil {
-		return fmt.Errorf("image name %q: %w", n.Name, err)
-	}
-	return nil
+	return d.tx(ctx, func(tx *sql.Tx) error {
+		if err := enter(ctx, tx, n.Environment); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO image_names (environment, name, tag, version, image_id, public, updated_at)
+			VALUES ($1, $2, $3, (SELECT COALESCE(MAX(version), 0) + 1 FROM image_names WHERE environment = $1 AND name = $2 AND tag = $3), $4, $5, $6)`,
+			n.Environment, n.Name.Name, n.Tag, n.ImageID, n.Public, millis(n.UpdatedAt))
+		if err != nil {
+			return fmt.Errorf("image name %q: %w", n.Name, err)
+		}
+		return nil
+	})
 }
 
 // ImageByName implements image.Names.

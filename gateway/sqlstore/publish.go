@@ -148,6 +148,9 @@ func publishTarget(ctx context.Context, tx *sql.Tx, p app.Publication) (*app.App
 	if !given.Living() {
 		return nil, fault.New(fault.Precondition, "app %q: is stopped (%s)", given.ID, given.StopReason)
 	}
+	if given.Environment != p.Environment {
+		return nil, fault.New(fault.NotFound, "app %q: is in another environment than the one that the publication is for", given.ID)
+	}
 	if p.Name == "" || given.Name == p.Name {
 		return given, nil
 	}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/skerry-dev/skerry/internal/fault"
+
 	_ "modernc.org/sqlite" // the driver named "sqlite"
 )
 
@@ -153,3 +155,11 @@ func loadScripts() ([]script, error) {
 func millis(t time.Time) int64 { return t.UnixMilli() }
 
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// missing names what a query was for: a fault.NotFound where there is no row.
+func missing(err error, noun, key string) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return fault.New(fault.NotFound, "%s %q: there is none", noun, key)
+	}
+	return fmt.Errorf("%s %q: %w", noun, key, err)
+}

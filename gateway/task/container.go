@@ -74,7 +74,7 @@ func (p *pool) add() *Container {
 
 func (c *Container) info() Info {
 	i := Info{
-		ID: c.id, AppID: c.fn.AppID, AppName: c.fn.AppName, FunctionID: c.fn.ID, FunctionName: c.fn.Definition.Name,
+		ID: c.id, Environment: c.fn.Environment, AppID: c.fn.AppID, AppName: c.fn.AppName, FunctionID: c.fn.ID, FunctionName: c.fn.Definition.Name,
 		CreatedAt: c.createdAt, ReadyAt: c.readyAt, Running: len(c.inputs),
 	}
 	if c.reservation != nil {

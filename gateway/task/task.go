@@ -193,7 +193,7 @@ type Counts struct {
 
 // Info describes a container that starts or runs.
 type Info struct {
-	ID                       string
+	ID, Environment          string
 	AppID, AppName           string
 	FunctionID, FunctionName string
 	WorkerID                 string // empty while it waits for room

@@ -12,7 +12,7 @@ import (
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 )
 
-// SandboxToProto returns the message of a sandbox.
+// SandboxToProto returns the message of a sandbox, whose environment is the id: clients are told the name.
 func SandboxToProto(s *sandbox.Sandbox) *skerryv1.SandboxInfo {
 	m := &skerryv1.SandboxInfo{
 		SandboxId: s.ID, AppId: s.AppID, Name: s.Definition.Name, Tags: s.Definition.Tags, State: skerryv1.SandboxState(s.State),

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,7 +50,9 @@ func session(b *testing.B, containers int) (*connect.BidiStreamForClient[skerryv
 	r.scheduler = task.New(task.Deps{Functions: r, Images: r, Secrets: r, Fleet: fleet.New(), Clock: task.SystemClock, Log: log})
 	calls := call.New(call.Deps{Flow: engine, Records: db, Blobs: noBlobs{}, Dispatcher: r.scheduler, Clock: task.SystemClock, Log: log})
 	r.scheduler.SetSink(calls)
-	r.hub = workerlink.New(r.scheduler, sandbox.New(sandbox.Deps{Log: log}), r, log)
+	r.hub = workerlink.New(workerlink.Deps{
+		Scheduler: r.scheduler, Sandboxes: sandbox.New(sandbox.Deps{Log: log}), Outputs: r, EnvironmentName: strings.ToUpper, Log: log,
+	})
 	mux := http.NewServeMux()
 	mux.Handle(workerlink.Path, r.hub)
 	mux.Handle(skerryv1connect.NewCallServiceHandler(callrpc.NewService(calls), connect.WithCompression("gzip", nil, nil)))

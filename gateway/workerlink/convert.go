@@ -10,7 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/wire"
 )
 
-func startToProto(s *task.Spec) *workerv1.StartContainer {
+func startToProto(s *task.Spec, environment string) *workerv1.StartContainer {
 	m := &workerv1.StartContainer{
 		ContainerId:    s.ContainerID,
 		AppId:          s.Function.AppID,
@@ -22,7 +22,7 @@ func startToProto(s *task.Spec) *workerv1.StartContainer {
 		ImageEnv:       s.Image.Env,
 		ImageWorkdir:   s.Image.Workdir,
 		SecretEnv:      s.SecretEnv,
-		Environment:    s.Function.Environment,
+		Environment:    environment,
 		AppFunctionIds: s.AppFunctionIDs,
 	}
 	if b := s.Function.Binding; b != nil {

@@ -40,9 +40,10 @@ type run struct {
 
 var _ task.Handle = (*run)(nil)
 
-func newRun(spec *task.Spec, events task.Events, log *slog.Logger) *run {
+// newRun returns a run in an environment of the name.
+func newRun(spec *task.Spec, environment string, events task.Events, log *slog.Logger) *run {
 	r := &run{spec: spec, events: events, log: log, wake: make(chan struct{}, 1), expired: make(chan struct{})}
-	r.queue(func(m *workerv1.RunContainerRequest) { m.Start = startToProto(spec) })
+	r.queue(func(m *workerv1.RunContainerRequest) { m.Start = startToProto(spec, environment) })
 	return r
 }
 

@@ -23,22 +23,24 @@ import (
 type sandboxes struct {
 	rpc workerv1connect.SandboxServiceClient
 	log *slog.Logger
+
+	environmentName func(id string) string
 }
 
 var _ sandbox.Worker = (*sandboxes)(nil)
 
 // Start implements sandbox.Worker.
 func (w *sandboxes) Start(ctx context.Context, spec sandbox.Spec) error {
-	_, err := w.rpc.StartSandbox(ctx, connect.NewRequest(&workerv1.StartSandboxRequest{Spec: specToProto(&spec)}))
+	_, err := w.rpc.StartSandbox(ctx, connect.NewRequest(&workerv1.StartSandboxRequest{Spec: specToProto(&spec, w.environmentName(spec.Sandbox.Environment))}))
 	return fault.FromConnect(err)
 }
 
-func specToProto(s *sandbox.Spec) *workerv1.SandboxSpec {
+func specToProto(s *sandbox.Spec, environment string) *workerv1.SandboxSpec {
 	sb := &s.Sandbox
 	d := sb.Definition
 	d.SecretIDs, d.Egress = nil, nil // what they stand for goes as values
 	m := &workerv1.SandboxSpec{
-		SandboxId: sb.ID, AppId: sb.AppID, AppName: sb.AppName, Environment: sb.Environment, Definition: gatewire.SandboxDefinitionToProto(&d),
+		SandboxId: sb.ID, AppId: sb.AppID, AppName: sb.AppName, Environment: environment, Definition: gatewire.SandboxDefinitionToProto(&d),
 		Image: wire.RefToProto(s.Image.File), ImageChunked: s.Image.Chunked, ImageEnv: s.Image.Env, ImageWorkdir: s.Image.Workdir,
 		SecretEnv: s.SecretEnv, EgressRules: rulesToProto(s.EgressRules), ExpiresAt: timestamppb.New(sb.ExpiresAt), Record: s.Record,
 	}

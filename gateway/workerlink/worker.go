@@ -20,6 +20,8 @@ type worker struct {
 	client *link.Client
 	token  string // id of the one it has joined with
 
+	environmentName func(id string) string
+
 	ctx    context.Context //nolint:containedctx // the link's life, which is that of every container on it
 	cancel context.CancelCauseFunc
 
@@ -28,8 +30,8 @@ type worker struct {
 	runs  sync.WaitGroup
 }
 
-func newWorker(ctx context.Context, rpc workerv1connect.WorkerServiceClient, log *slog.Logger) *worker {
-	w := &worker{rpc: rpc, log: log}
+func newWorker(ctx context.Context, rpc workerv1connect.WorkerServiceClient, environmentName func(id string) string, log *slog.Logger) *worker {
+	w := &worker{rpc: rpc, environmentName: environmentName, log: log}
 	w.ctx, w.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return w
 }
@@ -38,7 +40,7 @@ var errEnded = errors.New("the worker's link has ended")
 
 // Start implements task.Worker.
 func (w *worker) Start(spec *task.Spec, events task.Events) task.Handle {
-	r := newRun(spec, events, w.log)
+	r := newRun(spec, w.environmentName(spec.Function.Environment), events, w.log)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {

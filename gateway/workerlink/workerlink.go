@@ -39,6 +39,8 @@ type Hub struct {
 	owners    *owners
 	log       *slog.Logger
 
+	environmentName func(id string) string
+
 	mu     sync.Mutex
 	closed bool
 	links  map[string]*worker      // by worker id
@@ -49,10 +51,20 @@ type Hub struct {
 	wg     sync.WaitGroup // one for each link
 }
 
-// New returns a Hub that joins workers to the scheduler and to the sandboxes.
-func New(s *task.Scheduler, sandboxes *sandbox.Service, outputs Outputs, log *slog.Logger) *Hub {
+// Deps are what a Hub joins workers to. All are required.
+type Deps struct {
+	Scheduler *task.Scheduler
+	Sandboxes *sandbox.Service
+	Outputs   Outputs
+	// EnvironmentName returns what the environment of an id is called, which is what code in containers is told.
+	EnvironmentName func(id string) string
+	Log             *slog.Logger
+}
+
+// New returns a Hub without workers.
+func New(d Deps) *Hub {
 	return &Hub{
-		scheduler: s, sandboxes: sandboxes, outputs: outputs, owners: newOwners(), log: log,
+		scheduler: d.Scheduler, sandboxes: d.Sandboxes, outputs: d.Outputs, environmentName: d.EnvironmentName, owners: newOwners(), log: d.Log,
 		links: map[string]*worker{}, data: map[string]*link.Client{}, joined: make(chan struct{}), more: make(chan struct{}),
 	}
 }
@@ -90,7 +102,7 @@ func (h *Hub) serve(ctx context.Context, client *link.Client) error {
 	if t := identity.Caller(ctx); t != nil {
 		token = t.ID
 	}
-	w := newWorker(ctx, workerv1connect.NewWorkerServiceClient(client.HTTPClient(), link.BaseURL, plain), h.log)
+	w := newWorker(ctx, workerv1connect.NewWorkerServiceClient(client.HTTPClient(), link.BaseURL, plain), h.environmentName, h.log)
 	info, err := w.describe(ctx)
 	if err != nil {
 		return err
@@ -154,7 +166,7 @@ func (h *Hub) watchSandboxes(workerID string, client *link.Client, opts ...conne
 	go func() {
 		defer close(done)
 		rpc := workerv1connect.NewSandboxServiceClient(client.HTTPClient(), link.BaseURL, opts...)
-		h.sandboxes.Join(ctx, workerID, &sandboxes{rpc: rpc, log: h.log})
+		h.sandboxes.Join(ctx, workerID, &sandboxes{rpc: rpc, log: h.log, environmentName: h.environmentName})
 	}()
 	return func() {
 		cancel()

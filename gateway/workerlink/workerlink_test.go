@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,7 +157,9 @@ func newRig(t testing.TB) *rig {
 	}
 	r.scheduler = task.New(task.Deps{Functions: r, Images: r, Secrets: r, Fleet: fleet.New(), Clock: task.SystemClock, Log: discard})
 	r.scheduler.SetSink(r)
-	r.hub = workerlink.New(r.scheduler, sandbox.New(sandbox.Deps{Log: discard}), r, discard)
+	r.hub = workerlink.New(workerlink.Deps{
+		Scheduler: r.scheduler, Sandboxes: sandbox.New(sandbox.Deps{Log: discard}), Outputs: r, EnvironmentName: strings.ToUpper, Log: discard,
+	})
 	server := httptest.NewServer(r.hub)
 	r.url = server.URL
 	t.Cleanup(func() {

@@ -133,7 +133,7 @@ func TestNounsKnowNoHTTP(t *testing.T) {
 }
 
 var nouns = []string{
-	"gateway/app", "gateway/autoscale", "gateway/call", "gateway/fleet", "gateway/function", "gateway/identity", "gateway/image",
+	"gateway/app", "gateway/autoscale", "gateway/call", "gateway/environment", "gateway/fleet", "gateway/function", "gateway/identity", "gateway/image",
 	"gateway/item", "gateway/layer", "gateway/lineage", "gateway/gather", "gateway/cron",
 	"gateway/logs", "gateway/mount", "gateway/placement", "gateway/route", "gateway/secret", "gateway/task", "gateway/tunnel", "imagebuilder/llb", "imagebuilder/recipe",
 	"worker/box", "worker/container", "worker/sandbox",
@@ -161,16 +161,17 @@ var quiet = append([]string{
 
 // talkers are nouns that own long-running work whose errors have no caller.
 var talkers = map[string]string{
-	"gateway/call":   "redelivers and reconciles by itself",
-	"gateway/task":   "starts and stops containers by itself",
-	"gateway/fleet":  "watches workers by itself",
-	"gateway/app":    "stops apps whose client vanished by itself",
-	"gateway/image":  "builds go on when the client that asked has left",
-	"gateway/layer":  "forgets damaged and old results by itself",
-	"gateway/logs":   "keeps logs when nobody reads them",
-	"gateway/cron":   "makes calls by itself",
-	"gateway/tunnel": "stores tunnels behind those who open them",
-	"worker/sandbox": "ends sandboxes by itself",
+	"gateway/call":        "redelivers and reconciles by itself",
+	"gateway/task":        "starts and stops containers by itself",
+	"gateway/fleet":       "watches workers by itself",
+	"gateway/app":         "stops apps whose client vanished by itself",
+	"gateway/image":       "builds go on when the client that asked has left",
+	"gateway/environment": "goes on with deletions whose caller is gone",
+	"gateway/layer":       "forgets damaged and old results by itself",
+	"gateway/logs":        "keeps logs when nobody reads them",
+	"gateway/cron":        "makes calls by itself",
+	"gateway/tunnel":      "stores tunnels behind those who open them",
+	"worker/sandbox":      "ends sandboxes by itself",
 }
 
 func TestQuietPackagesDontLog(t *testing.T) {

@@ -18,15 +18,18 @@ func (c *command) token() *cobra.Command {
 
 func (c *command) tokenNew() *cobra.Command {
 	var name, save, url, role string
+	var environments []string
 	cmd := &cobra.Command{
-		Use:   "new",
-		Short: "Make a token and print it",
+		Use:     "new",
+		Aliases: []string{"create"},
+		Short:   "Make a token and print it",
 		Long: `Make a token in the database of a data folder, whether or not skerryd runs, and print
 its id and secret, which is kept nowhere else. With --save it goes to a profile of
 ~/.skerry.toml instead. A token of the role worker lets a "skerryd worker" join, one
 of the role builder a "skerryd builder"; they are printed in one line, as --token-file
 takes them.`,
 		Example: `  skerryd token new --name alice
+  skerryd token new --name ci --environment staging       # opens that environment alone
   skerryd token new --role worker --name host-7 > worker.token
   skerryd token new --save local                        # this machine's profile is lost
   skerry token set --token-id tk-... --token-secret -   # on the client's machine`,
@@ -43,7 +46,10 @@ takes them.`,
 			if r != identity.Admin && save != "" {
 				return fault.New(fault.Invalid, "--save: a %s reads its token from --token-file, not from a profile", r)
 			}
-			t, err := server.CreateToken(cmd.Context(), gatewayDir(cfg), name, r)
+			if r != identity.Admin && len(environments) > 0 {
+				return fault.New(fault.Invalid, "--environment: a %s serves all environments", r)
+			}
+			t, err := server.CreateToken(cmd.Context(), gatewayDir(cfg), server.NewToken{Name: name, Role: r, Environments: environments})
 			if err != nil {
 				return err
 			}
@@ -71,6 +77,7 @@ takes them.`,
 	}
 	cmd.Flags().StringVar(&name, "name", "admin", "what people call it")
 	cmd.Flags().StringVar(&role, "role", string(identity.Admin), "what it opens: admin (all of the API), worker or builder")
+	cmd.Flags().StringSliceVar(&environments, "environment", nil, "an environment that it opens, by name; several are possible (default all)")
 	cmd.Flags().StringVar(&save, "save", "", "profile of ~/.skerry.toml to write it to")
 	cmd.Flags().StringVar(&url, "url", "", "the gateway's URL for that profile (default that of --listen)")
 	c.bind(cmd, "data", "listen", "tls_cert")

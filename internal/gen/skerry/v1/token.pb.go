@@ -70,6 +70,8 @@ type GetTokenInfoResponse struct {
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Version of the gateway.
 	ServerVersion string `protobuf:"bytes,4,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
+	// The names of the environments that it opens; empty: all.
+	Environments  []string `protobuf:"bytes,5,rep,name=environments,proto3" json:"environments,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,11 +134,20 @@ func (x *GetTokenInfoResponse) GetServerVersion() string {
 	return ""
 }
 
+func (x *GetTokenInfoResponse) GetEnvironments() []string {
+	if x != nil {
+		return x.Environments
+	}
+	return nil
+}
+
 // Asks for a token.
 type CreateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What people call it; 1 to 64 characters.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The names of the environments that it opens; empty: those that the caller's token opens. It keeps to them when they are renamed.
+	Environments  []string `protobuf:"bytes,2,rep,name=environments,proto3" json:"environments,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -176,6 +187,13 @@ func (x *CreateTokenRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *CreateTokenRequest) GetEnvironments() []string {
+	if x != nil {
+		return x.Environments
+	}
+	return nil
 }
 
 // The new token.
@@ -238,15 +256,17 @@ var File_skerry_v1_token_proto protoreflect.FileDescriptor
 const file_skerry_v1_token_proto_rawDesc = "" +
 	"\n" +
 	"\x15skerry/v1/token.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
-	"\x13GetTokenInfoRequest\"\xa7\x01\n" +
+	"\x13GetTokenInfoRequest\"\xcb\x01\n" +
 	"\x14GetTokenInfoResponse\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
 	"\n" +
 	"created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n" +
-	"\x0eserver_version\x18\x04 \x01(\tR\rserverVersion\"(\n" +
+	"\x0eserver_version\x18\x04 \x01(\tR\rserverVersion\x12\"\n" +
+	"\fenvironments\x18\x05 \x03(\tR\fenvironments\"L\n" +
 	"\x12CreateTokenRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"S\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\"\n" +
+	"\fenvironments\x18\x02 \x03(\tR\fenvironments\"S\n" +
 	"\x13CreateTokenResponse\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12!\n" +
 	"\ftoken_secret\x18\x02 \x01(\tR\vtokenSecret2\xad\x01\n" +

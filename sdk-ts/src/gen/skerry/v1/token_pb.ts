@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file skerry/v1/token.proto.
  */
 export const file_skerry_v1_token: GenFile = /*@__PURE__*/
-  fileDesc("ChVza2VycnkvdjEvdG9rZW4ucHJvdG8SCXNrZXJyeS52MSIVChNHZXRUb2tlbkluZm9SZXF1ZXN0In4KFEdldFRva2VuSW5mb1Jlc3BvbnNlEhAKCHRva2VuX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSLgoKY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOc2VydmVyX3ZlcnNpb24YBCABKAkiIgoSQ3JlYXRlVG9rZW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiPQoTQ3JlYXRlVG9rZW5SZXNwb25zZRIQCgh0b2tlbl9pZBgBIAEoCRIUCgx0b2tlbl9zZWNyZXQYAiABKAkyrQEKDFRva2VuU2VydmljZRJPCgxHZXRUb2tlbkluZm8SHi5za2VycnkudjEuR2V0VG9rZW5JbmZvUmVxdWVzdBofLnNrZXJyeS52MS5HZXRUb2tlbkluZm9SZXNwb25zZRJMCgtDcmVhdGVUb2tlbhIdLnNrZXJyeS52MS5DcmVhdGVUb2tlblJlcXVlc3QaHi5za2VycnkudjEuQ3JlYXRlVG9rZW5SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChVza2VycnkvdjEvdG9rZW4ucHJvdG8SCXNrZXJyeS52MSIVChNHZXRUb2tlbkluZm9SZXF1ZXN0IpQBChRHZXRUb2tlbkluZm9SZXNwb25zZRIQCgh0b2tlbl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEi4KCmNyZWF0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDnNlcnZlcl92ZXJzaW9uGAQgASgJEhQKDGVudmlyb25tZW50cxgFIAMoCSI4ChJDcmVhdGVUb2tlblJlcXVlc3QSDAoEbmFtZRgBIAEoCRIUCgxlbnZpcm9ubWVudHMYAiADKAkiPQoTQ3JlYXRlVG9rZW5SZXNwb25zZRIQCgh0b2tlbl9pZBgBIAEoCRIUCgx0b2tlbl9zZWNyZXQYAiABKAkyrQEKDFRva2VuU2VydmljZRJPCgxHZXRUb2tlbkluZm8SHi5za2VycnkudjEuR2V0VG9rZW5JbmZvUmVxdWVzdBofLnNrZXJyeS52MS5HZXRUb2tlbkluZm9SZXNwb25zZRJMCgtDcmVhdGVUb2tlbhIdLnNrZXJyeS52MS5DcmVhdGVUb2tlblJlcXVlc3QaHi5za2VycnkudjEuQ3JlYXRlVG9rZW5SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * Asks who the caller is.
@@ -62,6 +62,13 @@ export type GetTokenInfoResponse = Message<"skerry.v1.GetTokenInfoResponse"> & {
    * @generated from field: string server_version = 4;
    */
   serverVersion: string;
+
+  /**
+   * The names of the environments that it opens; empty: all.
+   *
+   * @generated from field: repeated string environments = 5;
+   */
+  environments: string[];
 };
 
 /**
@@ -83,6 +90,13 @@ export type CreateTokenRequest = Message<"skerry.v1.CreateTokenRequest"> & {
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * The names of the environments that it opens; empty: those that the caller's token opens. It keeps to them when they are renamed.
+   *
+   * @generated from field: repeated string environments = 2;
+   */
+  environments: string[];
 };
 
 /**

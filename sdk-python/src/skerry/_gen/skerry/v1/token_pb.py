@@ -40,7 +40,7 @@ class GetTokenInfoRequest(Message[_GetTokenInfoRequestFields]):
         ) -> None:
             pass
 
-_GetTokenInfoResponseFields: TypeAlias = Literal["token_id", "name", "created_at", "server_version"]
+_GetTokenInfoResponseFields: TypeAlias = Literal["token_id", "name", "created_at", "server_version", "environments"]
 
 class GetTokenInfoResponse(Message[_GetTokenInfoResponseFields]):
     """
@@ -75,9 +75,15 @@ class GetTokenInfoResponse(Message[_GetTokenInfoResponseFields]):
             ```proto
             string server_version = 4;
             ```
+        environments:
+            The names of the environments that it opens; empty: all.
+
+            ```proto
+            repeated string environments = 5;
+            ```
     """
 
-    __slots__ = ("token_id", "name", "created_at", "server_version")
+    __slots__ = ("token_id", "name", "created_at", "server_version", "environments")
 
     if TYPE_CHECKING:
 
@@ -88,6 +94,7 @@ class GetTokenInfoResponse(Message[_GetTokenInfoResponseFields]):
             name: str = "",
             created_at: Timestamp | None = None,
             server_version: str = "",
+            environments: list[str] | None = None,
         ) -> None:
             pass
 
@@ -95,8 +102,9 @@ class GetTokenInfoResponse(Message[_GetTokenInfoResponseFields]):
         name: str
         created_at: Timestamp | None
         server_version: str
+        environments: list[str]
 
-_CreateTokenRequestFields: TypeAlias = Literal["name"]
+_CreateTokenRequestFields: TypeAlias = Literal["name", "environments"]
 
 class CreateTokenRequest(Message[_CreateTokenRequestFields]):
     """
@@ -113,9 +121,15 @@ class CreateTokenRequest(Message[_CreateTokenRequestFields]):
             ```proto
             string name = 1;
             ```
+        environments:
+            The names of the environments that it opens; empty: those that the caller's token opens. It keeps to them when they are renamed.
+
+            ```proto
+            repeated string environments = 2;
+            ```
     """
 
-    __slots__ = ("name",)
+    __slots__ = ("name", "environments")
 
     if TYPE_CHECKING:
 
@@ -123,10 +137,12 @@ class CreateTokenRequest(Message[_CreateTokenRequestFields]):
             self,
             *,
             name: str = "",
+            environments: list[str] | None = None,
         ) -> None:
             pass
 
         name: str
+        environments: list[str]
 
 _CreateTokenResponseFields: TypeAlias = Literal["token_id", "token_secret"]
 
@@ -170,7 +186,7 @@ class CreateTokenResponse(Message[_CreateTokenResponseFields]):
 
 
 _DESC = file_desc(
-    b'\n\x15skerry/v1/token.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto"\x15\n\x13GetTokenInfoRequest"\xa7\x01\n\x14GetTokenInfoResponse\x12\x19\n\x08token_id\x18\x01 \x01(\tR\x07tokenId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x129\n\ncreated_at\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n\x0eserver_version\x18\x04 \x01(\tR\rserverVersion"(\n\x12CreateTokenRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name"S\n\x13CreateTokenResponse\x12\x19\n\x08token_id\x18\x01 \x01(\tR\x07tokenId\x12!\n\x0ctoken_secret\x18\x02 \x01(\tR\x0btokenSecret2\xad\x01\n\x0cTokenService\x12O\n\x0cGetTokenInfo\x12\x1e.skerry.v1.GetTokenInfoRequest\x1a\x1f.skerry.v1.GetTokenInfoResponse\x12L\n\x0bCreateToken\x12\x1d.skerry.v1.CreateTokenRequest\x1a\x1e.skerry.v1.CreateTokenResponseb\x06proto3',
+    b'\n\x15skerry/v1/token.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto"\x15\n\x13GetTokenInfoRequest"\xcb\x01\n\x14GetTokenInfoResponse\x12\x19\n\x08token_id\x18\x01 \x01(\tR\x07tokenId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x129\n\ncreated_at\x18\x03 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt\x12%\n\x0eserver_version\x18\x04 \x01(\tR\rserverVersion\x12"\n\x0cenvironments\x18\x05 \x03(\tR\x0cenvironments"L\n\x12CreateTokenRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12"\n\x0cenvironments\x18\x02 \x03(\tR\x0cenvironments"S\n\x13CreateTokenResponse\x12\x19\n\x08token_id\x18\x01 \x01(\tR\x07tokenId\x12!\n\x0ctoken_secret\x18\x02 \x01(\tR\x0btokenSecret2\xad\x01\n\x0cTokenService\x12O\n\x0cGetTokenInfo\x12\x1e.skerry.v1.GetTokenInfoRequest\x1a\x1f.skerry.v1.GetTokenInfoResponse\x12L\n\x0bCreateToken\x12\x1d.skerry.v1.CreateTokenRequest\x1a\x1e.skerry.v1.CreateTokenResponseb\x06proto3',
     [
         timestamp_pb.desc(),
     ],
