@@ -52,9 +52,10 @@ type Definition struct {
 	SingleUse        bool      // a container ends after one input
 	Schedule         *Schedule // nil: none
 	Placement        Placement
-	RestrictAccess   bool // containers may not call Skerry
-	ModalNames       bool // code imports the SDK as "modal"
-	Interactive      bool // a client offers its terminal
+	RestrictAccess   bool          // containers may not call Skerry
+	ModalNames       bool          // code imports the SDK as "modal"
+	Interactive      bool          // a client offers its terminal
+	Volumes          []VolumeMount `json:",omitempty"` // left out, so that what was stored before is the same
 }
 
 // Class describes a class whose methods are called remotely.
@@ -154,6 +155,7 @@ type Options struct {
 	Placement                       *Placement
 	Concurrency                     *Concurrency
 	Batching                        *Batching
+	Volumes                         []VolumeMount `json:",omitempty"` // left out, so that what was stored before is the same
 }
 
 // Mount puts a tree of files at a path of the container.

@@ -43,6 +43,7 @@ func (d Definition) Checked() (Definition, error) {
 		d.checkCommand, d.checkNames, d.checkTimes, d.Network.Check, d.checkPorts, d.checkProbe, d.checkEgress, d.Resources.Check,
 		func() error { return ident.Check(ident.Image, d.ImageID) },
 		func() error { return function.CheckMounts(d.Mounts) },
+		func() error { return function.CheckVolumes(d.Volumes) },
 		func() error { return function.CheckSecrets(d.SecretIDs) },
 	} {
 		if err := check(); err != nil {

@@ -90,28 +90,29 @@ type End struct {
 
 // Definition is what a sandbox is; see skerry.v1.SandboxDefinition. Checked fills in what is left out.
 type Definition struct {
-	Argv          []string           `json:"argv,omitempty"`
-	Name          string             `json:"name,omitempty"`
-	Tags          map[string]string  `json:"tags,omitempty"`
-	ImageID       string             `json:"image_id"`
-	Env           map[string]string  `json:"env,omitempty"`
-	SecretIDs     []string           `json:"secret_ids,omitempty"`
-	Timeout       time.Duration      `json:"timeout"`
-	IdleTimeout   time.Duration      `json:"idle_timeout,omitempty"` // 0: none
-	PauseWhenIdle bool               `json:"pause_when_idle,omitempty"`
-	Workdir       string             `json:"workdir,omitempty"`
-	Resources     function.Resources `json:"resources"`
-	Placement     function.Placement `json:"placement"`
-	Network       Network            `json:"network"`
-	Ports         []Port             `json:"ports,omitempty"`
-	PTY           bool               `json:"pty,omitempty"`
-	Probe         *Probe             `json:"probe,omitempty"`
-	Mounts        []function.Mount   `json:"mounts,omitempty"`
-	Egress        []EgressSecret     `json:"egress,omitempty"`
-	Owner         string             `json:"owner,omitempty"`
-	GatewayAccess bool               `json:"gateway_access,omitempty"`
-	Verbose       bool               `json:"verbose,omitempty"`
-	CustomDomain  string             `json:"custom_domain,omitempty"`
+	Argv          []string               `json:"argv,omitempty"`
+	Name          string                 `json:"name,omitempty"`
+	Tags          map[string]string      `json:"tags,omitempty"`
+	ImageID       string                 `json:"image_id"`
+	Env           map[string]string      `json:"env,omitempty"`
+	SecretIDs     []string               `json:"secret_ids,omitempty"`
+	Timeout       time.Duration          `json:"timeout"`
+	IdleTimeout   time.Duration          `json:"idle_timeout,omitempty"` // 0: none
+	PauseWhenIdle bool                   `json:"pause_when_idle,omitempty"`
+	Workdir       string                 `json:"workdir,omitempty"`
+	Resources     function.Resources     `json:"resources"`
+	Placement     function.Placement     `json:"placement"`
+	Network       Network                `json:"network"`
+	Ports         []Port                 `json:"ports,omitempty"`
+	PTY           bool                   `json:"pty,omitempty"`
+	Probe         *Probe                 `json:"probe,omitempty"`
+	Mounts        []function.Mount       `json:"mounts,omitempty"`
+	Volumes       []function.VolumeMount `json:"volumes,omitempty"`
+	Egress        []EgressSecret         `json:"egress,omitempty"`
+	Owner         string                 `json:"owner,omitempty"`
+	GatewayAccess bool                   `json:"gateway_access,omitempty"`
+	Verbose       bool                   `json:"verbose,omitempty"`
+	CustomDomain  string                 `json:"custom_domain,omitempty"`
 }
 
 // Network is what a sandbox may reach and who may reach it. A nil list is open, an empty one is nothing.

@@ -162,7 +162,7 @@ func OptionsFromProto(m *skerryv1.FunctionOptions) *function.Options {
 		CPUMilli: m.GetCpuMilli(), CPULimitMilli: m.GetCpuLimitMilli(), MemoryMiB: m.GetMemoryMib(), MemoryLimitMiB: m.GetMemoryLimitMib(),
 		SecretIDs: m.GetSecretIds(), Retries: RetriesFromProto(m.GetRetries()), MaxContainers: int(m.GetMaxContainers()),
 		BufferContainers: int(m.GetBufferContainers()), ScaledownWindow: optional(m.GetScaledownWindow()), Timeout: optional(m.GetTimeout()),
-		Batching: BatchingFromProto(m.GetBatching()),
+		Batching: BatchingFromProto(m.GetBatching()), Volumes: VolumeMountsFromProto(m.GetVolumeMounts()),
 	}
 	if m.GetPlacement() != nil {
 		p := PlacementFromProto(m.GetPlacement())

@@ -729,79 +729,6 @@ func (x *Mount) GetTreeDigest() string {
 	return ""
 }
 
-// A volume put at a path of the container.
-type VolumeMount struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Absolute and canonical; not "/", "/root" or "/tmp", nor under /proc, /sys, /dev or /__skerry, nor above or below another volume's.
-	MountPath string `protobuf:"bytes,1,opt,name=mount_path,json=mountPath,proto3" json:"mount_path,omitempty"`
-	// "vo-...".
-	VolumeId string `protobuf:"bytes,2,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
-	// True if the container may not change it.
-	ReadOnly bool `protobuf:"varint,3,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
-	// The folder of the volume that is put there, made where it is not there; empty: all of it.
-	SubPath       string `protobuf:"bytes,4,opt,name=sub_path,json=subPath,proto3" json:"sub_path,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *VolumeMount) Reset() {
-	*x = VolumeMount{}
-	mi := &file_skerry_v1_function_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *VolumeMount) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*VolumeMount) ProtoMessage() {}
-
-func (x *VolumeMount) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use VolumeMount.ProtoReflect.Descriptor instead.
-func (*VolumeMount) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *VolumeMount) GetMountPath() string {
-	if x != nil {
-		return x.MountPath
-	}
-	return ""
-}
-
-func (x *VolumeMount) GetVolumeId() string {
-	if x != nil {
-		return x.VolumeId
-	}
-	return ""
-}
-
-func (x *VolumeMount) GetReadOnly() bool {
-	if x != nil {
-		return x.ReadOnly
-	}
-	return false
-}
-
-func (x *VolumeMount) GetSubPath() string {
-	if x != nil {
-		return x.SubPath
-	}
-	return ""
-}
-
 // What one container may use.
 type Resources struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -821,7 +748,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_skerry_v1_function_proto_msgTypes[7]
+	mi := &file_skerry_v1_function_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +760,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[7]
+	mi := &file_skerry_v1_function_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +773,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{7}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Resources) GetCpuMilli() uint32 {
@@ -901,7 +828,7 @@ type Autoscaler struct {
 
 func (x *Autoscaler) Reset() {
 	*x = Autoscaler{}
-	mi := &file_skerry_v1_function_proto_msgTypes[8]
+	mi := &file_skerry_v1_function_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +840,7 @@ func (x *Autoscaler) String() string {
 func (*Autoscaler) ProtoMessage() {}
 
 func (x *Autoscaler) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[8]
+	mi := &file_skerry_v1_function_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +853,7 @@ func (x *Autoscaler) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Autoscaler.ProtoReflect.Descriptor instead.
 func (*Autoscaler) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{8}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Autoscaler) GetMinContainers() uint32 {
@@ -975,7 +902,7 @@ type BindFunctionRequest struct {
 
 func (x *BindFunctionRequest) Reset() {
 	*x = BindFunctionRequest{}
-	mi := &file_skerry_v1_function_proto_msgTypes[9]
+	mi := &file_skerry_v1_function_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +914,7 @@ func (x *BindFunctionRequest) String() string {
 func (*BindFunctionRequest) ProtoMessage() {}
 
 func (x *BindFunctionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[9]
+	mi := &file_skerry_v1_function_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +927,7 @@ func (x *BindFunctionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindFunctionRequest.ProtoReflect.Descriptor instead.
 func (*BindFunctionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{9}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BindFunctionRequest) GetFunctionId() string {
@@ -1042,7 +969,7 @@ type BindFunctionResponse struct {
 
 func (x *BindFunctionResponse) Reset() {
 	*x = BindFunctionResponse{}
-	mi := &file_skerry_v1_function_proto_msgTypes[10]
+	mi := &file_skerry_v1_function_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +981,7 @@ func (x *BindFunctionResponse) String() string {
 func (*BindFunctionResponse) ProtoMessage() {}
 
 func (x *BindFunctionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[10]
+	mi := &file_skerry_v1_function_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +994,7 @@ func (x *BindFunctionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindFunctionResponse.ProtoReflect.Descriptor instead.
 func (*BindFunctionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{10}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BindFunctionResponse) GetFunctionId() string {
@@ -1096,7 +1023,7 @@ type UpdateAutoscalerRequest struct {
 
 func (x *UpdateAutoscalerRequest) Reset() {
 	*x = UpdateAutoscalerRequest{}
-	mi := &file_skerry_v1_function_proto_msgTypes[11]
+	mi := &file_skerry_v1_function_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1035,7 @@ func (x *UpdateAutoscalerRequest) String() string {
 func (*UpdateAutoscalerRequest) ProtoMessage() {}
 
 func (x *UpdateAutoscalerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[11]
+	mi := &file_skerry_v1_function_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1048,7 @@ func (x *UpdateAutoscalerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAutoscalerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAutoscalerRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{11}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateAutoscalerRequest) GetFunctionId() string {
@@ -1170,7 +1097,7 @@ type UpdateAutoscalerResponse struct {
 
 func (x *UpdateAutoscalerResponse) Reset() {
 	*x = UpdateAutoscalerResponse{}
-	mi := &file_skerry_v1_function_proto_msgTypes[12]
+	mi := &file_skerry_v1_function_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1109,7 @@ func (x *UpdateAutoscalerResponse) String() string {
 func (*UpdateAutoscalerResponse) ProtoMessage() {}
 
 func (x *UpdateAutoscalerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[12]
+	mi := &file_skerry_v1_function_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1122,7 @@ func (x *UpdateAutoscalerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAutoscalerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAutoscalerResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{12}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateAutoscalerResponse) GetAutoscaler() *Autoscaler {
@@ -1222,7 +1149,7 @@ type GetFunctionRequest struct {
 
 func (x *GetFunctionRequest) Reset() {
 	*x = GetFunctionRequest{}
-	mi := &file_skerry_v1_function_proto_msgTypes[13]
+	mi := &file_skerry_v1_function_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1161,7 @@ func (x *GetFunctionRequest) String() string {
 func (*GetFunctionRequest) ProtoMessage() {}
 
 func (x *GetFunctionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[13]
+	mi := &file_skerry_v1_function_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1174,7 @@ func (x *GetFunctionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionRequest.ProtoReflect.Descriptor instead.
 func (*GetFunctionRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{13}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetFunctionRequest) GetAppName() string {
@@ -1293,7 +1220,7 @@ type GetFunctionResponse struct {
 
 func (x *GetFunctionResponse) Reset() {
 	*x = GetFunctionResponse{}
-	mi := &file_skerry_v1_function_proto_msgTypes[14]
+	mi := &file_skerry_v1_function_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1232,7 @@ func (x *GetFunctionResponse) String() string {
 func (*GetFunctionResponse) ProtoMessage() {}
 
 func (x *GetFunctionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[14]
+	mi := &file_skerry_v1_function_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1245,7 @@ func (x *GetFunctionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionResponse.ProtoReflect.Descriptor instead.
 func (*GetFunctionResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{14}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetFunctionResponse) GetFunctionId() string {
@@ -1353,7 +1280,7 @@ type GetFunctionStatsRequest struct {
 
 func (x *GetFunctionStatsRequest) Reset() {
 	*x = GetFunctionStatsRequest{}
-	mi := &file_skerry_v1_function_proto_msgTypes[15]
+	mi := &file_skerry_v1_function_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1292,7 @@ func (x *GetFunctionStatsRequest) String() string {
 func (*GetFunctionStatsRequest) ProtoMessage() {}
 
 func (x *GetFunctionStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[15]
+	mi := &file_skerry_v1_function_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1305,7 @@ func (x *GetFunctionStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetFunctionStatsRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{15}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetFunctionStatsRequest) GetFunctionId() string {
@@ -1405,7 +1332,7 @@ type GetFunctionStatsResponse struct {
 
 func (x *GetFunctionStatsResponse) Reset() {
 	*x = GetFunctionStatsResponse{}
-	mi := &file_skerry_v1_function_proto_msgTypes[16]
+	mi := &file_skerry_v1_function_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1344,7 @@ func (x *GetFunctionStatsResponse) String() string {
 func (*GetFunctionStatsResponse) ProtoMessage() {}
 
 func (x *GetFunctionStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_function_proto_msgTypes[16]
+	mi := &file_skerry_v1_function_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1357,7 @@ func (x *GetFunctionStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFunctionStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetFunctionStatsResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_function_proto_rawDescGZIP(), []int{16}
+	return file_skerry_v1_function_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetFunctionStatsResponse) GetBacklog() uint32 {
@@ -1465,7 +1392,7 @@ var File_skerry_v1_function_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_function_proto_rawDesc = "" +
 	"\n" +
-	"\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x17skerry/v1/options.proto\x1a\x17skerry/v1/payload.proto\x1a\x18skerry/v1/schedule.proto\"\xbf\t\n" +
+	"\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x17skerry/v1/options.proto\x1a\x17skerry/v1/payload.proto\x1a\x18skerry/v1/schedule.proto\x1a\x1cskerry/v1/volume_mount.proto\"\xbf\t\n" +
 	"\x12FunctionDefinition\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06module\x18\x02 \x01(\tR\x06module\x12\x1a\n" +
@@ -1528,13 +1455,7 @@ const file_skerry_v1_function_proto_rawDesc = "" +
 	"\vremote_path\x18\x01 \x01(\tR\n" +
 	"remotePath\x12\x1f\n" +
 	"\vtree_digest\x18\x02 \x01(\tR\n" +
-	"treeDigest\"\x81\x01\n" +
-	"\vVolumeMount\x12\x1d\n" +
-	"\n" +
-	"mount_path\x18\x01 \x01(\tR\tmountPath\x12\x1b\n" +
-	"\tvolume_id\x18\x02 \x01(\tR\bvolumeId\x12\x1b\n" +
-	"\tread_only\x18\x03 \x01(\bR\breadOnly\x12\x19\n" +
-	"\bsub_path\x18\x04 \x01(\tR\asubPath\"\xc7\x01\n" +
+	"treeDigest\"\xc7\x01\n" +
 	"\tResources\x12\x1b\n" +
 	"\tcpu_milli\x18\x01 \x01(\rR\bcpuMilli\x12&\n" +
 	"\x0fcpu_limit_milli\x18\x02 \x01(\rR\rcpuLimitMilli\x12\x1d\n" +
@@ -1620,7 +1541,7 @@ func file_skerry_v1_function_proto_rawDescGZIP() []byte {
 }
 
 var file_skerry_v1_function_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_skerry_v1_function_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_skerry_v1_function_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_skerry_v1_function_proto_goTypes = []any{
 	(ParameterType)(0),               // 0: skerry.v1.ParameterType
 	(*FunctionDefinition)(nil),       // 1: skerry.v1.FunctionDefinition
@@ -1629,60 +1550,60 @@ var file_skerry_v1_function_proto_goTypes = []any{
 	(*ParameterSpec)(nil),            // 4: skerry.v1.ParameterSpec
 	(*Parameter)(nil),                // 5: skerry.v1.Parameter
 	(*Mount)(nil),                    // 6: skerry.v1.Mount
-	(*VolumeMount)(nil),              // 7: skerry.v1.VolumeMount
-	(*Resources)(nil),                // 8: skerry.v1.Resources
-	(*Autoscaler)(nil),               // 9: skerry.v1.Autoscaler
-	(*BindFunctionRequest)(nil),      // 10: skerry.v1.BindFunctionRequest
-	(*BindFunctionResponse)(nil),     // 11: skerry.v1.BindFunctionResponse
-	(*UpdateAutoscalerRequest)(nil),  // 12: skerry.v1.UpdateAutoscalerRequest
-	(*UpdateAutoscalerResponse)(nil), // 13: skerry.v1.UpdateAutoscalerResponse
-	(*GetFunctionRequest)(nil),       // 14: skerry.v1.GetFunctionRequest
-	(*GetFunctionResponse)(nil),      // 15: skerry.v1.GetFunctionResponse
-	(*GetFunctionStatsRequest)(nil),  // 16: skerry.v1.GetFunctionStatsRequest
-	(*GetFunctionStatsResponse)(nil), // 17: skerry.v1.GetFunctionStatsResponse
-	(*Payload)(nil),                  // 18: skerry.v1.Payload
-	(*durationpb.Duration)(nil),      // 19: google.protobuf.Duration
-	(*RetryPolicy)(nil),              // 20: skerry.v1.RetryPolicy
-	(*Concurrency)(nil),              // 21: skerry.v1.Concurrency
-	(*Batching)(nil),                 // 22: skerry.v1.Batching
-	(*Schedule)(nil),                 // 23: skerry.v1.Schedule
-	(*Placement)(nil),                // 24: skerry.v1.Placement
+	(*Resources)(nil),                // 7: skerry.v1.Resources
+	(*Autoscaler)(nil),               // 8: skerry.v1.Autoscaler
+	(*BindFunctionRequest)(nil),      // 9: skerry.v1.BindFunctionRequest
+	(*BindFunctionResponse)(nil),     // 10: skerry.v1.BindFunctionResponse
+	(*UpdateAutoscalerRequest)(nil),  // 11: skerry.v1.UpdateAutoscalerRequest
+	(*UpdateAutoscalerResponse)(nil), // 12: skerry.v1.UpdateAutoscalerResponse
+	(*GetFunctionRequest)(nil),       // 13: skerry.v1.GetFunctionRequest
+	(*GetFunctionResponse)(nil),      // 14: skerry.v1.GetFunctionResponse
+	(*GetFunctionStatsRequest)(nil),  // 15: skerry.v1.GetFunctionStatsRequest
+	(*GetFunctionStatsResponse)(nil), // 16: skerry.v1.GetFunctionStatsResponse
+	(*Payload)(nil),                  // 17: skerry.v1.Payload
+	(*durationpb.Duration)(nil),      // 18: google.protobuf.Duration
+	(*RetryPolicy)(nil),              // 19: skerry.v1.RetryPolicy
+	(*Concurrency)(nil),              // 20: skerry.v1.Concurrency
+	(*Batching)(nil),                 // 21: skerry.v1.Batching
+	(*Schedule)(nil),                 // 22: skerry.v1.Schedule
+	(*Placement)(nil),                // 23: skerry.v1.Placement
+	(*VolumeMount)(nil),              // 24: skerry.v1.VolumeMount
 	(*BucketMount)(nil),              // 25: skerry.v1.BucketMount
 	(*FunctionOptions)(nil),          // 26: skerry.v1.FunctionOptions
 }
 var file_skerry_v1_function_proto_depIdxs = []int32{
-	18, // 0: skerry.v1.FunctionDefinition.serialized:type_name -> skerry.v1.Payload
+	17, // 0: skerry.v1.FunctionDefinition.serialized:type_name -> skerry.v1.Payload
 	6,  // 1: skerry.v1.FunctionDefinition.mounts:type_name -> skerry.v1.Mount
-	8,  // 2: skerry.v1.FunctionDefinition.resources:type_name -> skerry.v1.Resources
-	19, // 3: skerry.v1.FunctionDefinition.timeout:type_name -> google.protobuf.Duration
-	19, // 4: skerry.v1.FunctionDefinition.startup_timeout:type_name -> google.protobuf.Duration
-	9,  // 5: skerry.v1.FunctionDefinition.autoscaler:type_name -> skerry.v1.Autoscaler
+	7,  // 2: skerry.v1.FunctionDefinition.resources:type_name -> skerry.v1.Resources
+	18, // 3: skerry.v1.FunctionDefinition.timeout:type_name -> google.protobuf.Duration
+	18, // 4: skerry.v1.FunctionDefinition.startup_timeout:type_name -> google.protobuf.Duration
+	8,  // 5: skerry.v1.FunctionDefinition.autoscaler:type_name -> skerry.v1.Autoscaler
 	2,  // 6: skerry.v1.FunctionDefinition.class_spec:type_name -> skerry.v1.ClassSpec
-	20, // 7: skerry.v1.FunctionDefinition.retries:type_name -> skerry.v1.RetryPolicy
-	21, // 8: skerry.v1.FunctionDefinition.concurrency:type_name -> skerry.v1.Concurrency
-	22, // 9: skerry.v1.FunctionDefinition.batching:type_name -> skerry.v1.Batching
-	23, // 10: skerry.v1.FunctionDefinition.schedule:type_name -> skerry.v1.Schedule
-	24, // 11: skerry.v1.FunctionDefinition.placement:type_name -> skerry.v1.Placement
-	7,  // 12: skerry.v1.FunctionDefinition.volume_mounts:type_name -> skerry.v1.VolumeMount
+	19, // 7: skerry.v1.FunctionDefinition.retries:type_name -> skerry.v1.RetryPolicy
+	20, // 8: skerry.v1.FunctionDefinition.concurrency:type_name -> skerry.v1.Concurrency
+	21, // 9: skerry.v1.FunctionDefinition.batching:type_name -> skerry.v1.Batching
+	22, // 10: skerry.v1.FunctionDefinition.schedule:type_name -> skerry.v1.Schedule
+	23, // 11: skerry.v1.FunctionDefinition.placement:type_name -> skerry.v1.Placement
+	24, // 12: skerry.v1.FunctionDefinition.volume_mounts:type_name -> skerry.v1.VolumeMount
 	25, // 13: skerry.v1.FunctionDefinition.bucket_mounts:type_name -> skerry.v1.BucketMount
 	3,  // 14: skerry.v1.ClassSpec.methods:type_name -> skerry.v1.Method
 	4,  // 15: skerry.v1.ClassSpec.parameters:type_name -> skerry.v1.ParameterSpec
 	0,  // 16: skerry.v1.ParameterSpec.type:type_name -> skerry.v1.ParameterType
 	5,  // 17: skerry.v1.ParameterSpec.default_value:type_name -> skerry.v1.Parameter
-	19, // 18: skerry.v1.Autoscaler.scaledown_window:type_name -> google.protobuf.Duration
+	18, // 18: skerry.v1.Autoscaler.scaledown_window:type_name -> google.protobuf.Duration
 	5,  // 19: skerry.v1.BindFunctionRequest.parameters:type_name -> skerry.v1.Parameter
 	26, // 20: skerry.v1.BindFunctionRequest.options:type_name -> skerry.v1.FunctionOptions
-	19, // 21: skerry.v1.UpdateAutoscalerRequest.scaledown_window:type_name -> google.protobuf.Duration
-	9,  // 22: skerry.v1.UpdateAutoscalerResponse.autoscaler:type_name -> skerry.v1.Autoscaler
+	18, // 21: skerry.v1.UpdateAutoscalerRequest.scaledown_window:type_name -> google.protobuf.Duration
+	8,  // 22: skerry.v1.UpdateAutoscalerResponse.autoscaler:type_name -> skerry.v1.Autoscaler
 	1,  // 23: skerry.v1.GetFunctionResponse.definition:type_name -> skerry.v1.FunctionDefinition
-	14, // 24: skerry.v1.FunctionService.GetFunction:input_type -> skerry.v1.GetFunctionRequest
-	16, // 25: skerry.v1.FunctionService.GetFunctionStats:input_type -> skerry.v1.GetFunctionStatsRequest
-	10, // 26: skerry.v1.FunctionService.BindFunction:input_type -> skerry.v1.BindFunctionRequest
-	12, // 27: skerry.v1.FunctionService.UpdateAutoscaler:input_type -> skerry.v1.UpdateAutoscalerRequest
-	15, // 28: skerry.v1.FunctionService.GetFunction:output_type -> skerry.v1.GetFunctionResponse
-	17, // 29: skerry.v1.FunctionService.GetFunctionStats:output_type -> skerry.v1.GetFunctionStatsResponse
-	11, // 30: skerry.v1.FunctionService.BindFunction:output_type -> skerry.v1.BindFunctionResponse
-	13, // 31: skerry.v1.FunctionService.UpdateAutoscaler:output_type -> skerry.v1.UpdateAutoscalerResponse
+	13, // 24: skerry.v1.FunctionService.GetFunction:input_type -> skerry.v1.GetFunctionRequest
+	15, // 25: skerry.v1.FunctionService.GetFunctionStats:input_type -> skerry.v1.GetFunctionStatsRequest
+	9,  // 26: skerry.v1.FunctionService.BindFunction:input_type -> skerry.v1.BindFunctionRequest
+	11, // 27: skerry.v1.FunctionService.UpdateAutoscaler:input_type -> skerry.v1.UpdateAutoscalerRequest
+	14, // 28: skerry.v1.FunctionService.GetFunction:output_type -> skerry.v1.GetFunctionResponse
+	16, // 29: skerry.v1.FunctionService.GetFunctionStats:output_type -> skerry.v1.GetFunctionStatsResponse
+	10, // 30: skerry.v1.FunctionService.BindFunction:output_type -> skerry.v1.BindFunctionResponse
+	12, // 31: skerry.v1.FunctionService.UpdateAutoscaler:output_type -> skerry.v1.UpdateAutoscalerResponse
 	28, // [28:32] is the sub-list for method output_type
 	24, // [24:28] is the sub-list for method input_type
 	24, // [24:24] is the sub-list for extension type_name
@@ -1699,20 +1620,21 @@ func file_skerry_v1_function_proto_init() {
 	file_skerry_v1_options_proto_init()
 	file_skerry_v1_payload_proto_init()
 	file_skerry_v1_schedule_proto_init()
+	file_skerry_v1_volume_mount_proto_init()
 	file_skerry_v1_function_proto_msgTypes[4].OneofWrappers = []any{
 		(*Parameter_StringValue)(nil),
 		(*Parameter_IntValue)(nil),
 		(*Parameter_BytesValue)(nil),
 		(*Parameter_BoolValue)(nil),
 	}
-	file_skerry_v1_function_proto_msgTypes[11].OneofWrappers = []any{}
+	file_skerry_v1_function_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_function_proto_rawDesc), len(file_skerry_v1_function_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

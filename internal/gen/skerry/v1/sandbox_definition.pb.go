@@ -791,7 +791,7 @@ var File_skerry_v1_sandbox_definition_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_sandbox_definition_proto_rawDesc = "" +
 	"\n" +
-	"\"skerry/v1/sandbox_definition.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/options.proto\"\xff\b\n" +
+	"\"skerry/v1/sandbox_definition.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/options.proto\x1a\x1cskerry/v1/volume_mount.proto\"\xff\b\n" +
 	"\x11SandboxDefinition\x12\x12\n" +
 	"\x04argv\x18\x01 \x03(\tR\x04argv\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12:\n" +
@@ -930,6 +930,7 @@ func file_skerry_v1_sandbox_definition_proto_init() {
 	file_skerry_v1_bucket_proto_init()
 	file_skerry_v1_function_proto_init()
 	file_skerry_v1_options_proto_init()
+	file_skerry_v1_volume_mount_proto_init()
 	file_skerry_v1_sandbox_definition_proto_msgTypes[4].OneofWrappers = []any{
 		(*Probe_TcpPort)(nil),
 		(*Probe_Exec)(nil),

@@ -14,13 +14,15 @@ import type { Payload } from "./payload_pb.js";
 import { file_skerry_v1_payload } from "./payload_pb.js";
 import type { Schedule } from "./schedule_pb.js";
 import { file_skerry_v1_schedule } from "./schedule_pb.js";
+import type { VolumeMount } from "./volume_mount_pb.js";
+import { file_skerry_v1_volume_mount } from "./volume_mount_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file skerry/v1/function.proto.
  */
 export const file_skerry_v1_function: GenFile = /*@__PURE__*/
-  fileDesc("Chhza2VycnkvdjEvZnVuY3Rpb24ucHJvdG8SCXNrZXJyeS52MSL8BgoSRnVuY3Rpb25EZWZpbml0aW9uEgwKBG5hbWUYASABKAkSDgoGbW9kdWxlGAIgASgJEhAKCHF1YWxuYW1lGAMgASgJEiYKCnNlcmlhbGl6ZWQYBCABKAsyEi5za2VycnkudjEuUGF5bG9hZBIQCghpbWFnZV9pZBgFIAEoCRIgCgZtb3VudHMYBiADKAsyEC5za2VycnkudjEuTW91bnQSEgoKc2VjcmV0X2lkcxgHIAMoCRInCglyZXNvdXJjZXMYCCABKAsyFC5za2VycnkudjEuUmVzb3VyY2VzEioKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMgoPc3RhcnR1cF90aW1lb3V0GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKCmF1dG9zY2FsZXIYCyABKAsyFS5za2VycnkudjEuQXV0b3NjYWxlchIWCg5weXRob25fdmVyc2lvbhgMIAEoCRIVCg1ibG9ja19uZXR3b3JrGA0gASgIEhYKDmNsaWVudF92ZXJzaW9uGA4gASgJEhQKDGlzX2dlbmVyYXRvchgPIAEoCBIoCgpjbGFzc19zcGVjGBAgASgLMhQuc2tlcnJ5LnYxLkNsYXNzU3BlYxInCgdyZXRyaWVzGBEgASgLMhYuc2tlcnJ5LnYxLlJldHJ5UG9saWN5EisKC2NvbmN1cnJlbmN5GBIgASgLMhYuc2tlcnJ5LnYxLkNvbmN1cnJlbmN5EiUKCGJhdGNoaW5nGBMgASgLMhMuc2tlcnJ5LnYxLkJhdGNoaW5nEh0KFXNpbmdsZV91c2VfY29udGFpbmVycxgUIAEoCBIlCghzY2hlZHVsZRgVIAEoCzITLnNrZXJyeS52MS5TY2hlZHVsZRInCglwbGFjZW1lbnQYFiABKAsyFC5za2VycnkudjEuUGxhY2VtZW50EhcKD3Jlc3RyaWN0X2FjY2VzcxgXIAEoCBITCgttb2RhbF9uYW1lcxgYIAEoCBITCgtpbnRlcmFjdGl2ZRgZIAEoCBItCg12b2x1bWVfbW91bnRzGBogAygLMhYuc2tlcnJ5LnYxLlZvbHVtZU1vdW50Ei0KDWJ1Y2tldF9tb3VudHMYGyADKAsyFi5za2VycnkudjEuQnVja2V0TW91bnQieQoJQ2xhc3NTcGVjEiIKB21ldGhvZHMYASADKAsyES5za2VycnkudjEuTWV0aG9kEiwKCnBhcmFtZXRlcnMYAiADKAsyGC5za2VycnkudjEuUGFyYW1ldGVyU3BlYxIaChJjdXN0b21fY29uc3RydWN0b3IYAyABKAgiLAoGTWV0aG9kEgwKBG5hbWUYASABKAkSFAoMaXNfZ2VuZXJhdG9yGAIgASgIInIKDVBhcmFtZXRlclNwZWMSDAoEbmFtZRgBIAEoCRImCgR0eXBlGAIgASgOMhguc2tlcnJ5LnYxLlBhcmFtZXRlclR5cGUSKwoNZGVmYXVsdF92YWx1ZRgDIAEoCzIULnNrZXJyeS52MS5QYXJhbWV0ZXIifAoJUGFyYW1ldGVyEgwKBG5hbWUYASABKAkSFgoMc3RyaW5nX3ZhbHVlGAIgASgJSAASEwoJaW50X3ZhbHVlGAMgASgDSAASFQoLYnl0ZXNfdmFsdWUYBCABKAxIABIUCgpib29sX3ZhbHVlGAUgASgISABCBwoFdmFsdWUiMQoFTW91bnQSEwoLcmVtb3RlX3BhdGgYASABKAkSEwoLdHJlZV9kaWdlc3QYAiABKAkiWQoLVm9sdW1lTW91bnQSEgoKbW91bnRfcGF0aBgBIAEoCRIRCgl2b2x1bWVfaWQYAiABKAkSEQoJcmVhZF9vbmx5GAMgASgIEhAKCHN1Yl9wYXRoGAQgASgJIoEBCglSZXNvdXJjZXMSEQoJY3B1X21pbGxpGAEgASgNEhcKD2NwdV9saW1pdF9taWxsaRgCIAEoDRISCgptZW1vcnlfbWliGAMgASgNEhgKEG1lbW9yeV9saW1pdF9taWIYBCABKA0SGgoSZXBoZW1lcmFsX2Rpc2tfbWliGAUgASgNIowBCgpBdXRvc2NhbGVyEhYKDm1pbl9jb250YWluZXJzGAEgASgNEhYKDm1heF9jb250YWluZXJzGAIgASgNEhkKEWJ1ZmZlcl9jb250YWluZXJzGAMgASgNEjMKEHNjYWxlZG93bl93aW5kb3cYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ioAEKE0JpbmRGdW5jdGlvblJlcXVlc3QSEwoLZnVuY3Rpb25faWQYASABKAkSKAoKcGFyYW1ldGVycxgCIAMoCzIULnNrZXJyeS52MS5QYXJhbWV0ZXISHQoVY29uc3RydWN0b3JfYXJndW1lbnRzGAMgASgMEisKB29wdGlvbnMYBCABKAsyGi5za2VycnkudjEuRnVuY3Rpb25PcHRpb25zIisKFEJpbmRGdW5jdGlvblJlc3BvbnNlEhMKC2Z1bmN0aW9uX2lkGAEgASgJIvkBChdVcGRhdGVBdXRvc2NhbGVyUmVxdWVzdBITCgtmdW5jdGlvbl9pZBgBIAEoCRIbCg5taW5fY29udGFpbmVycxgCIAEoDUgAiAEBEhsKDm1heF9jb250YWluZXJzGAMgASgNSAGIAQESHgoRYnVmZmVyX2NvbnRhaW5lcnMYBCABKA1IAogBARIzChBzY2FsZWRvd25fd2luZG93GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhEKD19taW5fY29udGFpbmVyc0IRCg9fbWF4X2NvbnRhaW5lcnNCFAoSX2J1ZmZlcl9jb250YWluZXJzIkUKGFVwZGF0ZUF1dG9zY2FsZXJSZXNwb25zZRIpCgphdXRvc2NhbGVyGAEgASgLMhUuc2tlcnJ5LnYxLkF1dG9zY2FsZXIiYwoSR2V0RnVuY3Rpb25SZXF1ZXN0EhAKCGFwcF9uYW1lGAEgASgJEhUKDWZ1bmN0aW9uX25hbWUYAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkSDwoHdmVyc2lvbhgEIAEoDSJtChNHZXRGdW5jdGlvblJlc3BvbnNlEhMKC2Z1bmN0aW9uX2lkGAEgASgJEg4KBmFwcF9pZBgCIAEoCRIxCgpkZWZpbml0aW9uGAMgASgLMh0uc2tlcnJ5LnYxLkZ1bmN0aW9uRGVmaW5pdGlvbiIuChdHZXRGdW5jdGlvblN0YXRzUmVxdWVzdBITCgtmdW5jdGlvbl9pZBgBIAEoCSJ3ChhHZXRGdW5jdGlvblN0YXRzUmVzcG9uc2USDwoHYmFja2xvZxgBIAEoDRIWCg5udW1fY29udGFpbmVycxgCIAEoDRIaChJudW1fcnVubmluZ19pbnB1dHMYAyABKA0SFgoOaW5wdXRfaGVhZHJvb20YBCABKA0qlQEKDVBhcmFtZXRlclR5cGUSHgoaUEFSQU1FVEVSX1RZUEVfVU5TUEVDSUZJRUQQABIZChVQQVJBTUVURVJfVFlQRV9TVFJJTkcQARIWChJQQVJBTUVURVJfVFlQRV9JTlQQAhIYChRQQVJBTUVURVJfVFlQRV9CWVRFUxADEhcKE1BBUkFNRVRFUl9UWVBFX0JPT0wQBDLqAgoPRnVuY3Rpb25TZXJ2aWNlEkwKC0dldEZ1bmN0aW9uEh0uc2tlcnJ5LnYxLkdldEZ1bmN0aW9uUmVxdWVzdBoeLnNrZXJyeS52MS5HZXRGdW5jdGlvblJlc3BvbnNlElsKEEdldEZ1bmN0aW9uU3RhdHMSIi5za2VycnkudjEuR2V0RnVuY3Rpb25TdGF0c1JlcXVlc3QaIy5za2VycnkudjEuR2V0RnVuY3Rpb25TdGF0c1Jlc3BvbnNlEk8KDEJpbmRGdW5jdGlvbhIeLnNrZXJyeS52MS5CaW5kRnVuY3Rpb25SZXF1ZXN0Gh8uc2tlcnJ5LnYxLkJpbmRGdW5jdGlvblJlc3BvbnNlElsKEFVwZGF0ZUF1dG9zY2FsZXISIi5za2VycnkudjEuVXBkYXRlQXV0b3NjYWxlclJlcXVlc3QaIy5za2VycnkudjEuVXBkYXRlQXV0b3NjYWxlclJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_skerry_v1_bucket, file_skerry_v1_options, file_skerry_v1_payload, file_skerry_v1_schedule]);
+  fileDesc("Chhza2VycnkvdjEvZnVuY3Rpb24ucHJvdG8SCXNrZXJyeS52MSL8BgoSRnVuY3Rpb25EZWZpbml0aW9uEgwKBG5hbWUYASABKAkSDgoGbW9kdWxlGAIgASgJEhAKCHF1YWxuYW1lGAMgASgJEiYKCnNlcmlhbGl6ZWQYBCABKAsyEi5za2VycnkudjEuUGF5bG9hZBIQCghpbWFnZV9pZBgFIAEoCRIgCgZtb3VudHMYBiADKAsyEC5za2VycnkudjEuTW91bnQSEgoKc2VjcmV0X2lkcxgHIAMoCRInCglyZXNvdXJjZXMYCCABKAsyFC5za2VycnkudjEuUmVzb3VyY2VzEioKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMgoPc3RhcnR1cF90aW1lb3V0GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKCmF1dG9zY2FsZXIYCyABKAsyFS5za2VycnkudjEuQXV0b3NjYWxlchIWCg5weXRob25fdmVyc2lvbhgMIAEoCRIVCg1ibG9ja19uZXR3b3JrGA0gASgIEhYKDmNsaWVudF92ZXJzaW9uGA4gASgJEhQKDGlzX2dlbmVyYXRvchgPIAEoCBIoCgpjbGFzc19zcGVjGBAgASgLMhQuc2tlcnJ5LnYxLkNsYXNzU3BlYxInCgdyZXRyaWVzGBEgASgLMhYuc2tlcnJ5LnYxLlJldHJ5UG9saWN5EisKC2NvbmN1cnJlbmN5GBIgASgLMhYuc2tlcnJ5LnYxLkNvbmN1cnJlbmN5EiUKCGJhdGNoaW5nGBMgASgLMhMuc2tlcnJ5LnYxLkJhdGNoaW5nEh0KFXNpbmdsZV91c2VfY29udGFpbmVycxgUIAEoCBIlCghzY2hlZHVsZRgVIAEoCzITLnNrZXJyeS52MS5TY2hlZHVsZRInCglwbGFjZW1lbnQYFiABKAsyFC5za2VycnkudjEuUGxhY2VtZW50EhcKD3Jlc3RyaWN0X2FjY2VzcxgXIAEoCBITCgttb2RhbF9uYW1lcxgYIAEoCBITCgtpbnRlcmFjdGl2ZRgZIAEoCBItCg12b2x1bWVfbW91bnRzGBogAygLMhYuc2tlcnJ5LnYxLlZvbHVtZU1vdW50Ei0KDWJ1Y2tldF9tb3VudHMYGyADKAsyFi5za2VycnkudjEuQnVja2V0TW91bnQieQoJQ2xhc3NTcGVjEiIKB21ldGhvZHMYASADKAsyES5za2VycnkudjEuTWV0aG9kEiwKCnBhcmFtZXRlcnMYAiADKAsyGC5za2VycnkudjEuUGFyYW1ldGVyU3BlYxIaChJjdXN0b21fY29uc3RydWN0b3IYAyABKAgiLAoGTWV0aG9kEgwKBG5hbWUYASABKAkSFAoMaXNfZ2VuZXJhdG9yGAIgASgIInIKDVBhcmFtZXRlclNwZWMSDAoEbmFtZRgBIAEoCRImCgR0eXBlGAIgASgOMhguc2tlcnJ5LnYxLlBhcmFtZXRlclR5cGUSKwoNZGVmYXVsdF92YWx1ZRgDIAEoCzIULnNrZXJyeS52MS5QYXJhbWV0ZXIifAoJUGFyYW1ldGVyEgwKBG5hbWUYASABKAkSFgoMc3RyaW5nX3ZhbHVlGAIgASgJSAASEwoJaW50X3ZhbHVlGAMgASgDSAASFQoLYnl0ZXNfdmFsdWUYBCABKAxIABIUCgpib29sX3ZhbHVlGAUgASgISABCBwoFdmFsdWUiMQoFTW91bnQSEwoLcmVtb3RlX3BhdGgYASABKAkSEwoLdHJlZV9kaWdlc3QYAiABKAkigQEKCVJlc291cmNlcxIRCgljcHVfbWlsbGkYASABKA0SFwoPY3B1X2xpbWl0X21pbGxpGAIgASgNEhIKCm1lbW9yeV9taWIYAyABKA0SGAoQbWVtb3J5X2xpbWl0X21pYhgEIAEoDRIaChJlcGhlbWVyYWxfZGlza19taWIYBSABKA0ijAEKCkF1dG9zY2FsZXISFgoObWluX2NvbnRhaW5lcnMYASABKA0SFgoObWF4X2NvbnRhaW5lcnMYAiABKA0SGQoRYnVmZmVyX2NvbnRhaW5lcnMYAyABKA0SMwoQc2NhbGVkb3duX3dpbmRvdxgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKgAQoTQmluZEZ1bmN0aW9uUmVxdWVzdBITCgtmdW5jdGlvbl9pZBgBIAEoCRIoCgpwYXJhbWV0ZXJzGAIgAygLMhQuc2tlcnJ5LnYxLlBhcmFtZXRlchIdChVjb25zdHJ1Y3Rvcl9hcmd1bWVudHMYAyABKAwSKwoHb3B0aW9ucxgEIAEoCzIaLnNrZXJyeS52MS5GdW5jdGlvbk9wdGlvbnMiKwoUQmluZEZ1bmN0aW9uUmVzcG9uc2USEwoLZnVuY3Rpb25faWQYASABKAki+QEKF1VwZGF0ZUF1dG9zY2FsZXJSZXF1ZXN0EhMKC2Z1bmN0aW9uX2lkGAEgASgJEhsKDm1pbl9jb250YWluZXJzGAIgASgNSACIAQESGwoObWF4X2NvbnRhaW5lcnMYAyABKA1IAYgBARIeChFidWZmZXJfY29udGFpbmVycxgEIAEoDUgCiAEBEjMKEHNjYWxlZG93bl93aW5kb3cYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CEQoPX21pbl9jb250YWluZXJzQhEKD19tYXhfY29udGFpbmVyc0IUChJfYnVmZmVyX2NvbnRhaW5lcnMiRQoYVXBkYXRlQXV0b3NjYWxlclJlc3BvbnNlEikKCmF1dG9zY2FsZXIYASABKAsyFS5za2VycnkudjEuQXV0b3NjYWxlciJjChJHZXRGdW5jdGlvblJlcXVlc3QSEAoIYXBwX25hbWUYASABKAkSFQoNZnVuY3Rpb25fbmFtZRgCIAEoCRITCgtlbnZpcm9ubWVudBgDIAEoCRIPCgd2ZXJzaW9uGAQgASgNIm0KE0dldEZ1bmN0aW9uUmVzcG9uc2USEwoLZnVuY3Rpb25faWQYASABKAkSDgoGYXBwX2lkGAIgASgJEjEKCmRlZmluaXRpb24YAyABKAsyHS5za2VycnkudjEuRnVuY3Rpb25EZWZpbml0aW9uIi4KF0dldEZ1bmN0aW9uU3RhdHNSZXF1ZXN0EhMKC2Z1bmN0aW9uX2lkGAEgASgJIncKGEdldEZ1bmN0aW9uU3RhdHNSZXNwb25zZRIPCgdiYWNrbG9nGAEgASgNEhYKDm51bV9jb250YWluZXJzGAIgASgNEhoKEm51bV9ydW5uaW5nX2lucHV0cxgDIAEoDRIWCg5pbnB1dF9oZWFkcm9vbRgEIAEoDSqVAQoNUGFyYW1ldGVyVHlwZRIeChpQQVJBTUVURVJfVFlQRV9VTlNQRUNJRklFRBAAEhkKFVBBUkFNRVRFUl9UWVBFX1NUUklORxABEhYKElBBUkFNRVRFUl9UWVBFX0lOVBACEhgKFFBBUkFNRVRFUl9UWVBFX0JZVEVTEAMSFwoTUEFSQU1FVEVSX1RZUEVfQk9PTBAEMuoCCg9GdW5jdGlvblNlcnZpY2USTAoLR2V0RnVuY3Rpb24SHS5za2VycnkudjEuR2V0RnVuY3Rpb25SZXF1ZXN0Gh4uc2tlcnJ5LnYxLkdldEZ1bmN0aW9uUmVzcG9uc2USWwoQR2V0RnVuY3Rpb25TdGF0cxIiLnNrZXJyeS52MS5HZXRGdW5jdGlvblN0YXRzUmVxdWVzdBojLnNrZXJyeS52MS5HZXRGdW5jdGlvblN0YXRzUmVzcG9uc2USTwoMQmluZEZ1bmN0aW9uEh4uc2tlcnJ5LnYxLkJpbmRGdW5jdGlvblJlcXVlc3QaHy5za2VycnkudjEuQmluZEZ1bmN0aW9uUmVzcG9uc2USWwoQVXBkYXRlQXV0b3NjYWxlchIiLnNrZXJyeS52MS5VcGRhdGVBdXRvc2NhbGVyUmVxdWVzdBojLnNrZXJyeS52MS5VcGRhdGVBdXRvc2NhbGVyUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_skerry_v1_bucket, file_skerry_v1_options, file_skerry_v1_payload, file_skerry_v1_schedule, file_skerry_v1_volume_mount]);
 
 /**
  * Everything a container needs to know to run a function.
@@ -410,48 +412,6 @@ export const MountSchema: GenMessage<Mount> = /*@__PURE__*/
   messageDesc(file_skerry_v1_function, 5);
 
 /**
- * A volume put at a path of the container.
- *
- * @generated from message skerry.v1.VolumeMount
- */
-export type VolumeMount = Message<"skerry.v1.VolumeMount"> & {
-  /**
-   * Absolute and canonical; not "/", "/root" or "/tmp", nor under /proc, /sys, /dev or /__skerry, nor above or below another volume's.
-   *
-   * @generated from field: string mount_path = 1;
-   */
-  mountPath: string;
-
-  /**
-   * "vo-...".
-   *
-   * @generated from field: string volume_id = 2;
-   */
-  volumeId: string;
-
-  /**
-   * True if the container may not change it.
-   *
-   * @generated from field: bool read_only = 3;
-   */
-  readOnly: boolean;
-
-  /**
-   * The folder of the volume that is put there, made where it is not there; empty: all of it.
-   *
-   * @generated from field: string sub_path = 4;
-   */
-  subPath: string;
-};
-
-/**
- * Describes the message skerry.v1.VolumeMount.
- * Use `create(VolumeMountSchema)` to create a new message.
- */
-export const VolumeMountSchema: GenMessage<VolumeMount> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 6);
-
-/**
  * What one container may use.
  *
  * @generated from message skerry.v1.Resources
@@ -498,7 +458,7 @@ export type Resources = Message<"skerry.v1.Resources"> & {
  * Use `create(ResourcesSchema)` to create a new message.
  */
 export const ResourcesSchema: GenMessage<Resources> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 7);
+  messageDesc(file_skerry_v1_function, 6);
 
 /**
  * Bounds for the number of containers.
@@ -540,7 +500,7 @@ export type Autoscaler = Message<"skerry.v1.Autoscaler"> & {
  * Use `create(AutoscalerSchema)` to create a new message.
  */
 export const AutoscalerSchema: GenMessage<Autoscaler> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 8);
+  messageDesc(file_skerry_v1_function, 7);
 
 /**
  * Names parameters, options or a version of a function.
@@ -583,7 +543,7 @@ export type BindFunctionRequest = Message<"skerry.v1.BindFunctionRequest"> & {
  * Use `create(BindFunctionRequestSchema)` to create a new message.
  */
 export const BindFunctionRequestSchema: GenMessage<BindFunctionRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 9);
+  messageDesc(file_skerry_v1_function, 8);
 
 /**
  * A function with a pool of its own.
@@ -604,7 +564,7 @@ export type BindFunctionResponse = Message<"skerry.v1.BindFunctionResponse"> & {
  * Use `create(BindFunctionResponseSchema)` to create a new message.
  */
 export const BindFunctionResponseSchema: GenMessage<BindFunctionResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 10);
+  messageDesc(file_skerry_v1_function, 9);
 
 /**
  * Bounds to set; those that are unset stay as they are.
@@ -653,7 +613,7 @@ export type UpdateAutoscalerRequest = Message<"skerry.v1.UpdateAutoscalerRequest
  * Use `create(UpdateAutoscalerRequestSchema)` to create a new message.
  */
 export const UpdateAutoscalerRequestSchema: GenMessage<UpdateAutoscalerRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 11);
+  messageDesc(file_skerry_v1_function, 10);
 
 /**
  * The bounds from now on.
@@ -674,7 +634,7 @@ export type UpdateAutoscalerResponse = Message<"skerry.v1.UpdateAutoscalerRespon
  * Use `create(UpdateAutoscalerResponseSchema)` to create a new message.
  */
 export const UpdateAutoscalerResponseSchema: GenMessage<UpdateAutoscalerResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 12);
+  messageDesc(file_skerry_v1_function, 11);
 
 /**
  * Names a function of a deployed app.
@@ -716,7 +676,7 @@ export type GetFunctionRequest = Message<"skerry.v1.GetFunctionRequest"> & {
  * Use `create(GetFunctionRequestSchema)` to create a new message.
  */
 export const GetFunctionRequestSchema: GenMessage<GetFunctionRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 13);
+  messageDesc(file_skerry_v1_function, 12);
 
 /**
  * A function to call.
@@ -751,7 +711,7 @@ export type GetFunctionResponse = Message<"skerry.v1.GetFunctionResponse"> & {
  * Use `create(GetFunctionResponseSchema)` to create a new message.
  */
 export const GetFunctionResponseSchema: GenMessage<GetFunctionResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 14);
+  messageDesc(file_skerry_v1_function, 13);
 
 /**
  * Asks for counts.
@@ -772,7 +732,7 @@ export type GetFunctionStatsRequest = Message<"skerry.v1.GetFunctionStatsRequest
  * Use `create(GetFunctionStatsRequestSchema)` to create a new message.
  */
 export const GetFunctionStatsRequestSchema: GenMessage<GetFunctionStatsRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 15);
+  messageDesc(file_skerry_v1_function, 14);
 
 /**
  * Counts of this moment.
@@ -814,7 +774,7 @@ export type GetFunctionStatsResponse = Message<"skerry.v1.GetFunctionStatsRespon
  * Use `create(GetFunctionStatsResponseSchema)` to create a new message.
  */
 export const GetFunctionStatsResponseSchema: GenMessage<GetFunctionStatsResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_function, 16);
+  messageDesc(file_skerry_v1_function, 15);
 
 /**
  * The type of a parameter.

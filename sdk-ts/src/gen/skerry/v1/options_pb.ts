@@ -6,13 +6,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import type { VolumeMount } from "./volume_mount_pb.js";
+import { file_skerry_v1_volume_mount } from "./volume_mount_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file skerry/v1/options.proto.
  */
 export const file_skerry_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("Chdza2VycnkvdjEvb3B0aW9ucy5wcm90bxIJc2tlcnJ5LnYxIp8BCgtSZXRyeVBvbGljeRITCgttYXhfcmV0cmllcxgBIAEoDRIwCg1pbml0aWFsX2RlbGF5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhsKE2JhY2tvZmZfY29lZmZpY2llbnQYAyABKAESLAoJbWF4X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjgKC0NvbmN1cnJlbmN5EhIKCm1heF9pbnB1dHMYASABKA0SFQoNdGFyZ2V0X2lucHV0cxgCIAEoDSJLCghCYXRjaGluZxIWCg5tYXhfYmF0Y2hfc2l6ZRgBIAEoDRInCgR3YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkQKCVBsYWNlbWVudBIPCgdyZWdpb25zGAEgAygJEg4KBmNsb3VkcxgCIAMoCRIWCg5ub25wcmVlbXB0aWJsZRgDIAEoCCK5AwoPRnVuY3Rpb25PcHRpb25zEhEKCWNwdV9taWxsaRgBIAEoDRIXCg9jcHVfbGltaXRfbWlsbGkYAiABKA0SEgoKbWVtb3J5X21pYhgDIAEoDRIYChBtZW1vcnlfbGltaXRfbWliGAQgASgNEhIKCnNlY3JldF9pZHMYBSADKAkSJwoHcmV0cmllcxgGIAEoCzIWLnNrZXJyeS52MS5SZXRyeVBvbGljeRIWCg5tYXhfY29udGFpbmVycxgHIAEoDRIZChFidWZmZXJfY29udGFpbmVycxgIIAEoDRIzChBzY2FsZWRvd25fd2luZG93GAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB3RpbWVvdXQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoJcGxhY2VtZW50GAsgASgLMhQuc2tlcnJ5LnYxLlBsYWNlbWVudBIrCgtjb25jdXJyZW5jeRgMIAEoCzIWLnNrZXJyeS52MS5Db25jdXJyZW5jeRIlCghiYXRjaGluZxgNIAEoCzITLnNrZXJyeS52MS5CYXRjaGluZ2IGcHJvdG8z", [file_google_protobuf_duration]);
+  fileDesc("Chdza2VycnkvdjEvb3B0aW9ucy5wcm90bxIJc2tlcnJ5LnYxIp8BCgtSZXRyeVBvbGljeRITCgttYXhfcmV0cmllcxgBIAEoDRIwCg1pbml0aWFsX2RlbGF5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhsKE2JhY2tvZmZfY29lZmZpY2llbnQYAyABKAESLAoJbWF4X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjgKC0NvbmN1cnJlbmN5EhIKCm1heF9pbnB1dHMYASABKA0SFQoNdGFyZ2V0X2lucHV0cxgCIAEoDSJLCghCYXRjaGluZxIWCg5tYXhfYmF0Y2hfc2l6ZRgBIAEoDRInCgR3YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkQKCVBsYWNlbWVudBIPCgdyZWdpb25zGAEgAygJEg4KBmNsb3VkcxgCIAMoCRIWCg5ub25wcmVlbXB0aWJsZRgDIAEoCCLoAwoPRnVuY3Rpb25PcHRpb25zEhEKCWNwdV9taWxsaRgBIAEoDRIXCg9jcHVfbGltaXRfbWlsbGkYAiABKA0SEgoKbWVtb3J5X21pYhgDIAEoDRIYChBtZW1vcnlfbGltaXRfbWliGAQgASgNEhIKCnNlY3JldF9pZHMYBSADKAkSJwoHcmV0cmllcxgGIAEoCzIWLnNrZXJyeS52MS5SZXRyeVBvbGljeRIWCg5tYXhfY29udGFpbmVycxgHIAEoDRIZChFidWZmZXJfY29udGFpbmVycxgIIAEoDRIzChBzY2FsZWRvd25fd2luZG93GAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB3RpbWVvdXQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoJcGxhY2VtZW50GAsgASgLMhQuc2tlcnJ5LnYxLlBsYWNlbWVudBIrCgtjb25jdXJyZW5jeRgMIAEoCzIWLnNrZXJyeS52MS5Db25jdXJyZW5jeRIlCghiYXRjaGluZxgNIAEoCzITLnNrZXJyeS52MS5CYXRjaGluZxItCg12b2x1bWVfbW91bnRzGA4gAygLMhYuc2tlcnJ5LnYxLlZvbHVtZU1vdW50YgZwcm90bzM", [file_google_protobuf_duration, file_skerry_v1_volume_mount]);
 
 /**
  * How often failed inputs are run again. The n-th retry waits initial_delay * backoff_coefficient^(n-1), at most max_delay.
@@ -243,6 +245,13 @@ export type FunctionOptions = Message<"skerry.v1.FunctionOptions"> & {
    * @generated from field: skerry.v1.Batching batching = 13;
    */
   batching?: Batching | undefined;
+
+  /**
+   * Volumes instead of the definition's; empty: as they are.
+   *
+   * @generated from field: repeated skerry.v1.VolumeMount volume_mounts = 14;
+   */
+  volumeMounts: VolumeMount[];
 };
 
 /**

@@ -15,7 +15,7 @@ from protobuf import Enum, Message
 from protobuf._codegen import file_desc
 from protobuf.wkt.google.protobuf import duration_pb
 
-from . import bucket_pb, options_pb, payload_pb, schedule_pb
+from . import bucket_pb, options_pb, payload_pb, schedule_pb, volume_mount_pb
 
 if TYPE_CHECKING:
     from protobuf import DescFile, Oneof
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .options_pb import Batching, Concurrency, FunctionOptions, Placement, RetryPolicy
     from .payload_pb import Payload
     from .schedule_pb import Schedule
+    from .volume_mount_pb import VolumeMount
 
 
 _FunctionDefinitionFields: TypeAlias = Literal["name", "module", "qualname", "serialized", "image_id", "mounts", "secret_ids", "resources", "timeout", "startup_timeout", "autoscaler", "python_version", "block_network", "client_version", "is_generator", "class_spec", "retries", "concurrency", "batching", "single_use_containers", "schedule", "placement", "restrict_access", "modal_names", "interactive", "volume_mounts", "bucket_mounts"]
@@ -480,62 +481,6 @@ class Mount(Message[_MountFields]):
 
         remote_path: str
         tree_digest: str
-
-_VolumeMountFields: TypeAlias = Literal["mount_path", "volume_id", "read_only", "sub_path"]
-
-class VolumeMount(Message[_VolumeMountFields]):
-    """
-    A volume put at a path of the container.
-
-    ```proto
-    message skerry.v1.VolumeMount
-    ```
-
-    Attributes:
-        mount_path:
-            Absolute and canonical; not "/", "/root" or "/tmp", nor under /proc, /sys, /dev or /__skerry, nor above or below another volume's.
-
-            ```proto
-            string mount_path = 1;
-            ```
-        volume_id:
-            "vo-...".
-
-            ```proto
-            string volume_id = 2;
-            ```
-        read_only:
-            True if the container may not change it.
-
-            ```proto
-            bool read_only = 3;
-            ```
-        sub_path:
-            The folder of the volume that is put there, made where it is not there; empty: all of it.
-
-            ```proto
-            string sub_path = 4;
-            ```
-    """
-
-    __slots__ = ("mount_path", "volume_id", "read_only", "sub_path")
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            *,
-            mount_path: str = "",
-            volume_id: str = "",
-            read_only: bool = False,
-            sub_path: str = "",
-        ) -> None:
-            pass
-
-        mount_path: str
-        volume_id: str
-        read_only: bool
-        sub_path: str
 
 _ResourcesFields: TypeAlias = Literal["cpu_milli", "cpu_limit_milli", "memory_mib", "memory_limit_mib", "ephemeral_disk_mib"]
 
@@ -1083,13 +1028,14 @@ class ParameterType(Enum):
 
 
 _DESC = file_desc(
-    b'\n\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x17skerry/v1/options.proto\x1a\x17skerry/v1/payload.proto\x1a\x18skerry/v1/schedule.proto"\xbf\t\n\x12FunctionDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06module\x18\x02 \x01(\tR\x06module\x12\x1a\n\x08qualname\x18\x03 \x01(\tR\x08qualname\x122\n\nserialized\x18\x04 \x01(\x0b2\x12.skerry.v1.PayloadR\nserialized\x12\x19\n\x08image_id\x18\x05 \x01(\tR\x07imageId\x12(\n\x06mounts\x18\x06 \x03(\x0b2\x10.skerry.v1.MountR\x06mounts\x12\x1d\n\nsecret_ids\x18\x07 \x03(\tR\tsecretIds\x122\n\tresources\x18\x08 \x01(\x0b2\x14.skerry.v1.ResourcesR\tresources\x123\n\x07timeout\x18\t \x01(\x0b2\x19.google.protobuf.DurationR\x07timeout\x12B\n\x0fstartup_timeout\x18\n \x01(\x0b2\x19.google.protobuf.DurationR\x0estartupTimeout\x125\n\nautoscaler\x18\x0b \x01(\x0b2\x15.skerry.v1.AutoscalerR\nautoscaler\x12%\n\x0epython_version\x18\x0c \x01(\tR\rpythonVersion\x12#\n\rblock_network\x18\r \x01(\x08R\x0cblockNetwork\x12%\n\x0eclient_version\x18\x0e \x01(\tR\rclientVersion\x12!\n\x0cis_generator\x18\x0f \x01(\x08R\x0bisGenerator\x123\n\nclass_spec\x18\x10 \x01(\x0b2\x14.skerry.v1.ClassSpecR\tclassSpec\x120\n\x07retries\x18\x11 \x01(\x0b2\x16.skerry.v1.RetryPolicyR\x07retries\x128\n\x0bconcurrency\x18\x12 \x01(\x0b2\x16.skerry.v1.ConcurrencyR\x0bconcurrency\x12/\n\x08batching\x18\x13 \x01(\x0b2\x13.skerry.v1.BatchingR\x08batching\x122\n\x15single_use_containers\x18\x14 \x01(\x08R\x13singleUseContainers\x12/\n\x08schedule\x18\x15 \x01(\x0b2\x13.skerry.v1.ScheduleR\x08schedule\x122\n\tplacement\x18\x16 \x01(\x0b2\x14.skerry.v1.PlacementR\tplacement\x12\'\n\x0frestrict_access\x18\x17 \x01(\x08R\x0erestrictAccess\x12\x1f\n\x0bmodal_names\x18\x18 \x01(\x08R\nmodalNames\x12 \n\x0binteractive\x18\x19 \x01(\x08R\x0binteractive\x12;\n\rvolume_mounts\x18\x1a \x03(\x0b2\x16.skerry.v1.VolumeMountR\x0cvolumeMounts\x12;\n\rbucket_mounts\x18\x1b \x03(\x0b2\x16.skerry.v1.BucketMountR\x0cbucketMounts"\xa1\x01\n\tClassSpec\x12+\n\x07methods\x18\x01 \x03(\x0b2\x11.skerry.v1.MethodR\x07methods\x128\n\nparameters\x18\x02 \x03(\x0b2\x18.skerry.v1.ParameterSpecR\nparameters\x12-\n\x12custom_constructor\x18\x03 \x01(\x08R\x11customConstructor"?\n\x06Method\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0cis_generator\x18\x02 \x01(\x08R\x0bisGenerator"\x8c\x01\n\rParameterSpec\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12,\n\x04type\x18\x02 \x01(\x0e2\x18.skerry.v1.ParameterTypeR\x04type\x129\n\rdefault_value\x18\x03 \x01(\x0b2\x14.skerry.v1.ParameterR\x0cdefaultValue"\xb0\x01\n\tParameter\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12#\n\x0cstring_value\x18\x02 \x01(\tH\x00R\x0bstringValue\x12\x1d\n\tint_value\x18\x03 \x01(\x03H\x00R\x08intValue\x12!\n\x0bbytes_value\x18\x04 \x01(\x0cH\x00R\nbytesValue\x12\x1f\n\nbool_value\x18\x05 \x01(\x08H\x00R\tboolValueB\x07\n\x05value"I\n\x05Mount\x12\x1f\n\x0bremote_path\x18\x01 \x01(\tR\nremotePath\x12\x1f\n\x0btree_digest\x18\x02 \x01(\tR\ntreeDigest"\x81\x01\n\x0bVolumeMount\x12\x1d\n\nmount_path\x18\x01 \x01(\tR\tmountPath\x12\x1b\n\tvolume_id\x18\x02 \x01(\tR\x08volumeId\x12\x1b\n\tread_only\x18\x03 \x01(\x08R\x08readOnly\x12\x19\n\x08sub_path\x18\x04 \x01(\tR\x07subPath"\xc7\x01\n\tResources\x12\x1b\n\tcpu_milli\x18\x01 \x01(\rR\x08cpuMilli\x12&\n\x0fcpu_limit_milli\x18\x02 \x01(\rR\rcpuLimitMilli\x12\x1d\n\nmemory_mib\x18\x03 \x01(\rR\tmemoryMib\x12(\n\x10memory_limit_mib\x18\x04 \x01(\rR\x0ememoryLimitMib\x12,\n\x12ephemeral_disk_mib\x18\x05 \x01(\rR\x10ephemeralDiskMib"\xcd\x01\n\nAutoscaler\x12%\n\x0emin_containers\x18\x01 \x01(\rR\rminContainers\x12%\n\x0emax_containers\x18\x02 \x01(\rR\rmaxContainers\x12+\n\x11buffer_containers\x18\x03 \x01(\rR\x10bufferContainers\x12D\n\x10scaledown_window\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x0fscaledownWindow"\xd7\x01\n\x13BindFunctionRequest\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x124\n\nparameters\x18\x02 \x03(\x0b2\x14.skerry.v1.ParameterR\nparameters\x123\n\x15constructor_arguments\x18\x03 \x01(\x0cR\x14constructorArguments\x124\n\x07options\x18\x04 \x01(\x0b2\x1a.skerry.v1.FunctionOptionsR\x07options"7\n\x14BindFunctionResponse\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId"\xc6\x02\n\x17UpdateAutoscalerRequest\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x12*\n\x0emin_containers\x18\x02 \x01(\rH\x00R\rminContainers\x88\x01\x01\x12*\n\x0emax_containers\x18\x03 \x01(\rH\x01R\rmaxContainers\x88\x01\x01\x120\n\x11buffer_containers\x18\x04 \x01(\rH\x02R\x10bufferContainers\x88\x01\x01\x12D\n\x10scaledown_window\x18\x05 \x01(\x0b2\x19.google.protobuf.DurationR\x0fscaledownWindowB\x11\n\x0f_min_containersB\x11\n\x0f_max_containersB\x14\n\x12_buffer_containers"Q\n\x18UpdateAutoscalerResponse\x125\n\nautoscaler\x18\x01 \x01(\x0b2\x15.skerry.v1.AutoscalerR\nautoscaler"\x90\x01\n\x12GetFunctionRequest\x12\x19\n\x08app_name\x18\x01 \x01(\tR\x07appName\x12#\n\rfunction_name\x18\x02 \x01(\tR\x0cfunctionName\x12 \n\x0benvironment\x18\x03 \x01(\tR\x0benvironment\x12\x18\n\x07version\x18\x04 \x01(\rR\x07version"\x8c\x01\n\x13GetFunctionResponse\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x12\x15\n\x06app_id\x18\x02 \x01(\tR\x05appId\x12=\n\ndefinition\x18\x03 \x01(\x0b2\x1d.skerry.v1.FunctionDefinitionR\ndefinition":\n\x17GetFunctionStatsRequest\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId"\xb0\x01\n\x18GetFunctionStatsResponse\x12\x18\n\x07backlog\x18\x01 \x01(\rR\x07backlog\x12%\n\x0enum_containers\x18\x02 \x01(\rR\rnumContainers\x12,\n\x12num_running_inputs\x18\x03 \x01(\rR\x10numRunningInputs\x12%\n\x0einput_headroom\x18\x04 \x01(\rR\rinputHeadroom*\x95\x01\n\rParameterType\x12\x1e\n\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15PARAMETER_TYPE_STRING\x10\x01\x12\x16\n\x12PARAMETER_TYPE_INT\x10\x02\x12\x18\n\x14PARAMETER_TYPE_BYTES\x10\x03\x12\x17\n\x13PARAMETER_TYPE_BOOL\x10\x042\xea\x02\n\x0fFunctionService\x12L\n\x0bGetFunction\x12\x1d.skerry.v1.GetFunctionRequest\x1a\x1e.skerry.v1.GetFunctionResponse\x12[\n\x10GetFunctionStats\x12".skerry.v1.GetFunctionStatsRequest\x1a#.skerry.v1.GetFunctionStatsResponse\x12O\n\x0cBindFunction\x12\x1e.skerry.v1.BindFunctionRequest\x1a\x1f.skerry.v1.BindFunctionResponse\x12[\n\x10UpdateAutoscaler\x12".skerry.v1.UpdateAutoscalerRequest\x1a#.skerry.v1.UpdateAutoscalerResponseb\x06proto3',
+    b'\n\x18skerry/v1/function.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x17skerry/v1/options.proto\x1a\x17skerry/v1/payload.proto\x1a\x18skerry/v1/schedule.proto\x1a\x1cskerry/v1/volume_mount.proto"\xbf\t\n\x12FunctionDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06module\x18\x02 \x01(\tR\x06module\x12\x1a\n\x08qualname\x18\x03 \x01(\tR\x08qualname\x122\n\nserialized\x18\x04 \x01(\x0b2\x12.skerry.v1.PayloadR\nserialized\x12\x19\n\x08image_id\x18\x05 \x01(\tR\x07imageId\x12(\n\x06mounts\x18\x06 \x03(\x0b2\x10.skerry.v1.MountR\x06mounts\x12\x1d\n\nsecret_ids\x18\x07 \x03(\tR\tsecretIds\x122\n\tresources\x18\x08 \x01(\x0b2\x14.skerry.v1.ResourcesR\tresources\x123\n\x07timeout\x18\t \x01(\x0b2\x19.google.protobuf.DurationR\x07timeout\x12B\n\x0fstartup_timeout\x18\n \x01(\x0b2\x19.google.protobuf.DurationR\x0estartupTimeout\x125\n\nautoscaler\x18\x0b \x01(\x0b2\x15.skerry.v1.AutoscalerR\nautoscaler\x12%\n\x0epython_version\x18\x0c \x01(\tR\rpythonVersion\x12#\n\rblock_network\x18\r \x01(\x08R\x0cblockNetwork\x12%\n\x0eclient_version\x18\x0e \x01(\tR\rclientVersion\x12!\n\x0cis_generator\x18\x0f \x01(\x08R\x0bisGenerator\x123\n\nclass_spec\x18\x10 \x01(\x0b2\x14.skerry.v1.ClassSpecR\tclassSpec\x120\n\x07retries\x18\x11 \x01(\x0b2\x16.skerry.v1.RetryPolicyR\x07retries\x128\n\x0bconcurrency\x18\x12 \x01(\x0b2\x16.skerry.v1.ConcurrencyR\x0bconcurrency\x12/\n\x08batching\x18\x13 \x01(\x0b2\x13.skerry.v1.BatchingR\x08batching\x122\n\x15single_use_containers\x18\x14 \x01(\x08R\x13singleUseContainers\x12/\n\x08schedule\x18\x15 \x01(\x0b2\x13.skerry.v1.ScheduleR\x08schedule\x122\n\tplacement\x18\x16 \x01(\x0b2\x14.skerry.v1.PlacementR\tplacement\x12\'\n\x0frestrict_access\x18\x17 \x01(\x08R\x0erestrictAccess\x12\x1f\n\x0bmodal_names\x18\x18 \x01(\x08R\nmodalNames\x12 \n\x0binteractive\x18\x19 \x01(\x08R\x0binteractive\x12;\n\rvolume_mounts\x18\x1a \x03(\x0b2\x16.skerry.v1.VolumeMountR\x0cvolumeMounts\x12;\n\rbucket_mounts\x18\x1b \x03(\x0b2\x16.skerry.v1.BucketMountR\x0cbucketMounts"\xa1\x01\n\tClassSpec\x12+\n\x07methods\x18\x01 \x03(\x0b2\x11.skerry.v1.MethodR\x07methods\x128\n\nparameters\x18\x02 \x03(\x0b2\x18.skerry.v1.ParameterSpecR\nparameters\x12-\n\x12custom_constructor\x18\x03 \x01(\x08R\x11customConstructor"?\n\x06Method\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0cis_generator\x18\x02 \x01(\x08R\x0bisGenerator"\x8c\x01\n\rParameterSpec\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12,\n\x04type\x18\x02 \x01(\x0e2\x18.skerry.v1.ParameterTypeR\x04type\x129\n\rdefault_value\x18\x03 \x01(\x0b2\x14.skerry.v1.ParameterR\x0cdefaultValue"\xb0\x01\n\tParameter\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12#\n\x0cstring_value\x18\x02 \x01(\tH\x00R\x0bstringValue\x12\x1d\n\tint_value\x18\x03 \x01(\x03H\x00R\x08intValue\x12!\n\x0bbytes_value\x18\x04 \x01(\x0cH\x00R\nbytesValue\x12\x1f\n\nbool_value\x18\x05 \x01(\x08H\x00R\tboolValueB\x07\n\x05value"I\n\x05Mount\x12\x1f\n\x0bremote_path\x18\x01 \x01(\tR\nremotePath\x12\x1f\n\x0btree_digest\x18\x02 \x01(\tR\ntreeDigest"\xc7\x01\n\tResources\x12\x1b\n\tcpu_milli\x18\x01 \x01(\rR\x08cpuMilli\x12&\n\x0fcpu_limit_milli\x18\x02 \x01(\rR\rcpuLimitMilli\x12\x1d\n\nmemory_mib\x18\x03 \x01(\rR\tmemoryMib\x12(\n\x10memory_limit_mib\x18\x04 \x01(\rR\x0ememoryLimitMib\x12,\n\x12ephemeral_disk_mib\x18\x05 \x01(\rR\x10ephemeralDiskMib"\xcd\x01\n\nAutoscaler\x12%\n\x0emin_containers\x18\x01 \x01(\rR\rminContainers\x12%\n\x0emax_containers\x18\x02 \x01(\rR\rmaxContainers\x12+\n\x11buffer_containers\x18\x03 \x01(\rR\x10bufferContainers\x12D\n\x10scaledown_window\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x0fscaledownWindow"\xd7\x01\n\x13BindFunctionRequest\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x124\n\nparameters\x18\x02 \x03(\x0b2\x14.skerry.v1.ParameterR\nparameters\x123\n\x15constructor_arguments\x18\x03 \x01(\x0cR\x14constructorArguments\x124\n\x07options\x18\x04 \x01(\x0b2\x1a.skerry.v1.FunctionOptionsR\x07options"7\n\x14BindFunctionResponse\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId"\xc6\x02\n\x17UpdateAutoscalerRequest\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x12*\n\x0emin_containers\x18\x02 \x01(\rH\x00R\rminContainers\x88\x01\x01\x12*\n\x0emax_containers\x18\x03 \x01(\rH\x01R\rmaxContainers\x88\x01\x01\x120\n\x11buffer_containers\x18\x04 \x01(\rH\x02R\x10bufferContainers\x88\x01\x01\x12D\n\x10scaledown_window\x18\x05 \x01(\x0b2\x19.google.protobuf.DurationR\x0fscaledownWindowB\x11\n\x0f_min_containersB\x11\n\x0f_max_containersB\x14\n\x12_buffer_containers"Q\n\x18UpdateAutoscalerResponse\x125\n\nautoscaler\x18\x01 \x01(\x0b2\x15.skerry.v1.AutoscalerR\nautoscaler"\x90\x01\n\x12GetFunctionRequest\x12\x19\n\x08app_name\x18\x01 \x01(\tR\x07appName\x12#\n\rfunction_name\x18\x02 \x01(\tR\x0cfunctionName\x12 \n\x0benvironment\x18\x03 \x01(\tR\x0benvironment\x12\x18\n\x07version\x18\x04 \x01(\rR\x07version"\x8c\x01\n\x13GetFunctionResponse\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId\x12\x15\n\x06app_id\x18\x02 \x01(\tR\x05appId\x12=\n\ndefinition\x18\x03 \x01(\x0b2\x1d.skerry.v1.FunctionDefinitionR\ndefinition":\n\x17GetFunctionStatsRequest\x12\x1f\n\x0bfunction_id\x18\x01 \x01(\tR\nfunctionId"\xb0\x01\n\x18GetFunctionStatsResponse\x12\x18\n\x07backlog\x18\x01 \x01(\rR\x07backlog\x12%\n\x0enum_containers\x18\x02 \x01(\rR\rnumContainers\x12,\n\x12num_running_inputs\x18\x03 \x01(\rR\x10numRunningInputs\x12%\n\x0einput_headroom\x18\x04 \x01(\rR\rinputHeadroom*\x95\x01\n\rParameterType\x12\x1e\n\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15PARAMETER_TYPE_STRING\x10\x01\x12\x16\n\x12PARAMETER_TYPE_INT\x10\x02\x12\x18\n\x14PARAMETER_TYPE_BYTES\x10\x03\x12\x17\n\x13PARAMETER_TYPE_BOOL\x10\x042\xea\x02\n\x0fFunctionService\x12L\n\x0bGetFunction\x12\x1d.skerry.v1.GetFunctionRequest\x1a\x1e.skerry.v1.GetFunctionResponse\x12[\n\x10GetFunctionStats\x12".skerry.v1.GetFunctionStatsRequest\x1a#.skerry.v1.GetFunctionStatsResponse\x12O\n\x0cBindFunction\x12\x1e.skerry.v1.BindFunctionRequest\x1a\x1f.skerry.v1.BindFunctionResponse\x12[\n\x10UpdateAutoscaler\x12".skerry.v1.UpdateAutoscalerRequest\x1a#.skerry.v1.UpdateAutoscalerResponseb\x06proto3',
     [
         duration_pb.desc(),
         bucket_pb.desc(),
         options_pb.desc(),
         payload_pb.desc(),
         schedule_pb.desc(),
+        volume_mount_pb.desc(),
     ],
     {
         "FunctionDefinition": FunctionDefinition,
@@ -1098,7 +1044,6 @@ _DESC = file_desc(
         "ParameterSpec": ParameterSpec,
         "Parameter": Parameter,
         "Mount": Mount,
-        "VolumeMount": VolumeMount,
         "Resources": Resources,
         "Autoscaler": Autoscaler,
         "BindFunctionRequest": BindFunctionRequest,
