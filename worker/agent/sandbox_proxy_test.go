@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -141,6 +143,7 @@ func TestSandboxHot(t *testing.T) {
 	stop := g.inProcess(t, data, tools)
 	defer stop()
 	boxes := map[string]bool{}
+	var anew string // the weight of the first
 	for i := range 3 {
 		spec := g.spec("sh", "-c", "echo main $OWN; exec sleep 1000")
 		spec.Definition.Env = map[string]string{"OWN": strconv.Itoa(i)}
@@ -165,6 +168,11 @@ func TestSandboxHot(t *testing.T) {
 			t.Errorf("record %s", record)
 		}
 		boxes[kept.Box.Spec.ID] = true
+		if got := weight(t, kept.Box.Spec.ID); i > 0 && got != anew {
+			t.Errorf("weight %s, want that of one made anew, %s", got, anew)
+		} else {
+			anew = got
+		}
 		_, err = g.rpc.StopSandbox(t.Context(), connect.NewRequest(&workerv1.StopSandboxRequest{SandboxId: id}))
 		ok(t, err)
 		g.await(t, id, ended)
@@ -172,4 +180,18 @@ func TestSandboxHot(t *testing.T) {
 	}
 	stop()
 	nothingOf(t)
+}
+
+// weight is what a box's control group says of its share of the CPU.
+func weight(t *testing.T, box string) string {
+	t.Helper()
+	for _, file := range []string{"/sys/fs/cgroup/cpu/skerry_*/%s/cpu.shares", "/sys/fs/cgroup/skerry_*/%s/cpu.weight"} {
+		if found, _ := filepath.Glob(fmt.Sprintf(file, box)); len(found) == 1 {
+			text, err := os.ReadFile(found[0])
+			ok(t, err)
+			return strings.TrimSpace(string(text))
+		}
+	}
+	t.Errorf("box %q has no control group for the CPU", box)
+	return ""
 }

@@ -1,6 +1,7 @@
 package box
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func (b *Box) Claim(s Spec) error {
 	if err != nil {
 		return err
 	}
-	if err := m.Limit(s.CPUMilli, s.CPULimitMilli); err != nil {
+	if err := m.Limit(cmp.Or(s.CPUMilli, DefaultWeightMilli), s.CPULimitMilli); err != nil {
 		return err
 	}
 	if err := b.SetPolicy(s.Network); err != nil {

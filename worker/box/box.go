@@ -35,6 +35,9 @@ type Spec struct {
 	MemoryLimitMiB          uint32 // 0: none of its own
 }
 
+// DefaultWeightMilli is the weight of a box that has none of its own: what the kernel gives groups of which nothing is said.
+const DefaultWeightMilli = 1000
+
 // Config is what boxes of a worker share. Folders are absolute; all fields without a default are needed.
 type Config struct {
 	RunDir     string // a folder per box with its sockets and bundle; short, for socket paths have 107 bytes at most

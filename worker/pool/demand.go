@@ -9,8 +9,8 @@ const (
 	kept = 5 * time.Minute
 	// forgotten is after how long without a start there is none.
 	forgotten = 30 * time.Minute
-	// quiet is how long after a start boxes are made one at a time.
-	quiet = 300 * time.Millisecond
+	// quiet is how long after a start others come first: only a shelf that is less than half full is filled, with one box at a time.
+	quiet = time.Second
 	// few is how many wait for the first start after another.
 	few = 2
 )

@@ -16,16 +16,16 @@ func (p *Pool) step(ctx context.Context, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	wait := p.trim(now)
-	limit := boots
+	limit, busy := boots, now.Sub(p.lastStart()) < quiet
 	switch {
 	case p.cold > 0:
 		return wait // its end tells
-	case now.Sub(p.lastStart()) < quiet:
+	case busy:
 		limit = 1
 		wait = min(wait, quiet)
 	}
 	for p.booting < limit {
-		c, s := p.neediest(now)
+		c, s := p.neediest(now, busy)
 		if s == nil {
 			break
 		}
@@ -100,8 +100,8 @@ func (p *Pool) lastStart() (last time.Time) {
 	return last
 }
 
-// neediest returns the class that lacks most, or nil.
-func (p *Pool) neediest(now time.Time) (of class, s *shelf) {
+// neediest returns the class that lacks most, or nil. While others are busy those that have half of their boxes lack none.
+func (p *Pool) neediest(now time.Time, busy bool) (of class, s *shelf) {
 	most, all := 0, 0
 	for _, o := range p.classes {
 		all += len(o.ready) + o.booting
@@ -110,7 +110,11 @@ func (p *Pool) neediest(now time.Time) (of class, s *shelf) {
 		return of, nil
 	}
 	for c, o := range p.classes {
-		lacks := p.share(o, now) - len(o.ready) - o.booting
+		share := p.share(o, now)
+		if busy {
+			share = (share + 1) / 2
+		}
+		lacks := share - len(o.ready) - o.booting
 		if lacks > most && now.Sub(o.failed) > retry {
 			most, of, s = lacks, c, o
 		}
