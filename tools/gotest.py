@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 
+UNFINISHED_LINES = 2000
+
 
 def main(args: list[str]) -> int:
     """Run the tests with go test's own arguments; the exit code is go test's."""
@@ -33,6 +35,10 @@ def handle(event: dict[str, str], counts: collections.Counter[str], output: dict
         if test and "/" not in test:
             counts[action] += 1
         if action == "fail" and (test or "FAIL" in "".join(lines)):
+            if not test:  # tests that never ended, such as at the package's timeout, whose output has all goroutines
+                unfinished = [key for key in output if key[0] == package]
+                counts["fail"] += sum(1 for _, name in unfinished if "/" not in name)
+                lines = [line for key in unfinished for line in output.pop(key)][-UNFINISHED_LINES:] + lines
             print("".join(lines), end="", flush=True)
         elif not test and action == "pass":
             print(f"ok   {package} ({event.get('Elapsed', 0)} s)", flush=True)

@@ -13,6 +13,14 @@ const run = promisify(execFile);
 /** The repository. */
 export const ROOT = resolve(import.meta.dirname, "../../..");
 
+// Node can't wait for the end of a process that is not its child.
+const KILL = `
+import os, select, signal, sys
+process = os.pidfd_open(int(sys.argv[1]))
+signal.pidfd_send_signal(process, signal.SIGKILL)
+select.select([process], [], [])
+`;
+
 /** Starts, kills and stops one skerryd. Everything it leaves is below `folder`. */
 export class Daemon {
   readonly data: string;
@@ -47,9 +55,10 @@ export class Daemon {
     await this.command("up", "--listen", this.address, "--detach");
   }
 
-  /** Ends it as a power cut would end its process. */
+  /** Ends it as a power cut would end its process; that is gone when this returns. */
   async kill(): Promise<void> {
-    process.kill(Number(await readFile(join(this.data, "skerryd.pid"), "utf8")), "SIGKILL");
+    const pid = (await readFile(join(this.data, "skerryd.pid"), "utf8")).trim();
+    await run(`${ROOT}/.venv/bin/python`, ["-c", KILL, pid], { timeout: 300_000 });
   }
 
   /** Ends it in good order and removes its folder. */
