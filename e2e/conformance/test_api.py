@@ -23,11 +23,11 @@ def _names(*kinds: str) -> Iterator[str]:
 
 
 def _find(path: str) -> Any:
-    """Return what a dotted name is; "()" in it makes an object, and what is behind ".logs." is looked up in its class."""
+    """Return what a dotted name is; "()" in it makes an object, and what is behind ".logs." or ".objects." is looked up in its class."""
     found: Any = skerry
     for part in path.split("."):
         name, call, _ = part.partition("()")
-        if ".logs." in path and name in ("fetch", "tail", "stream"):
+        if (".logs." in path and name in ("fetch", "tail", "stream")) or (".objects." in path and name in ("create", "list", "delete")):
             found = found.__class__
         found = getattr(found, name)
         if call:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ._objects.decorators import exit as exit  # noqa: A004 - the reference's name
     from ._objects.decorators import method as method
     from ._objects.decorators import parameter as parameter
+    from ._objects.environment import Environment as Environment
     from ._objects.function import Function as Function
     from ._objects.image import Image as Image
     from ._objects.patterns import FilePatternMatcher as FilePatternMatcher
@@ -59,6 +60,7 @@ __all__ = [
     "Cls",
     "Cron",
     "EgressSecret",
+    "Environment",
     "Error",
     "FilePatternMatcher",
     "Function",
@@ -107,6 +109,7 @@ _HOMES = {
     "Image": "_objects.image",
     "Secret": "_objects.secret",
     "EgressSecret": "_sandbox.egress",
+    "Environment": "_objects.environment",
     "Probe": "_sandbox.probe",
     "Sandbox": "_sandbox.sandbox",
     "SandboxSnapshot": "_sandbox.snapshot",
@@ -141,7 +144,6 @@ _LATER = frozenset(
     [
         "CloudBucketMount",
         "Dict",
-        "Environment",
         "NetworkFileSystem",
         "Proxy",
         "Queue",

@@ -169,7 +169,12 @@ class Config:
 
     @property
     def environment(self) -> str:
-        """The environment to work in; "" is the server's default one."""
+        """The environment to work in; "" is the server's default one, and in a container that of the container.
+
+        There the variable only tells what it was called when the container started: it may have been renamed.
+        """
+        if os.environ.get("SKERRY_IS_REMOTE") == "1":
+            return ""
         return str(self.get("environment"))
 
     @property

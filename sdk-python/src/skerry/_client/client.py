@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from skerry._gen.skerry.v1.call_pb import SessionRequest, SessionResponse
     from skerry._gen.skerry.v1.container_connect import ContainerServiceClientSync
     from skerry._gen.skerry.v1.dict_connect import DictServiceClientSync
+    from skerry._gen.skerry.v1.environment_connect import EnvironmentServiceClientSync
     from skerry._gen.skerry.v1.function_connect import FunctionServiceClientSync
     from skerry._gen.skerry.v1.image_connect import ImageServiceClientSync
     from skerry._gen.skerry.v1.log_connect import LogServiceClientSync
@@ -90,6 +91,7 @@ class Client:
         calls: CallServiceClientSync
         containers: ContainerServiceClientSync
         dicts: DictServiceClientSync
+        environments: EnvironmentServiceClientSync
         functions: FunctionServiceClientSync
         images: ImageServiceClientSync
         logs: LogServiceClientSync

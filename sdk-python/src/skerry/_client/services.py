@@ -9,6 +9,7 @@ SERVICES = {
     "calls": ("call", "CallService"),
     "containers": ("container", "ContainerService"),
     "dicts": ("dict", "DictService"),
+    "environments": ("environment", "EnvironmentService"),
     "files": ("filesystem", "FilesystemService"),
     "functions": ("function", "FunctionService"),
     "images": ("image", "ImageService"),

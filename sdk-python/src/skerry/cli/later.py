@@ -57,15 +57,6 @@ LATER = (
         ("install", "update", "show"),
     ),
     Later(
-        "environment",
-        "Manage environments.",
-        SETTINGS,
-        (
-            *("list", "create", "delete", "update", "roles list", "roles update", "billing report", "billing summary"),
-            *("members list", "members update", "members remove"),
-        ),
-    ),
-    Later(
         "workspace",
         "Manage the workspace.",
         SETTINGS,
@@ -104,6 +95,11 @@ def add_later(cli: typer.Typer) -> None:
             cli.add_typer(group, name=later.name, hidden=later.hidden, rich_help_panel=later.panel)
         else:
             add_command(cli, later.name, later.name, later.help, hidden=later.hidden, panel=later.panel)
+
+
+def add_group(cli: typer.Typer, path: str, commands: tuple[str, ...], *, hidden: bool = False) -> None:
+    """Add a group of commands that is not there yet to one that is. The path is what follows "skerry" on the line."""
+    cli.add_typer(_group(path, "", commands), name=path.rpartition(" ")[2], hidden=hidden)
 
 
 def _group(path: str, summary: str, commands: tuple[str, ...]) -> typer.Typer:

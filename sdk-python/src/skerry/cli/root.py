@@ -14,7 +14,7 @@ import skerry
 from skerry.config import config
 from skerry.exception import InvalidError
 
-from . import apps, calls, containers, images, sandboxes, schedules, settings
+from . import apps, calls, containers, environments, images, sandboxes, schedules, settings
 from .changelog import changelog
 from .deploy import deploy
 from .errors import has_remote_frames, show_error
@@ -113,6 +113,7 @@ cli.command(rich_help_panel=ONBOARDING)(settings.setup)
 cli.add_typer(settings.token_cli, name="token", rich_help_panel=ONBOARDING)
 cli.add_typer(settings.config_cli, name="config", rich_help_panel=SETTINGS)
 cli.add_typer(settings.profile_cli, name="profile", rich_help_panel=SETTINGS)
+cli.add_typer(environments.cli, name="environment", rich_help_panel=SETTINGS)
 cli.command(rich_help_panel=OBSERVABILITY)(changelog)
 add_later(cli)
 

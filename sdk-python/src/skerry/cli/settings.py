@@ -138,10 +138,15 @@ def set_token(
 @token_cli.command()
 def new(
     name: Annotated[str, typer.Option("--name", prompt="What the token is for", help="What lists show of it.")],
+    environment: Annotated[
+        list[str] | None,
+        typer.Option("--environment", help="An environment that it opens, several are possible; default: yours."),
+    ] = None,
 ) -> None:
     """Make another token on the server, for another person or machine. Its secret is shown this once."""
     client = shared_client()
-    token = client.call(lambda: client.tokens.create_token(CreateTokenRequest(name=name)))
+    request = CreateTokenRequest(name=name, environments=[check_environment(each) for each in environment or ()])
+    token = client.call(lambda: client.tokens.create_token(request))
     print(f"token_id = {token.token_id}\ntoken_secret = {token.token_secret}")
     print("\nStore it there with `skerry token set`; the secret is not shown again.", file=sys.stderr)
 
@@ -153,6 +158,7 @@ def info() -> None:
     token = client.token_info()
     print(f"Token:   {token.token_id} ({token.name})")
     print(f"Made at: {tables.local_time(token.created_at)}")
+    print(f"Opens:   {', '.join(token.environments) or 'all environments'}")
     print(f"Server:  {client.server_url} (version {token.server_version})")
 
 
