@@ -27,6 +27,7 @@ PAGES = (
     Page("policies", "Retries and schedules", ("Retries", "Cron", "Period")),
     Page("image", "Image", ("Image", "FilePatternMatcher")),
     Page("secret", "Secret", ("Secret",)),
+    Page("environment", "Environment", ("Environment",)),
     Page("sandbox", "Sandbox", ("Sandbox",)),
     Page(
         "sandbox_parts",
