@@ -158,6 +158,8 @@ type References interface {
 	CheckTree(ctx context.Context, digest string) error
 	// CheckSecret checks a secret that the app may use.
 	CheckSecret(ctx context.Context, appID, id string) error
+	// CheckVolume checks a volume of an environment.
+	CheckVolume(ctx context.Context, environment, id string) error
 }
 
 // Secrets deletes the anonymous secrets of a stopped app. Implemented by secret.Service.

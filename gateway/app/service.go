@@ -230,7 +230,32 @@ func (s *Service) prepare(ctx context.Context, p *Publication) (err error) {
 			p.AppID, owner = deployed.ID, deployed.ID
 		}
 	}
-	return s.check(ctx, owner, p.Functions)
+	if err := s.check(ctx, owner, p.Functions); err != nil {
+		return err
+	}
+	return s.checkVolumes(ctx, p)
+}
+
+// checkVolumes checks those that functions mount: they are of the app's environment.
+func (s *Service) checkVolumes(ctx context.Context, p *Publication) error {
+	environment := ""
+	for i := range p.Functions {
+		for _, m := range p.Functions[i].Volumes {
+			if environment == "" {
+				if environment = p.Environment; p.AppID != "" {
+					a, err := s.d.Store.App(ctx, p.AppID)
+					if err != nil {
+						return err
+					}
+					environment = a.Environment
+				}
+			}
+			if err := s.d.References.CheckVolume(ctx, environment, m.VolumeID); err != nil {
+				return fmt.Errorf("function %q: %w", p.Functions[i].Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Service) check(ctx context.Context, owner string, definitions []function.Definition) error {

@@ -163,6 +163,11 @@ func (s *Service) Bind(ctx context.Context, b function.Binding) (string, error) 
 				return "", err
 			}
 		}
+		for _, m := range b.Options.Volumes {
+			if err := s.d.References.CheckVolume(ctx, base.Environment, m.VolumeID); err != nil {
+				return "", err
+			}
+		}
 	}
 	b, err = b.Checked(&base.Definition)
 	if err != nil {

@@ -56,6 +56,7 @@ type Deps struct {
 	SnapshotService     skerryv1connect.SnapshotServiceHandler
 	SidecarService      skerryv1connect.SidecarServiceHandler
 	TunnelService       skerryv1connect.TunnelServiceHandler
+	VolumeService       skerryv1connect.VolumeServiceHandler
 	// Relay serves what is inside sandboxes, below sandboxPrefix.
 	Relay http.Handler
 }
@@ -83,6 +84,7 @@ func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	mux.Handle(skerryv1connect.NewContainerServiceHandler(d.ContainerService, raw...))
 	mux.Handle(skerryv1connect.NewSandboxServiceHandler(d.SandboxService, small...))
 	mux.Handle(skerryv1connect.NewTunnelServiceHandler(d.TunnelService, small...))
+	mux.Handle(skerryv1connect.NewVolumeServiceHandler(d.VolumeService, raw...))
 	mux.Handle(skerryv1connect.NewSandboxWatchServiceHandler(d.SandboxWatchService, small...))
 	mux.Handle(skerryv1connect.NewSnapshotServiceHandler(d.SnapshotService, small...))
 	mux.Handle(skerryv1connect.NewSidecarServiceHandler(d.SidecarService, small...))

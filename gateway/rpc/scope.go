@@ -50,10 +50,11 @@ var open = map[string]bool{
 	skerryv1connect.MountServiceCreateMountProcedure:          true,
 }
 
-// openPrefixes begin the paths that code in containers may call besides: sandboxes of its app.
+// openPrefixes begin the paths that code in containers may call besides: sandboxes of its app, volumes of its environment.
 var openPrefixes = []string{
 	"/" + skerryv1connect.SandboxServiceName + "/", "/" + skerryv1connect.SandboxWatchServiceName + "/",
 	"/" + skerryv1connect.SnapshotServiceName + "/", "/" + skerryv1connect.SidecarServiceName + "/", sandboxPrefix,
+	"/" + skerryv1connect.VolumeServiceName + "/",
 }
 
 func isOpen(path string) bool {

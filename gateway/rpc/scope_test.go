@@ -78,6 +78,7 @@ func (w *world) serve(t *testing.T, tokens *identity.Service) {
 		ContainerService: skerryv1connect.UnimplementedContainerServiceHandler{},
 
 		TunnelService:       skerryv1connect.UnimplementedTunnelServiceHandler{},
+		VolumeService:       skerryv1connect.UnimplementedVolumeServiceHandler{},
 		SandboxService:      skerryv1connect.UnimplementedSandboxServiceHandler{},
 		SandboxWatchService: skerryv1connect.UnimplementedSandboxWatchServiceHandler{},
 		SnapshotService:     skerryv1connect.UnimplementedSnapshotServiceHandler{},
@@ -256,6 +257,7 @@ var allowedServices = map[string]string{
 	"SandboxWatchService": "and what they do",
 	"SnapshotService":     "and what they were",
 	"SidecarService":      "and what is beside them",
+	"VolumeService":       "volumes of the container's environment",
 }
 
 // TestWhatContainersMayCall goes through all procedures there are.

@@ -123,6 +123,11 @@ func (s *Service) spec(ctx context.Context, r Request) (Spec, error) {
 			return Spec{}, err
 		}
 	}
+	for _, m := range d.Volumes {
+		if err := s.d.Volumes.CheckVolume(ctx, a.Environment, m.VolumeID); err != nil {
+			return Spec{}, err
+		}
+	}
 	if len(d.Argv) == 0 && len(image.Entrypoint)+len(image.Cmd) > 0 {
 		d.Argv = append(slices.Clone(image.Entrypoint), image.Cmd...)
 	}

@@ -38,6 +38,12 @@ type Trees interface {
 	Check(ctx context.Context, digest string) error
 }
 
+// Volumes finds volumes. Implemented by gateway/volume.
+type Volumes interface {
+	// CheckVolume returns a fault.NotFound for a volume that the environment has not.
+	CheckVolume(ctx context.Context, environment, id string) error
+}
+
 // Output is told of containers whose output is to be expected. Implemented in gateway/server.
 type Output interface {
 	// Opened says that a sandbox of the app begins to write.
@@ -60,6 +66,7 @@ type Deps struct {
 	Images  Images
 	Secrets Secrets
 	Trees   Trees
+	Volumes Volumes
 	Output  Output
 	Fleet   *fleet.Fleet
 	Follow  Follower

@@ -49,8 +49,10 @@ func (r *rig) Variables(_ context.Context, _ string, ids []string) (map[string]s
 }
 
 func (r *rig) Check(context.Context, string) error { return nil }
-func (r *rig) Opened(string, string, string)       {}
-func (r *rig) Closed(string)                       {}
+
+func (r *rig) CheckVolume(context.Context, string, string) error { return nil }
+func (r *rig) Opened(string, string, string)                     {}
+func (r *rig) Closed(string)                                     {}
 func (r *rig) definition() sandbox.Definition {
 	return sandbox.Definition{ImageID: ident.New(ident.Image)}
 }
@@ -69,7 +71,7 @@ func start(t *testing.T, db *sqlstore.DB, appID string) *rig {
 	t.Helper()
 	r := &rig{t: t, db: db, fleet: fleet.New(), app: appID, followed: map[string][]sandbox.State{}}
 	r.Service = sandbox.New(sandbox.Deps{
-		Store: db, Apps: r, Images: r, Secrets: r, Trees: r, Output: r, Fleet: r.fleet, Follow: r, Log: slog.New(slog.DiscardHandler),
+		Store: db, Apps: r, Images: r, Secrets: r, Trees: r, Volumes: r, Output: r, Fleet: r.fleet, Follow: r, Log: slog.New(slog.DiscardHandler),
 	})
 	if err := r.Load(t.Context()); err != nil {
 		t.Fatal(err)

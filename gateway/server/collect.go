@@ -57,7 +57,7 @@ func (r roots) Roots(ctx context.Context, cutoff time.Time, add func(cas.Root) e
 	if err != nil {
 		return err
 	}
-	if err := r.s.layers.Roots(ctx, add); err != nil {
+	if err := errors.Join(r.s.layers.Roots(ctx, add), r.s.volumes.Roots(ctx, add)); err != nil {
 		return err
 	}
 	if err := r.s.db.SnapshotFiles(ctx, func(digest string) error { return add(cas.Root{Digest: digest, File: true}) }); err != nil {

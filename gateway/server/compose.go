@@ -26,6 +26,9 @@ import (
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/tunnel"
 	"github.com/skerry-dev/skerry/gateway/tunnelrpc"
+	"github.com/skerry-dev/skerry/gateway/volume"
+	"github.com/skerry-dev/skerry/gateway/volumelink"
+	"github.com/skerry-dev/skerry/gateway/volumerpc"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
 )
 
@@ -35,6 +38,7 @@ func (s *Server) compose(sealer *secret.Sealer, tunnels tunnel.Config) {
 	s.environments = environment.New(environment.Deps{Store: s.db, Contents: s.contents(), Log: s.log})
 	s.secrets = secret.New(s.db, sealer)
 	s.mounts = mount.New(s.db, s.blobs)
+	s.volumes = volume.New(volume.Deps{Store: s.db, Versions: s.db, Blobs: s.blobs, Workers: volumes{s}, Window: s.cfg.HeartbeatWindow, Log: s.log})
 	s.layers = layer.New(s.cfg.Layers, s.db, s.blobs, s.log)
 	s.builders = buildlink.New(s.cfg.BuilderWait, buildlink.Deps{Layers: s.layers, Blobs: s.blobs, Log: s.log})
 	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Ages: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets}, Log: s.log})
@@ -54,7 +58,7 @@ func (s *Server) compose(sealer *secret.Sealer, tunnels tunnel.Config) {
 		Window: s.cfg.HeartbeatWindow, Log: s.log,
 	})
 	s.sandboxes = sandbox.New(sandbox.Deps{
-		Store: s.db, Apps: s.apps, Images: images{s.images}, Secrets: secrets{s.secrets}, Trees: s.mounts, Output: sandboxOutput{s.logs},
+		Store: s.db, Apps: s.apps, Images: images{s.images}, Secrets: secrets{s.secrets}, Trees: s.mounts, Volumes: s.volumes, Output: sandboxOutput{s.logs},
 		Fleet: workers, Follow: reached{s}, Log: s.log,
 	})
 	s.workers = workerlink.New(workerlink.Deps{
@@ -74,6 +78,7 @@ func (s *Server) contents() []environment.Contents {
 	return []environment.Contents{
 		{Noun: "apps", Empty: func(ctx context.Context, id string) error { return s.apps.StopAll(ctx, id) }},
 		{Noun: "names of images", Empty: s.db.DeleteImageNames},
+		{Noun: "volumes", Empty: func(ctx context.Context, id string) error { return s.volumes.Empty(ctx, id) }},
 	}
 }
 
@@ -90,6 +95,7 @@ func (s *Server) handler() http.Handler {
 		SnapshotService: sandboxrpc.NewSnapshotService(s.sandboxes, s.snapshots), SidecarService: sandboxrpc.NewSidecarService(s.sandboxes, s.sidecars),
 		Relay:         sandboxrpc.NewRelay(s.sandboxes, s.snapshots, s.workers, s.log),
 		TunnelService: tunnelrpc.NewService(s.tunnels),
+		VolumeService: volumerpc.NewService(s.volumes, s.environments),
 	}, opts)
 	mux := http.NewServeMux()
 	mux.Handle("/", s.public.guard(public))
@@ -99,6 +105,8 @@ func (s *Server) handler() http.Handler {
 		Blobs: s.blobs, Mounts: s.mounts, Profiles: s.db, Logs: s.logs, Owners: s.workers,
 	}, opts)
 	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, bulk, identity.Worker, identity.Builder)))
+	path, stores := volumelink.NewHandler(volumelink.Deps{Volumes: s.volumes, Owners: s.workers}, opts)
+	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, stores, identity.Worker)))
 	path, layers := buildlink.NewLayersHandler(s.layers, opts)
 	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, layers, identity.Builder)))
 	// What names a port of a sandbox goes there, and never to what is ours.

@@ -18,7 +18,7 @@ var _ rpc.Owners = owners{}
 func (o owners) EnvironmentOf(ctx context.Context, id string) (string, bool, error) {
 	finders := map[ident.Kind]func(context.Context, string) (string, error){
 		ident.App: o.app, ident.Function: o.function, ident.Call: o.call, ident.Container: o.container,
-		ident.Sandbox: o.sandbox, ident.Snapshot: o.snapshot,
+		ident.Sandbox: o.sandbox, ident.Snapshot: o.snapshot, ident.Volume: o.volume,
 	}
 	for kind, find := range finders {
 		if ident.Check(kind, id) != nil {
@@ -84,4 +84,12 @@ func (o owners) snapshot(ctx context.Context, id string) (string, error) {
 		return "", err
 	}
 	return snap.Sandbox.Environment, nil
+}
+
+func (o owners) volume(ctx context.Context, id string) (string, error) {
+	v, err := o.s.db.Volume(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return v.Environment, nil
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/gateway/tunnel"
+	"github.com/skerry-dev/skerry/gateway/volume"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
 	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
@@ -95,6 +96,7 @@ type Server struct {
 	snapshots *snapshot.Service
 	sidecars  *sidecar.Service
 	tunnels   *tunnel.Service
+	volumes   *volume.Service
 	ingress   *ingress.Server
 	workers   *workerlink.Hub
 	builders  *buildlink.Hub
@@ -216,7 +218,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"environments", s.environments.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}, {"tunnels", s.tunnels.Run}} {
+	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"environments", s.environments.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}, {"tunnels", s.tunnels.Run}, {"volumes", s.volumes.Run}} {
 		parts.Go(p.name, func(ctx context.Context) error { return endedBy(ctx, p.run(ctx)) })
 	}
 	parts.Go("message engine", s.watchEngine)

@@ -24,16 +24,25 @@ type Snapshots struct {
 
 var _ snapshot.Worker = (*Snapshots)(nil)
 
-// snapshotClient returns a client of a linked worker, or a fault.Unavailable.
-func (h *Hub) snapshotClient(workerID string) (workerv1connect.SnapshotServiceClient, error) {
+// Client reaches a linked worker's services, or returns a fault.Unavailable.
+func (h *Hub) Client(workerID string) (connect.HTTPClient, error) {
 	h.mu.Lock()
 	w := h.links[workerID]
 	h.mu.Unlock()
 	if w == nil {
 		return nil, fault.New(fault.Unavailable, "worker %q: is not connected at the moment; try again", workerID)
 	}
+	return w.client.HTTPClient(), nil
+}
+
+// snapshotClient returns a client of a linked worker, or a fault.Unavailable.
+func (h *Hub) snapshotClient(workerID string) (workerv1connect.SnapshotServiceClient, error) {
+	client, err := h.Client(workerID)
+	if err != nil {
+		return nil, err
+	}
 	plain := connect.WithAcceptCompression("gzip", nil, nil)
-	return workerv1connect.NewSnapshotServiceClient(w.client.HTTPClient(), link.BaseURL, plain), nil
+	return workerv1connect.NewSnapshotServiceClient(client, link.BaseURL, plain), nil
 }
 
 // Snapshots returns a linked worker's, or a fault.Unavailable.

@@ -1275,7 +1275,9 @@ type RestoreVolumeVersionRequest struct {
 	// "vo-...".
 	VolumeId string `protobuf:"bytes,1,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
 	// The version.
-	Version       uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Version uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Chosen by the client: 22 random characters, applied once.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1322,6 +1324,13 @@ func (x *RestoreVolumeVersionRequest) GetVersion() uint64 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *RestoreVolumeVersionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // The new version.
@@ -1439,10 +1448,12 @@ const file_skerry_v1_volume_proto_rawDesc = "" +
 	"\x06before\x18\x02 \x01(\x04R\x06before\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\"R\n" +
 	"\x1aListVolumeVersionsResponse\x124\n" +
-	"\bversions\x18\x01 \x03(\v2\x18.skerry.v1.VolumeVersionR\bversions\"T\n" +
+	"\bversions\x18\x01 \x03(\v2\x18.skerry.v1.VolumeVersionR\bversions\"s\n" +
 	"\x1bRestoreVolumeVersionRequest\x12\x1b\n" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion\"R\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"R\n" +
 	"\x1cRestoreVolumeVersionResponse\x122\n" +
 	"\aversion\x18\x01 \x01(\v2\x18.skerry.v1.VolumeVersionR\aversion2\xdf\b\n" +
 	"\rVolumeService\x12F\n" +
