@@ -147,7 +147,7 @@ func TestLimitedTokens(t *testing.T) {
 					t.Errorf("%s: nothing in its request says where; say in placeless what keeps limited tokens within their environments", name)
 				}
 				ask := w.post
-				if method.IsStreamingServer() {
+				if method.IsStreamingServer() || method.IsStreamingClient() {
 					ask = w.stream
 				}
 				if code := ask(t, "/skerry.v1."+name, token, "", body); code != "permission_denied" && code != "not_found" && code != notServed {
