@@ -38,12 +38,17 @@ class Driver:
             "remove": lambda step, path: {"gone": self.files.remove(path, recursive=step.get("recursive", False))},
             "run": self.run,
             "tags": self.tags,
+            "sidecar": self.sidecar,
+            "terminate": lambda _, name: {"code": self.sidecars[name].terminate(wait=True)},
+            "ended": lambda _, name: {"code": self.sidecars[name].wait()},
         }
+        self.sidecars: dict[str, Any] = {}
+        self.place: Any = self.sandbox
 
     @property
     def files(self) -> Any:
-        """The sandbox's files."""
-        return self.sandbox.filesystem
+        """The files of the sandbox, or of the sidecar that a step is in."""
+        return self.place.filesystem
 
     def make(self, *command: str, **params: Any) -> skerry.Sandbox:
         """Make a sandbox."""
@@ -52,6 +57,7 @@ class Driver:
     def check(self, step: Step) -> str:
         """Do a step; return what is not as it should be."""
         kind = next(key for key in step if key in self.kinds)
+        self.place = self.sidecars[step["in"]] if "in" in step else self.sandbox
         try:
             found = self.kinds[kind](step, step[kind])
         except exception.Error as err:
@@ -67,7 +73,7 @@ class Driver:
 
     def exec(self, step: Step, argv: list[str]) -> Step:
         """Run a process to its end."""
-        process = self.sandbox.exec(*argv, **_spelled(step, ("env", "secret", "workdir", "timeout_ms", "pty", "user")))
+        process = self.place.exec(*argv, **_spelled(step, ("env", "secret", "workdir", "timeout_ms", "pty", "user")))
         if not step.get("pty"):
             process.stdin.write(step.get("stdin", ""))
             process.stdin.write_eof()
@@ -83,7 +89,7 @@ class Driver:
 
     def start(self, step: Step, argv: list[str]) -> Step:
         """Start a process and leave it."""
-        self.started[step["as"]] = self.sandbox.exec(*argv)
+        self.started[step["as"]] = self.place.exec(*argv)
         return {}
 
     def signal(self, step: Step, number: int) -> Step:
@@ -113,6 +119,12 @@ class Driver:
         """Set tags, and read them back."""
         self.sandbox.set_tags(tags)
         return {"tags": self.sandbox.get_tags()}
+
+    def sidecar(self, step: Step, name: str) -> Step:
+        """Make a sidecar."""
+        params = _spelled(step, ("env", "workdir"))
+        self.sidecars[name] = self.sandbox._experimental_sidecars.create(*step.get("command", []), name=name, image=self.image, **params)  # pyright: ignore[reportPrivateUsage]
+        return {}
 
 
 def _spelled(given: Step, keys: tuple[str, ...]) -> Step:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import skerry
 from skerry.container_process import ContainerProcess
 from skerry.exception import ConflictError, InternalFailure
+from skerry.sandbox import SidecarContainer
 
 TICKS = "i=0; while true; do echo tick $i; i=$((i+1)); sleep 0.05; done"
 LINES = "i=0; while [ ! -e /tmp/go ]; do echo line $i; echo fault $i >&2; i=$((i+1)); sleep 0.02; done; echo end $i"
@@ -69,6 +70,11 @@ def main() -> None:
     _type(terminal, shown, "X=forty; stty size; echo $X-two\n", "forty-two")
     talk = sandbox.exec("sh", "-c", LINES)
     counted = sandbox.exec("sha256sum")
+    side = sandbox._experimental_sidecars.create("sh", "-c", TICKS, name="side", image=skerry.Image.debian_slim())  # pyright: ignore[reportPrivateUsage]
+    aside = side.exec("cat", bufsize=1)
+    answers = iter(aside.stdout)
+    _echo(aside, answers, "before")
+    beside = _say(side, "cut -d ' ' -f 1,22 /proc/1/stat")
     before = set(_say(sandbox, PROCESSES).splitlines())
     restarted = threading.Event()
 
@@ -101,6 +107,9 @@ def main() -> None:
     _check_reached(sandbox, victim, last_made, app, before)
     assert sandbox.tunnels()[8000].url == url
     assert _get(url) == server
+    _echo(aside, answers, "after")
+    assert _say(side, "cut -d ' ' -f 1,22 /proc/1/stat") == beside
+    assert [each.object_id for each in sandbox._experimental_sidecars.list()] == [side.object_id]  # pyright: ignore[reportPrivateUsage]
     terminal.resize(33, 99)
     _type(terminal, shown, "stty size; echo $X-four\n", "33 99", "forty-four")
     restarted.set()
@@ -109,10 +118,10 @@ def main() -> None:
         work.end()
     _check_output(lines[0], talk.stderr.read())
     sandbox.terminate(wait=True)
-    ticks = sandbox.stdout.read().splitlines()
-    wrong = [(i, line) for i, line in enumerate(ticks) if line != f"tick {i}"]
-    assert not wrong, f"of {len(ticks)} lines of the command: {wrong[:5]}"
-    assert ticks
+    for ticks in (sandbox.stdout.read().splitlines(), [entry.message.rstrip() for entry in side.logs.fetch()]):
+        wrong = [(i, line) for i, line in enumerate(ticks) if line != f"tick {i}"]
+        assert not wrong, f"of {len(ticks)} lines of the command: {wrong[:5]}"
+        assert ticks
     last_made.terminate(wait=True)
     print("complete", flush=True)
 
@@ -146,7 +155,13 @@ def _check_output(stdout: str, stderr: str) -> None:
     assert stderr.splitlines() == [f"fault {i}" for i in range(count)]
 
 
-def _say(sandbox: skerry.Sandbox, command: str) -> str:
+def _echo(cat: ContainerProcess[str], answers: Iterator[str], text: str) -> None:
+    cat.stdin.write(text + "\n")
+    cat.stdin.drain()
+    assert next(answers) == text + "\n"
+
+
+def _say(sandbox: skerry.Sandbox | SidecarContainer, command: str) -> str:
     process = sandbox.exec("sh", "-c", command)
     return process.stdout.read()
 

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -78,6 +79,7 @@ type closed struct {
 // output is what memory holds of a container that has not sent EOF.
 type output struct {
 	origin   Origin
+	sandbox  string // that it is a further container of; or empty
 	sequence uint64 // of the last frame that is stored
 	parts    int    // of the next one that are stored already
 	lasting  bool   // it outlives the gateway: its frames are marked where they are stored
@@ -94,15 +96,19 @@ func New(d Deps) *Service {
 // Frame is some output of one container. Sequence counts its frames from 1. Entries need no Origin.
 type Frame struct {
 	ContainerID string
+	SandboxID   string // that the container is a further one of; else empty
 	Sequence    uint64
 	Entries     []Entry
 	EOF         bool
 }
 
+// Owner is what the gateway knows the container by: its sandbox, or itself.
+func (f *Frame) Owner() string { return cmp.Or(f.SandboxID, f.ContainerID) }
+
 // Push stores a frame; it is stored when Push returns. A frame that was stored before is dropped. Errors: fault.NotFound for a container
-// that is not known.
+// that is not known, fault.Denied for one that is another sandbox's.
 func (s *Service) Push(ctx context.Context, f Frame) error {
-	o, err := s.output(f.ContainerID)
+	o, err := s.output(&f)
 	if err != nil {
 		return err
 	}
@@ -157,17 +163,39 @@ func (s *Service) append(ctx context.Context, o *output, f Frame) error {
 }
 
 // Open says that a container is to start whose output will come. Calling it is what makes followers of its app wait for its EOF.
-func (s *Service) Open(containerID string, origin Origin) {
+func (s *Service) Open(containerID string, origin Origin) { s.begin(containerID, "", origin) }
+
+// begin expects output of a container, which may be a further one of a sandbox.
+func (s *Service) begin(containerID, sandboxID string, origin Origin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[containerID] == nil {
-		s.open[containerID] = &output{origin: origin, ended: make(chan struct{}), lasting: isSandbox(containerID)}
+		s.open[containerID] = &output{
+			origin: origin, sandbox: sandboxID, ended: make(chan struct{}), lasting: sandboxID != "" || isSandbox(containerID),
+		}
 	}
 }
 
-// Ended says that a container has ended. Its EOF is waited for no longer than EOFGrace from now on.
+// Ended says that a container has ended, and with a sandbox its further ones. Their EOF is waited for no longer than EOFGrace from now on.
 func (s *Service) Ended(containerID string) {
-	time.AfterFunc(EOFGrace, func() { s.close(containerID) })
+	time.AfterFunc(EOFGrace, func() {
+		for _, id := range s.further(containerID) {
+			s.close(id)
+		}
+		s.close(containerID)
+	})
+}
+
+// further returns the further containers of a sandbox whose output is open.
+func (s *Service) further(sandboxID string) (ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, o := range s.open {
+		if o.sandbox == sandboxID {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // Notice appends a line of Skerry's own to a container's output, or, with an empty container, to that of a function.
@@ -182,19 +210,23 @@ func (s *Service) Notice(ctx context.Context, origin Origin, containerID, text s
 // isSandbox says whether a container is one that outlives its gateway.
 func isSandbox(containerID string) bool { return ident.Check(ident.Sandbox, containerID) == nil }
 
-func (s *Service) output(containerID string) (*output, error) {
-	if o := s.known(containerID); o != nil {
-		return o, nil
+func (s *Service) output(f *Frame) (*output, error) {
+	o := s.known(f.ContainerID)
+	if o == nil {
+		origin, ok := s.d.Containers.Origin(f.Owner())
+		if !ok {
+			return nil, fault.New(fault.NotFound, "container %q: nothing is known of it", f.Owner())
+		}
+		s.begin(f.ContainerID, f.SandboxID, origin)
+		o = s.known(f.ContainerID)
 	}
-	origin, ok := s.d.Containers.Origin(containerID)
-	if !ok {
-		return nil, fault.New(fault.NotFound, "container %q: nothing is known of it", containerID)
+	switch {
+	case o == nil:
+		return nil, fault.New(fault.NotFound, "container %q: its output has ended long ago", f.ContainerID)
+	case o.sandbox != f.SandboxID:
+		return nil, fault.New(fault.Denied, "container %q: is not one of sandbox %q", f.ContainerID, f.SandboxID)
 	}
-	s.Open(containerID, origin)
-	if o := s.known(containerID); o != nil {
-		return o, nil
-	}
-	return nil, fault.New(fault.NotFound, "container %q: its output has ended long ago", containerID)
+	return o, nil
 }
 
 // known returns the output of a container that is open or was closed lately, or nil. Nobody waits for the end of one that was.

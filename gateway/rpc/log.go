@@ -53,7 +53,7 @@ func (s *logService) query(ctx context.Context, m *skerryv1.StreamLogsRequest) (
 			return q, err
 		}
 	}
-	if q.ContainerID != "" {
+	if q.ContainerID != "" && ident.Check(ident.Sidecar, q.ContainerID) != nil {
 		if err := ident.CheckAnyContainer(q.ContainerID); err != nil {
 			return q, err
 		}

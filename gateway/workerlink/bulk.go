@@ -159,7 +159,7 @@ func (s *bulkService) PushLogs(ctx context.Context, stream *connect.BidiStream[w
 
 // push stores a frame of a container that runs, or ran, on the caller.
 func (s *bulkService) push(ctx context.Context, f logs.Frame) error {
-	owner, err := s.d.Owners.OwnerOf(f.ContainerID)
+	owner, err := s.d.Owners.OwnerOf(f.Owner())
 	if errors.Is(err, fault.NotFound) {
 		return nil // a container that nobody knows any more has no reader: its output is acknowledged and gone
 	}
@@ -176,8 +176,12 @@ func (s *bulkService) push(ctx context.Context, f logs.Frame) error {
 }
 
 func frameFromProto(m *workerv1.PushLogsRequest) (logs.Frame, error) {
-	f := logs.Frame{ContainerID: m.GetContainerId(), Sequence: m.GetSequence(), EOF: m.GetEof()}
-	if err := ident.CheckAnyContainer(f.ContainerID); err != nil {
+	f := logs.Frame{ContainerID: m.GetContainerId(), SandboxID: m.GetSandboxId(), Sequence: m.GetSequence(), EOF: m.GetEof()}
+	err := ident.CheckAnyContainer(f.ContainerID)
+	if f.SandboxID != "" {
+		err = errors.Join(ident.Check(ident.Sidecar, f.ContainerID), ident.Check(ident.Sandbox, f.SandboxID))
+	}
+	if err != nil {
 		return f, err
 	}
 	for _, e := range m.GetEntries() {

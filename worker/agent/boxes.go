@@ -54,6 +54,16 @@ func (m machine) Limit(cpuMilli, cpuLimitMilli uint32) error {
 	return m.Sandbox.Limit(gvisor.Limits{CPUMilli: cpuMilli, CPULimitMilli: cpuLimitMilli})
 }
 
+func (m machine) Add(ctx context.Context, p container.SandboxParams) (box.Part, error) {
+	c, err := m.Sandbox.Add(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (m machine) Part(id, name string) box.Part { return m.Container(id, name) }
+
 func (m machine) SaveFiles(ctx context.Context, dir string) (snapshot.Layer, error) {
 	f, err := m.Sandbox.SaveFiles(ctx, dir)
 	if err != nil {
@@ -77,8 +87,10 @@ func newBoxGuest(conn net.Conn) (box.Guest, error) {
 
 // guestTransport is how requests of clients get to an init.
 func guestTransport(g box.Guest) http.RoundTripper {
-	return g.(boxGuest).c.Forward() //nolint:forcetypeassert // boxes of an agent have no others
+	return g.(interface{ forward() http.RoundTripper }).forward() //nolint:forcetypeassert // boxes of an agent have no others
 }
+
+func (g boxGuest) forward() http.RoundTripper { return g.c.Forward() }
 
 func (g boxGuest) StartMain(ctx context.Context, argv []string, terminal *container.Terminal) error {
 	_, err := g.c.StartMain(ctx, guest.Main{Argv: argv, Terminal: (*guest.Terminal)(terminal)})

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -94,8 +95,13 @@ type killGuest struct {
 	at func(string)
 }
 
+func (g killGuest) forward() http.RoundTripper { return guestTransport(g.Guest) }
+
 func (g killGuest) Configure(ctx context.Context, id box.Identity) error {
 	g.at("linked")
+	if strings.HasPrefix(id.ContainerID, "sc-") {
+		g.at("sidecar linked")
+	}
 	err := g.Guest.Configure(ctx, id)
 	g.at("configured")
 	return err

@@ -23,6 +23,7 @@ type Record struct {
 	Endpoint container.Endpoint
 	Policy   policy.Policy              // the last one
 	Mounts   map[string]container.Image `json:",omitempty"` // that are shown in it, by path
+	Inners   []InnerSpec                `json:",omitempty"` // containers besides its own
 }
 
 // Record returns the box's record.
@@ -35,6 +36,9 @@ func (b *Box) Record() Record {
 	}
 	for at, m := range b.mounts {
 		r.Mounts[at] = m.image
+	}
+	for _, i := range b.inners {
+		r.Inners = append(r.Inners, i.spec)
 	}
 	return r
 }
@@ -106,7 +110,7 @@ func (h *Host) Adopt(ctx context.Context, records []Record) []Adoption {
 		i := alive[k]
 		err := a.Err
 		if err == nil {
-			err = out[i].Box.resume(ctx, a.Endpoint, records[i].Mounts)
+			err = out[i].Box.resume(ctx, a.Endpoint, &records[i])
 		}
 		if err != nil {
 			// It is of no use without what it holds. The rest of it is reaped.
@@ -128,7 +132,7 @@ func (h *Host) remains(b *Box) Cause {
 }
 
 // resume goes on with a box that runs.
-func (b *Box) resume(ctx context.Context, e *container.Endpoint, mounts map[string]container.Image) error {
+func (b *Box) resume(ctx context.Context, e *container.Endpoint, r *Record) error {
 	b.ownsDir()
 	b.owns(e)
 	files, release, err := b.host.cfg.Rootfs.Adopt(ctx, b.spec.Image, b.spec.Mounts)
@@ -137,7 +141,7 @@ func (b *Box) resume(ctx context.Context, e *container.Endpoint, mounts map[stri
 	}
 	b.undo.Add(release)
 	b.image, b.binds = files.Image, files.Binds
-	for at, image := range mounts {
+	for at, image := range r.Mounts {
 		release := func() {}
 		if image.Digest != "" {
 			if _, release, err = b.host.cfg.Rootfs.Adopt(ctx, image, nil); err != nil {
@@ -146,13 +150,7 @@ func (b *Box) resume(ctx context.Context, e *container.Endpoint, mounts map[stri
 		}
 		b.mounted(at, image, release)
 	}
-	// What the earlier process listened at is a file that nobody listens at.
-	for _, name := range []string{guestSocket, gatewaySocket} {
-		if err := os.Remove(filepath.Join(b.dir, runName, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	if err := b.listen(); err != nil {
+	if err := errors.Join(forgetSockets(b.dir), b.listen()); err != nil {
 		return err
 	}
 	b.group = lifecycle.NewGroup(context.WithoutCancel(ctx))
@@ -162,6 +160,19 @@ func (b *Box) resume(ctx context.Context, e *container.Endpoint, mounts map[stri
 	})
 	b.serve()
 	b.group.Go("nudge", b.nudge)
+	for _, spec := range r.Inners {
+		b.resumeInner(ctx, spec)
+	}
+	return nil
+}
+
+// forgetSockets removes what an earlier process listened at: files that nobody listens at.
+func forgetSockets(dir string) error {
+	for _, name := range []string{guestSocket, gatewaySocket} {
+		if err := os.Remove(filepath.Join(dir, runName, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -180,6 +191,9 @@ func (b *Box) Leave() {
 	b.deleted.Do(func() {
 		b.host.cfg.Network.Leave(b.endpoint)
 		b.note(b.group.Stop())
+		for _, i := range b.all() {
+			i.stop()
+		}
 	})
 }
 

@@ -75,6 +75,7 @@ func NewHost(cfg Config) (*Host, error) {
 
 // Box is one box. It is safe for concurrent use.
 type Box struct {
+	*line
 	host *Host
 	spec Spec
 	dir  string
@@ -83,7 +84,6 @@ type Box struct {
 	endpoint *container.Endpoint
 	image    string
 	binds    []container.Bind
-	guestL   *net.UnixListener
 	accessL  *net.UnixListener // nil: no access
 	group    *lifecycle.Group
 
@@ -92,15 +92,16 @@ type Box struct {
 		machine Machine
 		err     error
 	}
-	done chan struct{} // closed when the machine has ended, or could not be booted
 
 	mounting sync.Mutex // held while an image is shown or taken away
 
-	mu      sync.Mutex
-	mounts  map[string]mount // by path
-	policy  policy.Policy
-	guest   Guest         // nil while there is no link
-	changed chan struct{} // closed when guest changes
+	adding sync.RWMutex // held for reading while a container is added, for writing while there may be none besides its own
+
+	mu     sync.Mutex
+	mounts map[string]mount // by path
+	policy policy.Policy
+	inners map[string]*Inner // containers besides its own, by id
+	gone   map[string]error  // those that could not be taken over, and why
 
 	deleted sync.Once
 	failed  []error // of giving back
@@ -133,9 +134,9 @@ func (b *Box) Image() string { return b.image }
 
 func (h *Host) newBox(spec Spec) *Box {
 	return &Box{
+		line: newLine("box", spec.ID, h.cfg.Guest),
 		host: h, spec: spec, dir: filepath.Join(h.cfg.RunDir, spec.ID), policy: spec.Network, undo: lifecycle.NewCleanup(),
-		up: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
-		mounts: map[string]mount{},
+		up: make(chan struct{}), mounts: map[string]mount{}, inners: map[string]*Inner{}, gone: map[string]error{},
 	}
 }
 
@@ -145,20 +146,8 @@ func (b *Box) ID() string { return b.spec.ID }
 // Endpoint is its place on the network.
 func (b *Box) Endpoint() *container.Endpoint { return b.endpoint }
 
-// Done is closed when the machine has ended, for whatever reason.
-func (b *Box) Done() <-chan struct{} { return b.done }
-
 // Traffic is what its network has carried since it was made. Errors: fault.NotFound once it is given back.
 func (b *Box) Traffic() (network.Traffic, error) { return b.host.cfg.Network.Traffic(b.endpoint) }
-
-func (b *Box) ended() bool {
-	select {
-	case <-b.done:
-		return true
-	default:
-		return false
-	}
-}
 
 // Machine returns the machine, or nil while it has not been booted.
 func (b *Box) Machine() Machine {
@@ -181,38 +170,6 @@ func (b *Box) booted(ctx context.Context) (Machine, error) {
 		return nil, fault.New(fault.Unavailable, "box %q: was not booted", b.spec.ID)
 	}
 	return b.boot.machine, nil
-}
-
-// Guest returns the link to init, waiting while there is none. Errors: fault.Unavailable if the box has ended.
-func (b *Box) Guest(ctx context.Context) (Guest, error) {
-	for {
-		g, changed := b.Link()
-		if g != nil {
-			return g, nil
-		}
-		select {
-		case <-changed:
-		case <-b.done:
-			return nil, fault.New(fault.Unavailable, "box %q: has ended", b.spec.ID)
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// Link returns the link to init, nil if there is none, and a channel that is closed when that changes.
-func (b *Box) Link() (Guest, <-chan struct{}) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.guest, b.changed
-}
-
-func (b *Box) setGuest(g Guest) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.guest = g
-	close(b.changed)
-	b.changed = make(chan struct{})
 }
 
 // Cause is what ended a box, as far as the host can tell.
@@ -267,6 +224,10 @@ func (b *Box) delete(ctx context.Context) {
 	}
 	for at := range b.Record().Mounts {
 		b.unmounted(at)
+	}
+	for _, i := range b.all() {
+		i.release()
+		b.note(i.failure())
 	}
 	b.undo.Run()
 }

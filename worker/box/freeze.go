@@ -31,8 +31,13 @@ func (b *Box) FilesParams(ctx context.Context, folder string, need uint64) (snap
 }
 
 // Checkpoint keeps all that runs in the box, with its files, in a folder; with goOn it runs on after that, else it has ended. Its link ends, and
-// comes again. Errors: fault.Precondition if images are mounted in it, fault.Unavailable.
+// comes again. Errors: fault.Precondition if images are mounted in it or there are containers besides its own, fault.Unavailable.
 func (b *Box) Checkpoint(ctx context.Context, dir string, goOn bool) error {
+	b.adding.Lock()
+	defer b.adding.Unlock()
+	if len(b.all()) > 0 {
+		return fault.New(fault.Precondition, "other containers run in it; end them first")
+	}
 	if len(b.Record().Mounts) > 0 {
 		return fault.New(fault.Precondition, "images are mounted in it; unmount them first")
 	}

@@ -12,6 +12,7 @@ import (
 // Machine is the gVisor sandbox of a box. Its methods are safe for concurrent use.
 type Machine interface {
 	container.Sandbox
+	Parts
 	// Nudge tells init that there is something to dial again. Errors: fault.Unavailable if the machine has ended.
 	Nudge(ctx context.Context) error
 	// Limit sets its weight and the most it may use, in thousandths of a core; 0: as it was booted. Errors: fault.Precondition if it has run into
@@ -23,6 +24,25 @@ type Machine interface {
 	Checkpoint(ctx context.Context, dir string, goOn bool) error
 	// Mount shows an EROFS file at a folder of its root. Errors: fault.Unavailable.
 	Mount(ctx context.Context, image, target string) error
+}
+
+// Parts are containers besides a machine's own.
+type Parts interface {
+	// Add starts a container and returns when its init has been started; what it takes of the parameters, gvisor.Sandbox says. Nothing is left
+	// behind when it fails or ctx ends. Errors: fault.Unavailable if the machine has ended.
+	Add(ctx context.Context, p container.SandboxParams) (Part, error)
+	// Part is one that this process or an earlier one has added; nothing is checked.
+	Part(id, name string) Part
+}
+
+// Part is a container besides a machine's own. Its methods are safe for concurrent use.
+type Part interface {
+	// Nudge tells its init that there is something to dial again. Errors: fault.NotFound if it has ended, fault.Unavailable if the machine has.
+	Nudge(ctx context.Context) error
+	// Wait returns nil when its init has ended or there is none. Errors: fault.Unavailable if the machine has ended.
+	Wait(ctx context.Context) error
+	// Delete kills it and removes all that belongs to it; the machine goes on.
+	Delete(ctx context.Context) error
 }
 
 // Machines boots machines. Implemented by worker/gvisor through worker/agent.

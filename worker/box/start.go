@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/container"
@@ -22,6 +20,9 @@ const (
 	guestSocket   = "guest.sock"
 	gatewaySocket = "gateway.sock"
 )
+
+// initArgv starts a container's init.
+var initArgv = []string{container.RuntimeTarget + "/skerry-init", "-outlive"}
 
 // prepare gets everything that a box is made of. What was got is on the cleanup stack, also when it fails.
 func (b *Box) prepare(ctx context.Context) error {
@@ -80,11 +81,11 @@ func (b *Box) ownsDir() { b.undo.Add(func() { b.note(os.RemoveAll(b.dir)) }) }
 
 // listen opens the sockets that the box dials.
 func (b *Box) listen() (err error) {
-	if b.guestL, err = b.listenAt(guestSocket); err != nil {
+	if b.socket, err = listenAt(b.dir, guestSocket, b.undo); err != nil {
 		return err
 	}
 	if b.host.cfg.Access != nil && b.spec.Access != "" {
-		if b.accessL, err = b.listenAt(gatewaySocket); err != nil {
+		if b.accessL, err = listenAt(b.dir, gatewaySocket, b.undo); err != nil {
 			return err
 		}
 	}
@@ -109,15 +110,6 @@ func (b *Box) writeNames() error {
 	return nil
 }
 
-func (b *Box) listenAt(name string) (*net.UnixListener, error) {
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(b.dir, runName, name)})
-	if err != nil {
-		return nil, fmt.Errorf("socket: %w", err)
-	}
-	b.undo.Add(func() { _ = ln.Close() }) // closed already by its server
-	return ln, nil
-}
-
 // Hostname is what something with an id calls itself.
 func Hostname(id string) string { return strings.ToLower(strings.ReplaceAll(id, "_", "-")) }
 
@@ -133,7 +125,7 @@ func (b *Box) params() container.SandboxParams {
 		ID: s.ID, Dir: filepath.Join(b.dir, bundleName), Image: b.image,
 		DiskDir: b.host.cfg.DiskDir, DiskMiB: s.DiskMiB,
 		NetnsPath: b.endpoint.NetnsPath, Hostname: Hostname(s.ID),
-		Argv:     []string{container.RuntimeTarget + "/skerry-init", "-outlive"},
+		Argv:     initArgv,
 		Binds:    binds,
 		CPUMilli: s.CPUMilli, CPULimitMilli: s.CPULimitMilli, MemoryLimitMiB: s.MemoryLimitMiB,
 	}
@@ -181,44 +173,5 @@ func (b *Box) serve() {
 		b.group.Go("gateway access", func(ctx context.Context) error {
 			return b.host.cfg.Access.Serve(ctx, access, b.accessL)
 		})
-	}
-}
-
-// Pauses between links, of which one that lasts needs none: a guest that dials and hangs up all the time costs little.
-const (
-	minPause = time.Millisecond
-	maxPause = 5 * time.Second
-	lasting  = 10 * time.Second
-)
-
-// takeLinks takes one link after another. While there is one nothing is accepted: what else dials waits in the kernel.
-func (b *Box) takeLinks(ctx context.Context) {
-	stop := context.AfterFunc(ctx, func() { _ = b.guestL.Close() })
-	defer stop()
-	pause := minPause
-	for {
-		conn, err := b.guestL.Accept()
-		if err != nil {
-			return // closed, by the end of ctx
-		}
-		began := time.Now()
-		if g, err := b.host.cfg.Guest(conn); err == nil {
-			b.setGuest(g)
-			select {
-			case <-g.Done():
-			case <-ctx.Done():
-			}
-			b.setGuest(nil)
-			_ = g.Close() // it has ended, or is to
-		}
-		if pause = min(2*pause, maxPause); time.Since(began) > lasting {
-			pause = minPause
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
 	}
 }

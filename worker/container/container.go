@@ -164,11 +164,19 @@ type Journal interface {
 	Acknowledged(sequence uint64) error
 }
 
+// Source is a container whose frames are noted in a journal.
+type Source struct {
+	ID      string
+	Sandbox string // that it is a further container of; else empty
+	Journal Journal
+	Last    uint64 // sequence of its last frame; they are numbered from the one after it
+}
+
 // JournaledSink is a LogSink that works with journals.
 type JournaledSink interface {
 	LogSink
-	// Keep has frames of a container noted in a journal, and numbered from the one after last. It comes before the first Write.
-	Keep(containerID string, j Journal, last uint64)
+	// Keep has frames of a container noted in a journal. It comes before the first Write.
+	Keep(s Source)
 	// Again takes a frame that an earlier process of the worker has sealed.
 	Again(containerID string, f Frame, entries []LogEntry)
 }

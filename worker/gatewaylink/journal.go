@@ -8,6 +8,7 @@ const maxJournaled = 512 << 10
 
 // logSource is a container whose output comes. The mutex of Logs guards it.
 type logSource struct {
+	sandbox  string            // that it is a further container of; or empty
 	sequence uint64            // of its last frame
 	journal  container.Journal // or nil
 	after    container.Offsets // of what it has written
@@ -27,11 +28,11 @@ func (l *Logs) source(containerID string) *logSource {
 }
 
 // Keep implements container.JournaledSink.
-func (l *Logs) Keep(containerID string, j container.Journal, last uint64) {
+func (l *Logs) Keep(of container.Source) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.source(containerID)
-	s.journal, s.sequence = j, last
+	s := l.source(of.ID)
+	s.sandbox, s.journal, s.sequence = of.Sandbox, of.Journal, of.Last
 }
 
 // Again implements container.JournaledSink.

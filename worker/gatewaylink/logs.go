@@ -146,7 +146,8 @@ func (l *Logs) open(containerID string, src *logSource) *logFrame {
 // append begins a frame.
 func (l *Logs) append(containerID string, src *logSource, f container.Frame) *logFrame {
 	frame := &logFrame{
-		msg: &workerv1.PushLogsRequest{ContainerId: containerID, Sequence: f.Sequence}, source: src, after: f.After,
+		msg:    &workerv1.PushLogsRequest{ContainerId: containerID, SandboxId: src.sandbox, Sequence: f.Sequence},
+		source: src, after: f.After,
 	}
 	l.frames = append(l.frames, frame)
 	return frame

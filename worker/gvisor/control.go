@@ -17,6 +17,7 @@ import (
 
 // Methods of the server that each sentry has on a socket in the state folder. They belong to the version of runsc that tools/runsc pins.
 const (
+	methodWait       = "containerManager.Wait"
 	methodSignal     = "containerManager.Signal"
 	methodMount      = "containerManager.Mount"
 	methodPause      = "containerManager.Pause"
@@ -61,9 +62,16 @@ func (r *Runtime) call(ctx context.Context, sandbox, method string, arg any, fil
 	case err != nil:
 		return fault.New(fault.Unavailable, "sandbox %q: %s: %w", sandbox, method, err)
 	case !answer.Success:
-		return fmt.Errorf("sandbox %q: %s: %.2000s", sandbox, method, answer.Err)
+		return &refusal{sandbox, method, answer.Err}
 	}
 	return nil
+}
+
+// refusal is the error of a sentry that has answered.
+type refusal struct{ sandbox, method, text string }
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("sandbox %q: %s: %.2000s", r.sandbox, r.method, r.text)
 }
 
 // dial connects to a sentry. The path of its socket may be longer than an address can be, hence the way round.

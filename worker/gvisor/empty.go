@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -80,6 +82,7 @@ func (s *Sandbox) Add(ctx context.Context, p container.SandboxParams) (*Containe
 func (s *Sandbox) add(ctx context.Context, p container.SandboxParams, command ...string) (*Container, error) {
 	spec := imageSpec(p)
 	spec.Annotations[criType], spec.Annotations[criSandbox] = "container", s.sandbox
+	setApart(spec)
 	if err := writeBundle(p.Dir, spec); err != nil {
 		return nil, fmt.Errorf("container %q: %w", p.ID, err)
 	}
@@ -108,6 +111,26 @@ func (s *Sandbox) Container(id, name string) *Container {
 	return &Container{place: place{s.runtime, s.sandbox, innerID(id), cmp.Or(name, mainName)}, box: s.process}
 }
 
+// Nudge is as that of a sandbox. Errors: fault.NotFound if the container is gone, fault.Unavailable if the sandbox is.
+func (c *Container) Nudge(ctx context.Context) error {
+	err := c.place.Nudge(ctx)
+	var refused *refusal
+	if errors.As(err, &refused) { // signals go to PID 1, which is there as long as the container is
+		return fault.New(fault.NotFound, "container %q: %w", c.id, err)
+	}
+	return err
+}
+
+// Wait returns nil when the container's PID 1 has ended, or the container is not there. Errors: fault.Unavailable if the sandbox is gone.
+func (c *Container) Wait(ctx context.Context) error {
+	err := c.runtime.call(ctx, c.sandbox, methodWait, c.id)
+	var refused *refusal
+	if errors.As(err, &refused) { // the sentry knows no container that could be waited for
+		return nil
+	}
+	return err
+}
+
 // Delete kills the container and removes it; the sandbox goes on. It works once; later calls return the first result. That of
 // a sandbox that has ended goes with the sandbox.
 func (c *Container) Delete(ctx context.Context) error {
@@ -116,11 +139,45 @@ func (c *Container) Delete(ctx context.Context) error {
 }
 
 func (c *Container) remove(ctx context.Context) error {
+	if err := c.giveUp(); err != nil {
+		return err
+	}
 	out, err := c.runtime.command(ctx, "delete", "--force", c.id).CombinedOutput()
 	if err != nil && c.box.running() {
 		return fmt.Errorf("container %q: runsc delete: %w: %s", c.id, err, bytes.TrimSpace(out))
 	}
 	return nil
+}
+
+// giveUp ends a start of the container that an earlier process of the instance was killed in.
+func (c *Container) giveUp() error {
+	pids, err := c.runtime.cfg.Cgroups.Processes(c.sandbox)
+	if err != nil {
+		return fmt.Errorf("container %q: %w", c.id, err)
+	}
+	for _, pid := range pids {
+		p, err := watch(pid) // before it is looked at, so that its number is not another's by then
+		if err != nil {
+			return fmt.Errorf("container %q: %w", c.id, err)
+		}
+		if words := commandLine(pid); len(words) > 0 && words[len(words)-1] == c.id && slices.Contains(words, "run") {
+			err = p.kill()
+		}
+		p.release()
+		if err != nil {
+			return fmt.Errorf("container %q: %w", c.id, err)
+		}
+	}
+	return nil
+}
+
+// commandLine is that of a process; nil for one that has ended.
+func commandLine(pid int) []string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")
 }
 
 // pauseImage makes the file system of sandboxes without an image, once per instance: a program of a few bytes that sleeps.

@@ -39,6 +39,19 @@ var (
 	initCapabilities = append(slices.Clone(capabilities), initOnly...)
 )
 
+// apart is a capability that has no effect in gVisor. Processes of the container that a sandbox was booted with see those of containers that were
+// added, for gVisor's namespaces of processes lie in one another. They can't look into what has a capability that they lack: not into its
+// environment, not through its root at its socket to the worker.
+const apart = "CAP_AUDIT_WRITE"
+
+func setApart(s *specs.Spec) {
+	c := *s.Process.Capabilities
+	for _, set := range []*[]string{&c.Bounding, &c.Effective, &c.Permitted} {
+		*set = append(slices.Clone(*set), apart)
+	}
+	s.Process.Capabilities = &c
+}
+
 // searchPath is init's own; processes get theirs with their start.
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

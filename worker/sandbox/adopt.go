@@ -6,6 +6,8 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/command"
+	"github.com/skerry-dev/skerry/worker/container"
 )
 
 // Adopt goes on with what an earlier process of the worker has recorded: sandboxes that run are taken over, those that ended meanwhile are there
@@ -23,19 +25,22 @@ func (h *Host) Adopt(ctx context.Context) (boxes map[string]bool, err error) {
 		s := newSandbox(h, r.Spec)
 		s.state, s.end, s.ready, s.adopted, s.expires, s.record = r.State, r.End, r.Ready, true, r.Expires, r.Record
 		s.remaining, s.policy = r.Remaining, r.Policy
-		if s.journal, err = openJournal(h.files.journal(r.Spec.ID)); err != nil {
+		if s.journal, err = command.OpenJournal(h.files.journal(r.Spec.ID)); err != nil {
+			return nil, err
+		}
+		if err := s.sidecars.Load(r.Sidecars); err != nil {
 			return nil, err
 		}
 		h.byID[r.Spec.ID] = s
 		switch {
-		case r.State == Ended:
+		case r.State == command.Ended:
 			s.ended(r.End) // its box is cleared away with those of nobody
-		case r.State == Paused:
-		case r.State == Running && r.Box != nil:
+		case r.State == command.Paused:
+		case r.State == command.Running && r.Box != nil:
 			running = append(running, s)
 			wanted = append(wanted, *r.Box)
 		default:
-			s.ended(newEnd(StartFailed, "the worker was restarted while it started"))
+			s.ended(command.NewEnd(command.StartFailed, "the worker was restarted while it started"))
 		}
 	}
 	for i, a := range h.cfg.Boxes.Adopt(ctx, wanted) {
@@ -49,6 +54,7 @@ func (h *Host) Adopt(ctx context.Context) (boxes map[string]bool, err error) {
 		if err := s.moveIn(a.Box); err != nil {
 			return nil, err
 		}
+		s.sidecars.Adopt(a.Box)
 		h.life.Go(func() { s.resumed(a.Box, func() {}) })
 	}
 	return boxes, h.dropSnapshots()
@@ -65,7 +71,7 @@ func (h *Host) dropSnapshots() error {
 		if ident.Check(ident.Sandbox, id) != nil {
 			continue
 		}
-		if s := h.byID[id]; s == nil || s.Status().State != Paused {
+		if s := h.byID[id]; s == nil || s.Status().State != command.Paused {
 			errs = append(errs, h.cfg.Snapshots.Drop(id))
 		}
 	}
@@ -73,8 +79,9 @@ func (h *Host) dropSnapshots() error {
 }
 
 // ended notes the end of a sandbox of which only the record is there.
-func (s *Sandbox) ended(end *End) {
-	s.host.cfg.Logs.Keep(s.spec.ID, s.journal, s.journal.last())
+func (s *Sandbox) ended(end *command.End) {
+	s.host.cfg.Logs.Keep(container.Source{ID: s.spec.ID, Journal: s.journal, Last: s.journal.Last()})
 	s.host.cfg.Logs.EOF(s.spec.ID)
-	s.update(func() { s.state, s.end = Ended, end })
+	s.sidecars.End(end)
+	s.update(func() { s.state, s.end = command.Ended, end })
 }

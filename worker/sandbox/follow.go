@@ -3,10 +3,10 @@ package sandbox
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
@@ -30,13 +30,13 @@ func (l *life) start(ctx context.Context) {
 	}
 	id, err := l.identity()
 	if err == nil {
-		err = onLink(ctx, b, func(g box.Guest) error { return g.Configure(ctx, id) })
+		err = command.OnLink(ctx, b, func(g box.Guest) error { return g.Configure(ctx, id) })
 	}
 	if err == nil {
 		err = l.moveIn(b)
 	}
 	if err == nil && len(l.spec.Argv) > 0 {
-		err = onLink(ctx, b, func(g box.Guest) error { return g.StartMain(ctx, l.spec.Argv, l.terminal()) })
+		err = command.OnLink(ctx, b, func(g box.Guest) error { return g.StartMain(ctx, l.spec.Argv, l.terminal()) })
 	}
 	l.note(note{kind: noteUp, err: err})
 }
@@ -74,48 +74,11 @@ func (l *life) terminal() *container.Terminal {
 	return &container.Terminal{Rows: terminalRows, Cols: terminalCols}
 }
 
-// onLink calls f with the box's link, and again with the next one when f says that a link is lost. Errors: f's others, fault.Unavailable when
-// the box has ended.
-func onLink(ctx context.Context, b *box.Box, f func(box.Guest) error) error {
-	for {
-		g, err := b.Guest(ctx)
-		if err != nil {
-			return err
-		}
-		err = f(g)
-		ends := errors.Is(err, context.Canceled) // init has ended what was under way: it closes the link next
-		if ctx.Err() != nil || !ends && !errors.Is(err, fault.Unavailable) {
-			return err
-		}
-		awaitLinkEnd(ctx, g, ends)
-	}
-}
-
-// closingGrace is how long an init may take to close a link.
-const closingGrace = 5 * time.Second
-
-// awaitLinkEnd returns when a link has ended that is of no use any more; unless init ends it, it is ended here.
-func awaitLinkEnd(ctx context.Context, g box.Guest, byInit bool) {
-	if byInit {
-		timer := time.NewTimer(closingGrace)
-		defer timer.Stop()
-		select {
-		case <-g.Done():
-			return
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-	}
-	_ = g.Close() // the box dials another
-	<-g.Done()
-}
-
 // followMain waits for the command's end.
 func (l *life) followMain(ctx context.Context) error {
 	defer close(l.mainOver)
 	var end container.ProcessEnd
-	err := onLink(ctx, l.box, func(g box.Guest) (err error) {
+	err := command.OnLink(ctx, l.box, func(g box.Guest) (err error) {
 		end, err = g.Wait(ctx, box.MainProcess)
 		return err
 	})
@@ -128,7 +91,7 @@ func (l *life) followMain(ctx context.Context) error {
 // followActivity counts the processes of clients.
 func (l *life) followActivity(ctx context.Context) error {
 	for {
-		err := onLink(ctx, l.box, func(g box.Guest) error { return g.WatchActivity(ctx, l.active) })
+		err := command.OnLink(ctx, l.box, func(g box.Guest) error { return g.WatchActivity(ctx, l.active) })
 		if err != nil {
 			return nil //nolint:nilerr // the box has ended, or the sandbox; what else it says, it is not counted by
 		}
@@ -137,7 +100,7 @@ func (l *life) followActivity(ctx context.Context) error {
 
 // followProbe waits for the probe to succeed.
 func (l *life) followProbe(ctx context.Context) error {
-	err := onLink(ctx, l.box, func(g box.Guest) error { return g.AwaitReady(ctx, *l.spec.Probe) })
+	err := command.OnLink(ctx, l.box, func(g box.Guest) error { return g.AwaitReady(ctx, *l.spec.Probe) })
 	if ctx.Err() == nil && !errors.Is(err, fault.Unavailable) {
 		l.note(note{kind: noteReady, err: err})
 	}

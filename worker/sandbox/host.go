@@ -12,6 +12,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
@@ -82,7 +83,7 @@ func (h *Host) Start(spec Spec) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		s.Stop(newEnd(StartFailed, "the worker was stopped"))
+		s.Stop(command.NewEnd(command.StartFailed, "the worker was stopped"))
 	}
 	h.life.Go(s.live)
 	return nil
@@ -126,7 +127,7 @@ func (h *Host) Forget(id string) error {
 	if s == nil {
 		return nil
 	}
-	if s.Status().State != Ended {
+	if s.Status().State != command.Ended {
 		return fault.New(fault.Precondition, "sandbox %q: has not ended", id)
 	}
 	if err := s.forget(); err != nil {
@@ -163,7 +164,7 @@ func (h *Host) Close(ctx context.Context, leave bool) (left int, err error) {
 	h.closed = true
 	var all []*Sandbox
 	for _, s := range h.byID {
-		if s.Status().State == Paused {
+		if s.Status().State == command.Paused {
 			continue // it stays on the disk
 		}
 		all = append(all, s)
@@ -171,12 +172,12 @@ func (h *Host) Close(ctx context.Context, leave bool) (left int, err error) {
 			close(s.leave)
 			continue
 		}
-		s.Stop(newEnd(Terminated, "the worker was stopped"))
+		s.Stop(command.NewEnd(command.Terminated, "the worker was stopped"))
 	}
 	h.mu.Unlock()
 	err = await(ctx, &h.life, "sandboxes have not ended")
 	for _, s := range all {
-		if s.Status().State != Ended {
+		if s.Status().State != command.Ended {
 			left++
 		}
 	}
@@ -199,8 +200,9 @@ func (h *Host) Lose(images []string, cause error) {
 		s.mu.Lock()
 		b := s.box
 		s.mu.Unlock()
+		s.sidecars.Lose(images, cause)
 		if b != nil && slices.Contains(images, b.Image()) {
-			s.Stop(newEnd(Lost, fmt.Sprintf("its image can't be read any more: %v; start it again", cause)))
+			s.Stop(command.NewEnd(command.Lost, fmt.Sprintf("its image can't be read any more: %v; start it again", cause)))
 		}
 	}
 }

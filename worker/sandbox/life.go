@@ -11,6 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
@@ -76,7 +77,7 @@ func (s *Sandbox) resumed(b *box.Box, running func()) {
 }
 
 // conclude ends a life: for good, or for this process.
-func (l *life) conclude(end *End) {
+func (l *life) conclude(end *command.End) {
 	switch {
 	case end != nil:
 		l.finish(*end)
@@ -87,6 +88,7 @@ func (l *life) conclude(end *End) {
 	}
 	l.left.Store(true)
 	close(l.over)
+	l.sidecars.Leave()
 	l.warn(l.group.Stop())
 	l.box.Leave()
 }
@@ -99,7 +101,7 @@ func (l *life) note(n note) {
 }
 
 // run waits for what ends the sandbox; nil: this process leaves it.
-func (l *life) run() *End {
+func (l *life) run() *command.End {
 	expiry, idle := stoppedTimer(), stoppedTimer()
 	defer expiry.Stop()
 	defer idle.Stop()
@@ -117,16 +119,16 @@ func (l *life) run() *End {
 			return l.boxGone()
 		case <-link:
 		case <-l.lostTooLong():
-			return newEnd(Lost, fmt.Sprintf("its init did not answer for %s", l.host.cfg.LinkTimeout))
+			return command.NewEnd(command.Lost, fmt.Sprintf("its init did not answer for %s", l.host.cfg.LinkTimeout))
 		case <-expiry.C:
 			if passed(l.deadline()) {
-				return newEnd(TimedOut, "its timeout has passed")
+				return command.NewEnd(command.TimedOut, "its timeout has passed")
 			}
 		case <-idle.C:
 			if passed(l.idleDeadline()) && l.spec.PauseWhenIdle {
 				return l.pauseIdle()
 			} else if passed(l.idleDeadline()) {
-				return newEnd(IdleTimeout, fmt.Sprintf("nobody has used it for its idle timeout of %s", l.spec.IdleTimeout))
+				return command.NewEnd(command.IdleTimeout, fmt.Sprintf("nobody has used it for its idle timeout of %s", l.spec.IdleTimeout))
 			}
 		case end := <-l.stop:
 			end.At = time.Now()
@@ -139,24 +141,24 @@ func (l *life) run() *End {
 			l.paused, l.waiting = true, r.done
 			return nil
 		case <-l.leave:
-			if l.Status().State == Running {
+			if l.Status().State == command.Running {
 				return nil
 			}
-			return newEnd(StartFailed, "the worker was stopped while it started")
+			return command.NewEnd(command.StartFailed, "the worker was stopped while it started")
 		case <-l.poke:
 		}
 	}
 }
 
 // pauseIdle pauses a sandbox that nobody uses; it returns the sandbox's end if that can't be.
-func (l *life) pauseIdle() *End {
+func (l *life) pauseIdle() *command.End {
 	c, cancel := context.WithTimeout(context.Background(), pauseTimeout)
 	defer cancel()
 	err := l.pause(c)
 	if l.paused = err == nil; l.paused {
 		return nil
 	}
-	return newEnd(IdleTimeout, fmt.Sprintf("nobody has used it for its idle timeout of %s, and it could not be paused: %s", l.spec.IdleTimeout, err))
+	return command.NewEnd(command.IdleTimeout, fmt.Sprintf("nobody has used it for its idle timeout of %s, and it could not be paused: %s", l.spec.IdleTimeout, err))
 }
 
 // passed says whether a deadline has passed; zero is none.
@@ -215,15 +217,15 @@ func (l *life) lostTooLong() <-chan time.Time {
 }
 
 // hear takes a note; it returns the sandbox's end if that is what it means.
-func (l *life) hear(n note) *End {
-	var end *End
+func (l *life) hear(n note) *command.End {
+	var end *command.End
 	switch n.kind {
 	case noteBox:
 		if n.err == nil {
 			l.box = n.box
 			return nil
 		}
-		end = newEnd(StartFailed, "it could not be started: "+n.err.Error())
+		end = command.NewEnd(command.StartFailed, "it could not be started: "+n.err.Error())
 	case noteUp:
 		if n.err == nil {
 			l.runs()
@@ -237,7 +239,7 @@ func (l *life) hear(n note) *End {
 			l.update(func() { l.ready = true })
 			return nil
 		}
-		end = newEnd(StartFailed, "its readiness probe can't be asked: "+n.err.Error())
+		end = command.NewEnd(command.StartFailed, "its readiness probe can't be asked: "+n.err.Error())
 	}
 	return end
 }
@@ -246,16 +248,19 @@ func (l *life) hear(n note) *End {
 func (l *life) runs() {
 	l.mainUp = len(l.spec.Argv) > 0
 	if l.mainUp {
-		l.host.cfg.Logs.Keep(l.spec.ID, l.journal, l.journal.last())
+		l.host.cfg.Logs.Keep(container.Source{ID: l.spec.ID, Journal: l.journal, Last: l.journal.Last()})
 	}
 	l.update(func() {
-		l.state, l.ready = Running, l.ready || l.spec.Probe == nil
+		l.state, l.ready = command.Running, l.ready || l.spec.Probe == nil
 		l.settleIdle()
 	})
 	l.group.Go("activity", l.followActivity)
 	if l.mainUp {
 		l.group.Go("command", l.followMain)
-		l.host.reading.Go(l.copyOutput)
+		l.host.reading.Go(func() {
+			defer close(l.readOver)
+			command.Copy(l.box, command.CopyParams{ID: l.spec.ID, Sink: l.host.cfg.Logs, Journal: l.journal, Left: l.left.Load})
+		})
 	}
 	if !l.Status().Ready {
 		l.group.Go("probe", l.followProbe)
@@ -263,7 +268,7 @@ func (l *life) runs() {
 }
 
 // notUp is the end of a sandbox whose box is there and whose command is not.
-func (l *life) notUp(err error) *End {
+func (l *life) notUp(err error) *command.End {
 	if errors.Is(err, fault.Unavailable) {
 		select {
 		case <-l.box.Done():
@@ -271,14 +276,14 @@ func (l *life) notUp(err error) *End {
 		default:
 		}
 	}
-	return newEnd(StartFailed, "its command could not be started: "+err.Error())
+	return command.NewEnd(command.StartFailed, "its command could not be started: "+err.Error())
 }
 
 // deathGrace is how long the end of a box may take of which a part has gone.
 const deathGrace = 2 * time.Second
 
 // mainEnded is the end of a sandbox whose command has ended, or of which nothing is known any more.
-func (l *life) mainEnded(end container.ProcessEnd, err error) *End {
+func (l *life) mainEnded(end container.ProcessEnd, err error) *command.End {
 	if err != nil {
 		timer := time.NewTimer(deathGrace)
 		defer timer.Stop()
@@ -287,12 +292,7 @@ func (l *life) mainEnded(end container.ProcessEnd, err error) *End {
 			return l.boxGone()
 		case <-timer.C:
 		}
-		return newEnd(Lost, "nothing is known of its command: "+err.Error())
-	}
-	if end.Signal == 0 {
-		e := newEnd(Exited, fmt.Sprintf("its command exited with code %d", end.ExitCode))
-		e.Code = end.ExitCode
-		return e
+		return command.NewEnd(command.Lost, "nothing is known of its command: "+err.Error())
 	}
 	// The kernel may have picked a process of the sandbox instead of the sandbox itself.
 	if end.Signal == syscall.SIGKILL {
@@ -300,16 +300,14 @@ func (l *life) mainEnded(end container.ProcessEnd, err error) *End {
 			return e
 		}
 	}
-	e := newEnd(Exited, fmt.Sprintf("its command died of signal %d (%s)", int(end.Signal), end.Signal))
-	e.Code = signalBase + int(end.Signal)
-	return e
+	return command.EndOf(end)
 }
 
 // boxGone is the end of a sandbox whose box has ended with no report from init.
-func (l *life) boxGone() *End { return l.endOf(l.box.Why()) }
+func (l *life) boxGone() *command.End { return l.endOf(l.box.Why()) }
 
 // endOf is the end of a sandbox for what is known of that of its box.
-func (s *Sandbox) endOf(why box.Cause) *End {
+func (s *Sandbox) endOf(why box.Cause) *command.End {
 	if e := s.usedUp(why.UsedUp); e != nil {
 		return e
 	}
@@ -317,20 +315,20 @@ func (s *Sandbox) endOf(why box.Cause) *End {
 	if why.Message != "" {
 		message += ": " + why.Message
 	}
-	return newEnd(Lost, message)
+	return command.NewEnd(command.Lost, message)
 }
 
 // usedUp is the end of a sandbox that has run into a limit, nil for none.
-func (s *Sandbox) usedUp(what container.Resource) *End {
+func (s *Sandbox) usedUp(what container.Resource) *command.End {
 	switch what {
 	case container.Nothing:
 	case container.Processes:
-		return newEnd(Lost, "it started more processes and threads than it may have; start fewer at a time")
+		return command.NewEnd(command.Lost, "it started more processes and threads than it may have; start fewer at a time")
 	case container.WorkerMemory:
-		return newEnd(OutOfMemory, fmt.Sprintf("it ran out of memory: all containers of its worker together used up the %d MiB that it offers, and"+
+		return command.NewEnd(command.OutOfMemory, fmt.Sprintf("it ran out of memory: all containers of its worker together used up the %d MiB that it offers, and"+
 			" this one used most; set its memory to what it needs, so that it is placed where that is free", s.host.cfg.MemoryMiB))
 	case container.OwnMemory:
-		return newEnd(OutOfMemory, fmt.Sprintf("it ran out of memory: limit %d MiB; raise its memory", s.spec.MemoryLimitMiB))
+		return command.NewEnd(command.OutOfMemory, fmt.Sprintf("it ran out of memory: limit %d MiB; raise its memory", s.spec.MemoryLimitMiB))
 	}
 	return nil
 }
@@ -343,12 +341,18 @@ const (
 )
 
 // finish gives everything back and says how it ended.
-func (l *life) finish(end End) {
+func (l *life) finish(end command.End) {
 	close(l.over)
 	l.update(func() { l.ending = &end }) // from now on the next process would only give back
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.sidecars.End(&end)
+	}()
 	if l.mainUp {
 		l.lastOutput()
 	}
+	<-ended
 	if l.box != nil {
 		l.warn(l.box.Kill())
 	}
@@ -364,7 +368,7 @@ func (l *life) finish(end End) {
 		l.host.cfg.Logs.EOF(l.spec.ID)
 	}
 	l.update(func() {
-		l.state, l.end, l.ending, l.idleSince, l.Sandbox.box = Ended, &end, nil, time.Time{}, nil
+		l.state, l.end, l.ending, l.idleSince, l.Sandbox.box = command.Ended, &end, nil, time.Time{}, nil
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/network/policy"
 )
 
@@ -32,11 +33,11 @@ func (s *Sandbox) Pause(ctx context.Context) error {
 		s.mu.Lock()
 		state, moved := s.state, s.moved
 		s.mu.Unlock()
-		if err := s.hasNotEnded(); err != nil || state == Paused {
+		if err := s.hasNotEnded(); err != nil || state == command.Paused {
 			return err
 		}
 		var life chan pausing
-		if state == Running {
+		if state == command.Running {
 			life = s.pauses
 		}
 		request := pausing{ctx, make(chan error, 1)}
@@ -75,7 +76,7 @@ func (l *life) rest() {
 	defer cancel()
 	l.warn(l.box.Delete(c))
 	l.update(func() {
-		l.state, l.idleSince, l.processes = Paused, time.Time{}, 0
+		l.state, l.idleSince, l.processes = command.Paused, time.Time{}, 0
 		if !l.expires.IsZero() {
 			l.remaining, l.expires = max(time.Second, time.Until(l.expires)), time.Time{}
 		}
@@ -96,7 +97,7 @@ func (s *Sandbox) Resume(ctx context.Context, r Renewal) error {
 	if err := s.hasNotEnded(); err != nil {
 		return err
 	}
-	if s.Status().State != Paused {
+	if s.Status().State != command.Paused {
 		return nil
 	}
 	if r.Secrets != nil {
@@ -164,10 +165,10 @@ func (s *Sandbox) boxSpec(from string) box.Spec {
 }
 
 // endPaused ends a sandbox that is paused; false if it is not.
-func (s *Sandbox) endPaused(end *End) (bool, error) {
+func (s *Sandbox) endPaused(end *command.End) (bool, error) {
 	s.resuming.Lock()
 	defer s.resuming.Unlock()
-	if s.Status().State != Paused {
+	if s.Status().State != command.Paused {
 		return false, nil
 	}
 	s.ended(end)

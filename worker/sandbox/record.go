@@ -12,30 +12,38 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/network/policy"
+	"github.com/skerry-dev/skerry/worker/sidecar"
 )
 
 // record is what the disk has of a sandbox, so that the worker's next process goes on with it. A record is whole or not there; it is not synced:
 // after a power cut no sandbox runs.
 type record struct {
 	Spec    Spec
-	State   State
-	End     *End `json:",omitempty"`
+	State   command.State
+	End     *command.End `json:",omitempty"`
 	Ready   bool
 	Expires time.Time
 	// Remaining is how long it may live when it is resumed; 0: without a limit.
 	Remaining time.Duration `json:",omitempty"`
 	Policy    policy.Policy
-	Record    []byte      `json:",omitempty"`
-	Box       *box.Record `json:",omitempty"` // with what is to be given back, if that was not told
+	Record    []byte           `json:",omitempty"`
+	Box       *box.Record      `json:",omitempty"` // with what is to be given back, if that was not told
+	Sidecars  []sidecar.Record `json:",omitempty"`
 }
 
-const recordSuffix = ".json"
+const (
+	recordSuffix  = ".json"
+	journalSuffix = ".out"
+)
 
 // files are the records of a worker's sandboxes, and journals of their output.
 type files struct{ dir string }
 
 func (f files) path(id string) string { return filepath.Join(f.dir, id+recordSuffix) }
+
+func (f files) journal(id string) string { return filepath.Join(f.dir, id+journalSuffix) }
 
 // save writes a record in place of the one before.
 func (f files) save(r *record) error {
@@ -54,10 +62,10 @@ func (f files) save(r *record) error {
 	return nil
 }
 
-// remove removes all that there is of a sandbox.
+// remove removes a sandbox's record.
 func (f files) remove(id string) error {
 	var errs []error
-	for _, path := range []string{f.path(id), f.path(id) + ".tmp", f.journal(id)} {
+	for _, path := range []string{f.path(id), f.path(id) + ".tmp"} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
@@ -88,6 +96,9 @@ func (f files) load() (records []*record, err error) {
 		if err := json.Unmarshal(data, r); err == nil && r.Spec.ID == id && ident.Check(ident.Sandbox, id) == nil {
 			records = append(records, r)
 			known[id] = true
+			for _, c := range r.Sidecars {
+				known[c.Spec.ID] = true
+			}
 		}
 	}
 	var errs []error
@@ -107,12 +118,13 @@ func (s *Sandbox) save() error {
 	s.mu.Lock()
 	r := &record{Spec: s.spec, State: s.state, End: s.end, Ready: s.ready, Expires: s.expires, Remaining: s.remaining, Policy: s.policy, Record: s.record}
 	if s.ending != nil {
-		r.State, r.End = Ended, s.ending
+		r.State, r.End = command.Ended, s.ending
 	}
 	if s.box != nil {
 		b := s.box.Record()
 		r.Box = &b
 	}
+	r.Sidecars = s.sidecars.Records()
 	forgotten := s.forgotten
 	s.mu.Unlock()
 	if forgotten {
@@ -131,6 +143,5 @@ func (s *Sandbox) forget() error {
 	s.mu.Lock()
 	s.forgotten = true
 	s.mu.Unlock()
-	s.journal.close()
-	return s.host.files.remove(s.spec.ID)
+	return errors.Join(s.journal.Remove(), s.sidecars.Forget(), s.host.files.remove(s.spec.ID))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/network/policy"
 )
@@ -46,65 +47,11 @@ type Spec struct {
 	Record        []byte        // the gateway's own
 }
 
-// State is where a sandbox is in its life; the numbers are those of skerry.v1.SandboxState.
-type State uint8
-
-// The states.
-const (
-	Starting State = 1
-	Running  State = 2
-	Paused   State = 3
-	Ended    State = 4
-)
-
-// Reason says why a sandbox ended; the numbers are those of skerry.v1.SandboxEndReason.
-type Reason uint8
-
-// The reasons.
-const (
-	Exited      Reason = 1
-	TimedOut    Reason = 2
-	IdleTimeout Reason = 3
-	Terminated  Reason = 4
-	OutOfMemory Reason = 5
-	StartFailed Reason = 6
-	Lost        Reason = 7
-)
-
-// Return codes of ends that are not an exit.
-const (
-	codeTimeout = 124
-	codeKilled  = 137
-	codeFailed  = 1
-	signalBase  = 128
-)
-
-// End is how a sandbox ended.
-type End struct {
-	Reason  Reason
-	Code    int
-	Message string
-	At      time.Time
-}
-
-// newEnd returns the end for a reason other than Exited, now.
-func newEnd(r Reason, message string) *End {
-	e := &End{Reason: r, Code: codeKilled, Message: message, At: time.Now()}
-	switch r {
-	case TimedOut, IdleTimeout:
-		e.Code = codeTimeout
-	case StartFailed:
-		e.Code = codeFailed
-	case Exited, Terminated, OutOfMemory, Lost:
-	}
-	return e
-}
-
 // Status is a sandbox as it is at a moment.
 type Status struct {
 	ID        string
-	State     State
-	End       *End // only with Ended
+	State     command.State
+	End       *command.End // only with Ended
 	Ready     bool
 	Adopted   bool
 	ExpiresAt time.Time
@@ -119,20 +66,26 @@ func (s *Spec) environment() map[string]string {
 	maps.Copy(env, s.ImageEnv)
 	maps.Copy(env, s.SecretEnv)
 	maps.Copy(env, s.Env)
-	maps.Copy(env, map[string]string{
+	maps.Copy(env, s.own())
+	if s.Terminal && env["TERM"] == "" {
+		env["TERM"] = "xterm-256color"
+	}
+	return env
+}
+
+// own are the variables by which processes know where they are.
+func (s *Spec) own() map[string]string {
+	env := map[string]string{
 		"SKERRY_IS_REMOTE":   "1",
 		"SKERRY_SANDBOX_ID":  s.ID,
 		"SKERRY_IMAGE_ID":    s.ImageID,
 		"SKERRY_ENVIRONMENT": s.Environment,
 		"SKERRY_APP_ID":      s.AppID,
-	})
+	}
 	for label, name := range map[string]string{"cloud": "SKERRY_CLOUD_PROVIDER", "region": "SKERRY_REGION"} {
 		if v := s.Labels[label]; v != "" {
 			env[name] = v
 		}
-	}
-	if s.Terminal && env["TERM"] == "" {
-		env["TERM"] = "xterm-256color"
 	}
 	return env
 }

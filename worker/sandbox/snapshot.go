@@ -84,6 +84,9 @@ func (s *Sandbox) SnapshotMemory(ctx context.Context, id string, store bool) (re
 
 // keep takes a checkpoint.
 func (s *Sandbox) keep(ctx context.Context, b *box.Box, id string, goOn bool) (uint64, error) {
+	if err := s.alone(); err != nil {
+		return 0, err
+	}
 	_, memory, err := s.host.cfg.Groups.Usage(b.ID())
 	if err != nil {
 		return 0, err

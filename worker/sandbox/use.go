@@ -9,7 +9,9 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/network/policy"
+	"github.com/skerry-dev/skerry/worker/sidecar"
 )
 
 // Sandbox is one sandbox. It is safe for concurrent use.
@@ -17,22 +19,23 @@ type Sandbox struct {
 	host *Host
 	spec Spec
 
-	saving    sync.Mutex // held while the record is written
-	forgotten bool       // guarded by mu: there is no record any more
-	journal   *journal   // of its command's output
+	saving    sync.Mutex       // held while the record is written
+	forgotten bool             // guarded by mu: there is no record any more
+	journal   *command.Journal // of its command's output
+	sidecars  *sidecar.Set
 	policing  sync.Mutex // held while what it may reach is changed
 
-	stop     chan *End // holds why it is to end, once
-	stops    sync.Once // of stop
+	stop     chan *command.End // holds why it is to end, once
+	stops    sync.Once         // of stop
 	pauses   chan pausing
 	resuming sync.Mutex    // held while it is resumed, or ends while it is paused
 	leave    chan struct{} // closed when this process is to leave it to the next
 	poke     chan struct{} // holds a token when the life is to look at its timers
 
 	mu        sync.Mutex // guards what follows
-	state     State
-	end       *End
-	ending    *End // it ends, and what it has is given back
+	state     command.State
+	end       *command.End
+	ending    *command.End // it ends, and what it has is given back
 	ready     bool
 	adopted   bool
 	expires   time.Time
@@ -45,16 +48,22 @@ type Sandbox struct {
 	frozen    int           // checkpoints that are being taken
 	remaining time.Duration // of its life, while it is paused; 0: without a limit
 	processes int           // of clients
+	besides   sidecar.Use   // of its sidecars
 	idleSince time.Time     // zero: in use, or not running
 }
 
 func newSandbox(h *Host, spec Spec) *Sandbox {
-	return &Sandbox{
-		host: h, spec: spec, stop: make(chan *End, 1), leave: make(chan struct{}), pauses: make(chan pausing), poke: make(chan struct{}, 1),
-		journal: &journal{path: h.files.journal(spec.ID)},
+	s := &Sandbox{
+		host: h, spec: spec, stop: make(chan *command.End, 1), leave: make(chan struct{}), pauses: make(chan pausing), poke: make(chan struct{}, 1),
+		journal: command.NewJournal(h.files.journal(spec.ID)),
 		policy:  spec.Network,
-		state:   Starting, expires: spec.ExpiresAt, record: spec.Record, moved: make(chan struct{}),
+		state:   command.Starting, expires: spec.ExpiresAt, record: spec.Record, moved: make(chan struct{}),
 	}
+	s.sidecars = sidecar.NewSet(sidecar.Config{
+		SandboxID: spec.ID, Base: s.base, Logs: h.cfg.Logs, Log: h.cfg.Log, Journal: h.files.journal, Save: s.save, Changed: s.sidecarsChanged,
+		Reading: &h.reading, LinkTimeout: h.cfg.LinkTimeout,
+	})
+	return s
 }
 
 // Status returns the sandbox as it is.
@@ -91,16 +100,16 @@ func (s *Sandbox) notify() {
 }
 
 // Stop ends the sandbox at once, for the first reason that is given. It does not wait for the end.
-func (s *Sandbox) Stop(why *End) {
+func (s *Sandbox) Stop(why *command.End) {
 	s.stops.Do(func() { s.stop <- why })
 }
 
 // Terminate ends it for a reason of the gateway's.
-func (s *Sandbox) Terminate(r Reason) error {
-	message := map[Reason]string{
-		TimedOut: "its timeout has passed", IdleTimeout: "nobody has used it for its idle timeout", Terminated: "it was terminated",
+func (s *Sandbox) Terminate(r command.Reason) error {
+	message := map[command.Reason]string{
+		command.TimedOut: "its timeout has passed", command.IdleTimeout: "nobody has used it for its idle timeout", command.Terminated: "it was terminated",
 	}[r]
-	end := newEnd(r, message)
+	end := command.NewEnd(r, message)
 	if paused, err := s.endPaused(end); paused || err != nil {
 		return err
 	}
@@ -186,7 +195,7 @@ func (s *Sandbox) move() {
 func (s *Sandbox) hasNotEnded() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == Ended {
+	if s.state == command.Ended {
 		return fault.New(fault.Precondition, "sandbox %q: has ended: %s", s.spec.ID, s.end.Message)
 	}
 	return nil
@@ -195,7 +204,7 @@ func (s *Sandbox) hasNotEnded() error {
 // Use returns the link to the sandbox's init, waiting while it starts, and resuming it if it is paused. The sandbox is in use until release is called. Errors:
 // fault.Precondition if it has ended, fault.Unavailable if its box has.
 func (s *Sandbox) Use(ctx context.Context) (g box.Guest, release func(), err error) {
-	if s.Status().State == Paused {
+	if s.Status().State == command.Paused {
 		c, cancel := lifecycle.Detach(ctx, resumeTimeout)
 		defer cancel()
 		if err := s.Resume(c, Renewal{}); err != nil {
@@ -244,7 +253,7 @@ func (s *Sandbox) running(ctx context.Context) (*box.Box, error) {
 	for {
 		s.mu.Lock()
 		// A box that is there without its identity and its command is not the sandbox yet.
-		b, usable, moved := s.box, s.ending == nil && s.state != Starting, s.moved
+		b, usable, moved := s.box, s.ending == nil && s.state != command.Starting, s.moved
 		s.mu.Unlock()
 		if b != nil && usable {
 			return b, nil
@@ -278,9 +287,19 @@ func (s *Sandbox) active(processes int) {
 	s.told(changed)
 }
 
+// sidecarsChanged notes how sidecars are used.
+func (s *Sandbox) sidecarsChanged(u sidecar.Use) {
+	s.mu.Lock()
+	s.besides = u
+	changed := s.settleIdle()
+	s.mu.Unlock()
+	s.told(changed)
+}
+
 // settleIdle sets idleSince by what uses the sandbox; the mutex is held.
 func (s *Sandbox) settleIdle() (changed bool) {
-	idle := s.state == Running && s.uses == 0 && s.processes == 0
+	unpausable := s.spec.PauseWhenIdle && s.besides.Running > 0
+	idle := s.state == command.Running && s.uses == 0 && s.processes == 0 && s.besides.Processes == 0 && !unpausable
 	if idle == !s.idleSince.IsZero() {
 		return false
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/network/policy"
 	"github.com/skerry-dev/skerry/worker/sandbox"
@@ -131,19 +132,24 @@ func statusToProto(s sandbox.Status) *workerv1.SandboxStatus {
 		SandboxId: s.ID, State: skerryv1.SandboxState(s.State), Ready: s.Ready, Adopted: s.Adopted, Record: s.Record,
 		ExpiresAt: timeToProto(s.ExpiresAt), IdleSince: timeToProto(s.IdleSince),
 	}
-	if s.State == sandbox.Starting || s.State == sandbox.Running {
+	if s.State == command.Starting || s.State == command.Running {
 		m.Resources = &skerryv1.Resources{
 			CpuMilli: s.Spec.CPUMilli, CpuLimitMilli: s.Spec.CPULimitMilli, MemoryMib: s.Spec.MemoryMiB, MemoryLimitMib: s.Spec.MemoryLimitMiB,
 			EphemeralDiskMib: s.Spec.DiskMiB,
 		}
 	}
-	if s.End != nil {
-		m.End = &skerryv1.SandboxEnd{
-			Reason: skerryv1.SandboxEndReason(s.End.Reason), ReturnCode: int32(s.End.Code), //nolint:gosec // below 256
-			Message: s.End.Message, EndedAt: timestamppb.New(s.End.At),
-		}
-	}
+	m.End = endToProto(s.End)
 	return m
+}
+
+func endToProto(e *command.End) *skerryv1.SandboxEnd {
+	if e == nil {
+		return nil
+	}
+	return &skerryv1.SandboxEnd{
+		Reason: skerryv1.SandboxEndReason(e.Reason), ReturnCode: int32(e.Code), //nolint:gosec // below 256
+		Message: e.Message, EndedAt: timestamppb.New(e.At),
+	}
 }
 
 func timeToProto(t time.Time) *timestamppb.Timestamp {

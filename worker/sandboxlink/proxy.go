@@ -58,20 +58,38 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
-	g, release, err := s.Use(r.Context())
+	to, release, err := find(r.Context(), s, path)
 	if err != nil {
 		refuse(w, r, err)
 		return
 	}
 	defer release()
-	p.pass(w, r, way{s, g, "/" + path})
+	p.pass(w, r, to)
+}
+
+// sidecarPrefix is the beginning of what follows a sandbox's id in the paths of requests to a sidecar of it: sidecars/<name>/...
+const sidecarPrefix = "sidecars/"
+
+// find returns the way to the init that a path names.
+func find(ctx context.Context, s *sandbox.Sandbox, path string) (to way, release func(), err error) {
+	if of, ok := strings.CutPrefix(path, sidecarPrefix); ok {
+		name, rest, _ := strings.Cut(of, "/")
+		g, release, err := s.UseSidecar(ctx, name)
+		explain := func(ctx context.Context, err error) error {
+			return s.Explain(ctx, s.Sidecars().Explain(ctx, name, err))
+		}
+		return way{g, "/" + rest, explain}, release, err
+	}
+	g, release, err := s.Use(ctx)
+	return way{g, "/" + path, s.Explain}, release, err
 }
 
 // way is where a request goes.
 type way struct {
-	sandbox *sandbox.Sandbox
-	guest   box.Guest
-	path    string
+	guest box.Guest
+	path  string
+	// explain returns why there is no container any more where that is why a request has failed, else its error.
+	explain func(context.Context, error) error
 }
 
 // pass sends the request and takes the answer.
@@ -84,7 +102,7 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, to way) {
 	if err != nil {
 		p.log.Debug("request to a sandbox not passed on", "path", r.URL.Path, "error", err)
 		if !errors.Is(err, fault.NotFound) {
-			err = to.sandbox.Explain(r.Context(), fault.New(fault.Unavailable, "the sandbox's init was not reached"))
+			err = to.explain(r.Context(), fault.New(fault.Unavailable, "the sandbox's init was not reached"))
 		}
 		refuse(w, r, err)
 		return

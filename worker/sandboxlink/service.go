@@ -13,6 +13,7 @@ import (
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
 	"github.com/skerry-dev/skerry/internal/wire"
+	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/sandbox"
 )
 
@@ -94,13 +95,13 @@ func (s *Service) StopSandbox(_ context.Context, req *connect.Request[workerv1.S
 	if err != nil {
 		return nil, err
 	}
-	reason := sandbox.Reason(req.Msg.GetReason()) //nolint:gosec // checked next
+	reason := command.Reason(req.Msg.GetReason()) //nolint:gosec // checked next
 	switch reason {
-	case sandbox.TimedOut, sandbox.IdleTimeout, sandbox.Terminated:
-	case sandbox.Exited, sandbox.OutOfMemory, sandbox.StartFailed, sandbox.Lost:
+	case command.TimedOut, command.IdleTimeout, command.Terminated:
+	case command.Exited, command.OutOfMemory, command.StartFailed, command.Lost:
 		return nil, fault.New(fault.Invalid, "sandbox %q: reason %d: is not one to stop it for", req.Msg.GetSandboxId(), reason)
 	default:
-		reason = sandbox.Terminated
+		reason = command.Terminated
 	}
 	if err := found.Terminate(reason); err != nil {
 		return nil, err

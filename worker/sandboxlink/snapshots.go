@@ -19,9 +19,10 @@ import (
 
 // snapshots serves SnapshotService.
 type snapshots struct {
-	workerv1connect.UnimplementedSnapshotServiceHandler
 	host *sandbox.Host
 }
+
+var _ workerv1connect.SnapshotServiceHandler = (*snapshots)(nil)
 
 // NewSnapshotHandler returns the path and handler of SnapshotService for a link.
 func NewSnapshotHandler(host *sandbox.Host, log *slog.Logger) (string, http.Handler) {

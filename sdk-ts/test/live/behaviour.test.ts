@@ -10,6 +10,8 @@ import {
   type SandboxCreateParams,
   type SandboxExecParams,
   type Secret,
+  type SidecarContainer,
+  type SidecarCreateParams,
   SkerryError,
 } from "../../src/index.js";
 import { liveClient } from "./client.js";
@@ -31,6 +33,7 @@ let app: App;
 let image: Image;
 let sandbox: Sandbox;
 const started = new Map<string, ContainerProcess>();
+const sidecars = new Map<string, SidecarContainer>();
 beforeAll(async () => {
   app = await client().apps.fromName("ts-behaviour", { createIfMissing: true });
   image = client().images.debianSlim();
@@ -53,9 +56,21 @@ function spelled(params: Step): Step {
   };
 }
 
+/** Returns the sandbox, or the sidecar that a step is in. */
+function placeOf(step: Step): Sandbox | SidecarContainer {
+  if (step["in"] === undefined) {
+    return sandbox;
+  }
+  const sidecar = sidecars.get(String(step["in"]));
+  if (sidecar === undefined) {
+    throw new Error(`no sidecar ${step["in"]}`);
+  }
+  return sidecar;
+}
+
 async function exec(step: Step): Promise<Step> {
-  const { exec: argv, stdin, stdout, stderr, code, fails, ...params } = step;
-  const process = await sandbox.exec(argv as string[], spelled(params) as SandboxExecParams & { mode?: "text" });
+  const { exec: argv, stdin, stdout, stderr, code, fails, in: _, ...params } = step;
+  const process = await placeOf(step).exec(argv as string[], spelled(params) as SandboxExecParams & { mode?: "text" });
   if (!params["pty"]) {
     await process.stdin.writeText((stdin as string | undefined) ?? "");
     await process.closeStdin();
@@ -75,7 +90,7 @@ const doing: Record<string, (step: Step, path: string) => Promise<Step>> = {
   exec,
   create: make,
   start: async (step) => {
-    started.set(String(step["as"]), await sandbox.exec(step["start"] as string[]));
+    started.set(String(step["as"]), await placeOf(step).exec(step["start"] as string[]));
     return {};
   },
   signal: async (step) => {
@@ -84,21 +99,21 @@ const doing: Record<string, (step: Step, path: string) => Promise<Step>> = {
     return { code: await process?.wait() };
   },
   write: async (step, path) => {
-    await sandbox.filesystem.writeText(String(step["text"]), path);
+    await placeOf(step).filesystem.writeText(String(step["text"]), path);
     return { text: step["text"] };
   },
-  read: async (_, path) => ({ text: await sandbox.filesystem.readText(path) }),
-  list: async (_, path) => ({ names: (await sandbox.filesystem.listFiles(path)).map((file) => file.name) }),
-  stat: async (_, path) => {
-    const { symlinkTarget, ...file } = await sandbox.filesystem.stat(path);
+  read: async (step, path) => ({ text: await placeOf(step).filesystem.readText(path) }),
+  list: async (step, path) => ({ names: (await placeOf(step).filesystem.listFiles(path)).map((file) => file.name) }),
+  stat: async (step, path) => {
+    const { symlinkTarget, ...file } = await placeOf(step).filesystem.stat(path);
     return { ...file, target: symlinkTarget };
   },
   mkdir: async (step, path) => {
-    await sandbox.filesystem.makeDirectory(path, { createParents: step["parents"] !== false });
+    await placeOf(step).filesystem.makeDirectory(path, { createParents: step["parents"] !== false });
     return {};
   },
   remove: async (step, path) => {
-    await sandbox.filesystem.remove(path, { recursive: step["recursive"] === true });
+    await placeOf(step).filesystem.remove(path, { recursive: step["recursive"] === true });
     return {};
   },
   run: async (step) => {
@@ -110,6 +125,13 @@ const doing: Record<string, (step: Step, path: string) => Promise<Step>> = {
     await sandbox.setTags(step["tags"] as Variables);
     return { tags: await sandbox.getTags() };
   },
+  sidecar: async (step, name) => {
+    const { sidecar: _, fails, ...params } = step;
+    sidecars.set(name, await sandbox.experimentalSidecars.create(name, image, params as SidecarCreateParams));
+    return {};
+  },
+  terminate: async (_, name) => ({ code: await sidecars.get(name)?.terminate({ wait: true }) }),
+  ended: async (_, name) => ({ code: await sidecars.get(name)?.wait() }),
 };
 
 test.each(cases)("$name", async ({ steps }) => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type App, type Image, type Sandbox, SkerryError } from "../../src/index.js";
+import { type App, ConflictError, type Image, type Sandbox, SkerryError } from "../../src/index.js";
 import { liveClient } from "./client.js";
 
 const client = liveClient();
@@ -61,4 +61,16 @@ describe("states", () => {
     expect(await restored.filesystem.readText("/state")).toBe("snapped");
     await client().sandboxSnapshots.delete(snapshot.snapshotId);
   });
+});
+
+test("sidecars have files of their own and share the network", async () => {
+  const sidecar = await sandbox.experimentalSidecars.create("helper", image, { env: { WHO: "sidecar" } });
+  const said = await sidecar.exec(["sh", "-c", "echo $WHO"]);
+  expect(await said.stdout.readText()).toBe("sidecar\n");
+  await sidecar.filesystem.writeText("own", "/of-sidecar");
+  await expect(sandbox.filesystem.stat("/of-sidecar")).rejects.toThrow(SkerryError);
+  expect((await sandbox.experimentalSidecars.list()).map((each) => each.name)).toEqual(["helper"]);
+  await expect(sandbox.pause()).rejects.toThrow(ConflictError);
+  expect(await sidecar.terminate({ wait: true })).toBe(137);
+  expect(await sandbox.experimentalSidecars.list()).toEqual([]);
 });

@@ -88,7 +88,7 @@ type StreamLogsRequest struct {
 	Environment string `protobuf:"bytes,2,opt,name=environment,proto3" json:"environment,omitempty"`
 	// Only this function, "fu-...".
 	FunctionId string `protobuf:"bytes,3,opt,name=function_id,json=functionId,proto3" json:"function_id,omitempty"`
-	// Only this container, "ta-...", or sandbox, "sb-...".
+	// Only this container, "ta-...", sandbox, "sb-...", or, with its app, sidecar, "sc-...".
 	ContainerId string `protobuf:"bytes,4,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
 	// Go on with what comes.
 	Follow bool `protobuf:"varint,5,opt,name=follow,proto3" json:"follow,omitempty"`

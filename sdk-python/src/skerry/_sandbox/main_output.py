@@ -45,14 +45,15 @@ def main_output(client: Client, sandbox_id: str, descriptor: int) -> StreamReade
 
 
 class SandboxLogsManager(PastLogs):
-    """What a sandbox's own command wrote, with its times: ``sandbox.logs``."""
+    """What the own command of a sandbox, or of a sidecar, wrote, with its times: ``sandbox.logs``, ``sidecar.logs``."""
 
-    def __init__(self, client: Client, sandbox_id: str) -> None:
+    def __init__(self, client: Client, sandbox_id: str, app_id: str = "") -> None:
         self._client = client
         self._sandbox_id = sandbox_id
+        self._app_id = app_id
 
     def _scope(self) -> tuple[Client, StreamLogsRequest]:
-        return self._client, StreamLogsRequest(container_id=self._sandbox_id)
+        return self._client, StreamLogsRequest(container_id=self._sandbox_id, app=self._app_id)
 
     @generator_twin
     def fetch(

@@ -17,6 +17,7 @@ from skerry._twin import twin
 
 from .execution import Executing, check_argv, check_workdir
 from .inside import Inside
+from .main_output import SandboxLogsManager
 from .secrets import SecretKeeper, keep_secret
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class SidecarManager:
     """The sidecars of a sandbox: ``sandbox._experimental_sidecars``.
 
     A sidecar is a container with an image, files and processes of its own, in the sandbox's network and within its limits. It ends with the
-    sandbox. The workers of this release have none: all methods raise UnimplementedError.
+    sandbox, and each has as much disk as the sandbox. Up to 16 run at a time. While any runs, the sandbox can't be forked, paused or kept
+    with its memory: ConflictError.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -155,6 +157,11 @@ class SidecarContainer(Executing):
     def name(self) -> str:
         """Its name."""
         return self._info.name
+
+    @property
+    def logs(self) -> SandboxLogsManager:
+        """What its command wrote, with its times."""
+        return SandboxLogsManager(self._sandbox._client, self.object_id, self._sandbox._info.app_id)
 
     @property
     def returncode(self) -> int | None:

@@ -30,6 +30,18 @@ def find(reference: str) -> Executing:
     return sandbox._experimental_sidecars.get(name=sidecar) if sidecar else sandbox
 
 
+def whose_output(reference: str) -> tuple[str, str]:
+    """Return the app, if it has to be named, and the id of a sandbox, sb-..., or of a sidecar of it, sb-...:NAME. Raises NotFoundError."""
+    from skerry import Sandbox
+
+    sandbox_id, _, name = reference.partition(":")
+    if not name:
+        return "", sandbox_id
+    sandbox = Sandbox.from_id(sandbox_id)
+    sidecar = sandbox._experimental_sidecars.get(name=name, include_terminated=True)
+    return sandbox._info.app_id, sidecar.object_id
+
+
 def run_in(
     reference: str | Executing,
     command: Sequence[str],

@@ -133,7 +133,7 @@ def info(sandbox: SandboxArgument) -> None:
 
 @cli.command()
 def logs(
-    sandbox: SandboxArgument,
+    sandbox: Annotated[str, typer.Argument(metavar="sb-...[:SIDECAR]", help="The sandbox, or a sidecar of it.")],
     following: Follow = False,
     everything: Annotated[bool, typer.Option("--all", help="All of it, not only the last 100 entries.")] = False,
     since: Since = None,
@@ -149,7 +149,7 @@ def logs(
     request = logs_request(
         following=following, since=since, until=until, tail=tail, search=search, source=source, everything=everything
     )
-    request.container_id = sandbox
+    request.app, request.container_id = sandbox_use.whose_output(sandbox)
     show_logs(request, TerminalDisplay(timestamps=timestamps))
 
 

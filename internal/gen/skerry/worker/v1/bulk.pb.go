@@ -650,7 +650,9 @@ type PushLogsRequest struct {
 	// The entries, without function_id, function_name and container_id, which the gateway knows.
 	Entries []*v1.LogEntry `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
 	// Nothing more comes from this container.
-	Eof           bool `protobuf:"varint,4,opt,name=eof,proto3" json:"eof,omitempty"`
+	Eof bool `protobuf:"varint,4,opt,name=eof,proto3" json:"eof,omitempty"`
+	// The sandbox that the container, "sc-...", is a further one of; else empty.
+	SandboxId     string `protobuf:"bytes,5,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -711,6 +713,13 @@ func (x *PushLogsRequest) GetEof() bool {
 		return x.Eof
 	}
 	return false
+}
+
+func (x *PushLogsRequest) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
+	}
+	return ""
 }
 
 // Acknowledges output.
@@ -801,12 +810,14 @@ const file_skerry_worker_v1_bulk_proto_rawDesc = "" +
 	"\x10StoreBlobRequest\x12&\n" +
 	"\x04blob\x18\x01 \x01(\v2\x12.skerry.v1.BlobRefR\x04blob\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\"\x13\n" +
-	"\x11StoreBlobResponse\"\x91\x01\n" +
+	"\x11StoreBlobResponse\"\xb0\x01\n" +
 	"\x0fPushLogsRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12-\n" +
 	"\aentries\x18\x03 \x03(\v2\x13.skerry.v1.LogEntryR\aentries\x12\x10\n" +
-	"\x03eof\x18\x04 \x01(\bR\x03eof\"Q\n" +
+	"\x03eof\x18\x04 \x01(\bR\x03eof\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x05 \x01(\tR\tsandboxId\"Q\n" +
 	"\x10PushLogsResponse\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence2\xfe\x04\n" +

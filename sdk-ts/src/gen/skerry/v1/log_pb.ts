@@ -42,7 +42,7 @@ export type StreamLogsRequest = Message<"skerry.v1.StreamLogsRequest"> & {
   functionId: string;
 
   /**
-   * Only this container, "ta-...", or sandbox, "sb-...".
+   * Only this container, "ta-...", sandbox, "sb-...", or, with its app, sidecar, "sc-...".
    *
    * @generated from field: string container_id = 4;
    */

@@ -50,7 +50,7 @@ class StreamLogsRequest(Message[_StreamLogsRequestFields]):
             string function_id = 3;
             ```
         container_id:
-            Only this container, "ta-...", or sandbox, "sb-...".
+            Only this container, "ta-...", sandbox, "sb-...", or, with its app, sidecar, "sc-...".
 
             ```proto
             string container_id = 4;

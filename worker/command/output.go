@@ -1,4 +1,4 @@
-package sandbox
+package command
 
 import (
 	"context"
@@ -9,22 +9,29 @@ import (
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
-// copyOutput hands all that the command writes to the log sink, and then says that nothing more comes. Its end is not the sandbox's: a sink that
-// is full must not keep what a dead sandbox had. It is where the worker's last process has come to that it begins.
-func (l *life) copyOutput() {
-	defer close(l.readOver)
-	o := newOutput(l.host.cfg.Logs, l.spec.ID, l.journal)
+// CopyParams say whose output goes where.
+type CopyParams struct {
+	ID      string // by which the sink knows it
+	Sink    container.JournaledSink
+	Journal *Journal
+	// Left says, once the output has ended here, whether it goes on later, with this process or the next.
+	Left func() bool
+}
+
+// Copy hands all that a command writes to the log sink, and then says that nothing more comes. It is where the worker's last process has come to
+// that it begins. It returns at the end of the output, or of what the command runs in: a sink that is full must not keep what a dead one had.
+func Copy(of Linked, p CopyParams) {
+	o := newOutput(p.Sink, p.ID, p.Journal)
 	ctx := context.Background()
-	err := onLink(ctx, l.box, func(g box.Guest) error {
+	err := OnLink(ctx, of, func(g box.Guest) error {
 		return g.Output(ctx, box.MainProcess, o.next(), func(c container.Chunk) error {
 			o.add(c)
 			return nil
 		})
 	})
-	if l.left.Load() {
-		return // it goes on with the next process
+	if !p.Left() {
+		o.end(err != nil)
 	}
-	o.end(err != nil)
 }
 
 // output cuts what a command writes into entries for the log sink.
@@ -36,7 +43,7 @@ type output struct {
 	entries   []container.LogEntry
 }
 
-func newOutput(sink container.JournaledSink, id string, j *journal) *output {
+func newOutput(sink container.JournaledSink, id string, j *Journal) *output {
 	from, again := j.pending()
 	return &output{
 		sink: sink, id: id, again: again,
@@ -78,7 +85,7 @@ func (o *output) end(broken bool) {
 	o.errs.cut(o.errs.read, true, o.write)
 	if broken {
 		o.write(container.LogEntry{
-			At: time.Now(), Text: []byte("the sandbox ended before all of its output was read: some may be missing here\n"), System: true,
+			At: time.Now(), Text: []byte("it ended before all of its output was read: some may be missing here\n"), System: true,
 		})
 	}
 	o.sink.EOF(o.id)

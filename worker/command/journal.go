@@ -1,4 +1,4 @@
-package sandbox
+package command
 
 import (
 	"encoding/binary"
@@ -7,25 +7,21 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/skerry-dev/skerry/worker/container"
 )
 
 const (
-	journalSuffix = ".out"
 	// frameBytes is what a frame takes in a journal.
 	frameBytes = 3 * 8
 	// maxFrames is how many frames may be on their way; far more than fit into what is held of one sandbox.
 	maxFrames = 1 << 12
 )
 
-func (f files) journal(id string) string { return filepath.Join(f.dir, id+journalSuffix) }
-
-// journal is how far a command's output has come: the last frame that the gateway has, and those on their way to it. Its file holds a count, the
-// frames, and a checksum.
-type journal struct {
+// Journal is how far a command's output has come: the last frame that the gateway has, and those on their way to it. Its file holds a count, the
+// frames, and a checksum. It is safe for concurrent use.
+type Journal struct {
 	path string
 
 	mu           sync.Mutex
@@ -34,11 +30,14 @@ type journal struct {
 	closed       bool
 }
 
-var _ container.Journal = (*journal)(nil)
+var _ container.Journal = (*Journal)(nil)
 
-// openJournal reads a journal. One that is not there, or of which an end of the host has left nothing sensible, is at the beginning.
-func openJournal(path string) (*journal, error) {
-	j := &journal{path: path}
+// NewJournal returns a journal at its beginning, which is kept in a file.
+func NewJournal(path string) *Journal { return &Journal{path: path} }
+
+// OpenJournal reads a journal. One that is not there, or of which an end of the host has left nothing sensible, is at the beginning.
+func OpenJournal(path string) (*Journal, error) {
+	j := NewJournal(path)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return j, nil
@@ -73,8 +72,8 @@ func parseJournal(data []byte) (frames []container.Frame, ok bool) {
 	return frames, true
 }
 
-// last is the sequence of the last frame.
-func (j *journal) last() uint64 {
+// Last is the sequence of the last frame.
+func (j *Journal) Last() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if n := len(j.sealed); n > 0 {
@@ -84,14 +83,14 @@ func (j *journal) last() uint64 {
 }
 
 // pending returns where the next process begins to read, and the frames that it sends again.
-func (j *journal) pending() (from container.Offsets, frames []container.Frame) {
+func (j *Journal) pending() (from container.Offsets, frames []container.Frame) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.acknowledged.After, append([]container.Frame(nil), j.sealed...)
 }
 
 // Sealed implements container.Journal.
-func (j *journal) Sealed(f container.Frame) error {
+func (j *Journal) Sealed(f container.Frame) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.sealed = append(j.sealed, f)
@@ -99,7 +98,7 @@ func (j *journal) Sealed(f container.Frame) error {
 }
 
 // Acknowledged implements container.Journal.
-func (j *journal) Acknowledged(sequence uint64) error {
+func (j *Journal) Acknowledged(sequence uint64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for len(j.sealed) > 0 && j.sealed[0].Sequence <= sequence {
@@ -108,15 +107,19 @@ func (j *journal) Acknowledged(sequence uint64) error {
 	return j.write()
 }
 
-// close ends the journal of a sandbox that is forgotten: its file stays away.
-func (j *journal) close() {
+// Remove ends the journal: its file is removed, and stays away.
+func (j *Journal) Remove() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.closed = true
+	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("output's journal: %w", err)
+	}
+	return nil
 }
 
 // write writes the file in one piece; the mutex is held.
-func (j *journal) write() error {
+func (j *Journal) write() error {
 	if j.closed {
 		return nil
 	}
