@@ -11,9 +11,9 @@ GO_VERSION_FLAGS := -trimpath -ldflags='-s -w'
 # What runs Skerry on Debian and its kin: images from suites, EROFS files, the build network.
 RUN_PACKAGES  := ca-certificates mmdebstrap debian-archive-keyring erofs-utils iptables iproute2 containernetworking-plugins
 # What only the tests need: the race detector's C compiler, curl as a client that is not Go's, git for buf breaking, nft to look for rules that
-# were left, top to be run in a terminal, and runc for builds
-# that are not isolated.
-TEST_PACKAGES := curl gcc libc6-dev git nftables procps runc
+# were left, top to be run in a terminal, runc for builds
+# that are not isolated, and PostgreSQL as the database of larger installations.
+TEST_PACKAGES := curl gcc libc6-dev git nftables postgresql procps runc
 
 SDK_SOURCES := $(shell find sdk-python/src -name '*.py' -o -name py.typed 2>/dev/null)
 TS_SOURCES  := $(shell find sdk-ts/src -name '*.ts' 2>/dev/null)

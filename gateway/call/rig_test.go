@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/jetstream"
 	"github.com/skerry-dev/skerry/gateway/placement"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/gateway/sqlstore/storetest"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -28,6 +29,7 @@ import (
 // files.
 type rig struct {
 	dir       string
+	where     string // the database
 	functions *functions
 	blobs     *blobs
 	clock     task.Clock
@@ -57,7 +59,7 @@ func newRig(t testing.TB) *rig {
 func newRigAt(t testing.TB, clock task.Clock) *rig {
 	t.Helper()
 	r := &rig{
-		dir: t.TempDir(), functions: &functions{known: map[string]*function.Function{}}, blobs: &blobs{kept: map[string][]byte{}}, clock: clock,
+		dir: t.TempDir(), where: storetest.Where(t), functions: &functions{known: map[string]*function.Function{}}, blobs: &blobs{kept: map[string][]byte{}}, clock: clock,
 		purged: make(chan string, 1000), forgotten: make(chan uint64, 1000), expired: make(chan time.Time, 10_000), accepting: func() {},
 		offering: func(payload.Key) {},
 	}
@@ -74,7 +76,7 @@ func (r *rig) start(t testing.TB) {
 	if r.engine, err = jetstream.Open(context.Background(), jetstream.Config{Dir: filepath.Join(r.dir, "flow")}, log); err != nil {
 		t.Fatal(err)
 	}
-	if r.db, err = sqlstore.Open(context.Background(), filepath.Join(r.dir, "db")); err != nil {
+	if r.db, err = sqlstore.Open(context.Background(), r.where); err != nil {
 		t.Fatal(err)
 	}
 	r.tasks = task.New(task.Deps{

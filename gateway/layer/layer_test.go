@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/layer"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/gateway/sqlstore/storetest"
 	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -29,7 +29,7 @@ type rig struct {
 
 func newRig(t *testing.T, c layer.Config) *rig {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "x.db"))
+	db, err := sqlstore.Open(t.Context(), storetest.Where(t))
 	if err != nil {
 		t.Fatal(err)
 	}

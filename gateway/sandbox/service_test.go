@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/placement"
 	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/gateway/sqlstore/storetest"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 )
@@ -58,7 +58,7 @@ func (r *rig) definition() sandbox.Definition {
 }
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "skerry.db"))
+	db, err := sqlstore.Open(t.Context(), storetest.Where(t))
 	if err != nil {
 		t.Fatal(err)
 	}

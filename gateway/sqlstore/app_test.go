@@ -1,18 +1,18 @@
 package sqlstore_test
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/gateway/sqlstore/storetest"
 	"github.com/skerry-dev/skerry/internal/ident"
 )
 
 // TestExpireApp leaves an app alone that has been deployed since its window ran out.
 func TestExpireApp(t *testing.T) {
-	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "db"))
+	db, err := sqlstore.Open(t.Context(), storetest.Where(t))
 	if err != nil {
 		t.Fatal(err)
 	}

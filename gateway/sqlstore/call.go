@@ -112,7 +112,7 @@ func countFinished(ctx context.Context, tx *sql.Tx, finished map[string]int64, n
 	for id, n := range finished {
 		_, err := tx.ExecContext(ctx, `
 			UPDATE calls SET num_finished = num_finished + $1,
-				ended_at = CASE WHEN num_finished + $1 >= num_inputs THEN $2 ELSE NULL END
+				ended_at = CASE WHEN num_finished + $1 >= num_inputs THEN CAST($2 AS BIGINT) ELSE NULL END
 			WHERE id = $3`, n, millis(now), id)
 		if err != nil {
 			return fmt.Errorf("call %q: %w", id, err)

@@ -2,7 +2,6 @@ package sqlstore_test
 
 import (
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,13 +9,14 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/gateway/sqlstore/storetest"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
 func openCalls(t *testing.T) *sqlstore.DB {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "skerry.db"))
+	db, err := sqlstore.Open(t.Context(), storetest.Where(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func (d *DB) PutImage(ctx context.Context, im image.Image) error {
 			entrypoint = excluded.entrypoint, cmd = excluded.cmd, shell = excluded.shell, run_as = excluded.run_as`,
 		append([]any{
 			im.ID, base64.StdEncoding.EncodeToString(im.Recipe), im.EROFS.Digest, int64(im.EROFS.Size), im.Workdir,
-			millis(im.CreatedAt), im.Chunked, im.User, im.TTL.Milliseconds(), millis(im.UsedAt),
+			millis(im.CreatedAt), flag(im.Chunked), im.User, im.TTL.Milliseconds(), millis(im.UsedAt),
 		}, texts...)...)
 	if err != nil {
 		return fmt.Errorf("image %q: %w", im.ID, err)

@@ -26,7 +26,7 @@ func (d *DB) PutName(ctx context.Context, n image.Named) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO image_names (environment, name, tag, version, image_id, public, updated_at)
 			VALUES ($1, $2, $3, (SELECT COALESCE(MAX(version), 0) + 1 FROM image_names WHERE environment = $1 AND name = $2 AND tag = $3), $4, $5, $6)`,
-			n.Environment, n.Name.Name, n.Tag, n.ImageID, n.Public, millis(n.UpdatedAt))
+			n.Environment, n.Name.Name, n.Tag, n.ImageID, flag(n.Public), millis(n.UpdatedAt))
 		if err != nil {
 			return fmt.Errorf("image name %q: %w", n.Name, err)
 		}

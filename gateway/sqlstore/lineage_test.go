@@ -13,6 +13,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/lineage"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/gateway/sqlstore/storetest"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
 
@@ -60,8 +61,8 @@ func TestNodes(t *testing.T) {
 
 // TestCallsOfAnEarlierRelease are shown in graphs like those of this one.
 func TestCallsOfAnEarlierRelease(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "skerry.db")
-	old, err := sql.Open("sqlite", path)
+	path := storetest.Where(t)
+	old, err := sql.Open(storetest.Driver(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package sqlstore_test
 import (
 	"cmp"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -12,11 +11,12 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/gateway/sqlstore/storetest"
 	"github.com/skerry-dev/skerry/gateway/tunnel"
 )
 
 func TestTunnels(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
+	path := storetest.Where(t)
 	db, err := sqlstore.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,8 @@ var reservations = []reserved{
 		"one package holds the schema and the queries, so that another database is one more adapter"},
 	{"modernc.org/sqlite", []string{"gateway/sqlstore"},
 		"the database is chosen where the SQL is"},
+	{"github.com/jackc/pgx", []string{"gateway/sqlstore"},
+		"the database is chosen where the SQL is"},
 	{"github.com/nats-io", []string{"gateway/jetstream"},
 		"the message engine is an adapter; nouns name what they need of it as ports"},
 	{"gocloud.dev", []string{"internal/blob"},
@@ -60,8 +62,8 @@ var reservations = []reserved{
 		"internal/guestinit",
 		// skerryd up --detach starts itself; doctor asks host tools for their version.
 		"internal/daemon",
-		// The S3 server of tests.
-		"internal/s3test",
+		// The S3 server and the PostgreSQL of tests.
+		"internal/s3test", "gateway/sqlstore/storetest",
 	}, "a process started is a process to end: each place that starts one is known"},
 }
 
