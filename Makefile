@@ -64,6 +64,10 @@ bin/s3server: tools/s3server/main.go tools/s3server/go.mod tools/s3server/go.sum
 	  env CGO_ENABLED=0 go build -C tools/s3server $(GO_VERSION_FLAGS) -o $(CURDIR)/$@ .
 	@touch $@
 
+bin/nats-server: go.mod go.sum
+	@$(STEP) nats-server 'NATS server for tests' env CGO_ENABLED=0 go build $(GO_VERSION_FLAGS) -o $@ github.com/nats-io/nats-server/v2
+	@touch $@
+
 bin/skerryd: go.mod go.sum $(GO_SOURCES)
 	@$(STEP) skerryd 'skerryd' env CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/skerryd
 	@touch $@
@@ -138,7 +142,7 @@ test-full: ## the same at the sizes that are promised: maps of 100,000 inputs, 1
 	@SKERRY_TEST_FULL=1 $(MAKE) test
 
 .PHONY: test-go
-test-go: bin/runsc bin/buildkitd bin/s3server bin/.guest testbase ## Go tests with the race detector
+test-go: bin/runsc bin/buildkitd bin/s3server bin/nats-server bin/.guest testbase ## Go tests with the race detector
 	@.venv/bin/python tools/gotest.py -race -timeout 20m ./...
 
 .PHONY: test-python
@@ -150,7 +154,7 @@ test-ts: build base sdk-ts/dist/.made ## tests of the TypeScript SDK, those agai
 	@npm run --silent --prefix sdk-ts test
 
 .PHONY: test-e2e
-test-e2e: build bin/s3server .venv/.tools .venv/.e2e base
+test-e2e: build bin/s3server bin/nats-server .venv/.tools .venv/.e2e base
 	@.venv/bin/python -m pytest -q e2e
 
 .PHONY: testbase

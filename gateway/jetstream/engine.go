@@ -2,7 +2,9 @@
 // package that imports NATS.
 //
 // The server is embedded: it listens on nothing, is connected to in memory, and syncs its files every 100 ms, so a crash of the process
-// loses nothing and a power failure at most the last moments. Nothing that must never be lost has the flow as its only copy.
+// loses nothing and a power failure at most the last moments. Or it is a cluster elsewhere, whose streams have replicas: what a lost connection or
+// a server that is gone leaves without an answer is sent again, until others have taken over. Nothing that must never be lost has the flow as its
+// only copy.
 package jetstream
 
 import (
@@ -55,17 +57,19 @@ const (
 type Config struct {
 	// Dir is the folder of the embedded server's files.
 	Dir string
+	// Cluster is the servers elsewhere, instead of the embedded one.
+	Cluster Cluster
 	// LogsMaxBytes is how much of what containers write is kept, of all apps together; 0: DefaultLogsMaxBytes.
 	LogsMaxBytes int64
-	// SyncAlways syncs every message before it is acknowledged, instead of every SyncInterval.
+	// SyncAlways syncs every message before it is acknowledged, instead of every SyncInterval. Of servers elsewhere it says nothing.
 	SyncAlways bool
 }
 
-// Engine is an open flow: an embedded server and a connection to it. It implements call.Flow and item.Log; Logs returns the logs. Safe for concurrent
-// use.
+// Engine is an open flow: a server and connections to it. It implements call.Flow and item.Log; Logs returns the logs. Safe for concurrent use.
 type Engine struct {
 	log       *slog.Logger
-	server    *server.Server
+	cluster   Cluster
+	server    *server.Server // nil: a cluster
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	pub       *publisher
@@ -77,21 +81,23 @@ type Engine struct {
 	recovered uint64 // the last sequence of IN at the start
 
 	subs   sync.Mutex
-	taken  map[string]bool // functions with a subscription
-	closed chan struct{}   // closed when the connection has ended for good
+	taken  map[string]*subscription // by function; nil while it is being made
+	closed chan struct{}            // closed when the connection has ended for good
 }
 
-// Open starts the embedded server and makes the streams that are missing.
+// Open starts the embedded server, or connects to the cluster, and makes the streams that are missing.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Engine, error) {
-	srv, err := startServer(cfg, log)
-	if err != nil {
-		return nil, err
-	}
 	if cfg.LogsMaxBytes == 0 {
 		cfg.LogsMaxBytes = DefaultLogsMaxBytes
 	}
-	e := &Engine{log: log, server: srv, taken: map[string]bool{}, closed: make(chan struct{})}
+	e := &Engine{log: log, cluster: cfg.Cluster, taken: map[string]*subscription{}, closed: make(chan struct{})}
 	e.anchor = &anchor{e: e}
+	if !cfg.Cluster.on() {
+		var err error
+		if e.server, err = startServer(cfg, log); err != nil {
+			return nil, err
+		}
+	}
 	if err := e.connect(ctx, cfg); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -130,15 +136,13 @@ func startServer(cfg Config, log *slog.Logger) (*server.Server, error) {
 
 func (e *Engine) connect(ctx context.Context, cfg Config) error {
 	var err error
-	e.nc, err = nats.Connect("", nats.InProcessServer(e.server), nats.Name("gateway"), nats.NoReconnect(),
-		nats.ClosedHandler(func(*nats.Conn) { close(e.closed) }))
-	if err != nil {
-		return fmt.Errorf("flow: connect: %w", err)
+	if e.nc, err = e.dial("gateway", func() { close(e.closed) }, e.reconnected); err != nil {
+		return err
 	}
-	if e.js, err = jetstream.New(e.nc, jetstream.WithDefaultTimeout(requestTimeout)); err != nil {
+	if e.js, err = jetstream.New(e.nc, jetstream.WithDefaultTimeout(e.attemptTimeout())); err != nil {
 		return fmt.Errorf("flow: %w", err)
 	}
-	if e.pub, err = newPublisher(e.nc); err != nil {
+	if e.pub, err = newPublisher(e.nc, e.cluster.on()); err != nil {
 		return fmt.Errorf("flow: %w", err)
 	}
 	if e.in, err = e.stream(ctx, jetstream.StreamConfig{
@@ -165,8 +169,12 @@ func (e *Engine) connect(ctx context.Context, cfg Config) error {
 }
 
 func (e *Engine) stream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
-	cfg.Storage, cfg.NoAck = jetstream.FileStorage, false
-	s, err := e.js.CreateOrUpdateStream(ctx, cfg)
+	cfg.Storage, cfg.NoAck, cfg.Replicas = jetstream.FileStorage, false, e.cluster.replicas()
+	var s jetstream.Stream
+	err := e.insist(ctx, func(ctx context.Context) (err error) {
+		s, err = e.js.CreateOrUpdateStream(ctx, cfg)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("stream %q: %w", cfg.Name, err)
 	}
@@ -175,21 +183,24 @@ func (e *Engine) stream(ctx context.Context, cfg jetstream.StreamConfig) (jetstr
 
 // recover notes what the stream held at the start, which may have been delivered before, and removes consumers of an earlier process.
 func (e *Engine) recover(ctx context.Context) error {
-	info, err := e.in.Info(ctx)
+	err := e.insist(ctx, func(ctx context.Context) error {
+		info, err := e.in.Info(ctx)
+		if err != nil {
+			return err
+		}
+		e.recovered = info.State.LastSeq
+		names := e.in.ConsumerNames(ctx)
+		for name := range names.Name() {
+			if err := e.in.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return fmt.Errorf("consumer %q: %w", name, err)
+			}
+		}
+		return names.Err()
+	})
 	if err != nil {
 		return fmt.Errorf("stream %q: %w", inputsStream, err)
 	}
-	e.recovered = info.State.LastSeq
-	names := e.in.ConsumerNames(ctx)
-	for name := range names.Name() {
-		if err := e.in.DeleteConsumer(ctx, name); err != nil {
-			return fmt.Errorf("consumer %q: %w", name, err)
-		}
-	}
-	if err := names.Err(); err != nil {
-		return fmt.Errorf("stream %q: %w", inputsStream, err)
-	}
-	return e.anchor.drop(ctx)
+	return e.insist(ctx, e.anchor.drop)
 }
 
 // Close stops the server in good order. Call it after everything that uses the Engine; what is on its way fails as unavailable.
@@ -215,6 +226,9 @@ func (e *Engine) Close() error {
 }
 
 func (e *Engine) shutdown() {
+	if e.server == nil {
+		return
+	}
 	e.server.Shutdown()
 	e.server.WaitForShutdown()
 }

@@ -98,7 +98,7 @@ func (e *Engine) PutOutputs(outputs []call.Output, done func(errs []error)) {
 
 // Output implements call.Outputs.
 func (e *Engine) Output(ctx context.Context, key payload.Key) (call.Output, error) {
-	m, err := e.outs.GetLastMsgForSubject(ctx, outputSubject(key))
+	m, err := e.lastMessage(ctx, e.outs, outputSubject(key))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return call.Output{}, fault.New(fault.NotFound, "output of call %q, input %d: not stored", key.CallID, key.Index)
 	}
@@ -118,7 +118,7 @@ func (e *Engine) PurgeOutputs(ctx context.Context, callID string, before uint64)
 	if before > 0 {
 		options = append(options, jetstream.WithPurgeSequence(before))
 	}
-	if err := e.outs.Purge(ctx, options...); err != nil {
+	if err := e.insist(ctx, func(ctx context.Context) error { return e.outs.Purge(ctx, options...) }); err != nil {
 		return fault.New(fault.Unavailable, "purge outputs of call %q: %w", callID, err)
 	}
 	return nil
@@ -130,7 +130,11 @@ func (e *Engine) Waiting(ctx context.Context, functionID string) (map[string]int
 	if functionID != "" {
 		filter = "in." + functionID + ".>"
 	}
-	info, err := e.in.Info(ctx, jetstream.WithSubjectFilter(filter))
+	var info *jetstream.StreamInfo
+	err := e.insist(ctx, func(ctx context.Context) (err error) {
+		info, err = e.in.Info(ctx, jetstream.WithSubjectFilter(filter))
+		return err
+	})
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "stream %q: %w", inputsStream, err)
 	}
@@ -156,7 +160,7 @@ func (e *Engine) PurgeFunction(ctx context.Context, functionID string) error {
 }
 
 func (e *Engine) purge(ctx context.Context, filter string) error {
-	if err := e.in.Purge(ctx, jetstream.WithPurgeSubject(filter)); err != nil {
+	if err := e.insist(ctx, func(ctx context.Context) error { return e.in.Purge(ctx, jetstream.WithPurgeSubject(filter)) }); err != nil {
 		return fault.New(fault.Unavailable, "purge %q: %w", filter, err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/call/calltest"
 	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/jetstream/flowtest"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -42,13 +43,15 @@ func TestFlow(t *testing.T) {
 	for name, always := range map[string]bool{"lazy": false, "always": true} {
 		t.Run(name, func(t *testing.T) {
 			calltest.Flow(t, func(t *testing.T) calltest.Store {
-				return open(t, jetstream.Config{Dir: t.TempDir(), SyncAlways: always})
+				cfg := flowtest.Config(t, t.TempDir())
+				cfg.SyncAlways = always
+				return open(t, cfg)
 			})
 		})
 	}
 }
 
-// TestReopen ends the server in good order, and as a crash would (the files are copied while it runs), and looks what is there after.
+// TestReopen ends the server in good order, and as a crash would (the files are copied while it runs, a cluster is killed), and looks what is
 func TestReopen(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		t.Run(fmt.Sprintf("crash=%t", crash), func(t *testing.T) { reopen(t, crash) })
@@ -58,7 +61,7 @@ func TestReopen(t *testing.T) {
 func reopen(t *testing.T, crash bool) {
 	const inputs = 500
 	dir := t.TempDir()
-	e := open(t, jetstream.Config{Dir: dir})
+	e := open(t, flowtest.Config(t, dir))
 	fn, id := ident.New(ident.Function), ident.New(ident.Call)
 	calltest.Put(t, e, calltest.Inputs(fn, id, inputs)...)
 	// The first ten have outputs; the first five are acknowledged as well.
@@ -82,7 +85,16 @@ func reopen(t *testing.T, crash bool) {
 		}
 		waiting = all[fn]
 	}
-	if crash {
+	if c := flowtest.Clustered(); crash && c != nil {
+		for i := range flowtest.Size {
+			c.Kill(i)
+		}
+		for i := range flowtest.Size {
+			if err := c.Restart(t.Context(), i); err != nil {
+				t.Fatal(err)
+			}
+		}
+	} else if crash {
 		copied := t.TempDir()
 		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 			t.Fatal(err)
@@ -93,7 +105,7 @@ func reopen(t *testing.T, crash bool) {
 		t.Fatal(err)
 	}
 	shut(t, e)
-	e = open(t, jetstream.Config{Dir: dir})
+	e = open(t, flowtest.Config(t, dir))
 	waiting, err := e.Waiting(t.Context(), "")
 	if err != nil || waiting[fn] != inputs-5 {
 		t.Fatalf("waiting %v (error %v), want %d", waiting, err, inputs-5)
@@ -122,8 +134,11 @@ func reopen(t *testing.T, crash bool) {
 
 // TestManyFunctions has more functions in use than a stream of the server has consumers by default.
 func TestManyFunctions(t *testing.T) {
-	e := open(t, jetstream.Config{Dir: t.TempDir()})
-	const functions = 1100
+	e := open(t, flowtest.Config(t, t.TempDir()))
+	functions := 1100
+	if flowtest.Clustered() != nil {
+		functions = 50 // a cluster's limit is in its own settings
+	}
 	came := make(chan string, functions)
 	for range functions {
 		fn := ident.New(ident.Function)
@@ -139,7 +154,7 @@ func TestManyFunctions(t *testing.T) {
 
 // TestClosed has what is on its way fail when the server ends.
 func TestClosed(t *testing.T) {
-	e := open(t, jetstream.Config{Dir: t.TempDir()})
+	e := open(t, flowtest.Config(t, t.TempDir()))
 	shut(t, e)
 	done := make(chan []error, 1)
 	e.PutInputs(calltest.Inputs(ident.New(ident.Function), ident.New(ident.Call), 2), func(errs []error) { done <- errs })

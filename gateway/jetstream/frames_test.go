@@ -5,12 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/jetstream/flowtest"
 	"github.com/skerry-dev/skerry/gateway/logs"
 )
 
 func TestFrames(t *testing.T) {
-	l := open(t, jetstream.Config{Dir: t.TempDir()}).Logs()
+	l := open(t, flowtest.Config(t, t.TempDir())).Logs()
 	large := strings.Repeat("x", 400<<10)
 	var frame []logs.Entry
 	for range 3 {

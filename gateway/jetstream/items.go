@@ -45,11 +45,10 @@ type items struct {
 
 func (e *Engine) openItems(ctx context.Context) error {
 	var err error
-	e.items.nc, err = nats.Connect("", nats.InProcessServer(e.server), nats.Name("items"), nats.NoReconnect())
-	if err != nil {
-		return fmt.Errorf("flow: connect: %w", err)
+	if e.items.nc, err = e.dial("items", nil, func() { e.items.pub.reconnected() }); err != nil {
+		return err
 	}
-	if e.items.pub, err = newPublisher(e.items.nc); err != nil {
+	if e.items.pub, err = newPublisher(e.items.nc, e.cluster.on()); err != nil {
 		return fmt.Errorf("flow: %w", err)
 	}
 	e.items.stream, err = e.stream(ctx, jetstream.StreamConfig{
@@ -89,7 +88,7 @@ func (e *Engine) PutItems(b item.Batch, done func(error)) {
 		messages = append(messages, message{subject: subject, data: data})
 		values, first = values[n:], first+uint64(n)
 	}
-	e.items.pub.publish(messages, func(errs []error) { done(errors.Join(errs...)) })
+	e.items.pub.publishInOrder(messages, func(errs []error) { done(errors.Join(errs...)) })
 }
 
 func parseItems(k payload.Key, data []byte) (item.Batch, error) {
@@ -125,7 +124,7 @@ func (e *Engine) LastItem(ctx context.Context, key payload.Key) (uint64, error) 
 
 // lastItems returns the last message of an input, and its place; an empty one if there is none.
 func (e *Engine) lastItems(ctx context.Context, key payload.Key) (item.Batch, uint64, error) {
-	m, err := e.items.stream.GetLastMsgForSubject(ctx, itemSubject(key))
+	m, err := e.lastMessage(ctx, e.items.stream, itemSubject(key))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return item.Batch{}, 0, nil
 	}
@@ -179,7 +178,11 @@ func (e *Engine) findItem(ctx context.Context, key payload.Key, number uint64) (
 	low := uint64(1)
 	for low < high {
 		middle := low + (high-low)/2
-		m, err := e.items.stream.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(itemSubject(key)))
+		var m *jetstream.RawStreamMsg
+		err := e.insist(ctx, func(ctx context.Context) (err error) {
+			m, err = e.items.stream.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(itemSubject(key)))
+			return err
+		})
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return low, nil // purged meanwhile
 		}
@@ -251,7 +254,9 @@ func (e *Engine) readItems(ctx context.Context, key payload.Key, from uint64, f 
 // PurgeItems implements item.Log.
 func (e *Engine) PurgeItems(ctx context.Context, callID string) error {
 	filter := "item." + callID + ".>"
-	if err := e.items.stream.Purge(ctx, jetstream.WithPurgeSubject(filter)); err != nil {
+	if err := e.insist(ctx, func(ctx context.Context) error {
+		return e.items.stream.Purge(ctx, jetstream.WithPurgeSubject(filter))
+	}); err != nil {
 		return fault.New(fault.Unavailable, "purge %q: %w", filter, err)
 	}
 	return nil

@@ -67,7 +67,7 @@ func (l *Logs) AppendFrame(ctx context.Context, entries []logs.Entry, m logs.Mar
 
 // Stored implements logs.Stream.
 func (l *Logs) Stored(ctx context.Context, appID, containerID string) (logs.Mark, error) {
-	m, err := l.e.logs.GetLastMsgForSubject(ctx, selectSubject(logs.Selection{AppID: appID, ContainerID: containerID}))
+	m, err := l.e.lastMessage(ctx, l.e.logs, selectSubject(logs.Selection{AppID: appID, ContainerID: containerID}))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return logs.Mark{}, nil
 	}
@@ -88,7 +88,7 @@ func (l *Logs) store(ctx context.Context, messages []message) error {
 		return nil
 	}
 	stored := make(chan error, 1)
-	l.e.pub.publish(messages, func(errs []error) { stored <- errors.Join(errs...) })
+	l.e.pub.publishInOrder(messages, func(errs []error) { stored <- errors.Join(errs...) })
 	select {
 	case err := <-stored:
 		if err != nil {
@@ -130,7 +130,7 @@ func selectSubject(s logs.Selection) string {
 
 // End implements logs.Stream.
 func (l *Logs) End(ctx context.Context, s logs.Selection) (logs.Position, error) {
-	m, err := l.e.logs.GetLastMsgForSubject(ctx, selectSubject(s))
+	m, err := l.e.lastMessage(ctx, l.e.logs, selectSubject(s))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}
@@ -145,7 +145,7 @@ func (l *Logs) End(ctx context.Context, s logs.Selection) (logs.Position, error)
 
 // Last implements logs.Stream.
 func (l *Logs) Last(ctx context.Context, s logs.Selection) (time.Time, error) {
-	m, err := l.e.logs.GetLastMsgForSubject(ctx, selectSubject(s))
+	m, err := l.e.lastMessage(ctx, l.e.logs, selectSubject(s))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return time.Time{}, nil
 	}
@@ -157,7 +157,11 @@ func (l *Logs) Last(ctx context.Context, s logs.Selection) (time.Time, error) {
 
 // Removed implements logs.Stream. What has gone for its age is not missed.
 func (l *Logs) Removed(ctx context.Context) (time.Time, error) {
-	info, err := l.e.logs.Info(ctx)
+	var info *jetstream.StreamInfo
+	err := l.e.insist(ctx, func(ctx context.Context) (err error) {
+		info, err = l.e.logs.Info(ctx)
+		return err
+	})
 	if err != nil {
 		return time.Time{}, fault.New(fault.Unavailable, "logs: %w", err)
 	}

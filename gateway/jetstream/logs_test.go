@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/jetstream/flowtest"
 	"github.com/skerry-dev/skerry/gateway/logs"
 )
 
@@ -39,7 +40,7 @@ func read(t *testing.T, l *jetstream.Logs, s logs.Selection) (all []logs.Entry) 
 }
 
 func TestLogs(t *testing.T) {
-	l := open(t, jetstream.Config{Dir: t.TempDir()}).Logs()
+	l := open(t, flowtest.Config(t, t.TempDir())).Logs()
 	old, now := time.Now().Add(-time.Hour), time.Now()
 	a := []logs.Entry{entry("ap-1", "fu-1", "ta-1", old, "one\n"), entry("ap-1", "fu-1", "ta-1", now, "two")}
 	b := []logs.Entry{entry("ap-1", "fu-2", "ta-2", now, "three\n")}
@@ -76,7 +77,7 @@ func TestLogs(t *testing.T) {
 }
 
 func TestLogsFollow(t *testing.T) {
-	l := open(t, jetstream.Config{Dir: t.TempDir()}).Logs()
+	l := open(t, flowtest.Config(t, t.TempDir())).Logs()
 	write := func(text string) {
 		t.Helper()
 		if err := l.Append(t.Context(), []logs.Entry{entry("ap-1", "fu-1", "ta-1", time.Now(), text)}); err != nil {
@@ -114,7 +115,9 @@ func TestLogsFollow(t *testing.T) {
 
 // TestLogsLimit drops the oldest entries, and says from when on all are there.
 func TestLogsLimit(t *testing.T) {
-	l := open(t, jetstream.Config{Dir: t.TempDir(), LogsMaxBytes: 4 << 20}).Logs()
+	cfg := flowtest.Config(t, t.TempDir())
+	cfg.LogsMaxBytes = 4 << 20
+	l := open(t, cfg).Logs()
 	write := func(n int) {
 		t.Helper()
 		for range n {
@@ -144,7 +147,7 @@ func TestLogsLimit(t *testing.T) {
 // TestLogsLarge appends more than one message takes.
 func TestLogsLarge(t *testing.T) {
 	dir := t.TempDir()
-	e := open(t, jetstream.Config{Dir: dir})
+	e := open(t, flowtest.Config(t, dir))
 	var want []logs.Entry
 	for i := range 100 {
 		want = append(want, entry("ap-1", "fu-1", fmt.Sprintf("ta-%d", i/50), time.Now(), strings.Repeat("x", 20_000)))
@@ -153,7 +156,7 @@ func TestLogsLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	shut(t, e)
-	if d := cmp.Diff(want, read(t, open(t, jetstream.Config{Dir: dir}).Logs(), logs.Selection{AppID: "ap-1"})); d != "" {
+	if d := cmp.Diff(want, read(t, open(t, flowtest.Config(t, dir)).Logs(), logs.Selection{AppID: "ap-1"})); d != "" {
 		t.Error(d)
 	}
 }

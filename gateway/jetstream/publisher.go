@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -24,6 +25,8 @@ type publisher struct {
 	nc     *nats.Conn
 	prefix string // of the reply subjects
 	sub    *nats.Subscription
+
+	resend *resender // nil: the server is embedded, and answers
 
 	mu      sync.Mutex
 	room    sync.Cond
@@ -54,9 +57,11 @@ type flight struct {
 	index int
 	size  int
 	place *uint64
+	again *attempt // nil: it is sent once
 }
 
-func newPublisher(nc *nats.Conn) (*publisher, error) {
+// newPublisher returns a publisher over a connection. A patient one sends again what has no answer.
+func newPublisher(nc *nats.Conn, patient bool) (*publisher, error) {
 	p := &publisher{nc: nc, prefix: nats.NewInbox() + ".", pending: map[uint64]flight{}}
 	p.room.L = &p.mu
 	sub, err := nc.Subscribe(p.prefix+"*", p.acknowledged)
@@ -67,6 +72,9 @@ func newPublisher(nc *nats.Conn) (*publisher, error) {
 		return nil, fmt.Errorf("acknowledgements: %w", err)
 	}
 	p.sub = sub
+	if patient {
+		p.resend = &resender{p: p}
+	}
 	return p, nil
 }
 
@@ -80,19 +88,27 @@ func (p *publisher) publish(messages []message, done func(errs []error)) {
 	b := &batch{size: len(messages), left: len(messages), done: done}
 	for i := range messages {
 		m := &messages[i]
-		id, err := p.takeOff(flight{b, i, len(m.data), m.place})
+		id, err := p.takeOff(flight{b, i, len(m.data), m.place, p.resend.attempt(m)})
 		if err == nil {
-			err = p.nc.PublishMsg(&nats.Msg{
-				Subject: m.subject, Reply: p.prefix + strconv.FormatUint(id, 36), Header: m.header, Data: m.data,
-			})
-			if err != nil {
-				err = fault.New(fault.Unavailable, "flow: %w", err)
-			}
+			err = p.send(id, m)
 		}
 		if err != nil {
 			p.failed(b, i, id, err)
 		}
 	}
+}
+
+// send sends a message that has taken off. A patient publisher sends it again where that fails.
+func (p *publisher) send(id uint64, m *message) error {
+	err := p.nc.PublishMsg(&nats.Msg{Subject: m.subject, Reply: p.prefix + strconv.FormatUint(id, 36), Header: m.header, Data: m.data})
+	if err == nil {
+		return nil
+	}
+	if p.resend != nil && passing(err) {
+		p.resend.soon(id)
+		return nil
+	}
+	return fault.New(fault.Unavailable, "flow: %w", err)
 }
 
 // takeOff registers a message, waiting for room.
@@ -110,6 +126,7 @@ func (p *publisher) takeOff(f flight) (uint64, error) {
 	p.next++
 	p.bytes += f.size
 	p.pending[p.next] = f
+	p.resend.arm()
 	return p.next, nil
 }
 
@@ -148,10 +165,13 @@ func (p *publisher) acknowledged(m *nats.Msg) {
 	if err != nil {
 		return // not a subject of ours
 	}
-	fate := parseAck(m)
+	passes, fate := parseAck(m)
 	p.mu.Lock()
 	f, ok := p.pending[id]
-	if !ok {
+	if !ok || passes && f.again != nil {
+		if ok {
+			f.again.due = time.Time{}
+		}
 		p.mu.Unlock()
 		return
 	}
@@ -213,13 +233,13 @@ func parsePlace(answer []byte) (place uint64) {
 	return place
 }
 
-// parseAck returns what a stream's answer to a publication means.
-func parseAck(m *nats.Msg) error {
+// parseAck returns what a stream's answer to a publication means, and whether it only says that a cluster has nobody to store it now.
+func parseAck(m *nats.Msg) (passes bool, fate error) {
 	if status := m.Header.Get("Status"); status != "" {
-		return fault.New(fault.Unavailable, "flow: no stream answers (status %s)", status)
+		return true, fault.New(fault.Unavailable, "flow: no stream answers (status %s)", status)
 	}
 	if !bytes.Contains(m.Data, []byte(`"error"`)) {
-		return nil
+		return false, nil
 	}
 	var answer struct {
 		Error *struct {
@@ -228,14 +248,14 @@ func parseAck(m *nats.Msg) error {
 		} `json:"error"`
 	}
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return fmt.Errorf("flow: acknowledgement: %w", err)
+		return false, fmt.Errorf("flow: acknowledgement: %w", err)
 	}
 	switch e := answer.Error; {
 	case e == nil:
-		return nil
+		return false, nil
 	case e.Code == codeWrongLastSequence, e.Code == codeWrongLastConstant, e.Code == codeStoreFailed && e.Description == textSubjectTaken:
-		return errTaken
+		return false, errTaken
 	default:
-		return fault.New(fault.Unavailable, "flow: %s", e.Description)
+		return passingCode(e.Code, e.Description), fault.New(fault.Unavailable, "flow: %s", e.Description)
 	}
 }

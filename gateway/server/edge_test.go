@@ -149,7 +149,7 @@ func TestTokens(t *testing.T) {
 		t.Errorf("GetTokenInfo = %v", who)
 	}
 	wantCode(t, fails(t, g.token.CreateToken, &skerryv1.CreateTokenRequest{}), connect.CodeInvalidArgument, "token name")
-	offline, err := server.CreateToken(t.Context(), g.dir, server.NewToken{Name: "bob", Role: identity.Admin}) // while the gateway runs
+	offline, err := server.CreateToken(t.Context(), server.Database(g.dir, ""), server.NewToken{Name: "bob", Role: identity.Admin}) // while the gateway runs
 	if err != nil {
 		t.Fatal(err)
 	}

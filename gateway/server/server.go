@@ -59,6 +59,10 @@ type Config struct {
 	SyncAlways bool
 	// Version is what clients are told.
 	Version string
+	// DB is the URL of a PostgreSQL database. Empty: SQLite in Dir.
+	DB string
+	// Cluster is the NATS servers to use. Zero: one that is embedded, with its files in Dir.
+	Cluster jetstream.Cluster
 	// HeartbeatWindow is how long an ephemeral app lives without its client. Default: app.HeartbeatWindow.
 	HeartbeatWindow time.Duration
 	// BlobGrace is how long blobs live that nothing refers to. Default: DefaultBlobGrace.
@@ -135,7 +139,7 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("gateway folder: %w", err)
 	}
-	if s.db, err = sqlstore.Open(ctx, filepath.Join(cfg.Dir, "skerry.db")); err != nil {
+	if s.db, err = sqlstore.Open(ctx, Database(cfg.Dir, cfg.DB)); err != nil {
 		return nil, err
 	}
 	undo.Add(s.closing("database", s.db.Close))
@@ -143,7 +147,7 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	engine := jetstream.Config{Dir: filepath.Join(cfg.Dir, "jetstream"), SyncAlways: cfg.SyncAlways}
+	engine := jetstream.Config{Dir: filepath.Join(cfg.Dir, "jetstream"), Cluster: cfg.Cluster, SyncAlways: cfg.SyncAlways}
 	if s.engine, err = jetstream.Open(ctx, engine, log); err != nil {
 		return nil, err
 	}

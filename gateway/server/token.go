@@ -23,14 +23,21 @@ type NewToken struct {
 	Environments []string
 }
 
-// CreateToken makes a token in the database of a gateway's folder, whether or not the gateway runs: it is for those who can write
-// there. Errors: fault.Precondition where no gateway has run yet, fault.Invalid, fault.NotFound (an environment).
-func CreateToken(ctx context.Context, dir string, t NewToken) (c identity.Credential, err error) {
-	path := filepath.Join(dir, "skerry.db")
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return c, fault.New(fault.Precondition, "database %q: there is none; start skerryd up first", path)
+// Database is where a gateway's records are: at a URL, or where that is empty in its folder.
+func Database(dir, db string) string {
+	if db != "" {
+		return db
 	}
-	db, err := sqlstore.Open(ctx, path)
+	return filepath.Join(dir, "skerry.db")
+}
+
+// CreateToken makes a token in a gateway's database (see Database), whether or not the gateway runs: it is for those who can write there.
+// Errors: fault.Precondition where no gateway has run yet, fault.Invalid, fault.NotFound (an environment).
+func CreateToken(ctx context.Context, where string, t NewToken) (c identity.Credential, err error) {
+	if _, err := os.Stat(where); !sqlstore.IsURL(where) && errors.Is(err, fs.ErrNotExist) {
+		return c, fault.New(fault.Precondition, "database %q: there is none; start skerryd up first", where)
+	}
+	db, err := sqlstore.Open(ctx, where)
 	if err != nil {
 		return c, err
 	}

@@ -14,16 +14,17 @@ import (
 var _ environment.Store = (*DB)(nil)
 
 // enter is the first statement of every transaction that puts something into an environment. It returns a fault.NotFound where that is
-// being deleted or gone. It writes, so that the environment can't be closed before the transaction has ended.
+// being deleted or gone. Transactions are serial, so the environment can't be closed before this one has ended.
 func enter(ctx context.Context, tx *sql.Tx, id string) error {
-	res, err := tx.ExecContext(ctx, `UPDATE environments SET closed = 0 WHERE id = $1 AND closed = 0`, id)
+	var open int
+	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM environments WHERE id = $1 AND closed = 0`, id).Scan(&open)
 	if err != nil {
 		return fmt.Errorf("environment %q: %w", id, err)
 	}
-	if n, err := res.RowsAffected(); err != nil || n > 0 {
-		return err
+	if open == 0 {
+		return fault.New(fault.NotFound, "environment %q: is deleted", id)
 	}
-	return fault.New(fault.NotFound, "environment %q: is deleted", id)
+	return nil
 }
 
 // environmentName returns what the environment of an id is called, for messages.

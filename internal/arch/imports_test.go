@@ -62,8 +62,8 @@ var reservations = []reserved{
 		"internal/guestinit",
 		// skerryd up --detach starts itself; doctor asks host tools for their version.
 		"internal/daemon",
-		// The S3 server and the PostgreSQL of tests.
-		"internal/s3test", "gateway/sqlstore/storetest",
+		// The servers of tests.
+		"internal/testserver", "internal/s3test", "gateway/sqlstore/storetest", "gateway/jetstream/flowtest",
 	}, "a process started is a process to end: each place that starts one is known"},
 }
 

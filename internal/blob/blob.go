@@ -1,7 +1,7 @@
 // Package blob keeps immutable bytes under the digest of their content.
 //
-// A blob is staged in a local folder, checked, synced, and only then put under its name, so a name in the store always means whole
-// content, whatever crashed when. Reading verifies: the last Read of a whole blob fails with fault.DataLoss where bytes have rotted.
+// A blob is staged in a local folder, checked, and only then put under its name, in a folder or a bucket, so a name in the store always means
+// whole content, whatever crashed when. Reading verifies: the last Read of a whole blob fails with fault.DataLoss where bytes have rotted.
 package blob
 
 import (
@@ -12,15 +12,15 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"sync"
+	"syscall"
+	"time"
 
 	"gocloud.dev/blob"
-	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/gcerrors"
 
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -36,58 +36,36 @@ const MaxSize = 64 << 30
 // that whoever claims a blob may take its time until something refers to it.
 type Store struct {
 	bucket  *blob.Bucket
+	home    home
 	root    string // folder of a file store; else empty
 	staging string
-	// Held for writing where a blob's time is compared and the blob then removed, for reading where it gets a new time.
-	times sync.RWMutex
+}
+
+// home is where blobs are, and have their times.
+type home interface {
+	// put names a staged file, whose time becomes now. It is durable when put returns.
+	put(ctx context.Context, digest string, staged *os.File) error
+	// claim is Store.Claim.
+	claim(ctx context.Context, digest string) (uint64, error)
+	// list is Store.List.
+	list(ctx context.Context, f func(Entry) error) error
+	// remove is Store.Remove.
+	remove(ctx context.Context, digest string, before time.Time) (bool, error)
 }
 
 // Open opens the store at a URL: a folder's absolute path or "file:///folder", which is made if missing.
-func Open(ctx context.Context, rawURL string) (*Store, error) {
+func Open(_ context.Context, rawURL string) (*Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "blob store %q: %w", rawURL, err)
 	}
 	if u.Scheme != "" && u.Scheme != "file" {
-		return nil, fault.New(fault.Invalid, "blob store %q: only folders are supported; give an absolute path", rawURL)
+		return nil, fault.New(fault.Invalid, "blob store %q: is no folder; give an absolute path", rawURL)
 	}
 	if !filepath.IsAbs(u.Path) {
 		return nil, fault.New(fault.Invalid, "blob store %q: want an absolute path", rawURL)
 	}
 	return openFiles(u.Path)
-}
-
-func openFiles(root string) (*Store, error) {
-	staging := filepath.Join(root, "staging")
-	// What is staged belongs to writers of a process that is gone.
-	if err := os.RemoveAll(staging); err != nil {
-		return nil, fmt.Errorf("blob store %q: %w", root, err)
-	}
-	if err := os.MkdirAll(staging, 0o700); err != nil {
-		return nil, fmt.Errorf("blob store %q: %w", root, err)
-	}
-	if err := makeFolders(root); err != nil {
-		return nil, fmt.Errorf("blob store %q: %w", root, err)
-	}
-	bucket, err := fileblob.OpenBucket(root, &fileblob.Options{Metadata: fileblob.MetadataDontWrite, DirFileMode: 0o700, NoTempDir: true})
-	if err != nil {
-		return nil, fmt.Errorf("blob store %q: %w", root, err)
-	}
-	return &Store{bucket: bucket, root: root, staging: staging}, nil
-}
-
-// makeFolders makes the folders of blobs, so that a commit need not see to it that they last.
-func makeFolders(root string) error {
-	top := filepath.Join(root, filepath.FromSlash(keyPrefix))
-	if err := os.MkdirAll(top, 0o700); err != nil {
-		return err
-	}
-	for i := range 256 {
-		if err := os.Mkdir(filepath.Join(top, fmt.Sprintf("%02x", i)), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	return errors.Join(syncDir(top), syncDir(root))
 }
 
 // Close gives the store's resources back. Readers and writers are to be closed before.
@@ -100,7 +78,7 @@ func (s *Store) Has(ctx context.Context, digest string) (bool, error) {
 	}
 	ok, err := s.bucket.Exists(ctx, key(digest))
 	if err != nil {
-		return false, fmt.Errorf("blob %q: %w", digest, err)
+		return false, named(digest, err)
 	}
 	return ok, nil
 }
@@ -124,6 +102,12 @@ func (s *Store) Open(ctx context.Context, digest string, offset uint64) (io.Read
 		return nil, err
 	}
 	r, err := s.bucket.NewRangeReader(ctx, key(digest), int64(offset), -1, nil)
+	if err != nil && offset > 0 && gcerrors.Code(err) != gcerrors.NotFound {
+		// A bucket refuses to read from the end on.
+		if size, serr := s.Size(ctx, digest); serr == nil && offset >= size {
+			return io.NopCloser(strings.NewReader("")), nil
+		}
+	}
 	if err != nil {
 		return nil, named(digest, err)
 	}
@@ -197,7 +181,23 @@ func named(digest string, err error) error {
 	if gcerrors.Code(err) == gcerrors.NotFound {
 		return missing(digest)
 	}
-	return fmt.Errorf("blob %q: %w", digest, err)
+	return stored("blob "+strconv.Quote(digest), err)
+}
+
+// stored names what an error is about, and gives it the kind that its cause has.
+func stored(what string, err error) error {
+	switch code := gcerrors.Code(err); {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fault.New(fault.Exhausted, "%s: the blob store's disk is full; free some space: %w", what, err)
+	case code == gcerrors.ResourceExhausted:
+		return fault.New(fault.Exhausted, "%s: %w", what, err)
+	case code == gcerrors.PermissionDenied:
+		return fault.New(fault.Unavailable, "%s: the bucket refuses the gateway's credentials: %w", what, err)
+	case code == gcerrors.Internal, code == gcerrors.Unknown && isRemote(err):
+		return fault.New(fault.Unavailable, "%s: the bucket does not answer: %w", what, err)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
 }
 
 func missing(digest string) error { return fault.New(fault.NotFound, "blob %q is not stored", digest) }
@@ -215,6 +215,13 @@ func (v *verifier) Read(p []byte) (int, error) {
 		if got := "sha256:" + hex.EncodeToString(v.hash.Sum(nil)); got != v.digest {
 			return n, fault.New(fault.DataLoss, "blob %q: the stored content's digest is %s", v.digest, got)
 		}
+		return n, err
 	}
-	return n, err
+	if err != nil && strings.Contains(err.Error(), "checksum did not match") { // the bucket's own, which the driver checks first
+		return n, fault.New(fault.DataLoss, "blob %q: %w", v.digest, err)
+	}
+	if err != nil {
+		return n, named(v.digest, err)
+	}
+	return n, nil
 }

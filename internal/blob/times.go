@@ -3,10 +3,7 @@ package blob
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path"
 	"time"
 
@@ -21,23 +18,11 @@ const claimStep = time.Hour
 
 // Claim is Size for those who are about to refer to the blob: its time becomes now, or stays less than an hour older than that. Errors:
 // fault.Invalid, fault.NotFound.
-func (s *Store) Claim(_ context.Context, digest string) (uint64, error) {
+func (s *Store) Claim(ctx context.Context, digest string) (uint64, error) {
 	if err := ident.CheckDigest(digest); err != nil {
 		return 0, err
 	}
-	s.times.RLock()
-	defer s.times.RUnlock()
-	info, err := os.Stat(s.path(digest))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, missing(digest)
-	}
-	if err == nil && time.Since(info.ModTime()) > claimStep {
-		err = os.Chtimes(s.path(digest), time.Time{}, time.Now())
-	}
-	if err != nil {
-		return 0, fmt.Errorf("blob %q: %w", digest, err)
-	}
-	return uint64(info.Size()), nil
+	return s.home.claim(ctx, digest)
 }
 
 // Entry is a blob that is stored.
@@ -47,45 +32,36 @@ type Entry struct {
 }
 
 // List hands all blobs to f, in the order of their digests, until f fails. Blobs that come or go meanwhile may be left out.
-func (s *Store) List(ctx context.Context, f func(Entry) error) error {
-	list := s.bucket.List(&blob.ListOptions{Prefix: keyPrefix})
-	for {
-		o, err := list.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("list of blobs: %w", err)
-		}
-		e := Entry{Ref: payload.Ref{Digest: "sha256:" + path.Base(o.Key), Size: uint64(o.Size)}, Time: o.ModTime}
-		if o.IsDir || ident.CheckDigest(e.Digest) != nil {
-			continue
-		}
-		if err := f(e); err != nil {
-			return err
-		}
-	}
-}
+func (s *Store) List(ctx context.Context, f func(Entry) error) error { return s.home.list(ctx, f) }
 
 // Remove removes a blob whose time is before a moment, and says whether it did. A blob that is not there is no error; nor is one that was
-// committed or claimed since then, which stays. Readers that have it open read on.
-func (s *Store) Remove(_ context.Context, digest string, before time.Time) (bool, error) {
+// committed or claimed since then, which stays. Readers that have a file open read on. Of a bucket, one process removes at a time.
+func (s *Store) Remove(ctx context.Context, digest string, before time.Time) (bool, error) {
 	if err := ident.CheckDigest(digest); err != nil {
 		return false, err
 	}
-	s.times.Lock()
-	defer s.times.Unlock()
-	info, err := os.Stat(s.path(digest))
-	if err == nil && info.ModTime().Before(before) {
-		err = os.Remove(s.path(digest))
-	} else if err == nil {
-		return false, nil
+	return s.home.remove(ctx, digest, before)
+}
+
+// lister goes through the objects below a prefix whose names are digests, in their order.
+type lister struct {
+	ctx  context.Context //nolint:containedctx // of one listing
+	list *blob.ListIterator
+}
+
+// next returns nil at the end.
+func (l *lister) next() (*Entry, error) {
+	for {
+		o, err := l.list.Next(l.ctx)
+		if errors.Is(err, io.EOF) {
+			return nil, nil //nolint:nilnil // the end
+		}
+		if err != nil {
+			return nil, stored("list of blobs", err)
+		}
+		e := Entry{Ref: payload.Ref{Digest: "sha256:" + path.Base(o.Key), Size: uint64(o.Size)}, Time: o.ModTime} //nolint:gosec // not negative
+		if !o.IsDir && ident.CheckDigest(e.Digest) == nil {
+			return &e, nil
+		}
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("blob %q: %w", digest, err)
-	}
-	return true, nil
 }

@@ -1,15 +1,13 @@
 package blob
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash"
 	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -22,28 +20,35 @@ func (s *Store) Add(ctx context.Context, data []byte) (ref payload.Ref, stored b
 	if _, err := s.Claim(ctx, ref.Digest); err == nil || !errors.Is(err, fault.NotFound) {
 		return ref, false, err
 	}
+	if b, ok := s.home.(*bucket); ok {
+		if err := b.upload(ctx, ref.Digest, bytes.NewReader(data)); err != nil {
+			return ref, false, named(ref.Digest, err)
+		}
+		return ref, true, nil
+	}
 	w, err := s.Create(ctx)
 	if err != nil {
 		return ref, false, err
 	}
 	defer w.Abort()
 	if _, err := w.file.Write(data); err != nil {
-		return ref, false, fmt.Errorf("blob %q: %w", ref.Digest, err)
+		return ref, false, named(ref.Digest, err)
 	}
 	return ref, true, w.commit(ref.Digest)
 }
 
-// Create begins a blob whose digest is not known yet. The caller ends it with Commit, CommitAs or Abort.
-func (s *Store) Create(_ context.Context) (*Writer, error) {
+// Create begins a blob whose digest is not known yet. The caller ends it with Commit, CommitAs or Abort. The end of ctx fails a commit.
+func (s *Store) Create(ctx context.Context) (*Writer, error) {
 	f, err := os.CreateTemp(s.staging, "blob-")
 	if err != nil {
-		return nil, fmt.Errorf("blob: %w", err)
+		return nil, stored("blob", err)
 	}
-	return &Writer{store: s, file: f, hash: sha256.New()}, nil
+	return &Writer{ctx: ctx, store: s, file: f, hash: sha256.New()}, nil
 }
 
 // Writer takes the bytes of one blob. It is not safe for concurrent use.
 type Writer struct {
+	ctx   context.Context //nolint:containedctx // of Create
 	store *Store
 	file  *os.File
 	hash  hash.Hash
@@ -59,7 +64,10 @@ func (w *Writer) Write(p []byte) (int, error) {
 	n, err := w.file.Write(p)
 	w.hash.Write(p[:n])
 	w.size += uint64(n)
-	return n, err
+	if err != nil {
+		return n, stored("blob", err)
+	}
+	return n, nil
 }
 
 // Commit syncs and names the blob.
@@ -86,32 +94,10 @@ func (w *Writer) CommitAs(digest string, size uint64) error {
 
 func (w *Writer) commit(digest string) error {
 	defer w.Abort()
-	if err := w.file.Sync(); err != nil {
-		return fmt.Errorf("blob %q: %w", digest, err)
-	}
-	dst := w.store.path(digest)
-	if err := os.Chmod(w.file.Name(), 0o444); err != nil {
-		return fmt.Errorf("blob %q: %w", digest, err)
-	}
-	if err := w.store.name(w.file.Name(), dst); err != nil {
-		return fmt.Errorf("blob %q: %w", digest, err)
-	}
-	// The name is durable when its folder is.
-	if err := syncDir(filepath.Dir(dst)); err != nil {
-		return fmt.Errorf("blob %q: %w", digest, err)
+	if err := w.store.home.put(w.ctx, digest, w.file); err != nil {
+		return named(digest, err)
 	}
 	return nil
-}
-
-// name gives a staged file its name, with the time of now.
-func (s *Store) name(staged, dst string) error {
-	s.times.RLock()
-	defer s.times.RUnlock()
-	now := time.Now()
-	if err := os.Chtimes(staged, now, now); err != nil {
-		return err
-	}
-	return os.Rename(staged, dst)
 }
 
 // Abort forgets what was written. After a commit it does nothing.

@@ -62,6 +62,9 @@ const (
 // Config is a whole set-up. Fields are described by Options.
 type Config struct {
 	Data, Bases, Run                   string
+	DB, NATS, NATSCredentials, NATSCA  string
+	Blobs                              string
+	NATSReplicas                       int
 	Listen, TLSCert, TLSKey            string
 	Insecure                           bool
 	HeartbeatWindow, BlobGrace         int
@@ -204,7 +207,7 @@ func (c *Config) Check() error {
 		path *string
 	}{
 		{"data", &c.Data}, {"bases", &c.Bases}, {"run", &c.Run}, {"tls_cert", &c.TLSCert}, {"tls_key", &c.TLSKey}, {"guest", &c.Guest},
-		{"token_file", &c.TokenFile}, {"gateway_ca", &c.GatewayCA},
+		{"token_file", &c.TokenFile}, {"gateway_ca", &c.GatewayCA}, {"nats_credentials", &c.NATSCredentials}, {"nats_ca", &c.NATSCA},
 	} {
 		if *p.path == "" {
 			continue
@@ -237,6 +240,9 @@ func (c *Config) Check() error {
 		if !slices.Contains(e.allowed, e.value) {
 			return fault.New(fault.Invalid, "%s %q: want %s", e.key, e.value, strings.Join(e.allowed, ", "))
 		}
+	}
+	if c.NATSReplicas < 0 || c.NATSReplicas > 5 {
+		return fault.New(fault.Invalid, "nats_replicas %d: want 1, 3 or 5; 0: 3", c.NATSReplicas)
 	}
 	if c.HeartbeatWindow < 1 {
 		return fault.New(fault.Invalid, "heartbeat_window %d: want seconds, 1 or more", c.HeartbeatWindow)

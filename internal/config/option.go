@@ -32,6 +32,12 @@ const (
 func Options(c *Config) []Option {
 	return []Option{
 		{"data", "folder of all that is kept", GroupMain, &c.Data},
+		{"db", "PostgreSQL database of all records, such as postgres://skerry@host/skerry (its password in PGPASSWORD or PGPASSFILE); none: SQLite in the data folder", GroupMain, &c.DB},
+		{"nats", "NATS servers with JetStream for messages, such as nats://a:4222,nats://b:4222; none: built in, in the data folder", GroupMain, &c.NATS},
+		{"nats_credentials", "file of credentials for them, as nsc makes it", GroupMain, &c.NATSCredentials},
+		{"nats_ca", "file of certificates (PEM) to trust them by; none: the system's", GroupMain, &c.NATSCA},
+		{"nats_replicas", "how many of them have each message; 0: 3", GroupMain, &c.NATSReplicas},
+		{"blobs", "bucket of images, code and large payloads, such as s3://bucket?region=eu-west-1 (credentials as the AWS tools find them); none: files in the data folder", GroupMain, &c.Blobs},
 		{"run", "folder of sockets and of what ends with the process", GroupMain, &c.Run},
 		{"listen", "address of the one port; any but loopback needs TLS or --insecure", GroupMain, &c.Listen},
 		{"tls_cert", "file of the TLS certificate chain (PEM)", GroupMain, &c.TLSCert},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/jetstream"
 	"github.com/skerry-dev/skerry/gateway/layer"
 	gateway "github.com/skerry-dev/skerry/gateway/server"
 	builder "github.com/skerry-dev/skerry/imagebuilder/server"
@@ -68,12 +69,14 @@ func newNode(ctx context.Context, cfg config.Config, log *slog.Logger, r roles) 
 func (n *node) openGateway(ctx context.Context, undo *lifecycle.Cleanup) error {
 	cfg := n.cfg
 	var err error
-	if n.blobs, err = blob.Open(ctx, filepath.Join(cfg.Data, "blobs")); err != nil {
+	if n.blobs, err = openBlobs(ctx, cfg); err != nil {
 		return err
 	}
 	undo.Add(func() { n.warn("blob store", n.blobs.Close()) })
 	n.gateway, err = gateway.New(ctx, gateway.Config{
 		Dir: gatewayDir(cfg), Listen: cfg.Listen, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey, Insecure: cfg.Insecure,
+		DB:         cfg.DB,
+		Cluster:    jetstream.Cluster{URLs: cfg.NATS, Credentials: cfg.NATSCredentials, CA: cfg.NATSCA, Replicas: cfg.NATSReplicas},
 		SyncAlways: cfg.Sync == config.SyncAlways, Version: Version,
 		HeartbeatWindow: time.Duration(cfg.HeartbeatWindow) * time.Second, BlobGrace: time.Duration(cfg.BlobGrace) * time.Hour,
 		Ingress: gateway.IngressConfig{
@@ -87,6 +90,18 @@ func (n *node) openGateway(ctx context.Context, undo *lifecycle.Cleanup) error {
 	}
 	undo.Add(n.gateway.Close)
 	return n.firstToken(ctx)
+}
+
+// openBlobs opens the blob store of the settings: a bucket, or files.
+func openBlobs(ctx context.Context, cfg config.Config) (*blob.Store, error) {
+	switch {
+	case blob.IsBucket(cfg.Blobs):
+		return blob.OpenBucket(ctx, cfg.Blobs, filepath.Join(cfg.Data, "staging"))
+	case cfg.Blobs != "":
+		return blob.Open(ctx, cfg.Blobs)
+	default:
+		return blob.Open(ctx, filepath.Join(cfg.Data, "blobs"))
+	}
 }
 
 func (n *node) warn(part string, err error) {

@@ -49,7 +49,7 @@ takes them.`,
 			if r != identity.Admin && len(environments) > 0 {
 				return fault.New(fault.Invalid, "--environment: a %s serves all environments", r)
 			}
-			t, err := server.CreateToken(cmd.Context(), gatewayDir(cfg), server.NewToken{Name: name, Role: r, Environments: environments})
+			t, err := server.CreateToken(cmd.Context(), server.Database(gatewayDir(cfg), cfg.DB), server.NewToken{Name: name, Role: r, Environments: environments})
 			if err != nil {
 				return err
 			}
@@ -80,6 +80,6 @@ takes them.`,
 	cmd.Flags().StringSliceVar(&environments, "environment", nil, "an environment that it opens, by name; several are possible (default all)")
 	cmd.Flags().StringVar(&save, "save", "", "profile of ~/.skerry.toml to write it to")
 	cmd.Flags().StringVar(&url, "url", "", "the gateway's URL for that profile (default that of --listen)")
-	c.bind(cmd, "data", "listen", "tls_cert")
+	c.bind(cmd, "data", "db", "listen", "tls_cert")
 	return cmd
 }

@@ -31,15 +31,24 @@ func Full() bool { return os.Getenv("SKERRY_TEST_FULL") == "1" }
 // Tool returns the path of a binary that make builds into the checkout's bin/, such as "runsc". Where it is missing the test fails.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
+	path, err := Binary(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Binary is Tool for those without a test, such as a TestMain.
+func Binary(name string) (string, error) {
 	root, err := checkout()
 	if err != nil {
-		t.Fatalf("tool %q: %v", name, err)
+		return "", fmt.Errorf("tool %q: %w", name, err)
 	}
 	path := filepath.Join(root, "bin", name)
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("tool %q: %v; run make build", name, err)
+		return "", fmt.Errorf("tool %q: %w; run make build, or make bin/%s", name, err, name)
 	}
-	return path
+	return path, nil
 }
 
 func find(named string) (string, error) {

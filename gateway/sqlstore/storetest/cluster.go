@@ -1,22 +1,20 @@
 package storetest
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
+
+	"github.com/skerry-dev/skerry/internal/testserver"
 )
 
 // account is who runs PostgreSQL, which refuses root; Debian's package makes it.
@@ -31,8 +29,7 @@ type Cluster struct {
 	URL string
 
 	folder string
-	server *exec.Cmd
-	ended  chan error
+	server *testserver.Server
 }
 
 // Start makes a cluster and starts it. It does not outlive the process.
@@ -41,7 +38,7 @@ func Start(ctx context.Context) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{folder: folder, ended: make(chan error, 1)}
+	c := &Cluster{folder: folder}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
@@ -65,28 +62,11 @@ func (c *Cluster) start(ctx context.Context) error {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	// A crash of the tests' machine need not be survived; many tests have connections at the same time.
-	c.server = exec.CommandContext(ctx, filepath.Join(programs, "postgres"), "-D", data, "-k", c.folder,
+	server := exec.CommandContext(ctx, filepath.Join(programs, "postgres"), "-D", data, "-k", c.folder,
 		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=400")
-	c.server.SysProcAttr, c.server.Dir = attributes, c.folder
-	log, err := c.server.StderrPipe()
-	if err != nil {
+	server.SysProcAttr, server.Dir = attributes, c.folder
+	if c.server, err = testserver.Start(server, ready); err != nil {
 		return err
-	}
-	started := make(chan error, 1)
-	go func() {
-		// The death signal is for the end of the thread that started it: this one stays.
-		runtime.LockOSThread()
-		err := c.server.Start()
-		started <- err
-		if err == nil {
-			c.ended <- c.server.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		return err
-	}
-	if err := awaitReady(log); err != nil {
-		return errors.Join(err, <-c.ended)
 	}
 	q := url.Values{}
 	q.Set("host", c.folder)
@@ -95,23 +75,9 @@ func (c *Cluster) start(ctx context.Context) error {
 	return nil
 }
 
-// awaitReady returns when the server says that it takes connections, and reads its log to the end.
-func awaitReady(log io.Reader) error {
-	lines := bufio.NewScanner(log)
-	var said []string
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), ready) {
-			go func() { _, _ = io.Copy(io.Discard, log) }() // ends with the server
-			return nil
-		}
-		said = append(said, lines.Text())
-	}
-	return fmt.Errorf("the server ended:\n%s", strings.Join(said, "\n"))
-}
-
 // credential has the programs run as an unprivileged user, to whom it gives the folder, where this process is root.
 func (c *Cluster) credential() (*syscall.SysProcAttr, error) {
-	attributes := &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT}
+	attributes := &syscall.SysProcAttr{}
 	if os.Geteuid() != 0 {
 		return attributes, nil
 	}
@@ -144,8 +110,7 @@ func programFolder() (string, error) {
 // Close stops the cluster and removes its folder.
 func (c *Cluster) Close() error {
 	// SIGINT ends sessions; tests that were given up may have left some.
-	err := errors.Join(c.server.Process.Signal(syscall.SIGINT), <-c.ended)
-	return errors.Join(err, os.RemoveAll(c.folder))
+	return errors.Join(c.server.Stop(syscall.SIGINT), os.RemoveAll(c.folder))
 }
 
 // selected says whether a flag of go test has a value.
