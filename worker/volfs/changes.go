@@ -111,6 +111,9 @@ func (c *Changes) entry(n *inode, where string) Change {
 		Name: path.Base(where), Type: n.typ, Mode: n.mode, UID: n.uid, GID: n.gid, Modified: n.mtime, Target: n.target, Inode: n.link,
 		Size: n.size, Content: n.content,
 	}
+	if n.nlink == 1 && n.all {
+		e.Inode = 0
+	}
 	out := Change{Path: where, Entry: e}
 	if n.typ == voltree.File && n.size > 0 && (n.data != nil || n.base < n.size) {
 		if c.cuts[n] == nil {

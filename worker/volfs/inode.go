@@ -28,6 +28,7 @@ type inode struct {
 	nlink   uint32
 	link    uint64 // its number in the volume, where it has several names
 	made    bool   // it takes room
+	all     bool   // nlink is how many names it has: none is in the version alone
 	// Of a folder:
 	lower    voltree.Entry       // what the version has; no Pages: nothing
 	children map[string]*binding // names that were looked at, or that are not as in lower
@@ -127,7 +128,7 @@ func (f *FS) newNode(typ voltree.Type, mode uint32, owner fuse.Owner) (*inode, b
 	}
 	f.last++
 	now := time.Now().UnixNano()
-	n := &inode{id: f.last, typ: typ, mode: mode & 0o7777, uid: owner.Uid, gid: owner.Gid, mtime: now, ctime: now, gen: 1, nlink: 1, made: true}
+	n := &inode{id: f.last, typ: typ, mode: mode & 0o7777, uid: owner.Uid, gid: owner.Gid, mtime: now, ctime: now, gen: 1, nlink: 1, made: true, all: true}
 	var h maphash.Hash
 	h.SetSeed(f.seed)
 	maphash.WriteComparable(&h, n.id)
@@ -248,8 +249,8 @@ func (f *FS) attributes(n *inode, out *fuse.Attr) {
 	case voltree.Symlink:
 		out.Size = uint64(len(n.target))
 	case voltree.File:
-		if n.link != 0 && n.gen == 0 {
-			out.Nlink = max(n.nlink, 2)
+		if n.link != 0 && !n.all && n.nlink == 1 {
+			out.Nlink = 2 // the other is in a folder that nobody has looked at, or was
 		}
 	case voltree.FIFO, voltree.Socket:
 	}

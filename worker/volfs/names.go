@@ -171,7 +171,7 @@ func (f *FS) Link(cancel <-chan struct{}, in *fuse.LinkIn, text string, out *fus
 			return status
 		}
 		if n.link == 0 {
-			n.link = newLink()
+			n.link, n.all = newLink(), true
 			f.links[n.link] = n
 		}
 		n.nlink++
