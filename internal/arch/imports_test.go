@@ -56,8 +56,8 @@ var reservations = []reserved{
 		"imagebuilder/solve",
 		// mmdebstrap makes base images, mkfs.erofs and mount make file systems.
 		"imagebuilder/base", "internal/erofs", "worker/rootfs",
-		// The keeper is started by the worker that first needs it.
-		"worker/keeper",
+		// Processes that outlive the worker are started by the one that first needs them.
+		"worker/beside",
 		// PID 1 of a container starts the user's processes.
 		"internal/guestinit",
 		// skerryd up --detach starts itself; doctor asks host tools for their version.

@@ -13,6 +13,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
+	"github.com/skerry-dev/skerry/worker/beside"
 	"github.com/skerry-dev/skerry/worker/lazyfs"
 )
 
@@ -20,8 +21,6 @@ import (
 const (
 	// StartTimeout bounds starting a keeper, or finding one.
 	StartTimeout = 30 * time.Second
-	// endTimeout is how long a keeper that is found ending may take.
-	endTimeout = 5 * time.Second
 	// blobTimeout bounds getting a blob for the keeper, which asks again.
 	blobTimeout = 35 * time.Second
 	// giveTimeout bounds giving something back.
@@ -192,7 +191,7 @@ func (c *Client) tell(h *held) {
 	ctx, cancel := context.WithTimeout(context.Background(), giveTimeout)
 	defer cancel()
 	// A keeper that has died holds nothing any more.
-	if _, _, err := l.peer.call(ctx, opGive, imageArgs{Image: h.image}, nil, nil); err != nil && !errors.Is(err, errEnded) {
+	if _, _, err := l.peer.Call(ctx, beside.Request{Op: opGive, Args: imageArgs{Image: h.image}}, nil); err != nil && !errors.Is(err, beside.ErrEnded) {
 		c.cfg.Log.Warn("an image was not given back to the keeper", "image", h.image.Digest, "error", err)
 	}
 }
@@ -219,8 +218,8 @@ func (c *Client) request(ctx context.Context, op string, image payload.Ref) (out
 		if l, err = c.connected(ctx, op == opOpen); err != nil {
 			return out, nil, err
 		}
-		_, device, err = l.peer.call(ctx, op, imageArgs{Image: image}, &out, nil)
-		if !errors.Is(err, errEnded) {
+		_, device, err = l.peer.Call(ctx, beside.Request{Op: op, Args: imageArgs{Image: image}}, &out)
+		if !errors.Is(err, beside.ErrEnded) {
 			return out, device, err
 		}
 		<-l.ended
@@ -245,7 +244,7 @@ func (c *Client) Reap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = l.peer.call(ctx, opSettle, struct{}{}, nil, nil)
+	_, _, err = l.peer.Call(ctx, beside.Request{Op: opSettle, Args: struct{}{}}, nil)
 	return err
 }
 
@@ -284,34 +283,34 @@ func (c *Client) Close() error {
 }
 
 // answer answers a request of the keeper.
-func (c *Client) answer(ctx context.Context, m *message) (reply, error) {
+func (c *Client) answer(ctx context.Context, m *beside.Message) (beside.Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, blobTimeout)
 	defer cancel()
 	switch m.Op {
 	case opBlob:
 		var args blobArgs
 		if err := json.Unmarshal(m.Args, &args); err != nil {
-			return reply{}, fault.New(fault.Invalid, "%s: %w", m.Op, err)
+			return beside.Reply{}, fault.New(fault.Invalid, "%s: %w", m.Op, err)
 		}
 		data, err := c.cfg.Source.ReadAll(ctx, args.Digest, args.Limit)
-		return reply{data: data}, err
+		return beside.Reply{Data: data}, err
 	case opProfile, opRemember:
 		var args profileArgs
 		if err := json.Unmarshal(m.Args, &args); err != nil {
-			return reply{}, fault.New(fault.Invalid, "%s: %w", m.Op, err)
+			return beside.Reply{}, fault.New(fault.Invalid, "%s: %w", m.Op, err)
 		}
 		return c.profile(ctx, m.Op, args)
 	}
-	return reply{}, fault.New(fault.Unimplemented, "worker of release %s: does not know %q", c.cfg.Release, m.Op)
+	return beside.Reply{}, fault.New(fault.Unimplemented, "worker of release %s: does not know %q", c.cfg.Release, m.Op)
 }
 
-func (c *Client) profile(ctx context.Context, op string, args profileArgs) (r reply, err error) {
+func (c *Client) profile(ctx context.Context, op string, args profileArgs) (r beside.Reply, err error) {
 	if c.cfg.Profiles == nil {
-		return reply{args: profileArgs{}}, nil
+		return beside.Reply{Args: profileArgs{}}, nil
 	}
 	if op == opRemember {
-		return reply{}, c.cfg.Profiles.StoreProfile(ctx, args.Image, args.Chunks)
+		return beside.Reply{}, c.cfg.Profiles.StoreProfile(ctx, args.Image, args.Chunks)
 	}
 	args.Chunks, err = c.cfg.Profiles.Profile(ctx, args.Image)
-	return reply{args: args}, err
+	return beside.Reply{Args: args}, err
 }

@@ -369,7 +369,11 @@ func (c *Client) pid(t *testing.T) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pidOf(t, l.peer.conn)
+	pid, err := l.peer.Process()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }
 
 // pidOf is the process at the other end.

@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -24,6 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/skerry-dev/skerry/worker/beside"
 	"github.com/skerry-dev/skerry/worker/cache"
 	"github.com/skerry-dev/skerry/worker/lazyfs"
 )
@@ -83,8 +83,8 @@ func New(cfg Config) *Keeper {
 // Run serves until the keeper is no longer needed, or ctx ends: then images are taken down though they are in use. Ready is called when
 // workers can connect; where another keeper has the folder, that is when it has ended.
 func (k *Keeper) Run(ctx context.Context, ready func()) (err error) {
-	at := folder(k.cfg.Dir)
-	lock, err := at.take(ctx)
+	at := beside.Folder(k.cfg.Dir)
+	lock, err := at.Take(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (k *Keeper) Run(ctx context.Context, ready func()) (err error) {
 		return err
 	}
 	defer k.chunks.Close()
-	listener, err := listen(at.socket())
+	listener, err := beside.Listen(at.Socket())
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (k *Keeper) Run(ctx context.Context, ready func()) (err error) {
 }
 
 // open opens the cache of chunks.
-func (k *Keeper) open(at folder) error {
+func (k *Keeper) open(at beside.Folder) error {
 	dir, err := k.cacheFolder()
 	if err != nil {
 		return fmt.Errorf("cache of chunks: %w", err)
@@ -126,7 +126,7 @@ func (k *Keeper) open(at folder) error {
 	}
 	k.chunks = lazyfs.NewChunks(lazyfs.ChunksConfig{Cache: kept, Source: k.source, Log: k.cfg.Log, Patience: k.cfg.Patience})
 	k.images = lazyfs.New(lazyfs.Config{
-		Dir: at.images(), ProfileDir: filepath.Join(k.cfg.CacheDir, "profiles"), Shared: k.source, Chunks: k.chunks, Log: k.cfg.Log,
+		Dir: at.Mounts(), ProfileDir: filepath.Join(k.cfg.CacheDir, "profiles"), Shared: k.source, Chunks: k.chunks, Log: k.cfg.Log,
 		Closed: k.event,
 	})
 	return nil
@@ -161,7 +161,7 @@ func (k *Keeper) sweepCaches() error {
 	}
 	for _, dir := range left {
 		_, number, _ := strings.Cut(filepath.Base(dir), "-")
-		if alive, err := folder(filepath.Join(filepath.Dir(k.cfg.Dir), number)).alive(); err != nil || alive {
+		if alive, err := beside.Folder(filepath.Join(filepath.Dir(k.cfg.Dir), number)).Alive(); err != nil || alive {
 			continue
 		}
 		if err := os.RemoveAll(dir); err != nil {
@@ -169,22 +169,6 @@ func (k *Keeper) sweepCaches() error {
 		}
 	}
 	return nil
-}
-
-// listen makes the socket, for this user alone.
-func listen(path string) (*net.UnixListener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a keeper that has died
-		return nil, err
-	}
-	// Its folder is this user's alone as well.
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
 }
 
 // accept takes connections until the listener ends.
@@ -205,16 +189,16 @@ func (k *Keeper) accept(ctx context.Context, l *net.UnixListener) {
 
 // connect serves one connection.
 func (k *Keeper) connect(ctx context.Context, conn *net.UnixConn) {
-	if err := ours(conn); err != nil {
+	if err := beside.Ours(conn); err != nil {
 		k.cfg.Log.Warn("keeper refuses a peer", "error", err)
 		_ = conn.Close() // nothing was said
 		return
 	}
 	s := &session{keeper: k, greeted: make(chan struct{})}
-	s.peer = newPeer(conn, s.answer)
-	s.late = time.AfterFunc(helloTimeout, s.peer.close)
+	s.peer = beside.NewPeer(conn, s.answer)
+	s.late = time.AfterFunc(helloTimeout, s.peer.Close)
 	defer s.late.Stop()
-	err := s.peer.run(ctx)
+	err := s.peer.Run(ctx)
 	if k.gone(s) {
 		k.cfg.Log.Info("worker has gone", "why", err)
 	}

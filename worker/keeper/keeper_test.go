@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/beside"
 )
 
 func TestServesImages(t *testing.T) {
@@ -152,7 +153,7 @@ func TestReap(t *testing.T) {
 	}
 	_ = process.Wait() // killed
 	c := r.client(t)
-	if err := c.Reap(t.Context()); err != nil && !errors.Is(err, errEnded) { // it may have ended meanwhile, for nobody has it open
+	if err := c.Reap(t.Context()); err != nil && !errors.Is(err, beside.ErrEnded) { // it may have ended meanwhile, for nobody has it open
 		t.Fatal(err)
 	}
 	f, release := r.open(t, c)

@@ -1,22 +1,17 @@
 package keeper
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
-	"syscall"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/beside"
 	"github.com/skerry-dev/skerry/worker/lazyfs"
 )
 
@@ -25,8 +20,8 @@ const maxKeepers = 8
 
 // link is a worker's end of its connection to a keeper.
 type link struct {
-	at      folder
-	peer    *peer
+	at      beside.Folder
+	peer    *beside.Peer
 	ended   chan struct{} // closed when the connection has ended and what follows from that is done
 	process chan struct{} // closed when the keeper's process has ended; nil for one that another worker started
 }
@@ -72,7 +67,7 @@ func (c *Client) use(l *link) {
 	c.link = l
 	c.mu.Unlock()
 	c.running.Go(func() {
-		<-l.peer.done
+		<-l.peer.Done()
 		c.gone(l)
 		close(l.ended)
 	})
@@ -80,10 +75,10 @@ func (c *Client) use(l *link) {
 
 // find connects to the keeper that runs and speaks our protocol. Without one it returns a folder for it. What is left of keepers that have
 // died is removed.
-func (c *Client) find(ctx context.Context) (l *link, free folder, err error) {
+func (c *Client) find(ctx context.Context) (l *link, free beside.Folder, err error) {
 	for n := 1; n <= maxKeepers; n++ {
-		at := folder(filepath.Join(c.cfg.Dir, strconv.Itoa(n)))
-		alive, err := at.alive()
+		at := beside.Folder(filepath.Join(c.cfg.Dir, strconv.Itoa(n)))
+		alive, err := at.Alive()
 		if err != nil {
 			return nil, "", err
 		}
@@ -95,12 +90,12 @@ func (c *Client) find(ctx context.Context) (l *link, free folder, err error) {
 			case errors.Is(err, fault.Precondition):
 				c.cfg.Log.Info("a keeper of another release goes on with its images, and gets no new ones", "folder", string(at), "error", err)
 				continue
-			case !at.ends(ctx):
+			case !at.Ends(ctx):
 				c.cfg.Log.Warn("a keeper does not answer: it gets no new images", "folder", string(at), "error", err)
 				continue
 			}
 		}
-		if err := errors.Join(lazyfs.Sweep(at.images()), os.RemoveAll(string(at))); err != nil {
+		if err := errors.Join(lazyfs.Sweep(at.Mounts()), os.RemoveAll(string(at))); err != nil {
 			return nil, "", err
 		}
 		if free == "" {
@@ -116,12 +111,12 @@ func (c *Client) find(ctx context.Context) (l *link, free folder, err error) {
 // elsewhere says whether any keeper that lives has an image mounted, and where.
 func (c *Client) elsewhere(digest string) (path string, ok bool) {
 	for n := 1; n <= maxKeepers; n++ {
-		at := folder(filepath.Join(c.cfg.Dir, strconv.Itoa(n)))
-		path, ok, err := lazyfs.Mounted(at.images(), digest)
+		at := beside.Folder(filepath.Join(c.cfg.Dir, strconv.Itoa(n)))
+		path, ok, err := lazyfs.Mounted(at.Mounts(), digest)
 		if err != nil || !ok {
 			continue
 		}
-		if alive, err := at.alive(); err == nil && alive {
+		if alive, err := at.Alive(); err == nil && alive {
 			return path, true
 		}
 	}
@@ -129,31 +124,31 @@ func (c *Client) elsewhere(digest string) (path string, ok bool) {
 }
 
 // dial connects to a keeper.
-func (c *Client) dial(ctx context.Context, at folder, process chan struct{}) (*link, error) {
+func (c *Client) dial(ctx context.Context, at beside.Folder, process chan struct{}) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", at.socket())
+	conn, err := d.DialContext(ctx, "unix", at.Socket())
 	if err != nil {
 		return nil, err
 	}
 	unixConn, _ := conn.(*net.UnixConn)
-	if err := ours(unixConn); err != nil {
+	if err := beside.Ours(unixConn); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	l := &link{at: at, ended: make(chan struct{}), process: process}
-	l.peer = newPeer(unixConn, c.answer)
-	c.running.Go(func() { _ = l.peer.run(c.life) }) // whoever asks hears that it has ended
+	l.peer = beside.NewPeer(unixConn, c.answer)
+	c.running.Go(func() { _ = l.peer.Run(c.life) }) // whoever asks hears that it has ended
 	mine, theirs := hello{Oldest: c.cfg.Oldest, Newest: c.cfg.Newest, Release: c.cfg.Release}, hello{}
-	if _, _, err := l.peer.call(ctx, opHello, mine, &theirs, nil); err != nil {
-		l.peer.close()
+	if _, _, err := l.peer.Call(ctx, beside.Request{Op: opHello, Args: mine}, &theirs); err != nil {
+		l.peer.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
 // launch starts a keeper and connects to it.
-func (c *Client) launch(ctx context.Context, at folder) (*link, error) {
+func (c *Client) launch(ctx context.Context, at beside.Folder) (*link, error) {
 	process, err := c.start(ctx, at)
 	if err != nil {
 		return nil, err
@@ -162,66 +157,25 @@ func (c *Client) launch(ctx context.Context, at folder) (*link, error) {
 }
 
 // start starts a keeper that outlives this process, and returns when it can be reached. The channel is closed when it has ended.
-func (c *Client) start(ctx context.Context, at folder) (process chan struct{}, err error) {
+func (c *Client) start(ctx context.Context, at beside.Folder) (process chan struct{}, err error) {
 	settings, err := json.Marshal(Config{Dir: string(at), CacheDir: c.cfg.CacheDir, CacheBytes: c.cfg.CacheBytes})
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(c.cfg.LogFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("log file: %w", err)
-	}
-	defer log.Close() // the child has its own descriptor
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()                                                                                     // only read
-	cmd := exec.Command(c.cfg.Command[0], append(slices.Clone(c.cfg.Command[1:]), string(settings))...) //nolint:gosec,noctx // ourselves; it outlives this process
-	cmd.Stdout, cmd.Stderr, cmd.Dir = w, log, "/"
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := errors.Join(cmd.Start(), w.Close()); err != nil {
-		return nil, err
-	}
-	process = make(chan struct{})
-	c.running.Go(func() {
-		defer close(process)
-		// A keeper may outlive us.
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			_ = cmd.Wait() // what matters of its end is that its connection ends
-		}()
-		select {
-		case <-ended:
-		case <-c.life.Done():
-		}
-	})
-	stop := context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(pastDeadline) })
-	defer stop()
-	line, err := bufio.NewReader(r).ReadString('\n')
-	if strings.TrimSpace(line) == readyLine {
-		return process, nil
-	}
-	_ = cmd.Process.Kill() // it may have ended
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("process %d: %w", cmd.Process.Pid, err)
-	}
-	return nil, fault.New(fault.Unavailable, "process %d: ended before it was ready; the log is in %s", cmd.Process.Pid, c.cfg.LogFile)
+	return beside.Start(ctx, c.life, &c.running, beside.Program{Command: c.cfg.Command, Settings: string(settings), LogFile: c.cfg.LogFile})
 }
 
 // stop ends the keeper and waits for its end.
 func (l *link) stop(ctx context.Context) error {
-	_, _, err := l.peer.call(ctx, opStop, struct{}{}, nil, nil)
+	_, _, err := l.peer.Call(ctx, beside.Request{Op: opStop, Args: struct{}{}}, nil)
 	if errors.Is(err, fault.Precondition) {
 		return nil // it has images of a worker before us, which nobody has given back
 	}
-	if err != nil && !errors.Is(err, errEnded) {
+	if err != nil && !errors.Is(err, beside.ErrEnded) {
 		return fmt.Errorf("keeper: %w", err)
 	}
 	// It has done all when it gives up its lock.
-	lock, err := l.at.take(ctx)
+	lock, err := l.at.Take(ctx)
 	if err != nil {
 		return fmt.Errorf("does not end: %w", err)
 	}
@@ -242,15 +196,15 @@ func (c *Client) sweep() error {
 		return err
 	}
 	for _, e := range entries {
-		at := folder(filepath.Join(c.cfg.Dir, e.Name()))
-		alive, err := at.alive()
+		at := beside.Folder(filepath.Join(c.cfg.Dir, e.Name()))
+		alive, err := at.Alive()
 		if err != nil {
 			return err
 		}
 		if alive {
 			continue
 		}
-		if err := errors.Join(lazyfs.Sweep(at.images()), os.RemoveAll(string(at))); err != nil {
+		if err := errors.Join(lazyfs.Sweep(at.Mounts()), os.RemoveAll(string(at))); err != nil {
 			return err
 		}
 	}

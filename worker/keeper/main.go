@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
-	"sync"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/beside"
 )
-
-// readyLine is what a keeper writes to standard output when workers can connect.
-const readyLine = "ready"
 
 // Main is the keeper's process, which a Client starts with its settings as the only argument. It tells out, which it closes, when workers can
 // connect; its log goes to standard error.
@@ -24,12 +21,5 @@ func Main(ctx context.Context, settings, release string, out *os.File) error {
 		return fault.New(fault.Invalid, "keeper: settings without folders; the worker starts it")
 	}
 	cfg.Release, cfg.Log = release, slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("part", "keeper")
-	var once sync.Once
-	tell := func() {
-		once.Do(func() {
-			_, _ = out.WriteString(readyLine + "\n") // a worker that has gone doesn't mind
-			_ = out.Close()
-		})
-	}
-	return New(cfg).Run(ctx, tell)
+	return New(cfg).Run(ctx, beside.Ready(out))
 }

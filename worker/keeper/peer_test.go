@@ -16,17 +16,18 @@ import (
 	"testing"
 
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/beside"
 )
 
 // pair returns two peers that are connected; the second answers.
-func pair(t *testing.T, answer func(ctx context.Context, m *message) (reply, error)) (one, other *peer) {
+func pair(t *testing.T, answer func(ctx context.Context, m *beside.Message) (beside.Reply, error)) (one, other *beside.Peer) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var running sync.WaitGroup
-	var peers []*peer
+	var peers []*beside.Peer
 	for i, fd := range fds {
 		file := os.NewFile(uintptr(fd), "pair")
 		conn, err := net.FileConn(file)
@@ -37,14 +38,16 @@ func pair(t *testing.T, answer func(ctx context.Context, m *message) (reply, err
 		unixConn, _ := conn.(*net.UnixConn)
 		a := answer
 		if i == 0 {
-			a = func(context.Context, *message) (reply, error) { return reply{}, fault.New(fault.Denied, "asks only") }
+			a = func(context.Context, *beside.Message) (beside.Reply, error) {
+				return beside.Reply{}, fault.New(fault.Denied, "asks only")
+			}
 		}
-		p := newPeer(unixConn, a)
+		p := beside.NewPeer(unixConn, a)
 		peers = append(peers, p)
-		running.Go(func() { _ = p.run(context.Background()) })
+		running.Go(func() { _ = p.Run(context.Background()) })
 	}
 	t.Cleanup(func() {
-		peers[0].close()
+		peers[0].Close()
 		running.Wait()
 	})
 	return peers[0], peers[1]
@@ -56,22 +59,22 @@ func TestPeersAsk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close() // only sent
-	one, other := pair(t, func(_ context.Context, m *message) (reply, error) {
+	one, other := pair(t, func(_ context.Context, m *beside.Message) (beside.Reply, error) {
 		switch m.Op {
 		case "echo":
-			return reply{args: m.Args, data: bytes.Repeat([]byte("x"), 5<<20), file: file}, nil
+			return beside.Reply{Args: m.Args, Data: bytes.Repeat([]byte("x"), 5<<20), File: file}, nil
 		case "missing":
-			return reply{}, fmt.Errorf("blob: %w", fault.New(fault.NotFound, "there is none"))
+			return beside.Reply{}, fmt.Errorf("blob: %w", fault.New(fault.NotFound, "there is none"))
 		case "late":
-			return reply{}, context.DeadlineExceeded
+			return beside.Reply{}, context.DeadlineExceeded
 		}
-		return reply{}, errors.New("no kind")
+		return beside.Reply{}, errors.New("no kind")
 	})
 	var asking sync.WaitGroup
 	for i := range 20 {
 		asking.Go(func() {
 			var got int
-			data, sent, err := one.call(t.Context(), "echo", i, &got, file)
+			data, sent, err := one.Call(t.Context(), beside.Request{Op: "echo", Args: i, File: file}, &got)
 			if err != nil || got != i || len(data) != 5<<20 || sent == nil {
 				t.Errorf("%d: %d, %d bytes, %v, %v", i, got, len(data), sent, err)
 				return
@@ -84,39 +87,39 @@ func TestPeersAsk(t *testing.T) {
 	}
 	asking.Wait()
 	for op, want := range map[string]error{"missing": fault.NotFound, "late": fault.Unavailable} {
-		if _, _, err := one.call(t.Context(), op, nil, nil, nil); !errors.Is(err, want) {
+		if _, _, err := one.Call(t.Context(), beside.Request{Op: op, Args: nil}, nil); !errors.Is(err, want) {
 			t.Errorf("%s: %v", op, err)
 		}
 	}
-	if _, _, err := one.call(t.Context(), "other", nil, nil, nil); err == nil || fault.KindOf(err) != nil || err.Error() != "no kind" {
+	if _, _, err := one.Call(t.Context(), beside.Request{Op: "other", Args: nil}, nil); err == nil || fault.KindOf(err) != nil || err.Error() != "no kind" {
 		t.Errorf("other: %v", err)
 	}
-	if _, _, err := other.call(t.Context(), "ask", nil, nil, nil); !errors.Is(err, fault.Denied) {
+	if _, _, err := other.Call(t.Context(), beside.Request{Op: "ask", Args: nil}, nil); !errors.Is(err, fault.Denied) {
 		t.Errorf("the other way: %v", err)
 	}
-	if _, _, err := one.call(t.Context(), "echo", bytes.Repeat([]byte("x"), maxHead), nil, nil); !errors.Is(err, fault.Exhausted) {
+	if _, _, err := one.Call(t.Context(), beside.Request{Op: "echo", Args: bytes.Repeat([]byte("x"), beside.MaxHead)}, nil); !errors.Is(err, fault.Exhausted) {
 		t.Errorf("too long: %v", err)
 	}
 }
 
 func TestPeerThatGoes(t *testing.T) {
 	asked := make(chan struct{})
-	one, other := pair(t, func(ctx context.Context, _ *message) (reply, error) {
+	one, other := pair(t, func(ctx context.Context, _ *beside.Message) (beside.Reply, error) {
 		close(asked)
 		<-ctx.Done()
-		return reply{}, ctx.Err()
+		return beside.Reply{}, ctx.Err()
 	})
 	answered := make(chan error, 1)
 	go func() {
-		_, _, err := one.call(t.Context(), "wait", nil, nil, nil)
+		_, _, err := one.Call(t.Context(), beside.Request{Op: "wait", Args: nil}, nil)
 		answered <- err
 	}()
 	<-asked
-	other.close()
-	if err := <-answered; !errors.Is(err, errEnded) {
+	other.Close()
+	if err := <-answered; !errors.Is(err, beside.ErrEnded) {
 		t.Errorf("asked: %v", err)
 	}
-	if _, _, err := one.call(t.Context(), "wait", nil, nil, nil); !errors.Is(err, errEnded) {
+	if _, _, err := one.Call(t.Context(), beside.Request{Op: "wait", Args: nil}, nil); !errors.Is(err, beside.ErrEnded) {
 		t.Errorf("asked after the end: %v", err)
 	}
 }
@@ -126,14 +129,14 @@ func TestHostilePeers(t *testing.T) {
 	r := newRig(t)
 	c := r.client(t)
 	f, release := r.open(t, c)
-	socket := folder(r.Dir + "/1").socket()
+	socket := beside.Folder(r.Dir + "/1").Socket()
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket: %v, %v", info, err)
 	}
 	lengths := func(head, data uint32) []byte {
 		return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, head), data)
 	}
-	asks := func(m message) []byte {
+	asks := func(m beside.Message) []byte {
 		text, err := json.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
@@ -145,10 +148,10 @@ func TestHostilePeers(t *testing.T) {
 		"long data":    lengths(2, 1<<31),
 		"no message":   append(lengths(5, 0), "hello"...),
 		"half":         lengths(100, 0)[:5],
-		"no protocols": asks(message{ID: 1, Op: opHello, Args: []byte(`[]`)}),
-		"others":       asks(message{ID: 1, Op: opHello, Args: []byte(`{"oldest":7,"newest":9}`)}),
-		"no hello":     asks(message{ID: 1, Op: opStop}),
-		"unknown":      append(asks(message{ID: 1, Op: "unknown"}), asks(message{ID: 9})...),
+		"no protocols": asks(beside.Message{ID: 1, Op: opHello, Args: []byte(`[]`)}),
+		"others":       asks(beside.Message{ID: 1, Op: opHello, Args: []byte(`{"oldest":7,"newest":9}`)}),
+		"no hello":     asks(beside.Message{ID: 1, Op: opStop}),
+		"unknown":      append(asks(beside.Message{ID: 1, Op: "unknown"}), asks(beside.Message{ID: 9})...),
 	} {
 		conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 		if err != nil {
@@ -178,7 +181,7 @@ func TestOtherUsers(t *testing.T) {
 	r := newRig(t)
 	c := r.client(t)
 	f, release := r.open(t, c)
-	socket := folder(r.Dir + "/1").socket()
+	socket := beside.Folder(r.Dir + "/1").Socket()
 	dial := func() string {
 		out, err := exec.CommandContext(t.Context(), "python3", "-c", `
 import os, socket, sys

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/skerry-dev/skerry/worker/beside"
 	"github.com/skerry-dev/skerry/worker/lazyfs"
 )
 
@@ -15,9 +16,6 @@ const (
 	maxRestarts   = 4
 	restartWindow = time.Minute
 )
-
-// pastDeadline is a deadline that has passed.
-var pastDeadline = time.Unix(1, 0)
 
 // gone hears that a connection has ended. If the keeper has died, another goes on with the images that are in use; those with which none can
 // are lost.
@@ -42,7 +40,7 @@ func (c *Client) gone(l *link) {
 	if err != nil {
 		c.lose(used, err)
 		// Their devices are closed: whoever reads them gets errors.
-		if err := lazyfs.Sweep(l.at.images()); err != nil {
+		if err := lazyfs.Sweep(l.at.Mounts()); err != nil {
 			c.cfg.Log.Warn("images of a keeper that has died were not taken down", "error", err)
 		}
 	}
@@ -89,7 +87,7 @@ func (c *Client) mayRestart() bool {
 }
 
 // restart starts a keeper that goes on with images.
-func (c *Client) restart(at folder, used []*held) error {
+func (c *Client) restart(at beside.Folder, used []*held) error {
 	ctx, cancel := context.WithTimeout(c.life, StartTimeout)
 	defer cancel()
 	l, err := c.launch(ctx, at)
@@ -101,8 +99,8 @@ func (c *Client) restart(at folder, used []*held) error {
 			c.lose([]*held{h}, err)
 		}
 	}
-	if _, _, err := l.peer.call(ctx, opSettle, struct{}{}, nil, nil); err != nil {
-		l.peer.close()
+	if _, _, err := l.peer.Call(ctx, beside.Request{Op: opSettle, Args: struct{}{}}, nil); err != nil {
+		l.peer.Close()
 		return errors.Join(err, context.Cause(ctx))
 	}
 	c.use(l)
@@ -128,7 +126,7 @@ func (c *Client) resume(ctx context.Context, l *link, h *held) error {
 		return errors.New("the kernel can't have another keeper go on")
 	}
 	defer closeDevice(session)
-	_, another, err := l.peer.call(ctx, opResume, imageArgs{Image: h.image, Kernel: session.Kernel}, nil, session.Device)
+	_, another, err := l.peer.Call(ctx, beside.Request{Op: opResume, Args: imageArgs{Image: h.image, Kernel: session.Kernel}, File: session.Device}, nil)
 	if another != nil {
 		_ = another.Close() // we have one
 	}

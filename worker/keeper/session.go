@@ -8,67 +8,68 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/worker/beside"
 	"github.com/skerry-dev/skerry/worker/lazyfs"
 )
 
 // session is the keeper's end of a worker's connection.
 type session struct {
 	keeper  *Keeper
-	peer    *peer
+	peer    *beside.Peer
 	once    sync.Once
 	late    *time.Timer   // ends a connection that says nothing
 	greeted chan struct{} // closed when the worker has said which protocols it speaks, and it is one of ours
 }
 
 // answer answers a request of the worker.
-func (s *session) answer(ctx context.Context, m *message) (reply, error) {
+func (s *session) answer(ctx context.Context, m *beside.Message) (beside.Reply, error) {
 	if m.Op == opHello {
 		return s.greet(m)
 	}
 	select {
 	case <-s.greeted:
 	default:
-		return reply{}, fault.New(fault.Precondition, "keeper: %q before %q", m.Op, opHello)
+		return beside.Reply{}, fault.New(fault.Precondition, "keeper: %q before %q", m.Op, opHello)
 	}
 	switch m.Op {
 	case opOpen, opAdopt, opResume, opGive:
 		var args imageArgs
 		if err := json.Unmarshal(m.Args, &args); err != nil {
-			return reply{}, fault.New(fault.Invalid, "keeper: %s: %w", m.Op, err)
+			return beside.Reply{}, fault.New(fault.Invalid, "keeper: %s: %w", m.Op, err)
 		}
 		if err := ident.CheckDigest(args.Image.Digest); err != nil {
-			return reply{}, err
+			return beside.Reply{}, err
 		}
 		if m.Op == opGive {
 			s.keeper.give(s, args.Image.Digest)
-			return reply{}, nil
+			return beside.Reply{}, nil
 		}
 		return s.keeper.hold(ctx, s, m, args)
 	case opSettle:
-		return reply{}, s.keeper.settle(s)
+		return beside.Reply{}, s.keeper.settle(s)
 	case opStop:
-		return reply{}, s.keeper.stop(s)
+		return beside.Reply{}, s.keeper.stop(s)
 	}
-	return reply{}, fault.New(fault.Unimplemented, "keeper of release %s: does not know %q", s.keeper.cfg.Release, m.Op)
+	return beside.Reply{}, fault.New(fault.Unimplemented, "keeper of release %s: does not know %q", s.keeper.cfg.Release, m.Op)
 }
 
 // greet begins with a worker. The one before it, if it is still connected, has ended or is to.
-func (s *session) greet(m *message) (reply, error) {
+func (s *session) greet(m *beside.Message) (beside.Reply, error) {
 	var theirs hello
 	if err := json.Unmarshal(m.Args, &theirs); err != nil {
-		return reply{}, fault.New(fault.Invalid, "keeper: hello: %w", err)
+		return beside.Reply{}, fault.New(fault.Invalid, "keeper: hello: %w", err)
 	}
 	k := s.keeper
 	mine := hello{Oldest: k.cfg.Oldest, Newest: k.cfg.Newest, Release: k.cfg.Release}
 	if _, err := mine.with(theirs); err != nil {
-		return reply{}, err
+		return beside.Reply{}, err
 	}
 	s.once.Do(func() {
 		k.begin(s)
 		s.late.Stop()
 		close(s.greeted)
 	})
-	return reply{args: mine}, nil
+	return beside.Reply{Args: mine}, nil
 }
 
 // begin has a worker connected.
@@ -78,7 +79,7 @@ func (k *Keeper) begin(s *session) {
 	k.session, k.taken = s, map[string]bool{}
 	k.mu.Unlock()
 	if before != nil {
-		before.peer.close()
+		before.peer.Close()
 	}
 	k.source.connect(s.peer)
 	k.event()
@@ -98,7 +99,7 @@ func (k *Keeper) gone(s *session) bool {
 }
 
 // hold has an image mounted for the worker until it gives it back.
-func (k *Keeper) hold(ctx context.Context, s *session, m *message, args imageArgs) (r reply, err error) {
+func (k *Keeper) hold(ctx context.Context, s *session, m *beside.Message, args imageArgs) (r beside.Reply, err error) {
 	var out opened
 	var release func()
 	switch m.Op {
@@ -107,21 +108,21 @@ func (k *Keeper) hold(ctx context.Context, s *session, m *message, args imageArg
 	case opAdopt:
 		out.Path, release, err = k.images.Adopt(args.Image)
 	case opResume:
-		if m.file == nil {
-			return reply{}, fault.New(fault.Invalid, "keeper: %s without a device", opResume)
+		if m.File == nil {
+			return beside.Reply{}, fault.New(fault.Invalid, "keeper: %s without a device", opResume)
 		}
-		out.Path, release, err = k.images.Resume(ctx, args.Image, lazyfs.Session{Device: m.file, Kernel: args.Kernel})
+		out.Path, release, err = k.images.Resume(ctx, args.Image, lazyfs.Session{Device: m.File, Kernel: args.Kernel})
 	}
 	if err != nil {
-		return reply{}, err
+		return beside.Reply{}, err
 	}
 	if err := k.enter(s, args.Image.Digest, release); err != nil {
-		return reply{}, err
+		return beside.Reply{}, err
 	}
 	if session, ok := k.images.Session(args.Image.Digest); ok {
-		out.Kernel, r.file = session.Kernel, session.Device
+		out.Kernel, r.File = session.Kernel, session.Device
 	}
-	r.args = out
+	r.Args = out
 	return r, nil
 }
 
@@ -131,7 +132,7 @@ func (k *Keeper) enter(s *session, digest string, release func()) error {
 	defer k.mu.Unlock()
 	if k.session != s {
 		defer release()
-		return errEnded
+		return beside.ErrEnded
 	}
 	k.taken[digest] = true
 	if k.held[digest] != nil {
@@ -163,7 +164,7 @@ func (k *Keeper) settle(s *session) error {
 	k.mu.Lock()
 	if k.session != s {
 		k.mu.Unlock()
-		return errEnded
+		return beside.ErrEnded
 	}
 	var releases []func()
 	for digest, release := range k.held {
@@ -184,7 +185,7 @@ func (k *Keeper) stop(s *session) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.session != s {
-		return errEnded
+		return beside.ErrEnded
 	}
 	if len(k.held) > 0 {
 		return fault.New(fault.Precondition, "keeper: %d images are in use", len(k.held))

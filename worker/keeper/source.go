@@ -7,6 +7,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
+	"github.com/skerry-dev/skerry/worker/beside"
 	"github.com/skerry-dev/skerry/worker/lazyfs"
 )
 
@@ -15,7 +16,7 @@ type source struct {
 	patience time.Duration // how long it waits
 
 	mu      sync.Mutex
-	peer    *peer
+	peer    *beside.Peer
 	arrived chan struct{} // closed when peer is there
 }
 
@@ -28,7 +29,7 @@ func newSource(patience time.Duration) *source {
 	return &source{patience: patience, arrived: make(chan struct{})}
 }
 
-func (s *source) connect(p *peer) {
+func (s *source) connect(p *beside.Peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.peer == nil {
@@ -37,7 +38,7 @@ func (s *source) connect(p *peer) {
 	s.peer = p
 }
 
-func (s *source) disconnect(p *peer) {
+func (s *source) disconnect(p *beside.Peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.peer == p {
@@ -46,7 +47,7 @@ func (s *source) disconnect(p *peer) {
 }
 
 // worker returns the connected worker.
-func (s *source) worker(ctx context.Context) (*peer, error) {
+func (s *source) worker(ctx context.Context) (*beside.Peer, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	for {
@@ -70,7 +71,7 @@ func (s *source) ReadAll(ctx context.Context, digest string, limit int64) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	data, _, err := p.call(ctx, opBlob, blobArgs{Digest: digest, Limit: limit}, nil, nil)
+	data, _, err := p.Call(ctx, beside.Request{Op: opBlob, Args: blobArgs{Digest: digest, Limit: limit}}, nil)
 	return data, err
 }
 
@@ -81,7 +82,7 @@ func (s *source) Profile(ctx context.Context, image string) ([]uint32, error) {
 		return nil, err
 	}
 	var out profileArgs
-	_, _, err = p.call(ctx, opProfile, profileArgs{Image: image}, &out, nil)
+	_, _, err = p.Call(ctx, beside.Request{Op: opProfile, Args: profileArgs{Image: image}}, &out)
 	return out.Chunks, err
 }
 
@@ -91,6 +92,6 @@ func (s *source) StoreProfile(ctx context.Context, image string, chunks []uint32
 	if err != nil {
 		return err
 	}
-	_, _, err = p.call(ctx, opRemember, profileArgs{Image: image, Chunks: chunks}, nil, nil)
+	_, _, err = p.Call(ctx, beside.Request{Op: opRemember, Args: profileArgs{Image: image, Chunks: chunks}}, nil)
 	return err
 }

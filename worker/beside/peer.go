@@ -1,4 +1,6 @@
-package keeper
+// Package beside is what processes have in common that stand beside a worker and outlive it: a folder with a lock and a socket, and a
+// connection to the worker on which both ask.
+package beside
 
 import (
 	"context"
@@ -20,61 +22,71 @@ import (
 
 // Bounds of a connection.
 const (
-	maxHead = 1 << 20 // bytes of a message without its data
-	maxData = cas.MaxManifest
+	// MaxHead is how many bytes a message may have without its data.
+	MaxHead = 1 << 20
+	// MaxData is how many bytes of data a message may have.
+	MaxData = cas.MaxManifest
 	// maxRequests is how many requests of the other side are answered at a time; more are refused.
 	maxRequests = 1024
 	// stuck is how long a peer may take to accept a message before it counts as lost.
 	stuck = 60 * time.Second
 )
 
-// errEnded says that a connection has ended; whether a request was answered before is not known.
-var errEnded = fault.New(fault.Unavailable, "the connection between worker and keeper has ended")
+// ErrEnded says that a connection has ended; whether a request was answered before is not known.
+var ErrEnded = fault.New(fault.Unavailable, "the connection between the worker and the process beside it has ended")
 
-// message is a request, or with no Op the answer to one. Lengths come before it, data behind it, and with its first byte a descriptor.
-type message struct {
+// Message is a request, or with no Op the answer to one. Lengths come before it, data behind it, and with its first byte a descriptor.
+type Message struct {
 	ID   uint64          `json:"id"` // of the request; each side has its own numbers
 	Op   string          `json:"op,omitempty"`
 	Args json.RawMessage `json:"args,omitempty"`
 	Kind string          `json:"kind,omitempty"` // of an error, by fault
 	Err  string          `json:"error,omitempty"`
 
-	data []byte
-	file *os.File
+	Data []byte   `json:"-"`
+	File *os.File `json:"-"`
 }
 
-// reply is what a request is answered with.
-type reply struct {
-	args any
-	data []byte
-	file *os.File // stays the answerer's
+// Reply is what a request is answered with.
+type Reply struct {
+	Args any
+	Data []byte
+	File *os.File // stays the answerer's
 }
 
-// peer is one end of a connection on which both sides ask. It is safe for concurrent use.
-type peer struct {
+// Request is what the other side is asked.
+type Request struct {
+	Op   string
+	Args any
+	Data []byte
+	File *os.File // stays the caller's
+}
+
+// Peer is one end of a connection on which both sides ask. It is safe for concurrent use.
+type Peer struct {
 	conn   *net.UnixConn
-	answer func(ctx context.Context, m *message) (reply, error)
+	answer func(ctx context.Context, m *Message) (Reply, error)
 	turn   chan struct{} // a token for who writes
 	done   chan struct{} // closed when the connection has ended
 
 	mu      sync.Mutex
 	last    uint64
-	waiting map[uint64]chan *message
+	waiting map[uint64]chan *Message
 	ended   bool
 }
 
-// newPeer begins with a connection, which it owns from here on. Run serves it.
-func newPeer(conn *net.UnixConn, answer func(ctx context.Context, m *message) (reply, error)) *peer {
-	return &peer{conn: conn, answer: answer, turn: make(chan struct{}, 1), done: make(chan struct{}), waiting: map[uint64]chan *message{}}
+// NewPeer begins with a connection, which it owns from here on. Run serves it.
+func NewPeer(conn *net.UnixConn, answer func(ctx context.Context, m *Message) (Reply, error)) *Peer {
+	return &Peer{conn: conn, answer: answer, turn: make(chan struct{}, 1), done: make(chan struct{}), waiting: map[uint64]chan *Message{}}
 }
 
-// run reads until the connection or ctx ends, and returns when all requests are answered. The error says why it ended.
-func (p *peer) run(ctx context.Context) error {
+// Run reads until the connection or ctx ends, and returns when all requests are answered. The error says why it ended.
+func (p *Peer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var answering sync.WaitGroup
 	defer answering.Wait()
 	defer cancel()
-	stop := context.AfterFunc(ctx, p.close)
+	stop := context.AfterFunc(ctx, p.Close)
 	defer stop()
 	defer p.end()
 	room := make(chan struct{}, maxRequests)
@@ -94,24 +106,36 @@ func (p *peer) run(ctx context.Context) error {
 				p.respond(ctx, m)
 			})
 		default:
-			answering.Go(func() { p.refuse(ctx, m.ID, fault.New(fault.Exhausted, "keeper: %d requests at a time", maxRequests)) })
+			answering.Go(func() { p.refuse(ctx, m.ID, fault.New(fault.Exhausted, "%d requests at a time", maxRequests)) })
 		}
 	}
 }
 
-// close ends the connection; run returns.
-func (p *peer) close() { _ = p.conn.Close() } // closed already where the other side was first
+// Close ends the connection; Run returns.
+func (p *Peer) Close() { _ = p.conn.Close() } // closed already where the other side was first
+
+// Process is the process at the other end.
+func (p *Peer) Process() (int, error) {
+	peer, err := credentials(p.conn)
+	if err != nil {
+		return 0, err
+	}
+	return int(peer.Pid), nil
+}
+
+// Done is closed when the connection has ended.
+func (p *Peer) Done() <-chan struct{} { return p.done }
 
 // end lets those go who wait for answers.
-func (p *peer) end() {
-	p.close()
+func (p *Peer) end() {
+	p.Close()
 	p.mu.Lock()
 	p.ended = true
 	p.mu.Unlock()
 	close(p.done)
 }
 
-func (p *peer) deliver(m *message) {
+func (p *Peer) deliver(m *Message) {
 	p.mu.Lock()
 	c := p.waiting[m.ID]
 	delete(p.waiting, m.ID)
@@ -124,29 +148,29 @@ func (p *peer) deliver(m *message) {
 }
 
 // drop closes the descriptor of a message that nobody wants.
-func (m *message) drop() {
-	if m.file != nil {
-		_ = m.file.Close() // nothing was written
+func (m *Message) drop() {
+	if m.File != nil {
+		_ = m.File.Close() // nothing was written
 	}
 }
 
-func (p *peer) respond(ctx context.Context, m *message) {
+func (p *Peer) respond(ctx context.Context, m *Message) {
 	r, err := p.answer(ctx, m)
 	m.drop()
 	if err != nil {
 		p.refuse(ctx, m.ID, err)
 		return
 	}
-	out := &message{ID: m.ID, data: r.data, file: r.file}
-	if out.Args, err = json.Marshal(r.args); err != nil {
+	out := &Message{ID: m.ID, Data: r.Data, File: r.File}
+	if out.Args, err = json.Marshal(r.Args); err != nil {
 		p.refuse(ctx, m.ID, err)
 		return
 	}
 	_ = p.write(ctx, out) // the connection has ended, which run says
 }
 
-func (p *peer) refuse(ctx context.Context, id uint64, err error) {
-	out := &message{ID: id, Err: err.Error()}
+func (p *Peer) refuse(ctx context.Context, id uint64, err error) {
+	out := &Message{ID: id, Err: err.Error()}
 	if k := fault.KindOf(err); k != nil {
 		out.Kind = k.Error()
 	} else if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -155,18 +179,18 @@ func (p *peer) refuse(ctx context.Context, id uint64, err error) {
 	_ = p.write(ctx, out) // as above
 }
 
-// call asks the other side. A file that comes with the answer is the caller's. Errors: those of the other side with their kind, errEnded,
+// Call asks the other side. A file that comes with the answer is the caller's. Errors: those of the other side with their kind, ErrEnded,
 // the cause of ctx.
-func (p *peer) call(ctx context.Context, op string, args, into any, file *os.File) (data []byte, sent *os.File, err error) {
-	out := &message{Op: op, file: file}
-	if out.Args, err = json.Marshal(args); err != nil {
+func (p *Peer) Call(ctx context.Context, q Request, into any) (data []byte, sent *os.File, err error) {
+	out := &Message{Op: q.Op, Data: q.Data, File: q.File}
+	if out.Args, err = json.Marshal(q.Args); err != nil {
 		return nil, nil, err
 	}
-	c := make(chan *message, 1)
+	c := make(chan *Message, 1)
 	p.mu.Lock()
 	if p.ended {
 		p.mu.Unlock()
-		return nil, nil, errEnded
+		return nil, nil, ErrEnded
 	}
 	p.last++
 	out.ID = p.last
@@ -180,14 +204,14 @@ func (p *peer) call(ctx context.Context, op string, args, into any, file *os.Fil
 	case m := <-c:
 		return m.result(into)
 	case <-p.done:
-		return nil, nil, errEnded
+		return nil, nil, ErrEnded
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
 }
 
 // forget ends waiting for an answer.
-func (p *peer) forget(id uint64, c chan *message) {
+func (p *Peer) forget(id uint64, c chan *Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.waiting, id)
@@ -198,7 +222,7 @@ func (p *peer) forget(id uint64, c chan *message) {
 	}
 }
 
-func (m *message) result(into any) (data []byte, file *os.File, err error) {
+func (m *Message) result(into any) (data []byte, file *os.File, err error) {
 	if m.Err != "" {
 		m.drop()
 		if k := fault.Named(m.Kind); k != nil {
@@ -209,19 +233,19 @@ func (m *message) result(into any) (data []byte, file *os.File, err error) {
 	if into != nil {
 		if err := json.Unmarshal(m.Args, into); err != nil {
 			m.drop()
-			return nil, nil, fmt.Errorf("answer of worker or keeper: %w", err)
+			return nil, nil, fmt.Errorf("answer of the other side: %w", err)
 		}
 	}
-	return m.data, m.file, nil
+	return m.Data, m.File, nil
 }
 
 // write sends a message.
-func (p *peer) write(ctx context.Context, m *message) error {
+func (p *Peer) write(ctx context.Context, m *Message) error {
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
 	case <-p.done:
-		return errEnded
+		return ErrEnded
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -229,37 +253,37 @@ func (p *peer) write(ctx context.Context, m *message) error {
 	if err != nil {
 		return err
 	}
-	if len(head) > maxHead || len(m.data) > maxData {
-		return fault.New(fault.Exhausted, "message of %d and %d bytes: too long", len(head), len(m.data))
+	if len(head) > MaxHead || len(m.Data) > MaxData {
+		return fault.New(fault.Exhausted, "message of %d and %d bytes: too long", len(head), len(m.Data))
 	}
-	lengths := binary.BigEndian.AppendUint32(nil, uint32(len(head)))      //nolint:gosec // at most maxHead
-	lengths = binary.BigEndian.AppendUint32(lengths, uint32(len(m.data))) //nolint:gosec // at most maxData
+	lengths := binary.BigEndian.AppendUint32(nil, uint32(len(head)))      //nolint:gosec // at most MaxHead
+	lengths = binary.BigEndian.AppendUint32(lengths, uint32(len(m.Data))) //nolint:gosec // at most MaxData
 	if err := p.send(lengths, head, m); err != nil {
-		p.close() // what follows would be read as the rest of this message
-		return errEnded
+		p.Close() // what follows would be read as the rest of this message
+		return ErrEnded
 	}
 	return nil
 }
 
-func (p *peer) send(lengths, head []byte, m *message) error {
+func (p *Peer) send(lengths, head []byte, m *Message) error {
 	if err := p.conn.SetWriteDeadline(time.Now().Add(stuck)); err != nil {
 		return err
 	}
 	var rights []byte
-	if m.file != nil {
-		rights = unix.UnixRights(int(m.file.Fd()))
+	if m.File != nil {
+		rights = unix.UnixRights(int(m.File.Fd()))
 	}
 	n, _, err := p.conn.WriteMsgUnix(lengths, rights, nil)
 	if err != nil {
 		return err
 	}
-	rest := net.Buffers{lengths[n:], head, m.data}
+	rest := net.Buffers{lengths[n:], head, m.Data}
 	_, err = rest.WriteTo(p.conn)
 	return err
 }
 
 // read receives a message.
-func (p *peer) read() (m *message, err error) {
+func (p *Peer) read() (m *Message, err error) {
 	lengths, oob := make([]byte, 8), make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := p.conn.ReadMsgUnix(lengths, oob)
 	if err != nil {
@@ -281,20 +305,20 @@ func (p *peer) read() (m *message, err error) {
 		return nil, err
 	}
 	size, data := binary.BigEndian.Uint32(lengths), binary.BigEndian.Uint32(lengths[4:])
-	if size > maxHead || data > maxData {
+	if size > MaxHead || data > MaxData {
 		return nil, fmt.Errorf("message of %d and %d bytes: too long", size, data)
 	}
 	head := make([]byte, size)
 	if _, err := io.ReadFull(p.conn, head); err != nil {
 		return nil, err
 	}
-	m = &message{file: file}
+	m = &Message{File: file}
 	if err := json.Unmarshal(head, m); err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
 	if data > 0 {
-		m.data = make([]byte, data)
-		if _, err := io.ReadFull(p.conn, m.data); err != nil {
+		m.Data = make([]byte, data)
+		if _, err := io.ReadFull(p.conn, m.Data); err != nil {
 			return nil, err
 		}
 	}
