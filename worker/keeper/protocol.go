@@ -1,8 +1,6 @@
 package keeper
 
 import (
-
-
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/payload"
 )
