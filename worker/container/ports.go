@@ -10,6 +10,7 @@ import (
 type Bind struct {
 	Source, Target string
 	Writable       bool
+	Shared         bool // others than the container change it: what is known of it is looked up again
 }
 
 // SandboxParams says what a sandbox is made of.

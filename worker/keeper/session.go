@@ -81,7 +81,7 @@ func (k *Keeper) begin(s *session) {
 	if before != nil {
 		before.peer.Close()
 	}
-	k.source.connect(s.peer)
+	k.source.Connect(s.peer)
 	k.event()
 }
 
@@ -93,7 +93,7 @@ func (k *Keeper) gone(s *session) bool {
 		k.session = nil
 	}
 	k.mu.Unlock()
-	k.source.disconnect(s.peer)
+	k.source.Disconnect(s.peer)
 	k.event()
 	return mine
 }

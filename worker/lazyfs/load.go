@@ -11,6 +11,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/voltree"
 )
 
 const (
@@ -23,6 +24,9 @@ const (
 	// quiet is how long nothing is logged again that many chunks meet.
 	quiet = 5 * time.Second
 )
+
+// maxBlob is the size in bytes of the largest blob that is read as a whole: a chunk, or a folder of a volume.
+const maxBlob = max(cas.MaxChunk, voltree.MaxBlob)
 
 // errDamaged says that a file of the cache is not what its name says.
 var errDamaged = errors.New("the copy on this host is damaged")
@@ -70,7 +74,7 @@ func (c *Chunks) load(ctx context.Context, k *chunk) ([]byte, error) {
 
 // check compares what a manifest says of a chunk with a blob that has its digest. Only the manifest can be wrong.
 func (k *chunk) check(data []byte) error {
-	if len(data) == int(k.want.Size) {
+	if len(data) == int(k.want.Size) || k.want.Size == 0 {
 		return nil
 	}
 	return fault.New(fault.DataLoss, "chunk %s: has %d bytes, its manifest says %d", k.want.Digest, len(data), k.want.Size)
@@ -96,7 +100,7 @@ func (c *Chunks) cached(ctx context.Context, path, digest string) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > cas.MaxChunk {
+	if info.Size() > maxBlob {
 		return nil, fmt.Errorf("%w: it has %d bytes", errDamaged, info.Size())
 	}
 	data := make([]byte, info.Size())
@@ -190,7 +194,7 @@ func (c *Chunks) turn(ctx context.Context, k *chunk) (free func(), err error) {
 func (c *Chunks) attempt(ctx context.Context, digest string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	return c.cfg.Source.ReadAll(ctx, digest, cas.MaxChunk)
+	return c.cfg.Source.ReadAll(ctx, digest, maxBlob)
 }
 
 // manifest reads a manifest through the cache.

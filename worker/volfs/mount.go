@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -63,7 +64,10 @@ func readAhead(dir string) error {
 	return fmt.Errorf("%s: is not mounted", dir)
 }
 
-// Unmount takes the mount down. Whoever still has something of it open gets errors.
+// endGrace is how long the kernel may take to let go of a mount that nobody uses.
+const endGrace = 5 * time.Second
+
+// Unmount takes the mount down, and removes its folder. Whoever still has something of it open gets errors, at the latest after Close.
 func (f *FS) Unmount() error {
 	err := unix.Unmount(f.dir, 0)
 	idle := err == nil
@@ -73,8 +77,23 @@ func (f *FS) Unmount() error {
 	if err != nil {
 		return fmt.Errorf("unmount: %w", err)
 	}
-	if idle {
+	// Sandboxes began with copies of the mount in namespaces of their own, which go with the folder.
+	if err := os.Remove(f.dir); err != nil {
+		return fmt.Errorf("unmount: %w", err)
+	}
+	if !idle {
+		return nil
+	}
+	ended := make(chan struct{})
+	go func() {
 		f.server.Wait()
+		close(ended)
+	}()
+	t := time.NewTimer(endGrace)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C:
 	}
 	return nil
 }
