@@ -21,10 +21,13 @@ import (
 
 // Spec says what a box is made of.
 type Spec struct {
-	ID      string // "bx-..."
-	Image   container.Image
-	Mounts  []container.Mount
-	Network policy.Policy
+	ID     string // "bx-..."
+	Image  container.Image
+	Mounts []container.Mount
+	// Volumes are mounted for this container.
+	Volumes   []container.VolumeMount
+	VolumesOf string
+	Network   policy.Policy
 	// Access gives it a socket to the gateway, with the rights of this container; empty: none.
 	Access string
 	// From is a folder with the checkpoint of a box of the same image, mounts and disk to go on with; empty: it begins anew.
@@ -49,6 +52,7 @@ type Config struct {
 	Machines Machines
 	Guest    func(net.Conn) (Guest, error) // begins to speak with init; it owns the connection
 	Access   container.Access              // nil: boxes can't call the gateway
+	Volumes  Volumes                       // nil: boxes can have none
 
 	DiskMiB uint32 // default container.DefaultDiskMiB
 }
@@ -222,6 +226,7 @@ func (b *Box) delete(ctx context.Context) {
 			b.note(m.Delete(ctx))
 		}
 	}
+	b.endVolumes()
 	for at := range b.Record().Mounts {
 		b.unmounted(at)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/container"
 )
@@ -62,7 +63,17 @@ func (b *Box) files(ctx context.Context) (releases []func(), err error) {
 		return releases, fmt.Errorf("mounts: %w", err)
 	}
 	b.image, b.binds = image, binds
-	return append(releases, release), nil
+	if releases = append(releases, release); len(b.spec.Volumes) == 0 {
+		return releases, nil
+	}
+	if b.host.cfg.Volumes == nil {
+		return releases, fault.New(fault.Unimplemented, "volumes: this worker's host has no FUSE")
+	}
+	if binds, err = b.host.cfg.Volumes.Mount(ctx, b.spec.VolumesOf, b.spec.Volumes); err != nil {
+		return releases, err
+	}
+	b.binds = append(b.binds, binds...)
+	return releases, nil
 }
 
 func (b *Box) makeDir() error {

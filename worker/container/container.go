@@ -25,6 +25,7 @@ type Spec struct {
 	ImageWorkdir string
 	SecretEnv    map[string]string // not for logs
 	Mounts       []Mount
+	Volumes      []VolumeMount
 
 	CPUMilli, CPULimitMilli   uint32
 	MemoryMiB, MemoryLimitMiB uint32

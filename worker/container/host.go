@@ -32,7 +32,8 @@ type HostConfig struct {
 	Sandboxes Sandboxes
 	Dialects  Dialects
 	Logs      LogSink
-	Access    Access // nil: containers can't call the gateway
+	Access    Access  // nil: containers can't call the gateway
+	Volumes   Volumes // nil: containers can have none
 
 	DiskMiB   uint32        // default DefaultDiskMiB
 	MemoryMiB uint32        // what all containers together may use, for messages

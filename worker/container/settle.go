@@ -94,6 +94,7 @@ func (l *life) finish(exit Exit, running *payload.Result) Exit {
 	if l.group != nil {
 		l.tearDown(guest)
 	}
+	l.endVolumes()
 	l.emit.Lock() // whoever cancels some of the early ones says so first
 	l.mu.Lock()
 	runner, early := l.runner, l.early
@@ -146,5 +147,17 @@ func (l *life) tearDown(guest Guest) {
 		if err := sandbox.Delete(c); err != nil {
 			l.failed = append(l.failed, err)
 		}
+	}
+}
+
+// endVolumes has what the container wrote be committed, now that it writes no more. What can't be within the time for it is tried again.
+func (l *life) endVolumes() {
+	if len(l.spec.Volumes) == 0 || l.host.cfg.Volumes == nil {
+		return
+	}
+	c, cancel := context.WithTimeout(context.Background(), volumesTimeout)
+	defer cancel()
+	if err := l.host.cfg.Volumes.End(c, l.spec.ID); err != nil {
+		l.failed = append(l.failed, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 )
 
@@ -36,6 +37,8 @@ const (
 	DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	// cleanupTimeout bounds each step that gives something back.
 	cleanupTimeout = 30 * time.Second
+	// volumesTimeout bounds the last commit of volumes.
+	volumesTimeout = 3 * time.Minute
 )
 
 // life is what one Run of a container holds; only its goroutine touches it, but for the fields that say otherwise.
@@ -140,7 +143,17 @@ func (l *life) files(ctx context.Context) (releases []func(), err error) {
 		return releases, fmt.Errorf("mounts: %w", err)
 	}
 	l.image, l.binds = image, binds
-	return append(releases, release), nil
+	if releases = append(releases, release); len(l.spec.Volumes) == 0 {
+		return releases, nil
+	}
+	if l.host.cfg.Volumes == nil {
+		return releases, fault.New(fault.Unimplemented, "volumes: this worker's host has no FUSE")
+	}
+	if binds, err = l.host.cfg.Volumes.Mount(ctx, l.spec.ID, l.spec.Volumes); err != nil {
+		return releases, err
+	}
+	l.binds = append(l.binds, binds...)
+	return releases, nil
 }
 
 func (l *life) makeDir() error {

@@ -51,6 +51,11 @@ func (s *Service) spec(m *workerv1.StartContainer) (*container.Spec, error) {
 	for _, mount := range d.GetMounts() {
 		spec.Mounts = append(spec.Mounts, container.Mount{RemotePath: mount.GetRemotePath(), TreeDigest: mount.GetTreeDigest()})
 	}
+	for _, v := range d.GetVolumeMounts() {
+		spec.Volumes = append(spec.Volumes, container.VolumeMount{
+			VolumeID: v.GetVolumeId(), Path: v.GetMountPath(), SubPath: v.GetSubPath(), ReadOnly: v.GetReadOnly(),
+		})
+	}
 	limits(spec, d.GetResources())
 	return spec, nil
 }

@@ -104,14 +104,37 @@ func imageSpec(p container.SandboxParams) *specs.Spec {
 		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
 			{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
 		}},
-		Annotations: map[string]string{
-			criName:            cmp.Or(p.Name, mainName),
-			rootfs + "source":  p.Image,
-			rootfs + "type":    "erofs",
-			rootfs + "overlay": "dir=" + p.DiskDir,
-			rootfs + "options": "size=" + strconv.FormatUint(uint64(p.DiskMiB)<<20, 10),
-		},
+		Annotations: annotations(p),
 	}
+}
+
+// annotations tell gVisor of the container's root, and which of its mounts others change.
+func annotations(p container.SandboxParams) map[string]string {
+	a := map[string]string{
+		criName:            cmp.Or(p.Name, mainName),
+		rootfs + "source":  p.Image,
+		rootfs + "type":    "erofs",
+		rootfs + "overlay": "dir=" + p.DiskDir,
+		rootfs + "options": "size=" + strconv.FormatUint(uint64(p.DiskMiB)<<20, 10),
+	}
+	for i, b := range p.Binds {
+		if b.Shared {
+			hint := fmt.Sprintf("%s%d.", mountHint, i)
+			a[hint+"source"], a[hint+"type"], a[hint+"share"] = b.Source, "bind", "shared"
+			a[hint+"options"] = access(b)
+		}
+	}
+	return a
+}
+
+// mountHint begins the names of gVisor's annotations about a mount.
+const mountHint = "dev.gvisor.spec.mount.bind"
+
+func access(b container.Bind) string {
+	if b.Writable {
+		return "rw"
+	}
+	return "ro"
 }
 
 // rootfs begins the names of gVisor's annotations about a container's root.
@@ -127,12 +150,8 @@ func mounts(binds []container.Bind) []specs.Mount {
 		{Destination: "/tmp", Type: "none-so-tmp-stays-on-disk", Source: "none"},
 	}
 	for _, b := range binds {
-		mode := "ro"
-		if b.Writable {
-			mode = "rw"
-		}
 		m = append(m, specs.Mount{
-			Destination: b.Target, Type: "bind", Source: b.Source, Options: []string{"bind", "nosuid", "nodev", mode},
+			Destination: b.Target, Type: "bind", Source: b.Source, Options: []string{"bind", "nosuid", "nodev", access(b)},
 		})
 	}
 	return m

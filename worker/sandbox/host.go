@@ -207,6 +207,15 @@ func (h *Host) Lose(images []string, cause error) {
 	}
 }
 
+// LoseVolumes ends sandboxes whose volumes can't be used any more.
+func (h *Host) LoseVolumes(ids []string, cause error) {
+	for _, id := range ids {
+		if s, err := h.Get(id); err == nil {
+			s.Stop(newEnd(Lost, fmt.Sprintf("its volumes are lost: %v; start it again", cause)))
+		}
+	}
+}
+
 // Watch returns a watcher that first hears of all sandboxes there are. Close ends it.
 func (h *Host) Watch() *Watcher {
 	w := &Watcher{host: h, dirty: map[*Sandbox]struct{}{}, wake: make(chan struct{}, 1)}

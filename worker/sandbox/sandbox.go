@@ -31,6 +31,7 @@ type Spec struct {
 	SecretEnv    map[string]string `json:"-"` // not for logs
 	Workdir      string            // empty: the image's
 	Mounts       []container.Mount
+	Volumes      []container.VolumeMount
 	Labels       map[string]string `json:"-"` // of the worker
 
 	CPUMilli, CPULimitMilli   uint32
@@ -121,6 +122,9 @@ type Change struct {
 func (s *Spec) check() error {
 	if s.IdleTimeout < 0 {
 		return fault.New(fault.Invalid, "sandbox %q: idle timeout %s: is negative", s.ID, s.IdleTimeout)
+	}
+	if len(s.Volumes) > 0 && s.PauseWhenIdle {
+		return fault.New(fault.Invalid, "sandbox %q: one with volumes can't be paused; leave out what pauses it when it is idle", s.ID)
 	}
 	return nil
 }

@@ -82,10 +82,14 @@ func (s *Sandbox) SnapshotMemory(ctx context.Context, id string, store bool) (re
 	return ref, size, nil
 }
 
-// keep takes a checkpoint.
+// keep takes a checkpoint. Errors: fault.Precondition for one with volumes, of which files may be open that are others' by the time that it
+// goes on.
 func (s *Sandbox) keep(ctx context.Context, b *box.Box, id string, goOn bool) (uint64, error) {
 	if err := s.alone(); err != nil {
 		return 0, err
+	}
+	if len(s.spec.Volumes) > 0 {
+		return 0, fault.New(fault.Precondition, "sandbox %q: it has volumes, with which memory can't be kept; snapshot its files instead", s.spec.ID)
 	}
 	_, memory, err := s.host.cfg.Groups.Usage(b.ID())
 	if err != nil {

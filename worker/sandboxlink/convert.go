@@ -58,6 +58,11 @@ func specFromProto(m *workerv1.SandboxSpec) (sandbox.Spec, error) {
 	for _, mount := range d.GetMounts() {
 		spec.Mounts = append(spec.Mounts, container.Mount{RemotePath: mount.GetRemotePath(), TreeDigest: mount.GetTreeDigest()})
 	}
+	for _, v := range d.GetVolumeMounts() {
+		spec.Volumes = append(spec.Volumes, container.VolumeMount{
+			VolumeID: v.GetVolumeId(), Path: v.GetMountPath(), SubPath: v.GetSubPath(), ReadOnly: v.GetReadOnly(),
+		})
+	}
 	limits(&spec, d.GetResources())
 	return spec, nil
 }

@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/voltree"
 	"github.com/skerry-dev/skerry/worker/beside"
 )
+
+// stageTimeout is how long a commit may be in the making.
+const stageTimeout = 2 * storeTimeout
 
 // dial connects to the process.
 func (h *Host) dial(ctx context.Context, process chan struct{}) (*link, error) {
@@ -114,6 +118,7 @@ func (h *Host) staged(args stageArgs) (Commit, error) {
 	h.mu.Lock()
 	h.commits[args.RequestID] = c
 	h.mu.Unlock()
+	time.AfterFunc(stageTimeout, func() { h.unstage(args.RequestID) }) // the process has given it up
 	return c, nil
 }
 
