@@ -17,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/keeper"
+	"github.com/skerry-dev/skerry/worker/volume"
 )
 
 // Version is this release.
@@ -27,6 +28,9 @@ const runtimeCommand = "buildkit-runtime"
 
 // keeperCommand is the hidden command that a worker starts with the keeper's settings.
 const keeperCommand = "keeper"
+
+// volumesCommand is the hidden command that a worker starts with the settings of the process that serves volumes.
+const volumesCommand = "volumes"
 
 // Exit codes.
 const (
@@ -129,7 +133,7 @@ in the environment and tls_cert in the file.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help%w", err, cmd.CommandPath(), quiet{errUsage})
 	})
-	root.AddCommand(c.up(), c.gateway(), c.worker(), c.builder(), c.down(), c.doctor(), c.token(), c.base(), c.keeper(), c.version())
+	root.AddCommand(c.up(), c.gateway(), c.worker(), c.builder(), c.down(), c.doctor(), c.token(), c.base(), c.keeper(), c.volumes(), c.version())
 	return root
 }
 
@@ -172,6 +176,15 @@ func (c *command) load(cmd *cobra.Command) (config.Config, error) {
 		}
 	}
 	return cfg, cfg.Check()
+}
+
+func (c *command) volumes() *cobra.Command {
+	return &cobra.Command{
+		Use: volumesCommand + " SETTINGS", Short: "Serve volumes for containers; started by the worker", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return volume.Main(cmd.Context(), args[0], Version, os.Stdout)
+		},
+	}
 }
 
 func (c *command) keeper() *cobra.Command {

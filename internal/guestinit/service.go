@@ -10,6 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	guestv1 "github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/guest/v1/guestv1connect"
+	"github.com/skerry-dev/skerry/internal/guestinit/openfiles"
 	"github.com/skerry-dev/skerry/internal/guestinit/process"
 )
 
@@ -163,4 +164,27 @@ func winsize(m *guestv1.Terminal) (*unix.Winsize, error) {
 		return nil, fault.New(fault.Invalid, "terminal of %d rows and %d columns: want 1 to %d of each", m.GetRows(), m.GetCols(), most)
 	}
 	return &unix.Winsize{Row: uint16(m.GetRows()), Col: uint16(m.GetCols())}, nil //nolint:gosec // checked above
+}
+
+// maxPaths is how many folders may be asked about at a time.
+const maxPaths = 64
+
+// ListOpenFiles says what processes have open below some paths.
+func (s *service) ListOpenFiles(
+	_ context.Context, req *connect.Request[guestv1.ListOpenFilesRequest],
+) (*connect.Response[guestv1.ListOpenFilesResponse], error) {
+	if len(req.Msg.GetPaths()) > maxPaths {
+		return nil, fault.ToConnect(fault.New(fault.Invalid, "open files: %d paths, at most %d may be asked about", len(req.Msg.GetPaths()), maxPaths))
+	}
+	files, err := openfiles.Below("/proc", req.Msg.GetPaths())
+	if err != nil {
+		return nil, fault.ToConnect(fault.New(fault.Internal, "open files: %w", err))
+	}
+	out := &guestv1.ListOpenFilesResponse{}
+	for _, f := range files {
+		out.Files = append(out.Files, &guestv1.OpenFile{
+			Path: f.Path, Pid: int32(f.PID), Command: f.Command, WorkingDirectory: f.WorkingDirectory, //nolint:gosec // PIDs fit
+		})
+	}
+	return connect.NewResponse(out), nil
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/network"
 	"github.com/skerry-dev/skerry/worker/pool"
 	"github.com/skerry-dev/skerry/worker/rootfs"
+	"github.com/skerry-dev/skerry/worker/volume"
 )
 
 // Bounds of an orderly end.
@@ -45,6 +46,10 @@ type Config struct {
 	Runsc      string // path of gVisor's runsc
 	// Keeper runs keeper.Main with the argument after these words. Without it, images are fetched whole.
 	Keeper []string
+	// Volumes runs volume.Main with the argument after these words. Without it, containers can have no volumes.
+	Volumes []string
+	// VolumeBytes is how much a container may have written to a volume that is not committed; default volume.DefaultDiskBytes.
+	VolumeBytes int64
 
 	Gateway gatewaylink.Address
 	Version string // of this release
@@ -72,6 +77,7 @@ type Agent struct {
 	bulk    *gatewaylink.Bulk
 	access  *gatewaylink.Access
 	rootfs  *rootfs.Store
+	volumes *volume.Host // or nil
 	running atomic.Pointer[parts]
 	joined  sync.Once
 	up      chan struct{}             // closed at the first link
@@ -122,6 +128,7 @@ func (a *Agent) open() error {
 	if a.rootfs, err = a.openRootfs(); err != nil {
 		return err
 	}
+	a.volumes = a.openVolumes()
 	n := cfg.Network
 	n.Instance, n.RunDir, n.Log = cfg.Instance, filepath.Join(cfg.RunDir, "netns"), cfg.Log
 	n.AuthorityDir = filepath.Join(cfg.DataDir, "authority")
@@ -197,6 +204,9 @@ func (a *Agent) serve(ctx context.Context, p *parts) error {
 	errs := []error{err, links.Stop(), ready.Stop(), below.Stop(), a.network.Close()}
 	if left == 0 { // else there are sandboxes that use it
 		errs = append(errs, a.runtime.Close())
+	}
+	if a.volumes != nil {
+		errs = append(errs, a.volumes.Close())
 	}
 	errs = append(errs, a.rootfs.Close())
 	return errors.Join(errs...)

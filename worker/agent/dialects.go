@@ -72,6 +72,10 @@ func (g guestClient) Resize(ctx context.Context, id string, size container.Termi
 	return g.c.ResizeTerminal(ctx, id, guest.Terminal(size))
 }
 
+func (g guestClient) OpenFiles(ctx context.Context, paths []string) ([]container.OpenFile, error) {
+	return g.c.OpenFiles(ctx, paths)
+}
+
 func (g guestClient) Close() error { return g.c.Close() }
 
 // localBlobs is a blob store of this host in the container's terms.

@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/sandbox"
 	"github.com/skerry-dev/skerry/worker/sandboxlink"
 	"github.com/skerry-dev/skerry/worker/snapshot"
+	"github.com/skerry-dev/skerry/worker/volumelink"
 )
 
 // poolPercent is how much of the worker's memory boxes may take that wait for sandboxes, in per cent.
@@ -34,7 +35,7 @@ func (a *Agent) parts() (*parts, error) {
 		RunDir:     filepath.Join(a.cfg.RunDir, "c"),
 		DiskDir:    filepath.Join(a.cfg.DataDir, "disks"),
 		RuntimeDir: a.cfg.RuntimeDir,
-		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.runtime, Logs: a.logs, Access: a.access,
+		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.runtime, Logs: a.logs, Access: a.access, Volumes: a.containerVolumes(),
 		Dialects: dialects{blobs: a.blobs()},
 		DiskMiB:  a.cfg.DiskMiB, MemoryMiB: a.cfg.MemoryMiB,
 	})
@@ -81,7 +82,7 @@ func (a *Agent) boxConfig() box.Config {
 		RunDir:     filepath.Join(a.cfg.RunDir, "b"),
 		DiskDir:    filepath.Join(a.cfg.DataDir, "boxes"),
 		RuntimeDir: a.cfg.RuntimeDir,
-		Network:    a.network, Rootfs: a.rootfs, Machines: machines{a.runtime}, Guest: newBoxGuest, Access: a.access,
+		Network:    a.network, Rootfs: a.rootfs, Machines: machines{a.runtime}, Guest: newBoxGuest, Access: a.access, Volumes: a.boxVolumes(),
 		DiskMiB: a.cfg.DiskMiB,
 	}
 	if a.wrap != nil {
@@ -95,6 +96,9 @@ func (a *Agent) control(p *parts) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(sandboxlink.NewHandler(p.sandboxes, a.cfg.Labels, a.cfg.Log))
 	mux.Handle(sandboxlink.NewSnapshotHandler(p.sandboxes, a.cfg.Log))
+	if a.volumes != nil {
+		mux.Handle(volumelink.NewHandler(a.volumes, p.inside, a.cfg.Log))
+	}
 	mux.Handle("/", p.service.Handler())
 	return mux
 }
@@ -121,12 +125,15 @@ func (a *Agent) takeOver(ctx context.Context, p *parts) error {
 	if err := a.rootfs.Find(c); err != nil {
 		return fmt.Errorf("images of an earlier run: %w", err)
 	}
+	if err := a.findVolumes(c); err != nil {
+		return fmt.Errorf("volumes of an earlier run: %w", err)
+	}
 	kept, err := p.sandboxes.Adopt(c)
 	if err != nil {
 		return fmt.Errorf("taking over sandboxes: %w", err)
 	}
 	// Images after the sandboxes that have them open.
-	if err := errors.Join(a.runtime.Reap(c, kept), p.boxes.Reap(kept), a.rootfs.Reap(c)); err != nil {
+	if err := errors.Join(a.runtime.Reap(c, kept), p.boxes.Reap(kept), a.reapVolumes(c), a.rootfs.Reap(c)); err != nil {
 		return fmt.Errorf("clearing away an earlier run: %w", err)
 	}
 	return nil

@@ -69,6 +69,7 @@ type Guest interface {
 	Processes
 	Settings
 	Mounts
+	container.Inside
 	// Done is closed when the link has ended.
 	Done() <-chan struct{}
 	// Close ends the link; the box goes on.

@@ -49,6 +49,8 @@ func (l *life) live(ctx context.Context) Exit {
 			return l.tooSlow()
 		case <-l.stop:
 			return l.interrupt(toldToStop, l.host.cfg.StopGrace)
+		case message := <-l.lost:
+			return l.kill(Exit{Reason: Lost, Message: message})
 		case <-l.drained:
 			return l.retire()
 		case <-ctx.Done():

@@ -25,6 +25,8 @@ type Container struct {
 	// stop is closed by an ungraceful stop, drained when a graceful one has nothing more to wait for.
 	stop, drained         chan struct{}
 	stopOnce, drainedOnce sync.Once
+	lost                  chan string // why something is gone that it needs; has room for one
+	loseOnce              sync.Once
 
 	// emit is held during calls of events, so that they come one at a time.
 	emit sync.Mutex
@@ -78,6 +80,7 @@ func (h *Host) New(spec Spec, events Events) *Container {
 		over:        make(chan struct{}),
 		stop:        make(chan struct{}),
 		drained:     make(chan struct{}),
+		lost:        make(chan string, 1),
 		outstanding: make(map[payload.Key]bool),
 	}
 }

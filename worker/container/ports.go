@@ -90,6 +90,7 @@ type Chunk struct {
 // Guest is the host's end of a container's init. Implemented by worker/guest through worker/agent. Every method returns
 // fault.Unavailable when the container is gone.
 type Guest interface {
+	Inside
 	// Start starts a process. Errors: fault.Invalid, fault.NotFound if there is no such program, fault.Exists.
 	Start(ctx context.Context, p Process) error
 	// Wait waits for a process's end. Errors: fault.NotFound.

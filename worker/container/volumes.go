@@ -19,3 +19,20 @@ type Volumes interface {
 	// says what is not committed yet, which is tried again.
 	End(ctx context.Context, containerID string) error
 }
+
+// Inside tells what is in a container.
+type Inside interface {
+	// OpenFiles tells what processes have open at or below some paths; not all of very many. Errors: fault.Unavailable.
+	OpenFiles(ctx context.Context, paths []string) ([]OpenFile, error)
+}
+
+// OpenFile is something that a process of a container has open.
+type OpenFile struct {
+	Path, Command    string
+	WorkingDirectory bool // it is no file, but where the process is
+}
+
+// Lose ends the container, whose inputs are run again: something that it needs is gone, as the message says.
+func (c *Container) Lose(message string) {
+	c.loseOnce.Do(func() { c.lost <- message })
+}

@@ -23,6 +23,171 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Names folders.
+type ListOpenFilesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute paths; at most 64.
+	Paths         []string `protobuf:"bytes,1,rep,name=paths,proto3" json:"paths,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOpenFilesRequest) Reset() {
+	*x = ListOpenFilesRequest{}
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOpenFilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOpenFilesRequest) ProtoMessage() {}
+
+func (x *ListOpenFilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOpenFilesRequest.ProtoReflect.Descriptor instead.
+func (*ListOpenFilesRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ListOpenFilesRequest) GetPaths() []string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+// What is open there.
+type ListOpenFilesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 16; there may be more.
+	Files         []*OpenFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOpenFilesResponse) Reset() {
+	*x = ListOpenFilesResponse{}
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOpenFilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOpenFilesResponse) ProtoMessage() {}
+
+func (x *ListOpenFilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOpenFilesResponse.ProtoReflect.Descriptor instead.
+func (*ListOpenFilesResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListOpenFilesResponse) GetFiles() []*OpenFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// Something that a process has open.
+type OpenFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The process, in the container.
+	Pid int32 `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
+	// Its command line, at most 200 bytes.
+	Command string `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"`
+	// Its working directory, not a file.
+	WorkingDirectory bool `protobuf:"varint,4,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *OpenFile) Reset() {
+	*x = OpenFile{}
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenFile) ProtoMessage() {}
+
+func (x *OpenFile) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenFile.ProtoReflect.Descriptor instead.
+func (*OpenFile) Descriptor() ([]byte, []int) {
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OpenFile) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *OpenFile) GetPid() int32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *OpenFile) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
+func (x *OpenFile) GetWorkingDirectory() bool {
+	if x != nil {
+		return x.WorkingDirectory
+	}
+	return false
+}
+
 // A process to start.
 type StartProcessRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -46,7 +211,7 @@ type StartProcessRequest struct {
 
 func (x *StartProcessRequest) Reset() {
 	*x = StartProcessRequest{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[0]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -58,7 +223,7 @@ func (x *StartProcessRequest) String() string {
 func (*StartProcessRequest) ProtoMessage() {}
 
 func (x *StartProcessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[0]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -71,7 +236,7 @@ func (x *StartProcessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartProcessRequest.ProtoReflect.Descriptor instead.
 func (*StartProcessRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{0}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *StartProcessRequest) GetProcessId() string {
@@ -136,7 +301,7 @@ type Terminal struct {
 
 func (x *Terminal) Reset() {
 	*x = Terminal{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[1]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -148,7 +313,7 @@ func (x *Terminal) String() string {
 func (*Terminal) ProtoMessage() {}
 
 func (x *Terminal) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[1]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -161,7 +326,7 @@ func (x *Terminal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terminal.ProtoReflect.Descriptor instead.
 func (*Terminal) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{1}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Terminal) GetRows() uint32 {
@@ -189,7 +354,7 @@ type StartProcessResponse struct {
 
 func (x *StartProcessResponse) Reset() {
 	*x = StartProcessResponse{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[2]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +366,7 @@ func (x *StartProcessResponse) String() string {
 func (*StartProcessResponse) ProtoMessage() {}
 
 func (x *StartProcessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[2]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +379,7 @@ func (x *StartProcessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartProcessResponse.ProtoReflect.Descriptor instead.
 func (*StartProcessResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{2}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StartProcessResponse) GetPid() int32 {
@@ -235,7 +400,7 @@ type WaitProcessRequest struct {
 
 func (x *WaitProcessRequest) Reset() {
 	*x = WaitProcessRequest{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[3]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -247,7 +412,7 @@ func (x *WaitProcessRequest) String() string {
 func (*WaitProcessRequest) ProtoMessage() {}
 
 func (x *WaitProcessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[3]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -260,7 +425,7 @@ func (x *WaitProcessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitProcessRequest.ProtoReflect.Descriptor instead.
 func (*WaitProcessRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{3}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WaitProcessRequest) GetProcessId() string {
@@ -285,7 +450,7 @@ type WaitProcessResponse struct {
 
 func (x *WaitProcessResponse) Reset() {
 	*x = WaitProcessResponse{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[4]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +462,7 @@ func (x *WaitProcessResponse) String() string {
 func (*WaitProcessResponse) ProtoMessage() {}
 
 func (x *WaitProcessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[4]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +475,7 @@ func (x *WaitProcessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitProcessResponse.ProtoReflect.Descriptor instead.
 func (*WaitProcessResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{4}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WaitProcessResponse) GetExitCode() int32 {
@@ -349,7 +514,7 @@ type ReadOutputRequest struct {
 
 func (x *ReadOutputRequest) Reset() {
 	*x = ReadOutputRequest{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[5]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +526,7 @@ func (x *ReadOutputRequest) String() string {
 func (*ReadOutputRequest) ProtoMessage() {}
 
 func (x *ReadOutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[5]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +539,7 @@ func (x *ReadOutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOutputRequest.ProtoReflect.Descriptor instead.
 func (*ReadOutputRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{5}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReadOutputRequest) GetProcessId() string {
@@ -415,7 +580,7 @@ type ReadOutputResponse struct {
 
 func (x *ReadOutputResponse) Reset() {
 	*x = ReadOutputResponse{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[6]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +592,7 @@ func (x *ReadOutputResponse) String() string {
 func (*ReadOutputResponse) ProtoMessage() {}
 
 func (x *ReadOutputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[6]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +605,7 @@ func (x *ReadOutputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOutputResponse.ProtoReflect.Descriptor instead.
 func (*ReadOutputResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{6}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReadOutputResponse) GetStdout() []byte {
@@ -486,7 +651,7 @@ type WriteInputRequest struct {
 
 func (x *WriteInputRequest) Reset() {
 	*x = WriteInputRequest{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[7]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +663,7 @@ func (x *WriteInputRequest) String() string {
 func (*WriteInputRequest) ProtoMessage() {}
 
 func (x *WriteInputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[7]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +676,7 @@ func (x *WriteInputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteInputRequest.ProtoReflect.Descriptor instead.
 func (*WriteInputRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{7}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WriteInputRequest) GetProcessId() string {
@@ -544,7 +709,7 @@ type WriteInputResponse struct {
 
 func (x *WriteInputResponse) Reset() {
 	*x = WriteInputResponse{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[8]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +721,7 @@ func (x *WriteInputResponse) String() string {
 func (*WriteInputResponse) ProtoMessage() {}
 
 func (x *WriteInputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[8]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +734,7 @@ func (x *WriteInputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteInputResponse.ProtoReflect.Descriptor instead.
 func (*WriteInputResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{8}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{11}
 }
 
 // A signal.
@@ -587,7 +752,7 @@ type SignalProcessRequest struct {
 
 func (x *SignalProcessRequest) Reset() {
 	*x = SignalProcessRequest{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[9]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +764,7 @@ func (x *SignalProcessRequest) String() string {
 func (*SignalProcessRequest) ProtoMessage() {}
 
 func (x *SignalProcessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[9]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +777,7 @@ func (x *SignalProcessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalProcessRequest.ProtoReflect.Descriptor instead.
 func (*SignalProcessRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{9}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SignalProcessRequest) GetProcessId() string {
@@ -645,7 +810,7 @@ type SignalProcessResponse struct {
 
 func (x *SignalProcessResponse) Reset() {
 	*x = SignalProcessResponse{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[10]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +822,7 @@ func (x *SignalProcessResponse) String() string {
 func (*SignalProcessResponse) ProtoMessage() {}
 
 func (x *SignalProcessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[10]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +835,7 @@ func (x *SignalProcessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalProcessResponse.ProtoReflect.Descriptor instead.
 func (*SignalProcessResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{10}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{13}
 }
 
 // A new size.
@@ -686,7 +851,7 @@ type ResizeTerminalRequest struct {
 
 func (x *ResizeTerminalRequest) Reset() {
 	*x = ResizeTerminalRequest{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[11]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +863,7 @@ func (x *ResizeTerminalRequest) String() string {
 func (*ResizeTerminalRequest) ProtoMessage() {}
 
 func (x *ResizeTerminalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[11]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +876,7 @@ func (x *ResizeTerminalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeTerminalRequest.ProtoReflect.Descriptor instead.
 func (*ResizeTerminalRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{11}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResizeTerminalRequest) GetProcessId() string {
@@ -737,7 +902,7 @@ type ResizeTerminalResponse struct {
 
 func (x *ResizeTerminalResponse) Reset() {
 	*x = ResizeTerminalResponse{}
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[12]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +914,7 @@ func (x *ResizeTerminalResponse) String() string {
 func (*ResizeTerminalResponse) ProtoMessage() {}
 
 func (x *ResizeTerminalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_guest_proto_msgTypes[12]
+	mi := &file_skerry_guest_v1_guest_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,14 +927,23 @@ func (x *ResizeTerminalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeTerminalResponse.ProtoReflect.Descriptor instead.
 func (*ResizeTerminalResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{12}
+	return file_skerry_guest_v1_guest_proto_rawDescGZIP(), []int{15}
 }
 
 var File_skerry_guest_v1_guest_proto protoreflect.FileDescriptor
 
 const file_skerry_guest_v1_guest_proto_rawDesc = "" +
 	"\n" +
-	"\x1bskerry/guest/v1/guest.proto\x12\x0fskerry.guest.v1\"\xcb\x02\n" +
+	"\x1bskerry/guest/v1/guest.proto\x12\x0fskerry.guest.v1\",\n" +
+	"\x14ListOpenFilesRequest\x12\x14\n" +
+	"\x05paths\x18\x01 \x03(\tR\x05paths\"H\n" +
+	"\x15ListOpenFilesResponse\x12/\n" +
+	"\x05files\x18\x01 \x03(\v2\x19.skerry.guest.v1.OpenFileR\x05files\"w\n" +
+	"\bOpenFile\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x10\n" +
+	"\x03pid\x18\x02 \x01(\x05R\x03pid\x12\x18\n" +
+	"\acommand\x18\x03 \x01(\tR\acommand\x12+\n" +
+	"\x11working_directory\x18\x04 \x01(\bR\x10workingDirectory\"\xcb\x02\n" +
 	"\x13StartProcessRequest\x12\x1d\n" +
 	"\n" +
 	"process_id\x18\x01 \x01(\tR\tprocessId\x12\x12\n" +
@@ -821,7 +995,7 @@ const file_skerry_guest_v1_guest_proto_rawDesc = "" +
 	"\n" +
 	"process_id\x18\x01 \x01(\tR\tprocessId\x125\n" +
 	"\bterminal\x18\x02 \x01(\v2\x19.skerry.guest.v1.TerminalR\bterminal\"\x18\n" +
-	"\x16ResizeTerminalResponse2\xb8\x04\n" +
+	"\x16ResizeTerminalResponse2\x98\x05\n" +
 	"\fGuestService\x12[\n" +
 	"\fStartProcess\x12$.skerry.guest.v1.StartProcessRequest\x1a%.skerry.guest.v1.StartProcessResponse\x12X\n" +
 	"\vWaitProcess\x12#.skerry.guest.v1.WaitProcessRequest\x1a$.skerry.guest.v1.WaitProcessResponse\x12W\n" +
@@ -830,7 +1004,8 @@ const file_skerry_guest_v1_guest_proto_rawDesc = "" +
 	"\n" +
 	"WriteInput\x12\".skerry.guest.v1.WriteInputRequest\x1a#.skerry.guest.v1.WriteInputResponse\x12^\n" +
 	"\rSignalProcess\x12%.skerry.guest.v1.SignalProcessRequest\x1a&.skerry.guest.v1.SignalProcessResponse\x12a\n" +
-	"\x0eResizeTerminal\x12&.skerry.guest.v1.ResizeTerminalRequest\x1a'.skerry.guest.v1.ResizeTerminalResponseB\xc2\x01\n" +
+	"\x0eResizeTerminal\x12&.skerry.guest.v1.ResizeTerminalRequest\x1a'.skerry.guest.v1.ResizeTerminalResponse\x12^\n" +
+	"\rListOpenFiles\x12%.skerry.guest.v1.ListOpenFilesRequest\x1a&.skerry.guest.v1.ListOpenFilesResponseB\xc2\x01\n" +
 	"\x13com.skerry.guest.v1B\n" +
 	"GuestProtoP\x01ZAgithub.com/skerry-dev/skerry/internal/gen/skerry/guest/v1;guestv1\xa2\x02\x03SGX\xaa\x02\x0fSkerry.Guest.V1\xca\x02\x0fSkerry\\Guest\\V1\xe2\x02\x1bSkerry\\Guest\\V1\\GPBMetadata\xea\x02\x11Skerry::Guest::V1b\x06proto3"
 
@@ -846,44 +1021,50 @@ func file_skerry_guest_v1_guest_proto_rawDescGZIP() []byte {
 	return file_skerry_guest_v1_guest_proto_rawDescData
 }
 
-var file_skerry_guest_v1_guest_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_skerry_guest_v1_guest_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_skerry_guest_v1_guest_proto_goTypes = []any{
-	(*StartProcessRequest)(nil),    // 0: skerry.guest.v1.StartProcessRequest
-	(*Terminal)(nil),               // 1: skerry.guest.v1.Terminal
-	(*StartProcessResponse)(nil),   // 2: skerry.guest.v1.StartProcessResponse
-	(*WaitProcessRequest)(nil),     // 3: skerry.guest.v1.WaitProcessRequest
-	(*WaitProcessResponse)(nil),    // 4: skerry.guest.v1.WaitProcessResponse
-	(*ReadOutputRequest)(nil),      // 5: skerry.guest.v1.ReadOutputRequest
-	(*ReadOutputResponse)(nil),     // 6: skerry.guest.v1.ReadOutputResponse
-	(*WriteInputRequest)(nil),      // 7: skerry.guest.v1.WriteInputRequest
-	(*WriteInputResponse)(nil),     // 8: skerry.guest.v1.WriteInputResponse
-	(*SignalProcessRequest)(nil),   // 9: skerry.guest.v1.SignalProcessRequest
-	(*SignalProcessResponse)(nil),  // 10: skerry.guest.v1.SignalProcessResponse
-	(*ResizeTerminalRequest)(nil),  // 11: skerry.guest.v1.ResizeTerminalRequest
-	(*ResizeTerminalResponse)(nil), // 12: skerry.guest.v1.ResizeTerminalResponse
-	nil,                            // 13: skerry.guest.v1.StartProcessRequest.EnvEntry
+	(*ListOpenFilesRequest)(nil),   // 0: skerry.guest.v1.ListOpenFilesRequest
+	(*ListOpenFilesResponse)(nil),  // 1: skerry.guest.v1.ListOpenFilesResponse
+	(*OpenFile)(nil),               // 2: skerry.guest.v1.OpenFile
+	(*StartProcessRequest)(nil),    // 3: skerry.guest.v1.StartProcessRequest
+	(*Terminal)(nil),               // 4: skerry.guest.v1.Terminal
+	(*StartProcessResponse)(nil),   // 5: skerry.guest.v1.StartProcessResponse
+	(*WaitProcessRequest)(nil),     // 6: skerry.guest.v1.WaitProcessRequest
+	(*WaitProcessResponse)(nil),    // 7: skerry.guest.v1.WaitProcessResponse
+	(*ReadOutputRequest)(nil),      // 8: skerry.guest.v1.ReadOutputRequest
+	(*ReadOutputResponse)(nil),     // 9: skerry.guest.v1.ReadOutputResponse
+	(*WriteInputRequest)(nil),      // 10: skerry.guest.v1.WriteInputRequest
+	(*WriteInputResponse)(nil),     // 11: skerry.guest.v1.WriteInputResponse
+	(*SignalProcessRequest)(nil),   // 12: skerry.guest.v1.SignalProcessRequest
+	(*SignalProcessResponse)(nil),  // 13: skerry.guest.v1.SignalProcessResponse
+	(*ResizeTerminalRequest)(nil),  // 14: skerry.guest.v1.ResizeTerminalRequest
+	(*ResizeTerminalResponse)(nil), // 15: skerry.guest.v1.ResizeTerminalResponse
+	nil,                            // 16: skerry.guest.v1.StartProcessRequest.EnvEntry
 }
 var file_skerry_guest_v1_guest_proto_depIdxs = []int32{
-	13, // 0: skerry.guest.v1.StartProcessRequest.env:type_name -> skerry.guest.v1.StartProcessRequest.EnvEntry
-	1,  // 1: skerry.guest.v1.StartProcessRequest.terminal:type_name -> skerry.guest.v1.Terminal
-	1,  // 2: skerry.guest.v1.ResizeTerminalRequest.terminal:type_name -> skerry.guest.v1.Terminal
-	0,  // 3: skerry.guest.v1.GuestService.StartProcess:input_type -> skerry.guest.v1.StartProcessRequest
-	3,  // 4: skerry.guest.v1.GuestService.WaitProcess:input_type -> skerry.guest.v1.WaitProcessRequest
-	5,  // 5: skerry.guest.v1.GuestService.ReadOutput:input_type -> skerry.guest.v1.ReadOutputRequest
-	7,  // 6: skerry.guest.v1.GuestService.WriteInput:input_type -> skerry.guest.v1.WriteInputRequest
-	9,  // 7: skerry.guest.v1.GuestService.SignalProcess:input_type -> skerry.guest.v1.SignalProcessRequest
-	11, // 8: skerry.guest.v1.GuestService.ResizeTerminal:input_type -> skerry.guest.v1.ResizeTerminalRequest
-	2,  // 9: skerry.guest.v1.GuestService.StartProcess:output_type -> skerry.guest.v1.StartProcessResponse
-	4,  // 10: skerry.guest.v1.GuestService.WaitProcess:output_type -> skerry.guest.v1.WaitProcessResponse
-	6,  // 11: skerry.guest.v1.GuestService.ReadOutput:output_type -> skerry.guest.v1.ReadOutputResponse
-	8,  // 12: skerry.guest.v1.GuestService.WriteInput:output_type -> skerry.guest.v1.WriteInputResponse
-	10, // 13: skerry.guest.v1.GuestService.SignalProcess:output_type -> skerry.guest.v1.SignalProcessResponse
-	12, // 14: skerry.guest.v1.GuestService.ResizeTerminal:output_type -> skerry.guest.v1.ResizeTerminalResponse
-	9,  // [9:15] is the sub-list for method output_type
-	3,  // [3:9] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	2,  // 0: skerry.guest.v1.ListOpenFilesResponse.files:type_name -> skerry.guest.v1.OpenFile
+	16, // 1: skerry.guest.v1.StartProcessRequest.env:type_name -> skerry.guest.v1.StartProcessRequest.EnvEntry
+	4,  // 2: skerry.guest.v1.StartProcessRequest.terminal:type_name -> skerry.guest.v1.Terminal
+	4,  // 3: skerry.guest.v1.ResizeTerminalRequest.terminal:type_name -> skerry.guest.v1.Terminal
+	3,  // 4: skerry.guest.v1.GuestService.StartProcess:input_type -> skerry.guest.v1.StartProcessRequest
+	6,  // 5: skerry.guest.v1.GuestService.WaitProcess:input_type -> skerry.guest.v1.WaitProcessRequest
+	8,  // 6: skerry.guest.v1.GuestService.ReadOutput:input_type -> skerry.guest.v1.ReadOutputRequest
+	10, // 7: skerry.guest.v1.GuestService.WriteInput:input_type -> skerry.guest.v1.WriteInputRequest
+	12, // 8: skerry.guest.v1.GuestService.SignalProcess:input_type -> skerry.guest.v1.SignalProcessRequest
+	14, // 9: skerry.guest.v1.GuestService.ResizeTerminal:input_type -> skerry.guest.v1.ResizeTerminalRequest
+	0,  // 10: skerry.guest.v1.GuestService.ListOpenFiles:input_type -> skerry.guest.v1.ListOpenFilesRequest
+	5,  // 11: skerry.guest.v1.GuestService.StartProcess:output_type -> skerry.guest.v1.StartProcessResponse
+	7,  // 12: skerry.guest.v1.GuestService.WaitProcess:output_type -> skerry.guest.v1.WaitProcessResponse
+	9,  // 13: skerry.guest.v1.GuestService.ReadOutput:output_type -> skerry.guest.v1.ReadOutputResponse
+	11, // 14: skerry.guest.v1.GuestService.WriteInput:output_type -> skerry.guest.v1.WriteInputResponse
+	13, // 15: skerry.guest.v1.GuestService.SignalProcess:output_type -> skerry.guest.v1.SignalProcessResponse
+	15, // 16: skerry.guest.v1.GuestService.ResizeTerminal:output_type -> skerry.guest.v1.ResizeTerminalResponse
+	1,  // 17: skerry.guest.v1.GuestService.ListOpenFiles:output_type -> skerry.guest.v1.ListOpenFilesResponse
+	11, // [11:18] is the sub-list for method output_type
+	4,  // [4:11] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_skerry_guest_v1_guest_proto_init() }
@@ -897,7 +1078,7 @@ func file_skerry_guest_v1_guest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_guest_v1_guest_proto_rawDesc), len(file_skerry_guest_v1_guest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

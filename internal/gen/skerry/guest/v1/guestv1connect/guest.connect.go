@@ -50,6 +50,9 @@ const (
 	// GuestServiceResizeTerminalProcedure is the fully-qualified name of the GuestService's
 	// ResizeTerminal RPC.
 	GuestServiceResizeTerminalProcedure = "/skerry.guest.v1.GuestService/ResizeTerminal"
+	// GuestServiceListOpenFilesProcedure is the fully-qualified name of the GuestService's
+	// ListOpenFiles RPC.
+	GuestServiceListOpenFilesProcedure = "/skerry.guest.v1.GuestService/ListOpenFiles"
 )
 
 // GuestServiceClient is a client for the skerry.guest.v1.GuestService service.
@@ -67,6 +70,8 @@ type GuestServiceClient interface {
 	SignalProcess(context.Context, *connect.Request[v1.SignalProcessRequest]) (*connect.Response[v1.SignalProcessResponse], error)
 	// ResizeTerminal tells the process's terminal its new size. Errors: not_found, failed_precondition (no terminal).
 	ResizeTerminal(context.Context, *connect.Request[v1.ResizeTerminalRequest]) (*connect.Response[v1.ResizeTerminalResponse], error)
+	// ListOpenFiles says what processes have open below some paths. Errors: invalid_argument.
+	ListOpenFiles(context.Context, *connect.Request[v1.ListOpenFilesRequest]) (*connect.Response[v1.ListOpenFilesResponse], error)
 }
 
 // NewGuestServiceClient constructs a client for the skerry.guest.v1.GuestService service. By
@@ -116,6 +121,12 @@ func NewGuestServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(guestServiceMethods.ByName("ResizeTerminal")),
 			connect.WithClientOptions(opts...),
 		),
+		listOpenFiles: connect.NewClient[v1.ListOpenFilesRequest, v1.ListOpenFilesResponse](
+			httpClient,
+			baseURL+GuestServiceListOpenFilesProcedure,
+			connect.WithSchema(guestServiceMethods.ByName("ListOpenFiles")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -127,6 +138,7 @@ type guestServiceClient struct {
 	writeInput     *connect.Client[v1.WriteInputRequest, v1.WriteInputResponse]
 	signalProcess  *connect.Client[v1.SignalProcessRequest, v1.SignalProcessResponse]
 	resizeTerminal *connect.Client[v1.ResizeTerminalRequest, v1.ResizeTerminalResponse]
+	listOpenFiles  *connect.Client[v1.ListOpenFilesRequest, v1.ListOpenFilesResponse]
 }
 
 // StartProcess calls skerry.guest.v1.GuestService.StartProcess.
@@ -159,6 +171,11 @@ func (c *guestServiceClient) ResizeTerminal(ctx context.Context, req *connect.Re
 	return c.resizeTerminal.CallUnary(ctx, req)
 }
 
+// ListOpenFiles calls skerry.guest.v1.GuestService.ListOpenFiles.
+func (c *guestServiceClient) ListOpenFiles(ctx context.Context, req *connect.Request[v1.ListOpenFilesRequest]) (*connect.Response[v1.ListOpenFilesResponse], error) {
+	return c.listOpenFiles.CallUnary(ctx, req)
+}
+
 // GuestServiceHandler is an implementation of the skerry.guest.v1.GuestService service.
 type GuestServiceHandler interface {
 	// StartProcess starts a process; it runs until it ends or the container does. Errors: invalid_argument, not_found (no such program),
@@ -174,6 +191,8 @@ type GuestServiceHandler interface {
 	SignalProcess(context.Context, *connect.Request[v1.SignalProcessRequest]) (*connect.Response[v1.SignalProcessResponse], error)
 	// ResizeTerminal tells the process's terminal its new size. Errors: not_found, failed_precondition (no terminal).
 	ResizeTerminal(context.Context, *connect.Request[v1.ResizeTerminalRequest]) (*connect.Response[v1.ResizeTerminalResponse], error)
+	// ListOpenFiles says what processes have open below some paths. Errors: invalid_argument.
+	ListOpenFiles(context.Context, *connect.Request[v1.ListOpenFilesRequest]) (*connect.Response[v1.ListOpenFilesResponse], error)
 }
 
 // NewGuestServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -219,6 +238,12 @@ func NewGuestServiceHandler(svc GuestServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(guestServiceMethods.ByName("ResizeTerminal")),
 		connect.WithHandlerOptions(opts...),
 	)
+	guestServiceListOpenFilesHandler := connect.NewUnaryHandler(
+		GuestServiceListOpenFilesProcedure,
+		svc.ListOpenFiles,
+		connect.WithSchema(guestServiceMethods.ByName("ListOpenFiles")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/skerry.guest.v1.GuestService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case GuestServiceStartProcessProcedure:
@@ -233,6 +258,8 @@ func NewGuestServiceHandler(svc GuestServiceHandler, opts ...connect.HandlerOpti
 			guestServiceSignalProcessHandler.ServeHTTP(w, r)
 		case GuestServiceResizeTerminalProcedure:
 			guestServiceResizeTerminalHandler.ServeHTTP(w, r)
+		case GuestServiceListOpenFilesProcedure:
+			guestServiceListOpenFilesHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -264,4 +291,8 @@ func (UnimplementedGuestServiceHandler) SignalProcess(context.Context, *connect.
 
 func (UnimplementedGuestServiceHandler) ResizeTerminal(context.Context, *connect.Request[v1.ResizeTerminalRequest]) (*connect.Response[v1.ResizeTerminalResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.guest.v1.GuestService.ResizeTerminal is not implemented"))
+}
+
+func (UnimplementedGuestServiceHandler) ListOpenFiles(context.Context, *connect.Request[v1.ListOpenFilesRequest]) (*connect.Response[v1.ListOpenFilesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.guest.v1.GuestService.ListOpenFiles is not implemented"))
 }
