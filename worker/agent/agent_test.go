@@ -29,12 +29,19 @@ import (
 	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
 	"github.com/skerry-dev/skerry/worker/network"
+	"github.com/skerry-dev/skerry/worker/volume"
 )
 
 // childEnv makes the test binary a worker process, which a test then kills.
 const childEnv = "SKERRY_TEST_WORKER"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == volumesWord {
+		if err := volume.Main(context.Background(), os.Args[2], "test", os.Stdout); err != nil {
+			panic(err) // it is in the log
+		}
+		os.Exit(0)
+	}
 	if spec := os.Getenv(childEnv); spec != "" {
 		url, rest, _ := strings.Cut(spec, " ")
 		data, tools, _ := strings.Cut(rest, " ")

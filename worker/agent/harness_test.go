@@ -41,7 +41,7 @@ func newRig(t testing.TB) *rig {
 }
 
 // newRigWith returns a rig whose containers have an access to a gateway.
-func newRigWith(t testing.TB, access container.Access) *rig {
+func newRigWith(t testing.TB, access container.Access, edits ...func(*container.HostConfig)) *rig {
 	t.Helper()
 	r := &rig{source: newMemorySource(t), logs: &logBook{lines: map[string][]string{}, wrote: map[string][]container.LogEntry{}, ended: map[string]bool{}, news: make(chan struct{}, 1)}}
 	r.dir = "/run/skerry/" + instance
@@ -62,12 +62,16 @@ func newRigWith(t testing.TB, access container.Access) *rig {
 	r.image = payload.Ref{Digest: "sha256:" + strings.Repeat("b", 64), Size: 1}
 	store, err := rootfs.Open(rootfs.Config{Dir: t.TempDir(), Source: r.source, Local: fixedImage{r.image.Digest, base}})
 	ok(t, err)
-	r.host, err = container.NewHost(container.HostConfig{
+	cfg := container.HostConfig{
 		RunDir: r.dir + "/c", DiskDir: filepath.Join(t.TempDir(), "disks"), RuntimeDir: testbase.Tool(t, "guest"),
 		Network: n, Rootfs: store, Sandboxes: r.runtime, Logs: r.logs, Access: access,
 		Dialects:  dialects{blobs: r.source},
 		MemoryMiB: 2048,
-	})
+	}
+	for _, edit := range edits {
+		edit(&cfg)
+	}
+	r.host, err = container.NewHost(cfg)
 	ok(t, err)
 	t.Cleanup(func() {
 		c, done := context.WithTimeout(context.Background(), 5*time.Second)

@@ -329,3 +329,12 @@ func (h *Host) gone(l *link) {
 		h.cfg.Lost(lost, cause)
 	}
 }
+
+// Process is the process that serves volumes. Errors: fault.NotFound where there is none.
+func (h *Host) Process(ctx context.Context) (int, error) {
+	l, err := h.connected(ctx, false)
+	if err != nil {
+		return 0, err
+	}
+	return l.peer.Process()
+}
