@@ -96,7 +96,7 @@ func (s *shelf) BeginCommit(ctx context.Context, p volume.CommitParams) (volume.
 
 type shelved struct {
 	shelf  *shelf
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of one commit
 	params volume.CommitParams
 	list   []voltree.Change
 }

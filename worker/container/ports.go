@@ -91,20 +91,25 @@ type Chunk struct {
 // fault.Unavailable when the container is gone.
 type Guest interface {
 	Inside
+	Feeds
 	// Start starts a process. Errors: fault.Invalid, fault.NotFound if there is no such program, fault.Exists.
 	Start(ctx context.Context, p Process) error
 	// Wait waits for a process's end. Errors: fault.NotFound.
 	Wait(ctx context.Context, processID string) (ProcessEnd, error)
 	// Output calls f with all that a process writes, from its beginning, until the end of both streams. Errors: f's, fault.NotFound.
 	Output(ctx context.Context, processID string, f func(Chunk) error) error
-	// Write feeds the process's standard input, and closes it after that if eof. Errors: fault.NotFound, fault.Precondition.
-	Write(ctx context.Context, processID string, data []byte, eof bool) error
 	// Signal signals a process or its whole group. A process that has ended is no error. Errors: fault.NotFound.
 	Signal(ctx context.Context, processID string, sig syscall.Signal, group bool) error
-	// Resize tells a terminal its new size. Errors: fault.NotFound, fault.Precondition if there is none.
-	Resize(ctx context.Context, processID string, size Terminal) error
 	// Close ends the link.
 	Close() error
+}
+
+// Feeds is what processes are given by hand.
+type Feeds interface {
+	// Write feeds the process's standard input, and closes it after that if eof. Errors: fault.NotFound, fault.Precondition.
+	Write(ctx context.Context, processID string, data []byte, eof bool) error
+	// Resize tells a terminal its new size. Errors: fault.NotFound, fault.Precondition if there is none.
+	Resize(ctx context.Context, processID string, size Terminal) error
 }
 
 // RunnerParams is what a Runner needs besides its connection.

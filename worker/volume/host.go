@@ -206,7 +206,7 @@ func (h *Host) Find(ctx context.Context) error {
 func (h *Host) Reap(ctx context.Context) error {
 	l, err := h.connected(ctx, false)
 	if errors.Is(err, fault.NotFound) {
-		return clear(h.at, h.cfg.Process.UpperDir)
+		return clearAway(h.at, h.cfg.Process.UpperDir)
 	}
 	if err != nil {
 		return err

@@ -145,7 +145,7 @@ func (p *Process) Run(ctx context.Context, ready func()) (err error) {
 
 // open makes the folders, clears away what an earlier process left, and opens the cache of chunks.
 func (p *Process) open() error {
-	if err := clear(p.at, p.cfg.UpperDir); err != nil {
+	if err := clearAway(p.at, p.cfg.UpperDir); err != nil {
 		return err
 	}
 	for _, dir := range []string{p.at.Mounts(), p.cfg.UpperDir} {
@@ -163,8 +163,8 @@ func (p *Process) open() error {
 	return nil
 }
 
-// clear takes down what a process has left that has died: its mounts, and what was not committed.
-func clear(at beside.Folder, upper string) error {
+// clearAway takes down what a process has left that has died: its mounts, and what was not committed.
+func clearAway(at beside.Folder, upper string) error {
 	return errors.Join(lazyfs.Sweep(at.Mounts()), os.RemoveAll(upper))
 }
 
@@ -249,5 +249,5 @@ func (p *Process) close() (err error) {
 	for _, m := range p.mounts {
 		err = errors.Join(err, m.takeDown())
 	}
-	return errors.Join(err, clear(p.at, p.cfg.UpperDir))
+	return errors.Join(err, clearAway(p.at, p.cfg.UpperDir))
 }
