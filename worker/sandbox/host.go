@@ -211,7 +211,7 @@ func (h *Host) Lose(images []string, cause error) {
 func (h *Host) LoseVolumes(ids []string, cause error) {
 	for _, id := range ids {
 		if s, err := h.Get(id); err == nil {
-			s.Stop(newEnd(Lost, fmt.Sprintf("its volumes are lost: %v; start it again", cause)))
+			s.Stop(command.NewEnd(command.Lost, fmt.Sprintf("its volumes are lost: %v; start it again", cause)))
 		}
 	}
 }
