@@ -85,7 +85,7 @@ func agentConfig(url, data, tools string) Config {
 	return Config{
 		DataDir: data, RunDir: "/run/skerry/" + agentInstance, Instance: agentInstance,
 		RuntimeDir: filepath.Join(tools, "guest"), Runsc: filepath.Join(tools, "runsc"),
-		Gateway: gatewaylink.Address{URL: url, Token: token}, Version: "test",
+		Gateway: gatewaylink.Address{URL: url, Token: token}, Version: "test", Volumes: []string{"/proc/self/exe", volumesWord},
 		Network: network.Config{PoolSize: 2}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 }

@@ -31,6 +31,7 @@ type gateway struct {
 	workerv1connect.UnimplementedBulkServiceHandler
 	server *httptest.Server
 	source *memorySource
+	shelf  *shelf
 	links  chan *link.Client
 	data   chan *link.Client // data links
 	image  string            // digest of the test base
@@ -65,6 +66,8 @@ func newGateway(t testing.TB) *gateway {
 	})
 	path, bulk := workerv1connect.NewBulkServiceHandler(g)
 	mux.Handle(path, bulk)
+	g.shelf = newShelf(g.source)
+	mux.Handle(workerv1connect.NewVolumeStoreServiceHandler(shelfService{g.shelf}))
 	g.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+token {
 			http.Error(w, "no", http.StatusUnauthorized)

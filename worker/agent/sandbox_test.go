@@ -27,11 +27,12 @@ import (
 // sandboxGateway is a gateway as a worker's sandboxes see it.
 type sandboxGateway struct {
 	*gateway
-	agent  *Agent // in this process
-	rpc    workerv1connect.SandboxServiceClient
-	states workerv1connect.SnapshotServiceClient
-	data   *link.Client
-	first  map[string]*workerv1.SandboxStatus // that the last worker began with
+	agent   *Agent // in this process
+	rpc     workerv1connect.SandboxServiceClient
+	states  workerv1connect.SnapshotServiceClient
+	data    *link.Client
+	control *link.Client
+	first   map[string]*workerv1.SandboxStatus // that the last worker began with
 
 	mu    sync.Mutex
 	state map[string]*workerv1.SandboxStatus
@@ -56,6 +57,7 @@ func newSandboxGateway(t testing.TB) (g *sandboxGateway, data, tools string) {
 func (g *sandboxGateway) meet(t testing.TB) {
 	t.Helper()
 	_, l := g.awaitLink(t)
+	g.control = l
 	g.rpc = workerv1connect.NewSandboxServiceClient(l.HTTPClient(), link.BaseURL)
 	g.states = workerv1connect.NewSnapshotServiceClient(l.HTTPClient(), link.BaseURL)
 	select {

@@ -24,39 +24,45 @@ const volumesWord = "volumes"
 // shelf is where volumes are kept, in memory.
 type shelf struct {
 	mu       sync.Mutex
-	blobs    map[string][]byte
+	blobs    *memorySource
 	versions map[string][]string // roots of the versions of each volume, from the first on
 	away     bool
+	missed   chan struct{} // has a token when somebody came while it was away
 	tree     *voltree.Reader
 }
 
-func newShelf() *shelf {
-	s := &shelf{blobs: map[string][]byte{}, versions: map[string][]string{}}
+func newShelf(blobs *memorySource) *shelf {
+	s := &shelf{blobs: blobs, versions: map[string][]string{}, missed: make(chan struct{}, 1)}
 	s.tree = voltree.NewReader(s, voltree.DefaultCache)
 	return s
 }
 
-func (s *shelf) ReadAll(_ context.Context, digest string, _ int64) ([]byte, error) {
+// there is an error while the shelf is away.
+func (s *shelf) there() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.away {
-		return nil, fault.New(fault.Unavailable, "the shelf is away")
+	if !s.away {
+		return nil
 	}
-	if data, ok := s.blobs[digest]; ok {
-		return data, nil
+	select {
+	case s.missed <- struct{}{}:
+	default:
 	}
-	return nil, fault.New(fault.NotFound, "blob %s", digest)
+	return fault.New(fault.Unavailable, "the shelf is away")
+}
+
+func (s *shelf) ReadAll(ctx context.Context, digest string, limit int64) ([]byte, error) {
+	if err := s.there(); err != nil {
+		return nil, err
+	}
+	return s.blobs.ReadAll(ctx, digest, limit)
 }
 
 func (s *shelf) Add(_ context.Context, data []byte) (payload.Ref, bool, error) {
-	ref := payload.Ref{Digest: ident.Digest(data), Size: uint64(len(data))}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.away {
-		return ref, false, fault.New(fault.Unavailable, "the shelf is away")
+	if err := s.there(); err != nil {
+		return payload.Ref{}, false, err
 	}
-	s.blobs[ref.Digest] = data
-	return ref, true, nil
+	return s.blobs.blob(string(data)), true, nil
 }
 
 // change makes a version.
@@ -124,7 +130,7 @@ func (s *shelf) text(t testing.TB, id, path string) string {
 	if e.Size == 0 {
 		return ""
 	}
-	data, err := s.ReadAll(t.Context(), e.Content.Digest, 0)
+	data, err := s.ReadAll(t.Context(), e.Content.Digest, 1<<30)
 	ok(t, err)
 	return string(data[e.Content.Offset : e.Content.Offset+e.Size])
 }
@@ -140,7 +146,7 @@ type volumeRig struct {
 
 func newVolumeRig(t *testing.T) *volumeRig {
 	t.Helper()
-	v := &volumeRig{shelf: newShelf(), id: ident.New(ident.Volume), lost: make(chan []string, 1)}
+	v := &volumeRig{shelf: newShelf(newMemorySource(t)), id: ident.New(ident.Volume), lost: make(chan []string, 1)}
 	_, err := v.shelf.change(t.Context(), v.id, nil)
 	ok(t, err)
 	dir := t.TempDir()
@@ -367,5 +373,35 @@ func (b *logBook) await(t *testing.T, id, want string) string {
 		case <-late:
 			return text
 		}
+	}
+}
+
+// A container's end waits until what it has written last is stored, though the store is away for a while.
+func TestVolumeLastCommit(t *testing.T) {
+	v := newVolumeRig(t)
+	l := v.start(t, v.mounted("def f(): open('/data/x', 'w').write('last')", nil))
+	l.awaitReady(t)
+	l.submit(0)
+	l.awaitOutput(t)
+	v.shelf.mu.Lock()
+	v.shelf.away = true
+	v.shelf.mu.Unlock()
+	l.Stop(true)
+	select {
+	case <-v.shelf.missed:
+	case e := <-l.exit:
+		t.Fatalf("ended before anything was stored: %+v", e)
+	}
+	select {
+	case e := <-l.exit:
+		t.Errorf("ended though nothing is stored: %+v", e)
+	default:
+	}
+	v.shelf.mu.Lock()
+	v.shelf.away = false
+	v.shelf.mu.Unlock()
+	l.awaitExit(t)
+	if got := v.shelf.text(t, v.id, "x"); got != "last" {
+		t.Errorf("%q", got)
 	}
 }
