@@ -22,6 +22,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/testbase"
 	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
+	"github.com/skerry-dev/skerry/worker/volume/shelf"
 )
 
 const token = "tk-1.secret"
@@ -31,7 +32,7 @@ type gateway struct {
 	workerv1connect.UnimplementedBulkServiceHandler
 	server *httptest.Server
 	source *memorySource
-	shelf  *shelf
+	shelf  *shelf.Shelf
 	links  chan *link.Client
 	data   chan *link.Client // data links
 	image  string            // digest of the test base
@@ -66,7 +67,7 @@ func newGateway(t testing.TB) *gateway {
 	})
 	path, bulk := workerv1connect.NewBulkServiceHandler(g)
 	mux.Handle(path, bulk)
-	g.shelf = newShelf(g.source)
+	g.shelf = shelf.New(g.source)
 	mux.Handle(workerv1connect.NewVolumeStoreServiceHandler(shelfService{g.shelf}))
 	g.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+token {

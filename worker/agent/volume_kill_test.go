@@ -14,10 +14,11 @@ import (
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/voltree"
+	"github.com/skerry-dev/skerry/worker/volume/shelf"
 )
 
 // shelfService serves a shelf to workers.
-type shelfService struct{ shelf *shelf }
+type shelfService struct{ shelf *shelf.Shelf }
 
 func (s shelfService) OpenVolume(ctx context.Context, r *connect.Request[workerv1.OpenVolumeRequest]) (*connect.Response[workerv1.OpenVolumeResponse], error) {
 	v, err := s.shelf.OpenVolume(ctx, r.Msg.GetVolumeId())
@@ -47,7 +48,7 @@ func (s shelfService) CommitChanges(
 	if err := stream.Err(); err != nil {
 		return nil, err
 	}
-	v, err := s.shelf.change(ctx, id, list)
+	v, err := s.shelf.Change(ctx, id, list)
 	if err != nil {
 		return nil, fault.ToConnect(err)
 	}
@@ -71,7 +72,7 @@ func changeFromProto(m *skerryv1.VolumeChange) voltree.Change {
 func TestVolumeOutlivesWorker(t *testing.T) {
 	g, data, tools := newSandboxGateway(t)
 	volumeID := ident.New(ident.Volume)
-	_, err := g.shelf.change(t.Context(), volumeID, nil)
+	_, err := g.shelf.Change(t.Context(), volumeID, nil)
 	ok(t, err)
 	child := g.worker(t, data, tools, "")
 	spec := g.spec("sh", "-c", "exec 3>/data/open; echo before > /data/x; read go; echo after >> /data/x; exec 3>&-; sleep 1000")
@@ -106,7 +107,7 @@ func TestVolumeOutlivesWorker(t *testing.T) {
 	written("after")
 	_, err = mounted.CommitMounted(t.Context(), connect.NewRequest(&workerv1.CommitMountedRequest{ContainerId: id, VolumeId: volumeID}))
 	ok(t, err)
-	if got := g.shelf.text(t, volumeID, "x"); got != "before\nafter\n" {
+	if got := g.shelf.Text(t, volumeID, "x"); got != "before\nafter\n" {
 		t.Errorf("committed: %q", got)
 	}
 	_, err = mounted.ReloadMounted(t.Context(), connect.NewRequest(&workerv1.ReloadMountedRequest{ContainerId: id}))
@@ -124,7 +125,7 @@ func TestVolumeOutlivesWorker(t *testing.T) {
 	_, err = g.rpc.StopSandbox(t.Context(), connect.NewRequest(&workerv1.StopSandboxRequest{SandboxId: id}))
 	ok(t, err)
 	g.await(t, id, ended)
-	if got := g.shelf.text(t, volumeID, "y"); got != "last\n" {
+	if got := g.shelf.Text(t, volumeID, "y"); got != "last\n" {
 		t.Errorf("at its end: %q", got)
 	}
 	stop()

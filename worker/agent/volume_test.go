@@ -1,144 +1,28 @@
 package agent
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/voltree"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/volume"
+	"github.com/skerry-dev/skerry/worker/volume/shelf"
 )
 
 // volumesWord makes the test program the process that serves volumes.
 const volumesWord = "volumes"
 
-// shelf is where volumes are kept, in memory.
-type shelf struct {
-	mu       sync.Mutex
-	blobs    *memorySource
-	versions map[string][]string // roots of the versions of each volume, from the first on
-	away     bool
-	missed   chan struct{} // has a token when somebody came while it was away
-	tree     *voltree.Reader
-}
-
-func newShelf(blobs *memorySource) *shelf {
-	s := &shelf{blobs: blobs, versions: map[string][]string{}, missed: make(chan struct{}, 1)}
-	s.tree = voltree.NewReader(s, voltree.DefaultCache)
-	return s
-}
-
-// there is an error while the shelf is away.
-func (s *shelf) there() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.away {
-		return nil
-	}
-	select {
-	case s.missed <- struct{}{}:
-	default:
-	}
-	return fault.New(fault.Unavailable, "the shelf is away")
-}
-
-func (s *shelf) ReadAll(ctx context.Context, digest string, limit int64) ([]byte, error) {
-	if err := s.there(); err != nil {
-		return nil, err
-	}
-	return s.blobs.ReadAll(ctx, digest, limit)
-}
-
-func (s *shelf) Add(_ context.Context, data []byte) (payload.Ref, bool, error) {
-	if err := s.there(); err != nil {
-		return payload.Ref{}, false, err
-	}
-	return s.blobs.blob(string(data)), true, nil
-}
-
-// change makes a version.
-func (s *shelf) change(ctx context.Context, id string, changes []voltree.Change) (volume.Version, error) {
-	s.mu.Lock()
-	list := s.versions[id]
-	s.mu.Unlock()
-	root := ""
-	if len(list) > 0 {
-		root = list[len(list)-1]
-	}
-	done, err := voltree.Apply(ctx, voltree.Params{Reader: s.tree, Sink: s, Root: root, Changes: changes, LastWins: true, Now: time.Now()})
-	if err != nil {
-		return volume.Version{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.versions[id] = append(list, done.Root)
-	return volume.Version{Number: uint64(len(s.versions[id])), Root: done.Root}, nil
-}
-
-func (s *shelf) OpenVolume(_ context.Context, id string) (volume.Version, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := s.versions[id]
-	if len(list) == 0 {
-		return volume.Version{}, fault.New(fault.NotFound, "volume %q", id)
-	}
-	return volume.Version{Number: uint64(len(list)), Root: list[len(list)-1]}, nil
-}
-
-func (s *shelf) HoldVersions(context.Context, []string) error { return nil }
-
-func (s *shelf) BeginCommit(ctx context.Context, p volume.CommitParams) (volume.Commit, error) {
-	return &shelved{shelf: s, ctx: ctx, params: p}, nil
-}
-
-type shelved struct {
-	shelf  *shelf
-	ctx    context.Context //nolint:containedctx // of one commit
-	params volume.CommitParams
-	list   []voltree.Change
-}
-
-func (c *shelved) Send(list []voltree.Change) error { c.list = append(c.list, list...); return nil }
-func (c *shelved) Close() (volume.Version, error) {
-	return c.shelf.change(c.ctx, c.params.VolumeID, c.list)
-}
-func (c *shelved) Abort() {}
-
-// text is the content of a file of the newest version, or "-" where there is none.
-func (s *shelf) text(t testing.TB, id, path string) string {
-	t.Helper()
-	v, err := s.OpenVolume(t.Context(), id)
-	ok(t, err)
-	root, err := s.tree.Root(t.Context(), v.Root)
-	ok(t, err)
-	names, err := voltree.Split(path)
-	ok(t, err)
-	e, err := s.tree.Find(t.Context(), root, names)
-	if fault.KindOf(err) == fault.NotFound {
-		return "-"
-	}
-	ok(t, err)
-	if e.Size == 0 {
-		return ""
-	}
-	data, err := s.ReadAll(t.Context(), e.Content.Digest, 1<<30)
-	ok(t, err)
-	return string(data[e.Content.Offset : e.Content.Offset+e.Size])
-}
-
 // volumeRig is a rig whose containers can have volumes.
 type volumeRig struct {
 	*rig
-	shelf   *shelf
+	shelf   *shelf.Shelf
 	volumes *volume.Host
 	id      string // of a volume
 	lost    chan []string
@@ -146,8 +30,8 @@ type volumeRig struct {
 
 func newVolumeRig(t *testing.T) *volumeRig {
 	t.Helper()
-	v := &volumeRig{shelf: newShelf(newMemorySource(t)), id: ident.New(ident.Volume), lost: make(chan []string, 1)}
-	_, err := v.shelf.change(t.Context(), v.id, nil)
+	v := &volumeRig{shelf: shelf.New(newMemorySource(t)), id: ident.New(ident.Volume), lost: make(chan []string, 1)}
+	_, err := v.shelf.Change(t.Context(), v.id, nil)
 	ok(t, err)
 	dir := t.TempDir()
 	log := filepath.Join(dir, "log")
@@ -231,7 +115,7 @@ def f():
 		t.Fatalf("%+v", result.Error)
 	}
 	for path, want := range map[string]string{"c/small": "hello", "a/linked": "hello", "a/b": "-", "gone": "-", "d": "-"} {
-		if got := v.shelf.text(t, v.id, path); got != want {
+		if got := v.shelf.Text(t, v.id, path); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}
@@ -256,7 +140,7 @@ def f():
     assert os.listdir("/data") == []
     open("/data/inside", "w").write("deep")
 `, func(m *container.VolumeMount) { m.SubPath = "made/here" }))
-	if t.Log(text); result.Status != payload.Success || v.shelf.text(t, v.id, "made/here/inside") != "deep" {
+	if t.Log(text); result.Status != payload.Success || v.shelf.Text(t, v.id, "made/here/inside") != "deep" {
 		t.Fatalf("a part of it: %+v", result.Error)
 	}
 }
@@ -288,7 +172,7 @@ def f():
 		t.Helper()
 		ref, _, err := v.shelf.Add(t.Context(), []byte(text))
 		ok(t, err)
-		_, err = v.shelf.change(t.Context(), v.id, []voltree.Change{{Verb: voltree.Put, Path: path, Entry: voltree.Entry{
+		_, err = v.shelf.Change(t.Context(), v.id, []voltree.Change{{Verb: voltree.Put, Path: path, Entry: voltree.Entry{
 			Type: voltree.File, Mode: 0o644, Size: ref.Size, Content: voltree.Content{Digest: ref.Digest},
 		}}})
 		ok(t, err)
@@ -298,7 +182,7 @@ def f():
 	turn(1, "turn 2 {'mine': 'mine 1'}")
 	_, err := v.volumes.Commit(t.Context(), l.id, v.id)
 	ok(t, err)
-	if got := v.shelf.text(t, v.id, "mine"); got != "mine 2" {
+	if got := v.shelf.Text(t, v.id, "mine"); got != "mine 2" {
 		t.Errorf("committed: %q", got)
 	}
 	turn(2, "turn 3 {'mine': 'mine 2'}")
@@ -312,7 +196,7 @@ def f():
 	turn(4, "turn 5 {'mine': 'mine 4', 'other': 'two'}") // the last writer's
 	l.Stop(true)
 	l.awaitExit(t)
-	if got := v.shelf.text(t, v.id, "mine"); got != "mine 5" {
+	if got := v.shelf.Text(t, v.id, "mine"); got != "mine 5" {
 		t.Errorf("at its end: %q", got)
 	}
 }
@@ -340,7 +224,7 @@ func TestVolumesProcessDies(t *testing.T) {
 	if e := l.awaitExit(t); e.Reason != container.Lost || !strings.Contains(e.Message, "volumes are lost") {
 		t.Errorf("exit %+v", e)
 	}
-	if got := v.shelf.text(t, v.id, "x"); got != "kept" {
+	if got := v.shelf.Text(t, v.id, "x"); got != "kept" {
 		t.Errorf("what was committed: %q", got)
 	}
 	result, text := v.run(t, v.mounted("def f(): print(open('/data/x').read())", nil))
@@ -383,12 +267,10 @@ func TestVolumeLastCommit(t *testing.T) {
 	l.awaitReady(t)
 	l.submit(0)
 	l.awaitOutput(t)
-	v.shelf.mu.Lock()
-	v.shelf.away = true
-	v.shelf.mu.Unlock()
+	v.shelf.Leave(true)
 	l.Stop(true)
 	select {
-	case <-v.shelf.missed:
+	case <-v.shelf.Missed:
 	case e := <-l.exit:
 		t.Fatalf("ended before anything was stored: %+v", e)
 	}
@@ -397,11 +279,9 @@ func TestVolumeLastCommit(t *testing.T) {
 		t.Errorf("ended though nothing is stored: %+v", e)
 	default:
 	}
-	v.shelf.mu.Lock()
-	v.shelf.away = false
-	v.shelf.mu.Unlock()
+	v.shelf.Leave(false)
 	l.awaitExit(t)
-	if got := v.shelf.text(t, v.id, "x"); got != "last" {
+	if got := v.shelf.Text(t, v.id, "x"); got != "last" {
 		t.Errorf("%q", got)
 	}
 }

@@ -57,6 +57,7 @@ var _ container.Volumes = (*Host)(nil)
 type link struct {
 	peer    *beside.Peer
 	process chan struct{} // closed when the process has ended; nil for one that another worker started
+	ended   chan struct{} // closed when the connection has ended and what follows from that is done
 }
 
 // NewHost describes a worker's side; no process is looked for yet.
@@ -73,6 +74,18 @@ func (h *Host) Mount(ctx context.Context, containerID string, mounts []container
 	if len(mounts) == 0 {
 		return nil, nil
 	}
+	for range maxTries {
+		if out, err := h.mount(ctx, containerID, mounts); !errors.Is(err, beside.ErrEnded) {
+			return out, err
+		}
+	}
+	return h.mount(ctx, containerID, mounts)
+}
+
+// maxTries is how often something is asked again of the next process when one has died over it.
+const maxTries = 2
+
+func (h *Host) mount(ctx context.Context, containerID string, mounts []container.VolumeMount) ([]container.Bind, error) {
 	l, err := h.connected(ctx, true)
 	if err != nil {
 		return nil, err
@@ -204,15 +217,19 @@ func (h *Host) Find(ctx context.Context) error {
 
 // Reap ends the volumes of containers that this worker has not adopted, and takes down what a process that has died has left.
 func (h *Host) Reap(ctx context.Context) error {
-	l, err := h.connected(ctx, false)
-	if errors.Is(err, fault.NotFound) {
-		return clearAway(h.at, h.cfg.Process.UpperDir)
+	for range maxTries {
+		l, err := h.connected(ctx, false)
+		if errors.Is(err, fault.NotFound) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if _, _, err = l.peer.Call(ctx, asks(opSettle, struct{}{}), nil); !errors.Is(err, beside.ErrEnded) {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	_, _, err = l.peer.Call(ctx, asks(opSettle, struct{}{}), nil)
-	return err
+	return clearAway(h.at, h.cfg.Process.UpperDir)
 }
 
 // Close ends the connection, and the process as well if there is no volume in it.
@@ -264,7 +281,12 @@ func (h *Host) connected(ctx context.Context, start bool) (*link, error) {
 		return nil, fault.New(fault.Unavailable, "volumes: the worker ends")
 	}
 	if l != nil {
-		return l, nil
+		select {
+		case <-l.peer.Done():
+			<-l.ended
+		default:
+			return l, nil
+		}
 	}
 	alive, err := h.at.Alive()
 	if err != nil {
@@ -288,6 +310,7 @@ func (h *Host) connected(ctx context.Context, start bool) (*link, error) {
 	h.running.Go(func() {
 		<-l.peer.Done()
 		h.gone(l)
+		close(l.ended)
 	})
 	return l, nil
 }

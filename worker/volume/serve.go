@@ -29,7 +29,7 @@ func (h *Host) dial(ctx context.Context, process chan struct{}) (*link, error) {
 	if err := beside.Ours(unixConn); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	l := &link{peer: beside.NewPeer(unixConn, h.answer), process: process}
+	l := &link{peer: beside.NewPeer(unixConn, h.answer), process: process, ended: make(chan struct{})}
 	h.running.Go(func() { _ = l.peer.Run(h.life) }) // whoever asks hears that it has ended
 	if _, _, err := l.peer.Call(ctx, asks(opHello, hello{protocol, h.cfg.Process.Release}), &hello{}); err != nil {
 		l.peer.Close()
