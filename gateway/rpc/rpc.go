@@ -14,7 +14,6 @@ import (
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/mount"
-	"github.com/skerry-dev/skerry/gateway/secret"
 	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 )
@@ -31,15 +30,14 @@ const (
 
 // Deps are what the services work with, and services that have packages of their own. All are required.
 type Deps struct {
-	Apps    *app.Service
-	Images  *image.Service
-	Mounts  *mount.Service
-	Blobs   *blob.Store
-	Secrets *secret.Service
-	Tokens  *identity.Service
-	Logs    *logs.Service
-	Where   Places
-	Owners  Owners
+	Apps   *app.Service
+	Images *image.Service
+	Mounts *mount.Service
+	Blobs  *blob.Store
+	Tokens *identity.Service
+	Logs   *logs.Service
+	Where  Places
+	Owners Owners
 	// Environments are those that requests name.
 	Environments *environment.Service
 	// Version is the gateway's, as clients are told.
@@ -55,6 +53,7 @@ type Deps struct {
 	SandboxWatchService skerryv1connect.SandboxWatchServiceHandler
 	SnapshotService     skerryv1connect.SnapshotServiceHandler
 	SidecarService      skerryv1connect.SidecarServiceHandler
+	SecretService       skerryv1connect.SecretServiceHandler
 	TunnelService       skerryv1connect.TunnelServiceHandler
 	VolumeService       skerryv1connect.VolumeServiceHandler
 	// Relay serves what is inside sandboxes, below sandboxPrefix.
@@ -75,7 +74,7 @@ func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	mux.Handle(skerryv1connect.NewFunctionServiceHandler(d.FunctionService, small...))
 	mux.Handle(skerryv1connect.NewImageServiceHandler(&imageService{d}, small...))
 	mux.Handle(skerryv1connect.NewMountServiceHandler(&mountService{d}, small...))
-	mux.Handle(skerryv1connect.NewSecretServiceHandler(&secretService{d}, small...))
+	mux.Handle(skerryv1connect.NewSecretServiceHandler(d.SecretService, small...))
 	mux.Handle(skerryv1connect.NewTokenServiceHandler(&tokenService{d}, small...))
 	mux.Handle(skerryv1connect.NewLogServiceHandler(&logService{d}, small...))
 	mux.Handle(skerryv1connect.NewScheduleServiceHandler(d.ScheduleService, small...))

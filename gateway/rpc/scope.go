@@ -43,6 +43,8 @@ var open = map[string]bool{
 	skerryv1connect.AppServiceSetAppTagsProcedure:             true,
 	skerryv1connect.LogServiceStreamLogsProcedure:             true,
 	skerryv1connect.EnvironmentServiceGetEnvironmentProcedure: true,
+	skerryv1connect.SecretServiceGetSecretProcedure:           true,
+	skerryv1connect.SecretServiceDescribeSecretProcedure:      true,
 	skerryv1connect.SecretServiceCreateSecretProcedure:        true,
 	skerryv1connect.ImageServiceBuildImageProcedure:           true,
 	skerryv1connect.ImageServiceGetImageProcedure:             true,

@@ -21,6 +21,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/environment"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/rpc"
+	"github.com/skerry-dev/skerry/gateway/secretrpc"
 	"github.com/skerry-dev/skerry/gateway/task"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
@@ -77,6 +78,7 @@ func (w *world) serve(t *testing.T, tokens *identity.Service) {
 		ScheduleService:  skerryv1connect.UnimplementedScheduleServiceHandler{},
 		ContainerService: skerryv1connect.UnimplementedContainerServiceHandler{},
 
+		SecretService:       secretrpc.NewService(nil),
 		TunnelService:       skerryv1connect.UnimplementedTunnelServiceHandler{},
 		VolumeService:       skerryv1connect.UnimplementedVolumeServiceHandler{},
 		SandboxService:      skerryv1connect.UnimplementedSandboxServiceHandler{},
@@ -244,6 +246,8 @@ var allowed = map[string]string{
 	"AppService/SetAppTags":             "of the container's own app",
 	"LogService/StreamLogs":             "logs of calls",
 	"EnvironmentService/GetEnvironment": "the container's own",
+	"SecretService/GetSecret":           "secrets of the environment are found by name",
+	"SecretService/DescribeSecret":      "and looked at from outside",
 	"SecretService/CreateSecret":        "for options of the container's own app",
 	"ImageService/BuildImage":           "sandboxes have images",
 	"ImageService/GetImage":             "and those are looked at",

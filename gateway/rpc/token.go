@@ -8,7 +8,6 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/identity"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
-	"github.com/skerry-dev/skerry/internal/ident"
 )
 
 type tokenService struct{ d Deps }
@@ -41,21 +40,4 @@ func (s *tokenService) CreateToken(ctx context.Context, req *connect.Request[ske
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.CreateTokenResponse{TokenId: c.ID, TokenSecret: c.Secret}), nil
-}
-
-type secretService struct{ d Deps }
-
-func (s *secretService) CreateSecret(ctx context.Context, req *connect.Request[skerryv1.CreateSecretRequest]) (*connect.Response[skerryv1.CreateSecretResponse], error) {
-	m := req.Msg
-	if err := ident.Check(ident.App, m.GetAppId()); err != nil {
-		return nil, err
-	}
-	if err := identity.CheckApp(ctx, m.GetAppId()); err != nil {
-		return nil, err
-	}
-	id, err := s.d.Secrets.Create(ctx, m.GetAppId(), m.GetVariables())
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&skerryv1.CreateSecretResponse{SecretId: id}), nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/sandboxrpc"
 	"github.com/skerry-dev/skerry/gateway/secret"
+	"github.com/skerry-dev/skerry/gateway/secretrpc"
 	"github.com/skerry-dev/skerry/gateway/sidecar"
 	"github.com/skerry-dev/skerry/gateway/snapshot"
 	"github.com/skerry-dev/skerry/gateway/task"
@@ -33,19 +34,19 @@ import (
 )
 
 // compose makes the nouns and joins them by the ports they name.
-func (s *Server) compose(sealer *secret.Sealer, tunnels tunnel.Config) {
+func (s *Server) compose(tunnels tunnel.Config) {
 	s.tokens = identity.New(s.db)
 	s.environments = environment.New(environment.Deps{Store: s.db, Contents: s.contents(), Log: s.log})
-	s.secrets = secret.New(s.db, sealer)
+	s.secrets = secret.New(s.db, s.db, s.keys.Sealer())
 	s.mounts = mount.New(s.db, s.blobs)
 	s.volumes = volume.New(volume.Deps{Store: s.db, Versions: s.db, Blobs: s.blobs, Workers: volumes{s}, Window: s.cfg.HeartbeatWindow, Log: s.log})
 	s.layers = layer.New(s.cfg.Layers, s.db, s.blobs, s.log)
 	s.builders = buildlink.New(s.cfg.BuilderWait, buildlink.Deps{Layers: s.layers, Blobs: s.blobs, Log: s.log})
-	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Ages: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets}, Log: s.log})
+	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Ages: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets, s.db}, Log: s.log})
 	s.logs = logs.New(logs.Deps{Stream: s.engine.Logs(), Containers: origins{s}, Apps: ends{s}, Calls: ends{s}, Sandboxes: ends{s}, Log: s.log})
 	workers := fleet.New()
 	s.scheduler = task.New(task.Deps{
-		Functions: s.db, Images: images{s.images}, Secrets: secrets{s.secrets}, Fleet: workers,
+		Functions: s.db, Images: images{s.images}, Secrets: secrets{s.secrets, s.db}, Fleet: workers,
 		Notices: notices{s}, Clock: task.SystemClock, Log: s.log,
 	})
 	s.calls = call.New(call.Deps{
@@ -58,7 +59,7 @@ func (s *Server) compose(sealer *secret.Sealer, tunnels tunnel.Config) {
 		Window: s.cfg.HeartbeatWindow, Log: s.log,
 	})
 	s.sandboxes = sandbox.New(sandbox.Deps{
-		Store: s.db, Apps: s.apps, Images: images{s.images}, Secrets: secrets{s.secrets}, Trees: s.mounts, Volumes: s.volumes, Output: sandboxOutput{s.logs},
+		Store: s.db, Apps: s.apps, Images: images{s.images}, Secrets: secrets{s.secrets, s.db}, Trees: s.mounts, Volumes: s.volumes, Output: sandboxOutput{s.logs},
 		Fleet: workers, Follow: reached{s}, Log: s.log,
 	})
 	s.workers = workerlink.New(workerlink.Deps{
@@ -68,7 +69,7 @@ func (s *Server) compose(sealer *secret.Sealer, tunnels tunnel.Config) {
 		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Store: s.db, Log: s.log,
 	})
 	s.sidecars = sidecar.New(sidecar.Deps{
-		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Secrets: secrets{s.secrets}, Trees: s.mounts,
+		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Secrets: secrets{s.secrets, s.db}, Trees: s.mounts,
 	})
 	s.tunnels = tunnel.New(tunnels, tunnel.Deps{Sandboxes: reached{s}, Dialer: reached{s}, Store: s.db, Listeners: s.ingress, Log: s.log})
 }
@@ -79,6 +80,7 @@ func (s *Server) contents() []environment.Contents {
 		{Noun: "apps", Empty: func(ctx context.Context, id string) error { return s.apps.StopAll(ctx, id) }},
 		{Noun: "names of images", Empty: s.db.DeleteImageNames},
 		{Noun: "volumes", Empty: func(ctx context.Context, id string) error { return s.volumes.Empty(ctx, id) }},
+		{Noun: "secrets", Empty: s.db.DeleteNamedSecrets},
 	}
 }
 
@@ -87,13 +89,14 @@ func (s *Server) handler() http.Handler {
 	opts := rpc.Options(s.log)
 	of := apprpc.Deps{Apps: s.apps, Functions: s.db, Work: s.scheduler, Schedules: s.schedules}
 	public := rpc.NewHandler(rpc.Deps{
-		Apps: s.apps, Images: s.images, Mounts: s.mounts, Blobs: s.blobs, Secrets: s.secrets, Tokens: s.tokens, Logs: s.logs,
+		Apps: s.apps, Images: s.images, Mounts: s.mounts, Blobs: s.blobs, Tokens: s.tokens, Logs: s.logs,
 		Environments: s.environments, Owners: owners{s}, Where: places{s}, Version: s.cfg.Version,
 		AppService: apprpc.NewAppService(of), FunctionService: apprpc.NewFunctionService(of), ScheduleService: apprpc.NewScheduleService(of),
 		CallService: callrpc.NewService(s.calls), ContainerService: rpc.NewContainerService(s.scheduler, execs{s.workers}),
 		SandboxService: sandboxrpc.NewSandboxService(s.sandboxes), SandboxWatchService: sandboxrpc.NewWatchService(s.sandboxes),
 		SnapshotService: sandboxrpc.NewSnapshotService(s.sandboxes, s.snapshots), SidecarService: sandboxrpc.NewSidecarService(s.sandboxes, s.sidecars),
 		Relay:         sandboxrpc.NewRelay(s.sandboxes, s.snapshots, s.workers, s.log),
+		SecretService: secretrpc.NewService(s.secrets),
 		TunnelService: tunnelrpc.NewService(s.tunnels),
 		VolumeService: volumerpc.NewService(s.volumes, s.environments),
 	}, opts)

@@ -18,7 +18,7 @@ var _ rpc.Owners = owners{}
 func (o owners) EnvironmentOf(ctx context.Context, id string) (string, bool, error) {
 	finders := map[ident.Kind]func(context.Context, string) (string, error){
 		ident.App: o.app, ident.Function: o.function, ident.Call: o.call, ident.Container: o.container,
-		ident.Sandbox: o.sandbox, ident.Snapshot: o.snapshot, ident.Volume: o.volume,
+		ident.Sandbox: o.sandbox, ident.Snapshot: o.snapshot, ident.Volume: o.volume, ident.Secret: o.secret,
 	}
 	for kind, find := range finders {
 		if ident.Check(kind, id) != nil {
@@ -76,6 +76,17 @@ func (o owners) container(_ context.Context, id string) (string, error) {
 func (o owners) sandbox(ctx context.Context, id string) (string, error) {
 	sb, err := o.s.sandboxes.Get(ctx, id)
 	return sb.Environment, err
+}
+
+func (o owners) secret(ctx context.Context, id string) (string, error) {
+	r, err := o.s.db.Secret(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if r.AppID != "" {
+		return o.app(ctx, r.AppID)
+	}
+	return r.Environment, nil
 }
 
 func (o owners) snapshot(ctx context.Context, id string) (string, error) {

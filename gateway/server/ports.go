@@ -49,7 +49,10 @@ func (i images) ContainerImage(ctx context.Context, id string) (task.Image, erro
 	return task.Image{File: im.EROFS, Chunked: im.Chunked, Env: im.Env, Workdir: im.Workdir}, nil
 }
 
-type secrets struct{ secrets *secret.Service }
+type secrets struct {
+	secrets *secret.Service
+	apps    app.Store
+}
 
 func (s secrets) SecretEnv(ctx context.Context, ids []string) (map[string]string, error) {
 	return s.secrets.Env(ctx, ids)
@@ -57,12 +60,28 @@ func (s secrets) SecretEnv(ctx context.Context, ids []string) (map[string]string
 
 // Variables opens secrets for a build of the app's.
 func (s secrets) Variables(ctx context.Context, appID string, ids []string) (map[string]string, error) {
+	if len(ids) == 0 {
+		return map[string]string{}, nil
+	}
+	owner, err := s.owner(ctx, appID)
+	if err != nil {
+		return nil, err
+	}
 	for _, id := range ids {
-		if err := s.secrets.Check(ctx, appID, id); err != nil {
+		if err := s.secrets.Check(ctx, owner, id); err != nil {
 			return nil, err
 		}
 	}
 	return s.secrets.Env(ctx, ids)
+}
+
+// owner returns what secrets an app may use: its own, and those of its environment.
+func (s secrets) owner(ctx context.Context, appID string) (secret.Owner, error) {
+	a, err := s.apps.App(ctx, appID)
+	if err != nil {
+		return secret.Owner{}, err
+	}
+	return secret.Owner{AppID: appID, Environment: a.Environment}, nil
 }
 
 // noticeTimeout bounds how long a notice may take: it is told from where containers are scheduled.
@@ -146,7 +165,11 @@ func (r references) CheckTree(ctx context.Context, digest string) error {
 }
 
 func (r references) CheckSecret(ctx context.Context, appID, id string) error {
-	return r.s.secrets.Check(ctx, appID, id)
+	owner, err := secrets{r.s.secrets, r.s.db}.owner(ctx, appID)
+	if err != nil {
+		return err
+	}
+	return r.s.secrets.Check(ctx, owner, id)
 }
 
 type origins struct{ s *Server }

@@ -57,6 +57,10 @@ type Config struct {
 	Insecure bool
 	// SyncAlways syncs each message of the message engine before it is acknowledged, not every 100 ms.
 	SyncAlways bool
+	// SecretsKey is the URL of the master key of secrets in a key management service. Default: a key of its own in Dir.
+	SecretsKey string
+	// SecretsKeysBefore are the URLs of those before it, which secrets may be sealed under.
+	SecretsKeysBefore []string
 	// Version is what clients are told.
 	Version string
 	// DB is the URL of a PostgreSQL database. Empty: SQLite in Dir.
@@ -86,6 +90,7 @@ type Server struct {
 	listener net.Listener
 
 	environments *environment.Service
+	keys         *keys
 
 	tokens    *identity.Service
 	secrets   *secret.Service
@@ -143,8 +148,11 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 		return nil, err
 	}
 	undo.Add(s.closing("database", s.db.Close))
-	sealer, err := secret.OpenSealer(filepath.Join(cfg.Dir, "master.key"))
-	if err != nil {
+	if s.keys, err = openKeys(ctx, cfg.Dir, cfg.SecretsKey, cfg.SecretsKeysBefore); err != nil {
+		return nil, err
+	}
+	undo.Add(s.closing("master keys", s.keys.Close))
+	if err := s.keys.Adopt(ctx, s.db); err != nil {
 		return nil, err
 	}
 	engine := jetstream.Config{Dir: filepath.Join(cfg.Dir, "jetstream"), Cluster: cfg.Cluster, SyncAlways: cfg.SyncAlways}
@@ -152,7 +160,7 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 		return nil, err
 	}
 	undo.Add(s.closing("message engine", s.engine.Close))
-	s.compose(sealer, tunnels)
+	s.compose(tunnels)
 	undo.Add(s.tunnels.Close)
 	if err := s.environments.Load(ctx); err != nil {
 		return nil, err
@@ -226,6 +234,7 @@ func (s *Server) Run(ctx context.Context) error {
 		parts.Go(p.name, func(ctx context.Context) error { return endedBy(ctx, p.run(ctx)) })
 	}
 	parts.Go("message engine", s.watchEngine)
+	parts.Go("rotation of the master key", s.reseal)
 	parts.Go("collection of blobs", s.collect)
 	server := newHTTPServer(s.handler())
 	server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -58,7 +57,6 @@ var _ Events = (*Container)(nil)
 // prepared is what containers of one version of a function are started with, beside their ids.
 type prepared struct {
 	image       Image
-	secretEnv   map[string]string
 	functionIDs map[string]string
 }
 
@@ -95,12 +93,16 @@ func (c *Container) prepare() {
 	c.s.mu.Lock()
 	prep := c.pool.prep
 	c.s.mu.Unlock()
+	// Bounded, as stores answer fast or not at all; not ended with the caller, who only happened to need the container first.
+	ctx, cancel := context.WithTimeout(context.Background(), prepareTimeout)
+	defer cancel()
 	var err error
 	if prep == nil {
-		// Bounded, as stores answer fast or not at all; not ended with the caller, who only happened to need the container first.
-		ctx, cancel := context.WithTimeout(context.Background(), prepareTimeout)
 		prep, err = c.s.prepare(ctx, c.fn)
-		cancel()
+	}
+	var secretEnv map[string]string
+	if err == nil {
+		secretEnv, err = c.s.secretEnv(ctx, c.fn)
 	}
 	if err != nil {
 		c.Exited(prepareFailed(err))
@@ -113,7 +115,7 @@ func (c *Container) prepare() {
 			c.pool.prep = prep
 		}
 		c.spec = &Spec{
-			ContainerID: c.id, Function: c.fn, Image: prep.image, SecretEnv: prep.secretEnv, AppFunctionIDs: prep.functionIDs,
+			ContainerID: c.id, Function: c.fn, Image: prep.image, SecretEnv: secretEnv, AppFunctionIDs: prep.functionIDs,
 		}
 		c.state = waiting
 		c.s.waiting = append(c.s.waiting, c)
@@ -133,10 +135,6 @@ func (s *Scheduler) prepare(ctx context.Context, fn *function.Function) (*prepar
 	if err != nil {
 		return nil, fmt.Errorf("image of function %q: %w", fn.Definition.Name, err)
 	}
-	env, err := s.d.Secrets.SecretEnv(ctx, fn.Definition.SecretIDs)
-	if err != nil {
-		return nil, fmt.Errorf("secrets of function %q: %w", fn.Definition.Name, err)
-	}
 	siblings, err := s.d.Functions.AppFunctions(ctx, fn.AppID)
 	if err != nil {
 		return nil, fmt.Errorf("app of function %q: %w", fn.Definition.Name, err)
@@ -145,7 +143,19 @@ func (s *Scheduler) prepare(ctx context.Context, fn *function.Function) (*prepar
 	for _, f := range siblings {
 		ids[f.Definition.Name] = f.ID
 	}
-	return &prepared{image, maps.Clone(env), ids}, nil
+	return &prepared{image, ids}, nil
+}
+
+// secretEnv opens the secrets of a function. It is done for each container, because they change.
+func (s *Scheduler) secretEnv(ctx context.Context, fn *function.Function) (map[string]string, error) {
+	if len(fn.Definition.SecretIDs) == 0 {
+		return map[string]string{}, nil
+	}
+	env, err := s.d.Secrets.SecretEnv(ctx, fn.Definition.SecretIDs)
+	if err != nil {
+		return nil, fmt.Errorf("secrets of function %q: %w", fn.Definition.Name, err)
+	}
+	return env, nil
 }
 
 // prepareFailed is the end of a container that was never asked for: what is missing stays missing, anything else may pass.

@@ -22,7 +22,9 @@ var reservations = []reserved{
 		"the database is chosen where the SQL is"},
 	{"github.com/nats-io", []string{"gateway/jetstream"},
 		"the message engine is an adapter; nouns name what they need of it as ports"},
-	{"gocloud.dev", []string{"internal/blob"},
+	{"gocloud.dev/secrets", []string{"gateway/kms"},
+		"one place knows key management services; the rest has a key"},
+	{"gocloud.dev", []string{"internal/blob", "gateway/kms"},
 		"one place opens buckets and checks digests"},
 	{"github.com/moby/buildkit", []string{"imagebuilder/llb", "imagebuilder/solve"},
 		"a recipe is ours; BuildKit's types end where its graph is made and solved"},
@@ -103,7 +105,7 @@ func TestProcessesNeverImportOneAnother(t *testing.T) {
 
 // adapters are the packages that join nouns to a technology; nouns don't know them.
 var adapters = []string{
-	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/apprpc", "gateway/callrpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "gateway/ingress", "gateway/tunnelrpc", "worker/agent",
+	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/apprpc", "gateway/callrpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "gateway/ingress", "gateway/tunnelrpc", "gateway/secretrpc", "gateway/kms", "worker/agent",
 	"worker/gatewaylink", "worker/sandboxlink", "worker/volumelink", "imagebuilder/server", "imagebuilder/gatewaylink", "imagebuilder/rpc", "internal/daemon",
 }
 

@@ -67,6 +67,8 @@ type Config struct {
 	NATSReplicas                       int
 	Listen, TLSCert, TLSKey            string
 	Insecure                           bool
+	SecretsKey                         string
+	SecretsKeysBefore                  []string
 	HeartbeatWindow, BlobGrace         int
 	SharedLayers                       int
 	WriteProfile                       string

@@ -26,6 +26,8 @@ const (
 	GroupWorker  = "Containers"
 	GroupBuilder = "Image builds"
 	GroupJoin    = "Joining a gateway"
+	// GroupSecrets may hold keys, so there are no flags for them: everybody on a host sees those.
+	GroupSecrets = "Secrets"
 )
 
 // Options lists all settings, bound to c.
@@ -43,6 +45,8 @@ func Options(c *Config) []Option {
 		{"tls_cert", "file of the TLS certificate chain (PEM)", GroupMain, &c.TLSCert},
 		{"tls_key", "file of its key (PEM)", GroupMain, &c.TLSKey},
 		{"insecure", "listen in clear where others can reach it", GroupMain, &c.Insecure},
+		{"secrets_key", "URL of the master key of secrets in a service: awskms://, gcpkms://, hashivault://, base64key://; none: a file in the data folder", GroupSecrets, &c.SecretsKey},
+		{"secrets_keys_before", "URLs of master keys of before, which secrets may be sealed under (comma-separated)", GroupSecrets, &c.SecretsKeysBefore},
 		{"write_profile", `profile of ~/.skerry.toml that the first start writes; "" for none`, GroupMain, &c.WriteProfile},
 		{"sync", "when messages are synced to disk: interval (100 ms) or always", GroupMain, &c.Sync},
 		{"heartbeat_window", "seconds that an app lives without a word from the client that runs it", GroupMain, &c.HeartbeatWindow},

@@ -116,7 +116,8 @@ each of the others.
 
 Settings come from, each over the one before: defaults, a file (` + config.DefaultFile + `
 or --config), environment variables, flags. The setting --tls-cert is SKERRY_TLS_CERT
-in the environment and tls_cert in the file.`,
+in the environment and tls_cert in the file. What may be secret has no flag: secrets_key
+and secrets_keys_before.`,
 		Example: `  skerryd doctor            # what this machine has and lacks
   skerryd base prepare      # make the base image now, not at the first build
   skerryd up                # run in the foreground
@@ -133,7 +134,7 @@ in the environment and tls_cert in the file.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help%w", err, cmd.CommandPath(), quiet{errUsage})
 	})
-	root.AddCommand(c.up(), c.gateway(), c.worker(), c.builder(), c.down(), c.doctor(), c.token(), c.base(), c.keeper(), c.volumes(), c.version())
+	root.AddCommand(c.up(), c.gateway(), c.worker(), c.builder(), c.down(), c.doctor(), c.token(), c.secret(), c.base(), c.keeper(), c.volumes(), c.version())
 	return root
 }
 
@@ -150,7 +151,7 @@ func (c *command) bind(cmd *cobra.Command, keys ...string) {
 		for _, k := range keys {
 			wanted = wanted || k == o.Key
 		}
-		if !wanted {
+		if !wanted || o.Group == config.GroupSecrets {
 			continue
 		}
 		f := cmd.Flags().VarPF(o, o.Flag(), "", o.Usage)

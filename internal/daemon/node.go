@@ -74,6 +74,7 @@ func (n *node) openGateway(ctx context.Context, undo *lifecycle.Cleanup) error {
 	}
 	undo.Add(func() { n.warn("blob store", n.blobs.Close()) })
 	n.gateway, err = gateway.New(ctx, gateway.Config{
+		SecretsKey: cfg.SecretsKey, SecretsKeysBefore: cfg.SecretsKeysBefore,
 		Dir: gatewayDir(cfg), Listen: cfg.Listen, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey, Insecure: cfg.Insecure,
 		DB:         cfg.DB,
 		Cluster:    jetstream.Cluster{URLs: cfg.NATS, Credentials: cfg.NATSCredentials, CA: cfg.NATSCA, Replicas: cfg.NATSReplicas},

@@ -9,6 +9,7 @@ package skerryv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -122,11 +123,571 @@ func (x *CreateSecretResponse) GetSecretId() string {
 	return ""
 }
 
+// Names a secret, to find or to make.
+type GetSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The environment; empty: the default one.
+	Environment string `protobuf:"bytes,2,opt,name=environment,proto3" json:"environment,omitempty"`
+	// What becomes of a name that nothing has. A secret is not ephemeral.
+	Creation ObjectCreation `protobuf:"varint,3,opt,name=creation,proto3,enum=skerry.v1.ObjectCreation" json:"creation,omitempty"`
+	// Of the secret that is made, as in CreateSecretRequest.
+	Variables map[string]string `protobuf:"bytes,4,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Names of variables that it must have.
+	RequiredKeys  []string `protobuf:"bytes,5,rep,name=required_keys,json=requiredKeys,proto3" json:"required_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSecretRequest) Reset() {
+	*x = GetSecretRequest{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSecretRequest) ProtoMessage() {}
+
+func (x *GetSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSecretRequest.ProtoReflect.Descriptor instead.
+func (*GetSecretRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GetSecretRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GetSecretRequest) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *GetSecretRequest) GetCreation() ObjectCreation {
+	if x != nil {
+		return x.Creation
+	}
+	return ObjectCreation_OBJECT_CREATION_UNSPECIFIED
+}
+
+func (x *GetSecretRequest) GetVariables() map[string]string {
+	if x != nil {
+		return x.Variables
+	}
+	return nil
+}
+
+func (x *GetSecretRequest) GetRequiredKeys() []string {
+	if x != nil {
+		return x.RequiredKeys
+	}
+	return nil
+}
+
+// The secret.
+type GetSecretResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	Info          *ObjectInfo `protobuf:"bytes,1,opt,name=info,proto3" json:"info,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSecretResponse) Reset() {
+	*x = GetSecretResponse{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSecretResponse) ProtoMessage() {}
+
+func (x *GetSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSecretResponse.ProtoReflect.Descriptor instead.
+func (*GetSecretResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetSecretResponse) GetInfo() *ObjectInfo {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+// Names a secret.
+type DescribeSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "st-...".
+	SecretId      string `protobuf:"bytes,1,opt,name=secret_id,json=secretId,proto3" json:"secret_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeSecretRequest) Reset() {
+	*x = DescribeSecretRequest{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeSecretRequest) ProtoMessage() {}
+
+func (x *DescribeSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeSecretRequest.ProtoReflect.Descriptor instead.
+func (*DescribeSecretRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DescribeSecretRequest) GetSecretId() string {
+	if x != nil {
+		return x.SecretId
+	}
+	return ""
+}
+
+// A secret.
+type DescribeSecretResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	Info *ObjectInfo `protobuf:"bytes,1,opt,name=info,proto3" json:"info,omitempty"`
+	// When it was last given to a container, to the minute; unset: never.
+	LastUsedAt    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_used_at,json=lastUsedAt,proto3" json:"last_used_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeSecretResponse) Reset() {
+	*x = DescribeSecretResponse{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeSecretResponse) ProtoMessage() {}
+
+func (x *DescribeSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeSecretResponse.ProtoReflect.Descriptor instead.
+func (*DescribeSecretResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DescribeSecretResponse) GetInfo() *ObjectInfo {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+func (x *DescribeSecretResponse) GetLastUsedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUsedAt
+	}
+	return nil
+}
+
+// Asks for secrets.
+type ListSecretsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which of them.
+	Page          *ObjectPage `protobuf:"bytes,1,opt,name=page,proto3" json:"page,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSecretsRequest) Reset() {
+	*x = ListSecretsRequest{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSecretsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSecretsRequest) ProtoMessage() {}
+
+func (x *ListSecretsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSecretsRequest.ProtoReflect.Descriptor instead.
+func (*ListSecretsRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListSecretsRequest) GetPage() *ObjectPage {
+	if x != nil {
+		return x.Page
+	}
+	return nil
+}
+
+// Secrets.
+type ListSecretsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Secrets       []*SecretInfo `protobuf:"bytes,1,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSecretsResponse) Reset() {
+	*x = ListSecretsResponse{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSecretsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSecretsResponse) ProtoMessage() {}
+
+func (x *ListSecretsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSecretsResponse.ProtoReflect.Descriptor instead.
+func (*ListSecretsResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListSecretsResponse) GetSecrets() []*SecretInfo {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+// A secret of a list.
+type SecretInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	Info *ObjectInfo `protobuf:"bytes,1,opt,name=info,proto3" json:"info,omitempty"`
+	// When it was last given to a container, to the minute; unset: never.
+	LastUsedAt    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_used_at,json=lastUsedAt,proto3" json:"last_used_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretInfo) Reset() {
+	*x = SecretInfo{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretInfo) ProtoMessage() {}
+
+func (x *SecretInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretInfo.ProtoReflect.Descriptor instead.
+func (*SecretInfo) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SecretInfo) GetInfo() *ObjectInfo {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+func (x *SecretInfo) GetLastUsedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUsedAt
+	}
+	return nil
+}
+
+// What is to change of a secret.
+type UpdateSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "st-...".
+	SecretId string `protobuf:"bytes,1,opt,name=secret_id,json=secretId,proto3" json:"secret_id,omitempty"`
+	// Variables that it has from now on. Those that are not named stay.
+	Variables map[string]string `protobuf:"bytes,2,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Those that are not named go.
+	Replace       bool `protobuf:"varint,3,opt,name=replace,proto3" json:"replace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSecretRequest) Reset() {
+	*x = UpdateSecretRequest{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSecretRequest) ProtoMessage() {}
+
+func (x *UpdateSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSecretRequest.ProtoReflect.Descriptor instead.
+func (*UpdateSecretRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UpdateSecretRequest) GetSecretId() string {
+	if x != nil {
+		return x.SecretId
+	}
+	return ""
+}
+
+func (x *UpdateSecretRequest) GetVariables() map[string]string {
+	if x != nil {
+		return x.Variables
+	}
+	return nil
+}
+
+func (x *UpdateSecretRequest) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+// The secret is changed.
+type UpdateSecretResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSecretResponse) Reset() {
+	*x = UpdateSecretResponse{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSecretResponse) ProtoMessage() {}
+
+func (x *UpdateSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSecretResponse.ProtoReflect.Descriptor instead.
+func (*UpdateSecretResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{10}
+}
+
+// Names a secret to delete.
+type DeleteSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "st-...".
+	SecretId      string `protobuf:"bytes,1,opt,name=secret_id,json=secretId,proto3" json:"secret_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSecretRequest) Reset() {
+	*x = DeleteSecretRequest{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSecretRequest) ProtoMessage() {}
+
+func (x *DeleteSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSecretRequest.ProtoReflect.Descriptor instead.
+func (*DeleteSecretRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeleteSecretRequest) GetSecretId() string {
+	if x != nil {
+		return x.SecretId
+	}
+	return ""
+}
+
+// It is deleted.
+type DeleteSecretResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSecretResponse) Reset() {
+	*x = DeleteSecretResponse{}
+	mi := &file_skerry_v1_secret_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSecretResponse) ProtoMessage() {}
+
+func (x *DeleteSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_secret_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSecretResponse.ProtoReflect.Descriptor instead.
+func (*DeleteSecretResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_secret_proto_rawDescGZIP(), []int{12}
+}
+
 var File_skerry_v1_secret_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_secret_proto_rawDesc = "" +
 	"\n" +
-	"\x16skerry/v1/secret.proto\x12\tskerry.v1\"\xb7\x01\n" +
+	"\x16skerry/v1/secret.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16skerry/v1/object.proto\"\xb7\x01\n" +
 	"\x13CreateSecretRequest\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12K\n" +
 	"\tvariables\x18\x02 \x03(\v2-.skerry.v1.CreateSecretRequest.VariablesEntryR\tvariables\x1a<\n" +
@@ -134,9 +695,51 @@ const file_skerry_v1_secret_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"3\n" +
 	"\x14CreateSecretResponse\x12\x1b\n" +
-	"\tsecret_id\x18\x01 \x01(\tR\bsecretId2`\n" +
+	"\tsecret_id\x18\x01 \x01(\tR\bsecretId\"\xac\x02\n" +
+	"\x10GetSecretRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\venvironment\x18\x02 \x01(\tR\venvironment\x125\n" +
+	"\bcreation\x18\x03 \x01(\x0e2\x19.skerry.v1.ObjectCreationR\bcreation\x12H\n" +
+	"\tvariables\x18\x04 \x03(\v2*.skerry.v1.GetSecretRequest.VariablesEntryR\tvariables\x12#\n" +
+	"\rrequired_keys\x18\x05 \x03(\tR\frequiredKeys\x1a<\n" +
+	"\x0eVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\">\n" +
+	"\x11GetSecretResponse\x12)\n" +
+	"\x04info\x18\x01 \x01(\v2\x15.skerry.v1.ObjectInfoR\x04info\"4\n" +
+	"\x15DescribeSecretRequest\x12\x1b\n" +
+	"\tsecret_id\x18\x01 \x01(\tR\bsecretId\"\x81\x01\n" +
+	"\x16DescribeSecretResponse\x12)\n" +
+	"\x04info\x18\x01 \x01(\v2\x15.skerry.v1.ObjectInfoR\x04info\x12<\n" +
+	"\flast_used_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"lastUsedAt\"?\n" +
+	"\x12ListSecretsRequest\x12)\n" +
+	"\x04page\x18\x01 \x01(\v2\x15.skerry.v1.ObjectPageR\x04page\"F\n" +
+	"\x13ListSecretsResponse\x12/\n" +
+	"\asecrets\x18\x01 \x03(\v2\x15.skerry.v1.SecretInfoR\asecrets\"u\n" +
+	"\n" +
+	"SecretInfo\x12)\n" +
+	"\x04info\x18\x01 \x01(\v2\x15.skerry.v1.ObjectInfoR\x04info\x12<\n" +
+	"\flast_used_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"lastUsedAt\"\xd7\x01\n" +
+	"\x13UpdateSecretRequest\x12\x1b\n" +
+	"\tsecret_id\x18\x01 \x01(\tR\bsecretId\x12K\n" +
+	"\tvariables\x18\x02 \x03(\v2-.skerry.v1.UpdateSecretRequest.VariablesEntryR\tvariables\x12\x18\n" +
+	"\areplace\x18\x03 \x01(\bR\areplace\x1a<\n" +
+	"\x0eVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x16\n" +
+	"\x14UpdateSecretResponse\"2\n" +
+	"\x13DeleteSecretRequest\x12\x1b\n" +
+	"\tsecret_id\x18\x01 \x01(\tR\bsecretId\"\x16\n" +
+	"\x14DeleteSecretResponse2\xef\x03\n" +
 	"\rSecretService\x12O\n" +
-	"\fCreateSecret\x12\x1e.skerry.v1.CreateSecretRequest\x1a\x1f.skerry.v1.CreateSecretResponseB\x9f\x01\n" +
+	"\fCreateSecret\x12\x1e.skerry.v1.CreateSecretRequest\x1a\x1f.skerry.v1.CreateSecretResponse\x12F\n" +
+	"\tGetSecret\x12\x1b.skerry.v1.GetSecretRequest\x1a\x1c.skerry.v1.GetSecretResponse\x12U\n" +
+	"\x0eDescribeSecret\x12 .skerry.v1.DescribeSecretRequest\x1a!.skerry.v1.DescribeSecretResponse\x12L\n" +
+	"\vListSecrets\x12\x1d.skerry.v1.ListSecretsRequest\x1a\x1e.skerry.v1.ListSecretsResponse\x12O\n" +
+	"\fUpdateSecret\x12\x1e.skerry.v1.UpdateSecretRequest\x1a\x1f.skerry.v1.UpdateSecretResponse\x12O\n" +
+	"\fDeleteSecret\x12\x1e.skerry.v1.DeleteSecretRequest\x1a\x1f.skerry.v1.DeleteSecretResponseB\x9f\x01\n" +
 	"\rcom.skerry.v1B\vSecretProtoP\x01Z<github.com/skerry-dev/skerry/internal/gen/skerry/v1;skerryv1\xa2\x02\x03SXX\xaa\x02\tSkerry.V1\xca\x02\tSkerry\\V1\xe2\x02\x15Skerry\\V1\\GPBMetadata\xea\x02\n" +
 	"Skerry::V1b\x06proto3"
 
@@ -152,21 +755,58 @@ func file_skerry_v1_secret_proto_rawDescGZIP() []byte {
 	return file_skerry_v1_secret_proto_rawDescData
 }
 
-var file_skerry_v1_secret_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_skerry_v1_secret_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_skerry_v1_secret_proto_goTypes = []any{
-	(*CreateSecretRequest)(nil),  // 0: skerry.v1.CreateSecretRequest
-	(*CreateSecretResponse)(nil), // 1: skerry.v1.CreateSecretResponse
-	nil,                          // 2: skerry.v1.CreateSecretRequest.VariablesEntry
+	(*CreateSecretRequest)(nil),    // 0: skerry.v1.CreateSecretRequest
+	(*CreateSecretResponse)(nil),   // 1: skerry.v1.CreateSecretResponse
+	(*GetSecretRequest)(nil),       // 2: skerry.v1.GetSecretRequest
+	(*GetSecretResponse)(nil),      // 3: skerry.v1.GetSecretResponse
+	(*DescribeSecretRequest)(nil),  // 4: skerry.v1.DescribeSecretRequest
+	(*DescribeSecretResponse)(nil), // 5: skerry.v1.DescribeSecretResponse
+	(*ListSecretsRequest)(nil),     // 6: skerry.v1.ListSecretsRequest
+	(*ListSecretsResponse)(nil),    // 7: skerry.v1.ListSecretsResponse
+	(*SecretInfo)(nil),             // 8: skerry.v1.SecretInfo
+	(*UpdateSecretRequest)(nil),    // 9: skerry.v1.UpdateSecretRequest
+	(*UpdateSecretResponse)(nil),   // 10: skerry.v1.UpdateSecretResponse
+	(*DeleteSecretRequest)(nil),    // 11: skerry.v1.DeleteSecretRequest
+	(*DeleteSecretResponse)(nil),   // 12: skerry.v1.DeleteSecretResponse
+	nil,                            // 13: skerry.v1.CreateSecretRequest.VariablesEntry
+	nil,                            // 14: skerry.v1.GetSecretRequest.VariablesEntry
+	nil,                            // 15: skerry.v1.UpdateSecretRequest.VariablesEntry
+	(ObjectCreation)(0),            // 16: skerry.v1.ObjectCreation
+	(*ObjectInfo)(nil),             // 17: skerry.v1.ObjectInfo
+	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
+	(*ObjectPage)(nil),             // 19: skerry.v1.ObjectPage
 }
 var file_skerry_v1_secret_proto_depIdxs = []int32{
-	2, // 0: skerry.v1.CreateSecretRequest.variables:type_name -> skerry.v1.CreateSecretRequest.VariablesEntry
-	0, // 1: skerry.v1.SecretService.CreateSecret:input_type -> skerry.v1.CreateSecretRequest
-	1, // 2: skerry.v1.SecretService.CreateSecret:output_type -> skerry.v1.CreateSecretResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	13, // 0: skerry.v1.CreateSecretRequest.variables:type_name -> skerry.v1.CreateSecretRequest.VariablesEntry
+	16, // 1: skerry.v1.GetSecretRequest.creation:type_name -> skerry.v1.ObjectCreation
+	14, // 2: skerry.v1.GetSecretRequest.variables:type_name -> skerry.v1.GetSecretRequest.VariablesEntry
+	17, // 3: skerry.v1.GetSecretResponse.info:type_name -> skerry.v1.ObjectInfo
+	17, // 4: skerry.v1.DescribeSecretResponse.info:type_name -> skerry.v1.ObjectInfo
+	18, // 5: skerry.v1.DescribeSecretResponse.last_used_at:type_name -> google.protobuf.Timestamp
+	19, // 6: skerry.v1.ListSecretsRequest.page:type_name -> skerry.v1.ObjectPage
+	8,  // 7: skerry.v1.ListSecretsResponse.secrets:type_name -> skerry.v1.SecretInfo
+	17, // 8: skerry.v1.SecretInfo.info:type_name -> skerry.v1.ObjectInfo
+	18, // 9: skerry.v1.SecretInfo.last_used_at:type_name -> google.protobuf.Timestamp
+	15, // 10: skerry.v1.UpdateSecretRequest.variables:type_name -> skerry.v1.UpdateSecretRequest.VariablesEntry
+	0,  // 11: skerry.v1.SecretService.CreateSecret:input_type -> skerry.v1.CreateSecretRequest
+	2,  // 12: skerry.v1.SecretService.GetSecret:input_type -> skerry.v1.GetSecretRequest
+	4,  // 13: skerry.v1.SecretService.DescribeSecret:input_type -> skerry.v1.DescribeSecretRequest
+	6,  // 14: skerry.v1.SecretService.ListSecrets:input_type -> skerry.v1.ListSecretsRequest
+	9,  // 15: skerry.v1.SecretService.UpdateSecret:input_type -> skerry.v1.UpdateSecretRequest
+	11, // 16: skerry.v1.SecretService.DeleteSecret:input_type -> skerry.v1.DeleteSecretRequest
+	1,  // 17: skerry.v1.SecretService.CreateSecret:output_type -> skerry.v1.CreateSecretResponse
+	3,  // 18: skerry.v1.SecretService.GetSecret:output_type -> skerry.v1.GetSecretResponse
+	5,  // 19: skerry.v1.SecretService.DescribeSecret:output_type -> skerry.v1.DescribeSecretResponse
+	7,  // 20: skerry.v1.SecretService.ListSecrets:output_type -> skerry.v1.ListSecretsResponse
+	10, // 21: skerry.v1.SecretService.UpdateSecret:output_type -> skerry.v1.UpdateSecretResponse
+	12, // 22: skerry.v1.SecretService.DeleteSecret:output_type -> skerry.v1.DeleteSecretResponse
+	17, // [17:23] is the sub-list for method output_type
+	11, // [11:17] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_secret_proto_init() }
@@ -174,13 +814,14 @@ func file_skerry_v1_secret_proto_init() {
 	if File_skerry_v1_secret_proto != nil {
 		return
 	}
+	file_skerry_v1_object_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_secret_proto_rawDesc), len(file_skerry_v1_secret_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,12 +36,37 @@ const (
 	// SecretServiceCreateSecretProcedure is the fully-qualified name of the SecretService's
 	// CreateSecret RPC.
 	SecretServiceCreateSecretProcedure = "/skerry.v1.SecretService/CreateSecret"
+	// SecretServiceGetSecretProcedure is the fully-qualified name of the SecretService's GetSecret RPC.
+	SecretServiceGetSecretProcedure = "/skerry.v1.SecretService/GetSecret"
+	// SecretServiceDescribeSecretProcedure is the fully-qualified name of the SecretService's
+	// DescribeSecret RPC.
+	SecretServiceDescribeSecretProcedure = "/skerry.v1.SecretService/DescribeSecret"
+	// SecretServiceListSecretsProcedure is the fully-qualified name of the SecretService's ListSecrets
+	// RPC.
+	SecretServiceListSecretsProcedure = "/skerry.v1.SecretService/ListSecrets"
+	// SecretServiceUpdateSecretProcedure is the fully-qualified name of the SecretService's
+	// UpdateSecret RPC.
+	SecretServiceUpdateSecretProcedure = "/skerry.v1.SecretService/UpdateSecret"
+	// SecretServiceDeleteSecretProcedure is the fully-qualified name of the SecretService's
+	// DeleteSecret RPC.
+	SecretServiceDeleteSecretProcedure = "/skerry.v1.SecretService/DeleteSecret"
 )
 
 // SecretServiceClient is a client for the skerry.v1.SecretService service.
 type SecretServiceClient interface {
 	// CreateSecret makes an anonymous secret (Secret.from_dict). It is deleted with its app. Errors: invalid_argument, not_found.
 	CreateSecret(context.Context, *connect.Request[v1.CreateSecretRequest]) (*connect.Response[v1.CreateSecretResponse], error)
+	// GetSecret finds a secret by name, or makes it. Errors: not_found (also: it lacks a key that is required), already_exists,
+	// invalid_argument.
+	GetSecret(context.Context, *connect.Request[v1.GetSecretRequest]) (*connect.Response[v1.GetSecretResponse], error)
+	// DescribeSecret tells of a secret. Errors: not_found.
+	DescribeSecret(context.Context, *connect.Request[v1.DescribeSecretRequest]) (*connect.Response[v1.DescribeSecretResponse], error)
+	// ListSecrets lists secrets with a name.
+	ListSecrets(context.Context, *connect.Request[v1.ListSecretsRequest]) (*connect.Response[v1.ListSecretsResponse], error)
+	// UpdateSecret changes variables of a secret with a name, for containers that start from then on. Errors: not_found, invalid_argument.
+	UpdateSecret(context.Context, *connect.Request[v1.UpdateSecretRequest]) (*connect.Response[v1.UpdateSecretResponse], error)
+	// DeleteSecret deletes a secret, for good; containers that need it do not start any more. Errors: not_found.
+	DeleteSecret(context.Context, *connect.Request[v1.DeleteSecretRequest]) (*connect.Response[v1.DeleteSecretResponse], error)
 }
 
 // NewSecretServiceClient constructs a client for the skerry.v1.SecretService service. By default,
@@ -61,12 +86,47 @@ func NewSecretServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(secretServiceMethods.ByName("CreateSecret")),
 			connect.WithClientOptions(opts...),
 		),
+		getSecret: connect.NewClient[v1.GetSecretRequest, v1.GetSecretResponse](
+			httpClient,
+			baseURL+SecretServiceGetSecretProcedure,
+			connect.WithSchema(secretServiceMethods.ByName("GetSecret")),
+			connect.WithClientOptions(opts...),
+		),
+		describeSecret: connect.NewClient[v1.DescribeSecretRequest, v1.DescribeSecretResponse](
+			httpClient,
+			baseURL+SecretServiceDescribeSecretProcedure,
+			connect.WithSchema(secretServiceMethods.ByName("DescribeSecret")),
+			connect.WithClientOptions(opts...),
+		),
+		listSecrets: connect.NewClient[v1.ListSecretsRequest, v1.ListSecretsResponse](
+			httpClient,
+			baseURL+SecretServiceListSecretsProcedure,
+			connect.WithSchema(secretServiceMethods.ByName("ListSecrets")),
+			connect.WithClientOptions(opts...),
+		),
+		updateSecret: connect.NewClient[v1.UpdateSecretRequest, v1.UpdateSecretResponse](
+			httpClient,
+			baseURL+SecretServiceUpdateSecretProcedure,
+			connect.WithSchema(secretServiceMethods.ByName("UpdateSecret")),
+			connect.WithClientOptions(opts...),
+		),
+		deleteSecret: connect.NewClient[v1.DeleteSecretRequest, v1.DeleteSecretResponse](
+			httpClient,
+			baseURL+SecretServiceDeleteSecretProcedure,
+			connect.WithSchema(secretServiceMethods.ByName("DeleteSecret")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // secretServiceClient implements SecretServiceClient.
 type secretServiceClient struct {
-	createSecret *connect.Client[v1.CreateSecretRequest, v1.CreateSecretResponse]
+	createSecret   *connect.Client[v1.CreateSecretRequest, v1.CreateSecretResponse]
+	getSecret      *connect.Client[v1.GetSecretRequest, v1.GetSecretResponse]
+	describeSecret *connect.Client[v1.DescribeSecretRequest, v1.DescribeSecretResponse]
+	listSecrets    *connect.Client[v1.ListSecretsRequest, v1.ListSecretsResponse]
+	updateSecret   *connect.Client[v1.UpdateSecretRequest, v1.UpdateSecretResponse]
+	deleteSecret   *connect.Client[v1.DeleteSecretRequest, v1.DeleteSecretResponse]
 }
 
 // CreateSecret calls skerry.v1.SecretService.CreateSecret.
@@ -74,10 +134,46 @@ func (c *secretServiceClient) CreateSecret(ctx context.Context, req *connect.Req
 	return c.createSecret.CallUnary(ctx, req)
 }
 
+// GetSecret calls skerry.v1.SecretService.GetSecret.
+func (c *secretServiceClient) GetSecret(ctx context.Context, req *connect.Request[v1.GetSecretRequest]) (*connect.Response[v1.GetSecretResponse], error) {
+	return c.getSecret.CallUnary(ctx, req)
+}
+
+// DescribeSecret calls skerry.v1.SecretService.DescribeSecret.
+func (c *secretServiceClient) DescribeSecret(ctx context.Context, req *connect.Request[v1.DescribeSecretRequest]) (*connect.Response[v1.DescribeSecretResponse], error) {
+	return c.describeSecret.CallUnary(ctx, req)
+}
+
+// ListSecrets calls skerry.v1.SecretService.ListSecrets.
+func (c *secretServiceClient) ListSecrets(ctx context.Context, req *connect.Request[v1.ListSecretsRequest]) (*connect.Response[v1.ListSecretsResponse], error) {
+	return c.listSecrets.CallUnary(ctx, req)
+}
+
+// UpdateSecret calls skerry.v1.SecretService.UpdateSecret.
+func (c *secretServiceClient) UpdateSecret(ctx context.Context, req *connect.Request[v1.UpdateSecretRequest]) (*connect.Response[v1.UpdateSecretResponse], error) {
+	return c.updateSecret.CallUnary(ctx, req)
+}
+
+// DeleteSecret calls skerry.v1.SecretService.DeleteSecret.
+func (c *secretServiceClient) DeleteSecret(ctx context.Context, req *connect.Request[v1.DeleteSecretRequest]) (*connect.Response[v1.DeleteSecretResponse], error) {
+	return c.deleteSecret.CallUnary(ctx, req)
+}
+
 // SecretServiceHandler is an implementation of the skerry.v1.SecretService service.
 type SecretServiceHandler interface {
 	// CreateSecret makes an anonymous secret (Secret.from_dict). It is deleted with its app. Errors: invalid_argument, not_found.
 	CreateSecret(context.Context, *connect.Request[v1.CreateSecretRequest]) (*connect.Response[v1.CreateSecretResponse], error)
+	// GetSecret finds a secret by name, or makes it. Errors: not_found (also: it lacks a key that is required), already_exists,
+	// invalid_argument.
+	GetSecret(context.Context, *connect.Request[v1.GetSecretRequest]) (*connect.Response[v1.GetSecretResponse], error)
+	// DescribeSecret tells of a secret. Errors: not_found.
+	DescribeSecret(context.Context, *connect.Request[v1.DescribeSecretRequest]) (*connect.Response[v1.DescribeSecretResponse], error)
+	// ListSecrets lists secrets with a name.
+	ListSecrets(context.Context, *connect.Request[v1.ListSecretsRequest]) (*connect.Response[v1.ListSecretsResponse], error)
+	// UpdateSecret changes variables of a secret with a name, for containers that start from then on. Errors: not_found, invalid_argument.
+	UpdateSecret(context.Context, *connect.Request[v1.UpdateSecretRequest]) (*connect.Response[v1.UpdateSecretResponse], error)
+	// DeleteSecret deletes a secret, for good; containers that need it do not start any more. Errors: not_found.
+	DeleteSecret(context.Context, *connect.Request[v1.DeleteSecretRequest]) (*connect.Response[v1.DeleteSecretResponse], error)
 }
 
 // NewSecretServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -93,10 +189,50 @@ func NewSecretServiceHandler(svc SecretServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(secretServiceMethods.ByName("CreateSecret")),
 		connect.WithHandlerOptions(opts...),
 	)
+	secretServiceGetSecretHandler := connect.NewUnaryHandler(
+		SecretServiceGetSecretProcedure,
+		svc.GetSecret,
+		connect.WithSchema(secretServiceMethods.ByName("GetSecret")),
+		connect.WithHandlerOptions(opts...),
+	)
+	secretServiceDescribeSecretHandler := connect.NewUnaryHandler(
+		SecretServiceDescribeSecretProcedure,
+		svc.DescribeSecret,
+		connect.WithSchema(secretServiceMethods.ByName("DescribeSecret")),
+		connect.WithHandlerOptions(opts...),
+	)
+	secretServiceListSecretsHandler := connect.NewUnaryHandler(
+		SecretServiceListSecretsProcedure,
+		svc.ListSecrets,
+		connect.WithSchema(secretServiceMethods.ByName("ListSecrets")),
+		connect.WithHandlerOptions(opts...),
+	)
+	secretServiceUpdateSecretHandler := connect.NewUnaryHandler(
+		SecretServiceUpdateSecretProcedure,
+		svc.UpdateSecret,
+		connect.WithSchema(secretServiceMethods.ByName("UpdateSecret")),
+		connect.WithHandlerOptions(opts...),
+	)
+	secretServiceDeleteSecretHandler := connect.NewUnaryHandler(
+		SecretServiceDeleteSecretProcedure,
+		svc.DeleteSecret,
+		connect.WithSchema(secretServiceMethods.ByName("DeleteSecret")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/skerry.v1.SecretService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SecretServiceCreateSecretProcedure:
 			secretServiceCreateSecretHandler.ServeHTTP(w, r)
+		case SecretServiceGetSecretProcedure:
+			secretServiceGetSecretHandler.ServeHTTP(w, r)
+		case SecretServiceDescribeSecretProcedure:
+			secretServiceDescribeSecretHandler.ServeHTTP(w, r)
+		case SecretServiceListSecretsProcedure:
+			secretServiceListSecretsHandler.ServeHTTP(w, r)
+		case SecretServiceUpdateSecretProcedure:
+			secretServiceUpdateSecretHandler.ServeHTTP(w, r)
+		case SecretServiceDeleteSecretProcedure:
+			secretServiceDeleteSecretHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -108,4 +244,24 @@ type UnimplementedSecretServiceHandler struct{}
 
 func (UnimplementedSecretServiceHandler) CreateSecret(context.Context, *connect.Request[v1.CreateSecretRequest]) (*connect.Response[v1.CreateSecretResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.SecretService.CreateSecret is not implemented"))
+}
+
+func (UnimplementedSecretServiceHandler) GetSecret(context.Context, *connect.Request[v1.GetSecretRequest]) (*connect.Response[v1.GetSecretResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.SecretService.GetSecret is not implemented"))
+}
+
+func (UnimplementedSecretServiceHandler) DescribeSecret(context.Context, *connect.Request[v1.DescribeSecretRequest]) (*connect.Response[v1.DescribeSecretResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.SecretService.DescribeSecret is not implemented"))
+}
+
+func (UnimplementedSecretServiceHandler) ListSecrets(context.Context, *connect.Request[v1.ListSecretsRequest]) (*connect.Response[v1.ListSecretsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.SecretService.ListSecrets is not implemented"))
+}
+
+func (UnimplementedSecretServiceHandler) UpdateSecret(context.Context, *connect.Request[v1.UpdateSecretRequest]) (*connect.Response[v1.UpdateSecretResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.SecretService.UpdateSecret is not implemented"))
+}
+
+func (UnimplementedSecretServiceHandler) DeleteSecret(context.Context, *connect.Request[v1.DeleteSecretRequest]) (*connect.Response[v1.DeleteSecretResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.SecretService.DeleteSecret is not implemented"))
 }

@@ -4,13 +4,17 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { ObjectCreation, ObjectInfo, ObjectPage } from "./object_pb.js";
+import { file_skerry_v1_object } from "./object_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file skerry/v1/secret.proto.
  */
 export const file_skerry_v1_secret: GenFile = /*@__PURE__*/
-  fileDesc("ChZza2VycnkvdjEvc2VjcmV0LnByb3RvEglza2VycnkudjEimQEKE0NyZWF0ZVNlY3JldFJlcXVlc3QSDgoGYXBwX2lkGAEgASgJEkAKCXZhcmlhYmxlcxgCIAMoCzItLnNrZXJyeS52MS5DcmVhdGVTZWNyZXRSZXF1ZXN0LlZhcmlhYmxlc0VudHJ5GjAKDlZhcmlhYmxlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKQoUQ3JlYXRlU2VjcmV0UmVzcG9uc2USEQoJc2VjcmV0X2lkGAEgASgJMmAKDVNlY3JldFNlcnZpY2USTwoMQ3JlYXRlU2VjcmV0Eh4uc2tlcnJ5LnYxLkNyZWF0ZVNlY3JldFJlcXVlc3QaHy5za2VycnkudjEuQ3JlYXRlU2VjcmV0UmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("ChZza2VycnkvdjEvc2VjcmV0LnByb3RvEglza2VycnkudjEimQEKE0NyZWF0ZVNlY3JldFJlcXVlc3QSDgoGYXBwX2lkGAEgASgJEkAKCXZhcmlhYmxlcxgCIAMoCzItLnNrZXJyeS52MS5DcmVhdGVTZWNyZXRSZXF1ZXN0LlZhcmlhYmxlc0VudHJ5GjAKDlZhcmlhYmxlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKQoUQ3JlYXRlU2VjcmV0UmVzcG9uc2USEQoJc2VjcmV0X2lkGAEgASgJIuoBChBHZXRTZWNyZXRSZXF1ZXN0EgwKBG5hbWUYASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkSKwoIY3JlYXRpb24YAyABKA4yGS5za2VycnkudjEuT2JqZWN0Q3JlYXRpb24SPQoJdmFyaWFibGVzGAQgAygLMiouc2tlcnJ5LnYxLkdldFNlY3JldFJlcXVlc3QuVmFyaWFibGVzRW50cnkSFQoNcmVxdWlyZWRfa2V5cxgFIAMoCRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjgKEUdldFNlY3JldFJlc3BvbnNlEiMKBGluZm8YASABKAsyFS5za2VycnkudjEuT2JqZWN0SW5mbyIqChVEZXNjcmliZVNlY3JldFJlcXVlc3QSEQoJc2VjcmV0X2lkGAEgASgJIm8KFkRlc2NyaWJlU2VjcmV0UmVzcG9uc2USIwoEaW5mbxgBIAEoCzIVLnNrZXJyeS52MS5PYmplY3RJbmZvEjAKDGxhc3RfdXNlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiOQoSTGlzdFNlY3JldHNSZXF1ZXN0EiMKBHBhZ2UYASABKAsyFS5za2VycnkudjEuT2JqZWN0UGFnZSI9ChNMaXN0U2VjcmV0c1Jlc3BvbnNlEiYKB3NlY3JldHMYASADKAsyFS5za2VycnkudjEuU2VjcmV0SW5mbyJjCgpTZWNyZXRJbmZvEiMKBGluZm8YASABKAsyFS5za2VycnkudjEuT2JqZWN0SW5mbxIwCgxsYXN0X3VzZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIq0BChNVcGRhdGVTZWNyZXRSZXF1ZXN0EhEKCXNlY3JldF9pZBgBIAEoCRJACgl2YXJpYWJsZXMYAiADKAsyLS5za2VycnkudjEuVXBkYXRlU2VjcmV0UmVxdWVzdC5WYXJpYWJsZXNFbnRyeRIPCgdyZXBsYWNlGAMgASgIGjAKDlZhcmlhYmxlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiFgoUVXBkYXRlU2VjcmV0UmVzcG9uc2UiKAoTRGVsZXRlU2VjcmV0UmVxdWVzdBIRCglzZWNyZXRfaWQYASABKAkiFgoURGVsZXRlU2VjcmV0UmVzcG9uc2Uy7wMKDVNlY3JldFNlcnZpY2USTwoMQ3JlYXRlU2VjcmV0Eh4uc2tlcnJ5LnYxLkNyZWF0ZVNlY3JldFJlcXVlc3QaHy5za2VycnkudjEuQ3JlYXRlU2VjcmV0UmVzcG9uc2USRgoJR2V0U2VjcmV0Ehsuc2tlcnJ5LnYxLkdldFNlY3JldFJlcXVlc3QaHC5za2VycnkudjEuR2V0U2VjcmV0UmVzcG9uc2USVQoORGVzY3JpYmVTZWNyZXQSIC5za2VycnkudjEuRGVzY3JpYmVTZWNyZXRSZXF1ZXN0GiEuc2tlcnJ5LnYxLkRlc2NyaWJlU2VjcmV0UmVzcG9uc2USTAoLTGlzdFNlY3JldHMSHS5za2VycnkudjEuTGlzdFNlY3JldHNSZXF1ZXN0Gh4uc2tlcnJ5LnYxLkxpc3RTZWNyZXRzUmVzcG9uc2USTwoMVXBkYXRlU2VjcmV0Eh4uc2tlcnJ5LnYxLlVwZGF0ZVNlY3JldFJlcXVlc3QaHy5za2VycnkudjEuVXBkYXRlU2VjcmV0UmVzcG9uc2USTwoMRGVsZXRlU2VjcmV0Eh4uc2tlcnJ5LnYxLkRlbGV0ZVNlY3JldFJlcXVlc3QaHy5za2VycnkudjEuRGVsZXRlU2VjcmV0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_skerry_v1_object]);
 
 /**
  * A secret to keep.
@@ -62,7 +66,283 @@ export const CreateSecretResponseSchema: GenMessage<CreateSecretResponse> = /*@_
   messageDesc(file_skerry_v1_secret, 1);
 
 /**
- * SecretService keeps values that become environment variables of containers. Values are sealed at rest and never returned.
+ * Names a secret, to find or to make.
+ *
+ * @generated from message skerry.v1.GetSecretRequest
+ */
+export type GetSecretRequest = Message<"skerry.v1.GetSecretRequest"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The environment; empty: the default one.
+   *
+   * @generated from field: string environment = 2;
+   */
+  environment: string;
+
+  /**
+   * What becomes of a name that nothing has. A secret is not ephemeral.
+   *
+   * @generated from field: skerry.v1.ObjectCreation creation = 3;
+   */
+  creation: ObjectCreation;
+
+  /**
+   * Of the secret that is made, as in CreateSecretRequest.
+   *
+   * @generated from field: map<string, string> variables = 4;
+   */
+  variables: { [key: string]: string };
+
+  /**
+   * Names of variables that it must have.
+   *
+   * @generated from field: repeated string required_keys = 5;
+   */
+  requiredKeys: string[];
+};
+
+/**
+ * Describes the message skerry.v1.GetSecretRequest.
+ * Use `create(GetSecretRequestSchema)` to create a new message.
+ */
+export const GetSecretRequestSchema: GenMessage<GetSecretRequest> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 2);
+
+/**
+ * The secret.
+ *
+ * @generated from message skerry.v1.GetSecretResponse
+ */
+export type GetSecretResponse = Message<"skerry.v1.GetSecretResponse"> & {
+  /**
+   * What it is.
+   *
+   * @generated from field: skerry.v1.ObjectInfo info = 1;
+   */
+  info?: ObjectInfo | undefined;
+};
+
+/**
+ * Describes the message skerry.v1.GetSecretResponse.
+ * Use `create(GetSecretResponseSchema)` to create a new message.
+ */
+export const GetSecretResponseSchema: GenMessage<GetSecretResponse> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 3);
+
+/**
+ * Names a secret.
+ *
+ * @generated from message skerry.v1.DescribeSecretRequest
+ */
+export type DescribeSecretRequest = Message<"skerry.v1.DescribeSecretRequest"> & {
+  /**
+   * "st-...".
+   *
+   * @generated from field: string secret_id = 1;
+   */
+  secretId: string;
+};
+
+/**
+ * Describes the message skerry.v1.DescribeSecretRequest.
+ * Use `create(DescribeSecretRequestSchema)` to create a new message.
+ */
+export const DescribeSecretRequestSchema: GenMessage<DescribeSecretRequest> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 4);
+
+/**
+ * A secret.
+ *
+ * @generated from message skerry.v1.DescribeSecretResponse
+ */
+export type DescribeSecretResponse = Message<"skerry.v1.DescribeSecretResponse"> & {
+  /**
+   * What it is.
+   *
+   * @generated from field: skerry.v1.ObjectInfo info = 1;
+   */
+  info?: ObjectInfo | undefined;
+
+  /**
+   * When it was last given to a container, to the minute; unset: never.
+   *
+   * @generated from field: google.protobuf.Timestamp last_used_at = 2;
+   */
+  lastUsedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message skerry.v1.DescribeSecretResponse.
+ * Use `create(DescribeSecretResponseSchema)` to create a new message.
+ */
+export const DescribeSecretResponseSchema: GenMessage<DescribeSecretResponse> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 5);
+
+/**
+ * Asks for secrets.
+ *
+ * @generated from message skerry.v1.ListSecretsRequest
+ */
+export type ListSecretsRequest = Message<"skerry.v1.ListSecretsRequest"> & {
+  /**
+   * Which of them.
+   *
+   * @generated from field: skerry.v1.ObjectPage page = 1;
+   */
+  page?: ObjectPage | undefined;
+};
+
+/**
+ * Describes the message skerry.v1.ListSecretsRequest.
+ * Use `create(ListSecretsRequestSchema)` to create a new message.
+ */
+export const ListSecretsRequestSchema: GenMessage<ListSecretsRequest> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 6);
+
+/**
+ * Secrets.
+ *
+ * @generated from message skerry.v1.ListSecretsResponse
+ */
+export type ListSecretsResponse = Message<"skerry.v1.ListSecretsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated skerry.v1.SecretInfo secrets = 1;
+   */
+  secrets: SecretInfo[];
+};
+
+/**
+ * Describes the message skerry.v1.ListSecretsResponse.
+ * Use `create(ListSecretsResponseSchema)` to create a new message.
+ */
+export const ListSecretsResponseSchema: GenMessage<ListSecretsResponse> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 7);
+
+/**
+ * A secret of a list.
+ *
+ * @generated from message skerry.v1.SecretInfo
+ */
+export type SecretInfo = Message<"skerry.v1.SecretInfo"> & {
+  /**
+   * What it is.
+   *
+   * @generated from field: skerry.v1.ObjectInfo info = 1;
+   */
+  info?: ObjectInfo | undefined;
+
+  /**
+   * When it was last given to a container, to the minute; unset: never.
+   *
+   * @generated from field: google.protobuf.Timestamp last_used_at = 2;
+   */
+  lastUsedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message skerry.v1.SecretInfo.
+ * Use `create(SecretInfoSchema)` to create a new message.
+ */
+export const SecretInfoSchema: GenMessage<SecretInfo> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 8);
+
+/**
+ * What is to change of a secret.
+ *
+ * @generated from message skerry.v1.UpdateSecretRequest
+ */
+export type UpdateSecretRequest = Message<"skerry.v1.UpdateSecretRequest"> & {
+  /**
+   * "st-...".
+   *
+   * @generated from field: string secret_id = 1;
+   */
+  secretId: string;
+
+  /**
+   * Variables that it has from now on. Those that are not named stay.
+   *
+   * @generated from field: map<string, string> variables = 2;
+   */
+  variables: { [key: string]: string };
+
+  /**
+   * Those that are not named go.
+   *
+   * @generated from field: bool replace = 3;
+   */
+  replace: boolean;
+};
+
+/**
+ * Describes the message skerry.v1.UpdateSecretRequest.
+ * Use `create(UpdateSecretRequestSchema)` to create a new message.
+ */
+export const UpdateSecretRequestSchema: GenMessage<UpdateSecretRequest> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 9);
+
+/**
+ * The secret is changed.
+ *
+ * @generated from message skerry.v1.UpdateSecretResponse
+ */
+export type UpdateSecretResponse = Message<"skerry.v1.UpdateSecretResponse"> & {
+};
+
+/**
+ * Describes the message skerry.v1.UpdateSecretResponse.
+ * Use `create(UpdateSecretResponseSchema)` to create a new message.
+ */
+export const UpdateSecretResponseSchema: GenMessage<UpdateSecretResponse> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 10);
+
+/**
+ * Names a secret to delete.
+ *
+ * @generated from message skerry.v1.DeleteSecretRequest
+ */
+export type DeleteSecretRequest = Message<"skerry.v1.DeleteSecretRequest"> & {
+  /**
+   * "st-...".
+   *
+   * @generated from field: string secret_id = 1;
+   */
+  secretId: string;
+};
+
+/**
+ * Describes the message skerry.v1.DeleteSecretRequest.
+ * Use `create(DeleteSecretRequestSchema)` to create a new message.
+ */
+export const DeleteSecretRequestSchema: GenMessage<DeleteSecretRequest> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 11);
+
+/**
+ * It is deleted.
+ *
+ * @generated from message skerry.v1.DeleteSecretResponse
+ */
+export type DeleteSecretResponse = Message<"skerry.v1.DeleteSecretResponse"> & {
+};
+
+/**
+ * Describes the message skerry.v1.DeleteSecretResponse.
+ * Use `create(DeleteSecretResponseSchema)` to create a new message.
+ */
+export const DeleteSecretResponseSchema: GenMessage<DeleteSecretResponse> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_secret, 12);
+
+/**
+ * SecretService keeps values that become environment variables of containers. Values are sealed at rest and never returned. Code in
+ * containers finds secrets of its environment to use them; it changes none.
  *
  * @generated from service skerry.v1.SecretService
  */
@@ -76,6 +356,57 @@ export const SecretService: GenService<{
     methodKind: "unary";
     input: typeof CreateSecretRequestSchema;
     output: typeof CreateSecretResponseSchema;
+  },
+  /**
+   * GetSecret finds a secret by name, or makes it. Errors: not_found (also: it lacks a key that is required), already_exists,
+   * invalid_argument.
+   *
+   * @generated from rpc skerry.v1.SecretService.GetSecret
+   */
+  getSecret: {
+    methodKind: "unary";
+    input: typeof GetSecretRequestSchema;
+    output: typeof GetSecretResponseSchema;
+  },
+  /**
+   * DescribeSecret tells of a secret. Errors: not_found.
+   *
+   * @generated from rpc skerry.v1.SecretService.DescribeSecret
+   */
+  describeSecret: {
+    methodKind: "unary";
+    input: typeof DescribeSecretRequestSchema;
+    output: typeof DescribeSecretResponseSchema;
+  },
+  /**
+   * ListSecrets lists secrets with a name.
+   *
+   * @generated from rpc skerry.v1.SecretService.ListSecrets
+   */
+  listSecrets: {
+    methodKind: "unary";
+    input: typeof ListSecretsRequestSchema;
+    output: typeof ListSecretsResponseSchema;
+  },
+  /**
+   * UpdateSecret changes variables of a secret with a name, for containers that start from then on. Errors: not_found, invalid_argument.
+   *
+   * @generated from rpc skerry.v1.SecretService.UpdateSecret
+   */
+  updateSecret: {
+    methodKind: "unary";
+    input: typeof UpdateSecretRequestSchema;
+    output: typeof UpdateSecretResponseSchema;
+  },
+  /**
+   * DeleteSecret deletes a secret, for good; containers that need it do not start any more. Errors: not_found.
+   *
+   * @generated from rpc skerry.v1.SecretService.DeleteSecret
+   */
+  deleteSecret: {
+    methodKind: "unary";
+    input: typeof DeleteSecretRequestSchema;
+    output: typeof DeleteSecretResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_skerry_v1_secret, 0);

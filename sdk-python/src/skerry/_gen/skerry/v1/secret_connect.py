@@ -19,7 +19,7 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from protobuf import DescService
 
 from . import secret_pb
-from .secret_pb import CreateSecretRequest, CreateSecretResponse
+from .secret_pb import CreateSecretRequest, CreateSecretResponse, DeleteSecretRequest, DeleteSecretResponse, DescribeSecretRequest, DescribeSecretResponse, GetSecretRequest, GetSecretResponse, ListSecretsRequest, ListSecretsResponse, UpdateSecretRequest, UpdateSecretResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -32,11 +32,43 @@ if TYPE_CHECKING:
 
 class SecretService(Protocol):
     """
-    SecretService keeps values that become environment variables of containers. Values are sealed at rest and never returned.
+    SecretService keeps values that become environment variables of containers. Values are sealed at rest and never returned. Code in
+    containers finds secrets of its environment to use them; it changes none.
     """
     async def create_secret(self, request: CreateSecretRequest, ctx: RequestContext[CreateSecretRequest, CreateSecretResponse], /) -> CreateSecretResponse:
         """
         CreateSecret makes an anonymous secret (Secret.from_dict). It is deleted with its app. Errors: invalid_argument, not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def get_secret(self, request: GetSecretRequest, ctx: RequestContext[GetSecretRequest, GetSecretResponse], /) -> GetSecretResponse:
+        """
+        GetSecret finds a secret by name, or makes it. Errors: not_found (also: it lacks a key that is required), already_exists,
+        invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def describe_secret(self, request: DescribeSecretRequest, ctx: RequestContext[DescribeSecretRequest, DescribeSecretResponse], /) -> DescribeSecretResponse:
+        """
+        DescribeSecret tells of a secret. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def list_secrets(self, request: ListSecretsRequest, ctx: RequestContext[ListSecretsRequest, ListSecretsResponse], /) -> ListSecretsResponse:
+        """
+        ListSecrets lists secrets with a name.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def update_secret(self, request: UpdateSecretRequest, ctx: RequestContext[UpdateSecretRequest, UpdateSecretResponse], /) -> UpdateSecretResponse:
+        """
+        UpdateSecret changes variables of a secret with a name, for containers that start from then on. Errors: not_found, invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def delete_secret(self, request: DeleteSecretRequest, ctx: RequestContext[DeleteSecretRequest, DeleteSecretResponse], /) -> DeleteSecretResponse:
+        """
+        DeleteSecret deletes a secret, for good; containers that need it do not start any more. Errors: not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -69,6 +101,61 @@ class SecretServiceASGIApplication(ConnectASGIApplication[SecretService]):
                     ),
                     function=svc.create_secret,
                 ),
+                "/skerry.v1.SecretService/GetSecret": Endpoint.unary(
+                    method=MethodInfo(
+                        name="GetSecret",
+                        service_name="skerry.v1.SecretService",
+                        input=GetSecretRequest,
+                        output=GetSecretResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.get_secret,
+                ),
+                "/skerry.v1.SecretService/DescribeSecret": Endpoint.unary(
+                    method=MethodInfo(
+                        name="DescribeSecret",
+                        service_name="skerry.v1.SecretService",
+                        input=DescribeSecretRequest,
+                        output=DescribeSecretResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.describe_secret,
+                ),
+                "/skerry.v1.SecretService/ListSecrets": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ListSecrets",
+                        service_name="skerry.v1.SecretService",
+                        input=ListSecretsRequest,
+                        output=ListSecretsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.list_secrets,
+                ),
+                "/skerry.v1.SecretService/UpdateSecret": Endpoint.unary(
+                    method=MethodInfo(
+                        name="UpdateSecret",
+                        service_name="skerry.v1.SecretService",
+                        input=UpdateSecretRequest,
+                        output=UpdateSecretResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.update_secret,
+                ),
+                "/skerry.v1.SecretService/DeleteSecret": Endpoint.unary(
+                    method=MethodInfo(
+                        name="DeleteSecret",
+                        service_name="skerry.v1.SecretService",
+                        input=DeleteSecretRequest,
+                        output=DeleteSecretResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.delete_secret,
+                ),
             },
             interceptors=interceptors,
             read_max_bytes=read_max_bytes,
@@ -84,7 +171,8 @@ class SecretServiceASGIApplication(ConnectASGIApplication[SecretService]):
 
 class SecretServiceClient(ConnectClient):
     """
-    SecretService keeps values that become environment variables of containers. Values are sealed at rest and never returned.
+    SecretService keeps values that become environment variables of containers. Values are sealed at rest and never returned. Code in
+    containers finds secrets of its environment to use them; it changes none.
     """
     async def create_secret(
         self,
@@ -109,14 +197,162 @@ class SecretServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
         )
+    async def get_secret(
+        self,
+        request: GetSecretRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetSecretResponse:
+        """
+        GetSecret finds a secret by name, or makes it. Errors: not_found (also: it lacks a key that is required), already_exists,
+        invalid_argument.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetSecret",
+                service_name="skerry.v1.SecretService",
+                input=GetSecretRequest,
+                output=GetSecretResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def describe_secret(
+        self,
+        request: DescribeSecretRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> DescribeSecretResponse:
+        """
+        DescribeSecret tells of a secret. Errors: not_found.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DescribeSecret",
+                service_name="skerry.v1.SecretService",
+                input=DescribeSecretRequest,
+                output=DescribeSecretResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def list_secrets(
+        self,
+        request: ListSecretsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListSecretsResponse:
+        """
+        ListSecrets lists secrets with a name.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListSecrets",
+                service_name="skerry.v1.SecretService",
+                input=ListSecretsRequest,
+                output=ListSecretsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def update_secret(
+        self,
+        request: UpdateSecretRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> UpdateSecretResponse:
+        """
+        UpdateSecret changes variables of a secret with a name, for containers that start from then on. Errors: not_found, invalid_argument.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UpdateSecret",
+                service_name="skerry.v1.SecretService",
+                input=UpdateSecretRequest,
+                output=UpdateSecretResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def delete_secret(
+        self,
+        request: DeleteSecretRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> DeleteSecretResponse:
+        """
+        DeleteSecret deletes a secret, for good; containers that need it do not start any more. Errors: not_found.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DeleteSecret",
+                service_name="skerry.v1.SecretService",
+                input=DeleteSecretRequest,
+                output=DeleteSecretResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
 
 class SecretServiceSync(Protocol):
     """
-    SecretService keeps values that become environment variables of containers. Values are sealed at rest and never returned.
+    SecretService keeps values that become environment variables of containers. Values are sealed at rest and never returned. Code in
+    containers finds secrets of its environment to use them; it changes none.
     """
     def create_secret(self, request: CreateSecretRequest, ctx: RequestContext[CreateSecretRequest, CreateSecretResponse], /) -> CreateSecretResponse:
         """
         CreateSecret makes an anonymous secret (Secret.from_dict). It is deleted with its app. Errors: invalid_argument, not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def get_secret(self, request: GetSecretRequest, ctx: RequestContext[GetSecretRequest, GetSecretResponse], /) -> GetSecretResponse:
+        """
+        GetSecret finds a secret by name, or makes it. Errors: not_found (also: it lacks a key that is required), already_exists,
+        invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def describe_secret(self, request: DescribeSecretRequest, ctx: RequestContext[DescribeSecretRequest, DescribeSecretResponse], /) -> DescribeSecretResponse:
+        """
+        DescribeSecret tells of a secret. Errors: not_found.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def list_secrets(self, request: ListSecretsRequest, ctx: RequestContext[ListSecretsRequest, ListSecretsResponse], /) -> ListSecretsResponse:
+        """
+        ListSecrets lists secrets with a name.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def update_secret(self, request: UpdateSecretRequest, ctx: RequestContext[UpdateSecretRequest, UpdateSecretResponse], /) -> UpdateSecretResponse:
+        """
+        UpdateSecret changes variables of a secret with a name, for containers that start from then on. Errors: not_found, invalid_argument.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def delete_secret(self, request: DeleteSecretRequest, ctx: RequestContext[DeleteSecretRequest, DeleteSecretResponse], /) -> DeleteSecretResponse:
+        """
+        DeleteSecret deletes a secret, for good; containers that need it do not start any more. Errors: not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -147,6 +383,61 @@ class SecretServiceWSGIApplication(ConnectWSGIApplication):
                     ),
                     function=service.create_secret,
                 ),
+                "/skerry.v1.SecretService/GetSecret": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="GetSecret",
+                        service_name="skerry.v1.SecretService",
+                        input=GetSecretRequest,
+                        output=GetSecretResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.get_secret,
+                ),
+                "/skerry.v1.SecretService/DescribeSecret": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="DescribeSecret",
+                        service_name="skerry.v1.SecretService",
+                        input=DescribeSecretRequest,
+                        output=DescribeSecretResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.describe_secret,
+                ),
+                "/skerry.v1.SecretService/ListSecrets": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ListSecrets",
+                        service_name="skerry.v1.SecretService",
+                        input=ListSecretsRequest,
+                        output=ListSecretsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.list_secrets,
+                ),
+                "/skerry.v1.SecretService/UpdateSecret": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="UpdateSecret",
+                        service_name="skerry.v1.SecretService",
+                        input=UpdateSecretRequest,
+                        output=UpdateSecretResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.update_secret,
+                ),
+                "/skerry.v1.SecretService/DeleteSecret": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="DeleteSecret",
+                        service_name="skerry.v1.SecretService",
+                        input=DeleteSecretRequest,
+                        output=DeleteSecretResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.delete_secret,
+                ),
             },
             interceptors=interceptors,
             read_max_bytes=read_max_bytes,
@@ -162,7 +453,8 @@ class SecretServiceWSGIApplication(ConnectWSGIApplication):
 
 class SecretServiceClientSync(ConnectClientSync):
     """
-    SecretService keeps values that become environment variables of containers. Values are sealed at rest and never returned.
+    SecretService keeps values that become environment variables of containers. Values are sealed at rest and never returned. Code in
+    containers finds secrets of its environment to use them; it changes none.
     """
     def create_secret(
         self,
@@ -181,6 +473,122 @@ class SecretServiceClientSync(ConnectClientSync):
                 service_name="skerry.v1.SecretService",
                 input=CreateSecretRequest,
                 output=CreateSecretResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def get_secret(
+        self,
+        request: GetSecretRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> GetSecretResponse:
+        """
+        GetSecret finds a secret by name, or makes it. Errors: not_found (also: it lacks a key that is required), already_exists,
+        invalid_argument.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="GetSecret",
+                service_name="skerry.v1.SecretService",
+                input=GetSecretRequest,
+                output=GetSecretResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def describe_secret(
+        self,
+        request: DescribeSecretRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> DescribeSecretResponse:
+        """
+        DescribeSecret tells of a secret. Errors: not_found.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DescribeSecret",
+                service_name="skerry.v1.SecretService",
+                input=DescribeSecretRequest,
+                output=DescribeSecretResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def list_secrets(
+        self,
+        request: ListSecretsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ListSecretsResponse:
+        """
+        ListSecrets lists secrets with a name.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ListSecrets",
+                service_name="skerry.v1.SecretService",
+                input=ListSecretsRequest,
+                output=ListSecretsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def update_secret(
+        self,
+        request: UpdateSecretRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> UpdateSecretResponse:
+        """
+        UpdateSecret changes variables of a secret with a name, for containers that start from then on. Errors: not_found, invalid_argument.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="UpdateSecret",
+                service_name="skerry.v1.SecretService",
+                input=UpdateSecretRequest,
+                output=UpdateSecretResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def delete_secret(
+        self,
+        request: DeleteSecretRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> DeleteSecretResponse:
+        """
+        DeleteSecret deletes a secret, for good; containers that need it do not start any more. Errors: not_found.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="DeleteSecret",
+                service_name="skerry.v1.SecretService",
+                input=DeleteSecretRequest,
+                output=DeleteSecretResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),

@@ -9,13 +9,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, TYPE_CHECKING, TypeAlias
+from typing import Literal, NoReturn, TYPE_CHECKING, TypeAlias
 
 from protobuf import Message
 from protobuf._codegen import file_desc
+from protobuf.wkt.google.protobuf import timestamp_pb
+
+from . import object_pb
 
 if TYPE_CHECKING:
     from protobuf import DescFile
+    from protobuf.wkt.google.protobuf.timestamp_pb import Timestamp
+
+    from .object_pb import ObjectCreation, ObjectInfo, ObjectPage
 
 
 _CreateSecretRequestFields: TypeAlias = Literal["app_id", "variables"]
@@ -90,13 +96,419 @@ class CreateSecretResponse(Message[_CreateSecretResponseFields]):
 
         secret_id: str
 
+_GetSecretRequestFields: TypeAlias = Literal["name", "environment", "creation", "variables", "required_keys"]
+
+class GetSecretRequest(Message[_GetSecretRequestFields]):
+    """
+    Names a secret, to find or to make.
+
+    ```proto
+    message skerry.v1.GetSecretRequest
+    ```
+
+    Attributes:
+        name:
+            Its name.
+
+            ```proto
+            string name = 1;
+            ```
+        environment:
+            The environment; empty: the default one.
+
+            ```proto
+            string environment = 2;
+            ```
+        creation:
+            What becomes of a name that nothing has. A secret is not ephemeral.
+
+            ```proto
+            skerry.v1.ObjectCreation creation = 3;
+            ```
+        variables:
+            Of the secret that is made, as in CreateSecretRequest.
+
+            ```proto
+            map<string, string> variables = 4;
+            ```
+        required_keys:
+            Names of variables that it must have.
+
+            ```proto
+            repeated string required_keys = 5;
+            ```
+    """
+
+    __slots__ = ("name", "environment", "creation", "variables", "required_keys")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str = "",
+            environment: str = "",
+            creation: ObjectCreation | None = None,
+            variables: dict[str, str] | None = None,
+            required_keys: list[str] | None = None,
+        ) -> None:
+            pass
+
+        name: str
+        environment: str
+        creation: ObjectCreation
+        variables: dict[str, str]
+        required_keys: list[str]
+
+_GetSecretResponseFields: TypeAlias = Literal["info"]
+
+class GetSecretResponse(Message[_GetSecretResponseFields]):
+    """
+    The secret.
+
+    ```proto
+    message skerry.v1.GetSecretResponse
+    ```
+
+    Attributes:
+        info:
+            What it is.
+
+            ```proto
+            optional skerry.v1.ObjectInfo info = 1;
+            ```
+    """
+
+    __slots__ = ("info",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            info: ObjectInfo | None = None,
+        ) -> None:
+            pass
+
+        info: ObjectInfo | None
+
+_DescribeSecretRequestFields: TypeAlias = Literal["secret_id"]
+
+class DescribeSecretRequest(Message[_DescribeSecretRequestFields]):
+    """
+    Names a secret.
+
+    ```proto
+    message skerry.v1.DescribeSecretRequest
+    ```
+
+    Attributes:
+        secret_id:
+            "st-...".
+
+            ```proto
+            string secret_id = 1;
+            ```
+    """
+
+    __slots__ = ("secret_id",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            secret_id: str = "",
+        ) -> None:
+            pass
+
+        secret_id: str
+
+_DescribeSecretResponseFields: TypeAlias = Literal["info", "last_used_at"]
+
+class DescribeSecretResponse(Message[_DescribeSecretResponseFields]):
+    """
+    A secret.
+
+    ```proto
+    message skerry.v1.DescribeSecretResponse
+    ```
+
+    Attributes:
+        info:
+            What it is.
+
+            ```proto
+            optional skerry.v1.ObjectInfo info = 1;
+            ```
+        last_used_at:
+            When it was last given to a container, to the minute; unset: never.
+
+            ```proto
+            optional google.protobuf.Timestamp last_used_at = 2;
+            ```
+    """
+
+    __slots__ = ("info", "last_used_at")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            info: ObjectInfo | None = None,
+            last_used_at: Timestamp | None = None,
+        ) -> None:
+            pass
+
+        info: ObjectInfo | None
+        last_used_at: Timestamp | None
+
+_ListSecretsRequestFields: TypeAlias = Literal["page"]
+
+class ListSecretsRequest(Message[_ListSecretsRequestFields]):
+    """
+    Asks for secrets.
+
+    ```proto
+    message skerry.v1.ListSecretsRequest
+    ```
+
+    Attributes:
+        page:
+            Which of them.
+
+            ```proto
+            optional skerry.v1.ObjectPage page = 1;
+            ```
+    """
+
+    __slots__ = ("page",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            page: ObjectPage | None = None,
+        ) -> None:
+            pass
+
+        page: ObjectPage | None
+
+_ListSecretsResponseFields: TypeAlias = Literal["secrets"]
+
+class ListSecretsResponse(Message[_ListSecretsResponseFields]):
+    """
+    Secrets.
+
+    ```proto
+    message skerry.v1.ListSecretsResponse
+    ```
+
+    Attributes:
+        secrets:
+            Newest first.
+
+            ```proto
+            repeated skerry.v1.SecretInfo secrets = 1;
+            ```
+    """
+
+    __slots__ = ("secrets",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            secrets: list[SecretInfo] | None = None,
+        ) -> None:
+            pass
+
+        secrets: list[SecretInfo]
+
+_SecretInfoFields: TypeAlias = Literal["info", "last_used_at"]
+
+class SecretInfo(Message[_SecretInfoFields]):
+    """
+    A secret of a list.
+
+    ```proto
+    message skerry.v1.SecretInfo
+    ```
+
+    Attributes:
+        info:
+            What it is.
+
+            ```proto
+            optional skerry.v1.ObjectInfo info = 1;
+            ```
+        last_used_at:
+            When it was last given to a container, to the minute; unset: never.
+
+            ```proto
+            optional google.protobuf.Timestamp last_used_at = 2;
+            ```
+    """
+
+    __slots__ = ("info", "last_used_at")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            info: ObjectInfo | None = None,
+            last_used_at: Timestamp | None = None,
+        ) -> None:
+            pass
+
+        info: ObjectInfo | None
+        last_used_at: Timestamp | None
+
+_UpdateSecretRequestFields: TypeAlias = Literal["secret_id", "variables", "replace"]
+
+class UpdateSecretRequest(Message[_UpdateSecretRequestFields]):
+    """
+    What is to change of a secret.
+
+    ```proto
+    message skerry.v1.UpdateSecretRequest
+    ```
+
+    Attributes:
+        secret_id:
+            "st-...".
+
+            ```proto
+            string secret_id = 1;
+            ```
+        variables:
+            Variables that it has from now on. Those that are not named stay.
+
+            ```proto
+            map<string, string> variables = 2;
+            ```
+        replace:
+            Those that are not named go.
+
+            ```proto
+            bool replace = 3;
+            ```
+    """
+
+    __slots__ = ("secret_id", "variables", "replace")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            secret_id: str = "",
+            variables: dict[str, str] | None = None,
+            replace: bool = False,
+        ) -> None:
+            pass
+
+        secret_id: str
+        variables: dict[str, str]
+        replace: bool
+
+_UpdateSecretResponseFields: TypeAlias = NoReturn
+
+class UpdateSecretResponse(Message[_UpdateSecretResponseFields]):
+    """
+    The secret is changed.
+
+    ```proto
+    message skerry.v1.UpdateSecretResponse
+    ```
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+        ) -> None:
+            pass
+
+_DeleteSecretRequestFields: TypeAlias = Literal["secret_id"]
+
+class DeleteSecretRequest(Message[_DeleteSecretRequestFields]):
+    """
+    Names a secret to delete.
+
+    ```proto
+    message skerry.v1.DeleteSecretRequest
+    ```
+
+    Attributes:
+        secret_id:
+            "st-...".
+
+            ```proto
+            string secret_id = 1;
+            ```
+    """
+
+    __slots__ = ("secret_id",)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            secret_id: str = "",
+        ) -> None:
+            pass
+
+        secret_id: str
+
+_DeleteSecretResponseFields: TypeAlias = NoReturn
+
+class DeleteSecretResponse(Message[_DeleteSecretResponseFields]):
+    """
+    It is deleted.
+
+    ```proto
+    message skerry.v1.DeleteSecretResponse
+    ```
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+        ) -> None:
+            pass
+
 
 _DESC = file_desc(
-    b'\n\x16skerry/v1/secret.proto\x12\tskerry.v1"\xb7\x01\n\x13CreateSecretRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12K\n\tvariables\x18\x02 \x03(\x0b2-.skerry.v1.CreateSecretRequest.VariablesEntryR\tvariables\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"3\n\x14CreateSecretResponse\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId2`\n\rSecretService\x12O\n\x0cCreateSecret\x12\x1e.skerry.v1.CreateSecretRequest\x1a\x1f.skerry.v1.CreateSecretResponseb\x06proto3',
-    [],
+    b'\n\x16skerry/v1/secret.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16skerry/v1/object.proto"\xb7\x01\n\x13CreateSecretRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12K\n\tvariables\x18\x02 \x03(\x0b2-.skerry.v1.CreateSecretRequest.VariablesEntryR\tvariables\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"3\n\x14CreateSecretResponse\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId"\xac\x02\n\x10GetSecretRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x125\n\x08creation\x18\x03 \x01(\x0e2\x19.skerry.v1.ObjectCreationR\x08creation\x12H\n\tvariables\x18\x04 \x03(\x0b2*.skerry.v1.GetSecretRequest.VariablesEntryR\tvariables\x12#\n\rrequired_keys\x18\x05 \x03(\tR\x0crequiredKeys\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01">\n\x11GetSecretResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info"4\n\x15DescribeSecretRequest\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId"\x81\x01\n\x16DescribeSecretResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info\x12<\n\x0clast_used_at\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\nlastUsedAt"?\n\x12ListSecretsRequest\x12)\n\x04page\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectPageR\x04page"F\n\x13ListSecretsResponse\x12/\n\x07secrets\x18\x01 \x03(\x0b2\x15.skerry.v1.SecretInfoR\x07secrets"u\n\nSecretInfo\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info\x12<\n\x0clast_used_at\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\nlastUsedAt"\xd7\x01\n\x13UpdateSecretRequest\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId\x12K\n\tvariables\x18\x02 \x03(\x0b2-.skerry.v1.UpdateSecretRequest.VariablesEntryR\tvariables\x12\x18\n\x07replace\x18\x03 \x01(\x08R\x07replace\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\x16\n\x14UpdateSecretResponse"2\n\x13DeleteSecretRequest\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId"\x16\n\x14DeleteSecretResponse2\xef\x03\n\rSecretService\x12O\n\x0cCreateSecret\x12\x1e.skerry.v1.CreateSecretRequest\x1a\x1f.skerry.v1.CreateSecretResponse\x12F\n\tGetSecret\x12\x1b.skerry.v1.GetSecretRequest\x1a\x1c.skerry.v1.GetSecretResponse\x12U\n\x0eDescribeSecret\x12 .skerry.v1.DescribeSecretRequest\x1a!.skerry.v1.DescribeSecretResponse\x12L\n\x0bListSecrets\x12\x1d.skerry.v1.ListSecretsRequest\x1a\x1e.skerry.v1.ListSecretsResponse\x12O\n\x0cUpdateSecret\x12\x1e.skerry.v1.UpdateSecretRequest\x1a\x1f.skerry.v1.UpdateSecretResponse\x12O\n\x0cDeleteSecret\x12\x1e.skerry.v1.DeleteSecretRequest\x1a\x1f.skerry.v1.DeleteSecretResponseb\x06proto3',
+    [
+        timestamp_pb.desc(),
+        object_pb.desc(),
+    ],
     {
         "CreateSecretRequest": CreateSecretRequest,
         "CreateSecretResponse": CreateSecretResponse,
+        "GetSecretRequest": GetSecretRequest,
+        "GetSecretResponse": GetSecretResponse,
+        "DescribeSecretRequest": DescribeSecretRequest,
+        "DescribeSecretResponse": DescribeSecretResponse,
+        "ListSecretsRequest": ListSecretsRequest,
+        "ListSecretsResponse": ListSecretsResponse,
+        "SecretInfo": SecretInfo,
+        "UpdateSecretRequest": UpdateSecretRequest,
+        "UpdateSecretResponse": UpdateSecretResponse,
+        "DeleteSecretRequest": DeleteSecretRequest,
+        "DeleteSecretResponse": DeleteSecretResponse,
     },
 )
 
