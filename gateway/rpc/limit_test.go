@@ -150,7 +150,11 @@ func TestLimitedTokens(t *testing.T) {
 				if method.IsStreamingServer() || method.IsStreamingClient() {
 					ask = w.stream
 				}
-				if code := ask(t, "/skerry.v1."+name, token, "", body); code != "permission_denied" && code != "not_found" && code != notServed {
+				code := ask(t, "/skerry.v1."+name, token, "", body)
+				if method.IsStreamingClient() && code == "unimplemented" {
+					continue // nothing was read of the stream; what is, is looked at: TestLimitsOfStreams
+				}
+				if code != "permission_denied" && code != "not_found" && code != notServed {
 					t.Errorf("%s with %s answers %q", name, body, code)
 				}
 			}

@@ -18,7 +18,7 @@ func TestSecretsOfBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const before = "0013"
+	const before = "0014"
 	scripts, err := filepath.Glob("migrations/*.sql")
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestSecretsOfBefore(t *testing.T) {
 	}
 	key, content := bytes.Repeat([]byte{7}, 72), []byte("what was sealed, of any length")
 	statements = append(statements,
-		`INSERT INTO schema_migrations (version, name, applied_at) VALUES (13, '0013', 0)`,
+		`INSERT INTO schema_migrations (version, name, applied_at) VALUES (14, '0014', 0)`,
 		`INSERT INTO apps (id, environment, name, description, state, stop_reason, version, tags, created_at) VALUES ('ap-1', 'main', '', 'a', 2, 0, 0, '{}', 0)`,
 		`INSERT INTO secrets (id, app_id, sealed, created_at) VALUES ('st-1', 'ap-1', '`+base64.StdEncoding.EncodeToString(append(bytes.Clone(key), content...))+`', 5)`,
 	)
