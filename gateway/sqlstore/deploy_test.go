@@ -53,7 +53,7 @@ func TestDeployments(t *testing.T) {
 		t.Errorf("the same again is a new version: %+v", done)
 	}
 	second := newApp(t, db)
-	sealed := secret.Record{ID: "st-1", AppID: second.ID, Sealed: []byte{0, 1, 255}, CreatedAt: time.UnixMilli(9).UTC()}
+	sealed := secret.Record{ID: "st-1", AppID: second.ID, Sealed: secret.Sealed{KeyID: "k", Key: []byte{1}, Content: []byte{0, 1, 255}}, CreatedAt: time.UnixMilli(9).UTC()}
 	if err := db.CreateSecret(ctx, sealed); err != nil {
 		t.Fatal(err)
 	}
