@@ -1,5 +1,5 @@
-// Package jetstream keeps the gateway's flow in NATS JetStream: inputs, outputs of SYNC calls, items of generators, and logs. It is the only
-// package that imports NATS.
+// Package jetstream keeps the gateway's flow in NATS JetStream: inputs, outputs of SYNC calls, items of generators, logs, and what is
+// in dicts and queues. It is the only package that imports NATS.
 //
 // The server is embedded: it listens on nothing, is connected to in memory, and syncs its files every 100 ms, so a crash of the process
 // loses nothing and a power failure at most the last moments. Or it is a cluster elsewhere, whose streams have replicas: what a lost connection or
@@ -78,6 +78,9 @@ type Engine struct {
 	outs      jetstream.Stream
 	logs      jetstream.Stream
 	items     items
+	objects   objects
+	dicts     Dicts
+	queues    Queues
 	recovered uint64 // the last sequence of IN at the start
 
 	subs   sync.Mutex
@@ -165,6 +168,9 @@ func (e *Engine) connect(ctx context.Context, cfg Config) error {
 	if err := e.openItems(ctx); err != nil {
 		return err
 	}
+	if err := e.openObjects(ctx); err != nil {
+		return err
+	}
 	return e.recover(ctx)
 }
 
@@ -210,7 +216,7 @@ func (e *Engine) Close() error {
 		// What was published or acknowledged without waiting reaches the server before the connection ends.
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		defer cancel()
-		err := errors.Join(e.closeItems(ctx), e.nc.FlushWithContext(ctx))
+		err := errors.Join(e.closeItems(ctx), e.closeObjects(ctx), e.nc.FlushWithContext(ctx))
 		e.nc.Close()
 		<-e.closed
 		if e.pub != nil {

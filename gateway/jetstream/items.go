@@ -3,7 +3,6 @@ package jetstream
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -207,48 +206,11 @@ func (e *Engine) findItem(ctx context.Context, key payload.Key, number uint64) (
 
 // readItems calls f with the messages of an input from a place on, until f wants no more, there are no more, or enough has been read.
 func (e *Engine) readItems(ctx context.Context, key payload.Key, from uint64, f func(b item.Batch, sequence uint64) (more bool)) error {
-	unavailable := func(err error) error {
-		return fault.New(fault.Unavailable, "items of call %q, input %d: %w", key.CallID, key.Index, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	request, err := json.Marshal(map[string]any{"seq": from, "next_by_subj": itemSubject(key), "batch": itemsReadMsgs, "max_bytes": itemsRead})
-	if err != nil {
-		return unavailable(err)
-	}
-	inbox := nats.NewInbox()
-	sub, err := e.items.nc.SubscribeSync(inbox)
-	if err != nil {
-		return unavailable(err)
-	}
-	defer sub.Unsubscribe() //nolint:errcheck // fails only once the connection is closed
-	if err := e.items.nc.PublishRequest("$JS.API.DIRECT.GET."+itemsStream, inbox, request); err != nil {
-		return unavailable(err)
-	}
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return unavailable(err)
-		}
-		switch status := m.Header.Get("Status"); status {
-		case "":
-		case "204", "404": // the end; nothing
-			return nil
-		default:
-			return unavailable(fmt.Errorf("status %s: %s", status, m.Header.Get("Description")))
-		}
+	p := page{stream: itemsStream, filter: itemSubject(key), from: from, msgs: itemsReadMsgs, bytes: itemsRead}
+	return readPage(ctx, e.items.nc, p, func(m found) (bool, error) {
 		b, err := parseItems(key, m.Data)
-		if err != nil {
-			return err
-		}
-		sequence, err := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
-		if err != nil {
-			return unavailable(err)
-		}
-		if !f(b, sequence) {
-			return nil
-		}
-	}
+		return err == nil && f(b, m.place), err
+	})
 }
 
 // PurgeItems implements item.Log.

@@ -56,6 +56,8 @@ type Deps struct {
 	SecretService       skerryv1connect.SecretServiceHandler
 	TunnelService       skerryv1connect.TunnelServiceHandler
 	VolumeService       skerryv1connect.VolumeServiceHandler
+	DictService         skerryv1connect.DictServiceHandler
+	QueueService        skerryv1connect.QueueServiceHandler
 	// Relay serves what is inside sandboxes, below sandboxPrefix.
 	Relay http.Handler
 }
@@ -88,6 +90,8 @@ func NewHandler(d Deps, opts []connect.HandlerOption) http.Handler {
 	mux.Handle(skerryv1connect.NewSnapshotServiceHandler(d.SnapshotService, small...))
 	mux.Handle(skerryv1connect.NewSidecarServiceHandler(d.SidecarService, small...))
 	mux.Handle(skerryv1connect.NewEnvironmentServiceHandler(&environmentService{d}, small...))
+	mux.Handle(skerryv1connect.NewDictServiceHandler(d.DictService, raw...))
+	mux.Handle(skerryv1connect.NewQueueServiceHandler(d.QueueService, raw...))
 	mux.Handle(sandboxPrefix, d.Relay)
 	named := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux.ServeHTTP(w, r.WithContext(identity.WithEnvironments(r.Context(), d.Environments)))

@@ -52,11 +52,12 @@ var open = map[string]bool{
 	skerryv1connect.MountServiceCreateMountProcedure:          true,
 }
 
-// openPrefixes begin the paths that code in containers may call besides: sandboxes of its app, volumes of its environment.
+// openPrefixes begin the paths that code in containers may call besides: sandboxes of its app, volumes, dicts and queues of its environment.
 var openPrefixes = []string{
 	"/" + skerryv1connect.SandboxServiceName + "/", "/" + skerryv1connect.SandboxWatchServiceName + "/",
 	"/" + skerryv1connect.SnapshotServiceName + "/", "/" + skerryv1connect.SidecarServiceName + "/", sandboxPrefix,
 	"/" + skerryv1connect.VolumeServiceName + "/",
+	"/" + skerryv1connect.DictServiceName + "/", "/" + skerryv1connect.QueueServiceName + "/",
 }
 
 func isOpen(path string) bool {

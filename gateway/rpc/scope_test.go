@@ -81,6 +81,8 @@ func (w *world) serve(t *testing.T, tokens *identity.Service) {
 		SecretService:       secretrpc.NewService(nil),
 		TunnelService:       skerryv1connect.UnimplementedTunnelServiceHandler{},
 		VolumeService:       skerryv1connect.UnimplementedVolumeServiceHandler{},
+		DictService:         skerryv1connect.UnimplementedDictServiceHandler{},
+		QueueService:        skerryv1connect.UnimplementedQueueServiceHandler{},
 		SandboxService:      skerryv1connect.UnimplementedSandboxServiceHandler{},
 		SandboxWatchService: skerryv1connect.UnimplementedSandboxWatchServiceHandler{},
 		SnapshotService:     skerryv1connect.UnimplementedSnapshotServiceHandler{},
@@ -262,6 +264,8 @@ var allowedServices = map[string]string{
 	"SnapshotService":     "and what they were",
 	"SidecarService":      "and what is beside them",
 	"VolumeService":       "volumes of the container's environment",
+	"DictService":         "dicts of the container's environment",
+	"QueueService":        "queues of the container's environment",
 }
 
 // TestWhatContainersMayCall goes through all procedures there are.

@@ -45,7 +45,8 @@ func (s *Server) collect(ctx context.Context) error {
 	}
 }
 
-// roots are the references to blobs: images, results that builders share, snapshots, code and arguments of functions, and calls with their outputs.
+// roots are the references to blobs: images, results that builders share, snapshots, code and arguments of functions, calls with their
+// outputs, and what dicts and queues hold.
 type roots struct{ s *Server }
 
 var _ cas.Roots = roots{}
@@ -65,6 +66,13 @@ func (r roots) Roots(ctx context.Context, cutoff time.Time, add func(cas.Root) e
 	}
 	named := map[string]bool{}
 	if err := r.s.db.Referred(ctx, cutoff, func(digest string) { named[digest] = true }); err != nil {
+		return err
+	}
+	name := func(digest string) error {
+		named[digest] = true
+		return nil
+	}
+	if err := errors.Join(r.s.engine.Dicts().Blobs(ctx, name), r.s.engine.Queues().Blobs(ctx, name)); err != nil {
 		return err
 	}
 	for digest := range named {

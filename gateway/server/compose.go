@@ -10,6 +10,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/callrpc"
 	"github.com/skerry-dev/skerry/gateway/cron"
+	"github.com/skerry-dev/skerry/gateway/dict"
 	"github.com/skerry-dev/skerry/gateway/environment"
 	"github.com/skerry-dev/skerry/gateway/fleet"
 	"github.com/skerry-dev/skerry/gateway/identity"
@@ -17,6 +18,9 @@ import (
 	"github.com/skerry-dev/skerry/gateway/layer"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/mount"
+	"github.com/skerry-dev/skerry/gateway/object"
+	"github.com/skerry-dev/skerry/gateway/objectrpc"
+	"github.com/skerry-dev/skerry/gateway/queue"
 	"github.com/skerry-dev/skerry/gateway/rpc"
 	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/sandboxrpc"
@@ -31,6 +35,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/volumelink"
 	"github.com/skerry-dev/skerry/gateway/volumerpc"
 	"github.com/skerry-dev/skerry/gateway/workerlink"
+	"github.com/skerry-dev/skerry/internal/ident"
 )
 
 // compose makes the nouns and joins them by the ports they name.
@@ -71,7 +76,16 @@ func (s *Server) compose(tunnels tunnel.Config) {
 	s.sidecars = sidecar.New(sidecar.Deps{
 		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Secrets: secrets{s.secrets, s.db}, Trees: s.mounts,
 	})
+	s.composeObjects()
 	s.tunnels = tunnel.New(tunnels, tunnel.Deps{Sandboxes: reached{s}, Dialer: reached{s}, Store: s.db, Listeners: s.ingress, Log: s.log})
+}
+
+// composeObjects makes dicts and queues: what they are called is in the database, what they hold in the flow.
+func (s *Server) composeObjects() {
+	s.entries = dict.New(dict.Deps{Entries: s.engine.Dicts(), Journal: s.engine.Dicts(), Blobs: payloads{s}})
+	s.items = queue.New(queue.Deps{Log: s.engine.Queues(), Blobs: payloads{s}, Logger: s.log})
+	s.dicts = object.New(object.Deps{Kind: ident.Dict, Noun: "dict", Store: s.db, Contents: s.entries, Log: s.log})
+	s.queues = object.New(object.Deps{Kind: ident.Queue, Noun: "queue", Store: s.db, Contents: s.items, Log: s.log})
 }
 
 // contents are all kinds of things that environments have, apps first: they use the others.
@@ -81,6 +95,8 @@ func (s *Server) contents() []environment.Contents {
 		{Noun: "names of images", Empty: s.db.DeleteImageNames},
 		{Noun: "volumes", Empty: func(ctx context.Context, id string) error { return s.volumes.Empty(ctx, id) }},
 		{Noun: "secrets", Empty: s.db.DeleteNamedSecrets},
+		{Noun: "dicts", Empty: func(ctx context.Context, id string) error { return s.dicts.DeleteAll(ctx, id) }},
+		{Noun: "queues", Empty: func(ctx context.Context, id string) error { return s.queues.DeleteAll(ctx, id) }},
 	}
 }
 
@@ -99,6 +115,7 @@ func (s *Server) handler() http.Handler {
 		SecretService: secretrpc.NewService(s.secrets),
 		TunnelService: tunnelrpc.NewService(s.tunnels),
 		VolumeService: volumerpc.NewService(s.volumes, s.environments),
+		DictService:   objectrpc.NewDictService(s.dicts, s.entries), QueueService: objectrpc.NewQueueService(s.queues, s.items),
 	}, opts)
 	mux := http.NewServeMux()
 	mux.Handle("/", s.public.guard(public))

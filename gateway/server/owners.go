@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/skerry-dev/skerry/gateway/object"
 	"github.com/skerry-dev/skerry/gateway/rpc"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -19,6 +20,7 @@ func (o owners) EnvironmentOf(ctx context.Context, id string) (string, bool, err
 	finders := map[ident.Kind]func(context.Context, string) (string, error){
 		ident.App: o.app, ident.Function: o.function, ident.Call: o.call, ident.Container: o.container,
 		ident.Sandbox: o.sandbox, ident.Snapshot: o.snapshot, ident.Volume: o.volume, ident.Secret: o.secret,
+		ident.Dict: stored(o.s.dicts), ident.Queue: stored(o.s.queues),
 	}
 	for kind, find := range finders {
 		if ident.Check(kind, id) != nil {
@@ -103,4 +105,12 @@ func (o owners) volume(ctx context.Context, id string) (string, error) {
 		return "", err
 	}
 	return v.Environment, nil
+}
+
+// stored finds objects of one kind.
+func stored(objects *object.Service) func(context.Context, string) (string, error) {
+	return func(ctx context.Context, id string) (string, error) {
+		found, err := objects.Find(ctx, id)
+		return found.Environment, err
+	}
 }

@@ -8,9 +8,11 @@ import (
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/cron"
+	"github.com/skerry-dev/skerry/gateway/dict"
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/logs"
+	"github.com/skerry-dev/skerry/gateway/queue"
 	"github.com/skerry-dev/skerry/gateway/rpc"
 	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/secret"
@@ -29,6 +31,8 @@ var (
 	_ image.Secrets   = secrets{}
 	_ task.Notices    = notices{}
 	_ call.Blobs      = payloads{}
+	_ dict.Blobs      = payloads{}
+	_ queue.Blobs     = payloads{}
 	_ app.Runtime     = runtime{}
 	_ app.References  = references{}
 	_ logs.Containers = origins{}
@@ -103,6 +107,16 @@ type payloads struct{ s *Server }
 func (p payloads) PutBlob(ctx context.Context, data []byte) (payload.Ref, error) {
 	ref := payload.Ref{Digest: ident.Digest(data), Size: uint64(len(data))}
 	return ref, p.s.blobs.Put(ctx, ref.Digest, ref.Size, bytes.NewReader(data))
+}
+
+// ClaimBlob implements dict.Blobs.
+func (p payloads) ClaimBlob(ctx context.Context, digest string) error {
+	return references(p).CheckBlob(ctx, digest)
+}
+
+// ReadBlob implements dict.Blobs and queue.Blobs.
+func (p payloads) ReadBlob(ctx context.Context, ref payload.Ref) ([]byte, error) {
+	return p.s.blobs.ReadAll(ctx, ref.Digest, int64(ref.Size)) //nolint:gosec // checked where it was stored
 }
 
 func (p payloads) HasBlob(ctx context.Context, digest string) (bool, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/buildlink"
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/cron"
+	"github.com/skerry-dev/skerry/gateway/dict"
 	"github.com/skerry-dev/skerry/gateway/environment"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/image"
@@ -24,6 +25,8 @@ import (
 	"github.com/skerry-dev/skerry/gateway/layer"
 	"github.com/skerry-dev/skerry/gateway/logs"
 	"github.com/skerry-dev/skerry/gateway/mount"
+	"github.com/skerry-dev/skerry/gateway/object"
+	"github.com/skerry-dev/skerry/gateway/queue"
 	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/secret"
 	"github.com/skerry-dev/skerry/gateway/sidecar"
@@ -111,6 +114,10 @@ type Server struct {
 	builders  *buildlink.Hub
 	layers    *layer.Service
 
+	dicts, queues *object.Service // what they are called
+	entries       *dict.Service
+	items         *queue.Service
+
 	public, bulk *gate
 	release      func()
 }
@@ -169,6 +176,9 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 		return nil, err
 	}
 	if err := s.sandboxes.Load(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.entries.Recover(ctx); err != nil {
 		return nil, err
 	}
 	undo.Add(s.closing("worker links", s.workers.Close))
@@ -230,7 +240,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"environments", s.environments.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}, {"tunnels", s.tunnels.Run}, {"volumes", s.volumes.Run}} {
+	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"environments", s.environments.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}, {"tunnels", s.tunnels.Run}, {"volumes", s.volumes.Run}, {"dicts", s.dicts.Run}, {"queues", s.queues.Run}, {"items of queues", s.items.Run}} {
 		parts.Go(p.name, func(ctx context.Context) error { return endedBy(ctx, p.run(ctx)) })
 	}
 	parts.Go("message engine", s.watchEngine)

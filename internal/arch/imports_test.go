@@ -105,7 +105,7 @@ func TestProcessesNeverImportOneAnother(t *testing.T) {
 
 // adapters are the packages that join nouns to a technology; nouns don't know them.
 var adapters = []string{
-	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/apprpc", "gateway/callrpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "gateway/ingress", "gateway/tunnelrpc", "gateway/secretrpc", "gateway/kms", "worker/agent",
+	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/apprpc", "gateway/callrpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "gateway/ingress", "gateway/tunnelrpc", "gateway/secretrpc", "gateway/kms", "gateway/objectrpc", "worker/agent",
 	"worker/gatewaylink", "worker/sandboxlink", "worker/volumelink", "imagebuilder/server", "imagebuilder/gatewaylink", "imagebuilder/rpc", "internal/daemon",
 }
 
@@ -138,7 +138,7 @@ func TestNounsKnowNoHTTP(t *testing.T) {
 
 var nouns = []string{
 	"gateway/app", "gateway/autoscale", "gateway/call", "gateway/environment", "gateway/fleet", "gateway/function", "gateway/identity", "gateway/image",
-	"gateway/item", "gateway/layer", "gateway/lineage", "gateway/gather", "gateway/cron",
+	"gateway/item", "gateway/layer", "gateway/lineage", "gateway/gather", "gateway/cron", "gateway/dict", "gateway/queue", "gateway/object",
 	"gateway/logs", "gateway/mount", "gateway/placement", "gateway/route", "gateway/secret", "gateway/task", "gateway/tunnel", "imagebuilder/llb", "imagebuilder/recipe",
 	"worker/box", "worker/container", "worker/sandbox",
 }
@@ -173,6 +173,8 @@ var talkers = map[string]string{
 	"gateway/environment": "goes on with deletions whose caller is gone",
 	"gateway/layer":       "forgets damaged and old results by itself",
 	"gateway/logs":        "keeps logs when nobody reads them",
+	"gateway/object":      "removes objects whose client vanished by itself",
+	"gateway/queue":       "removes old records by itself",
 	"gateway/cron":        "makes calls by itself",
 	"gateway/tunnel":      "stores tunnels behind those who open them",
 	"worker/sandbox":      "ends sandboxes by itself",

@@ -28,6 +28,8 @@ PAGES = (
     Page("image", "Image", ("Image", "FilePatternMatcher")),
     Page("secret", "Secret", ("Secret",)),
     Page("environment", "Environment", ("Environment",)),
+    Page("dict", "Dict", ("Dict", "_objects.named.Manager")),
+    Page("queue", "Queue", ("Queue",)),
     Page("sandbox", "Sandbox", ("Sandbox",)),
     Page(
         "sandbox_parts",
@@ -72,7 +74,7 @@ PAGES = (
 MODULES = (("exceptions", "exception"), ("config", "config"), ("types", "types"), ("experimental", "experimental"))
 
 INTRO = "Generated from docstrings. What is not here is in the [table of the interface](../api.md), with when it comes."
-TWINS = {"twin", "static_twin", "generator_twin", "dual", "static_dual", "dual_iterator", "static_dual_iterator"}
+TWINS = {"twin", "static_twin", "generator_twin", "dual", "static_dual", "dual_iterator", "static_dual_iterator", "direct", "static_direct"}
 
 
 def pages() -> dict[str, str]:

@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from ._objects.decorators import exit as exit  # noqa: A004 - the reference's name
     from ._objects.decorators import method as method
     from ._objects.decorators import parameter as parameter
+    from ._objects.dict import Dict as Dict
     from ._objects.environment import Environment as Environment
     from ._objects.function import Function as Function
     from ._objects.image import Image as Image
     from ._objects.patterns import FilePatternMatcher as FilePatternMatcher
+    from ._objects.queue import Queue as Queue
     from ._objects.secret import Secret as Secret
     from ._sandbox.egress import EgressSecret as EgressSecret
     from ._sandbox.probe import Probe as Probe
@@ -59,6 +61,7 @@ __all__ = [
     "Client",
     "Cls",
     "Cron",
+    "Dict",
     "EgressSecret",
     "Environment",
     "Error",
@@ -68,6 +71,7 @@ __all__ = [
     "Image",
     "Period",
     "Probe",
+    "Queue",
     "Retries",
     "Sandbox",
     "SandboxSnapshot",
@@ -104,9 +108,11 @@ _HOMES = {
     "Client": "_client.client",
     "Error": "exception",
     "FilePatternMatcher": "_objects.patterns",
+    "Dict": "_objects.dict",
     "Function": "_objects.function",
     "FunctionCall": "_objects.call",
     "Image": "_objects.image",
+    "Queue": "_objects.queue",
     "Secret": "_objects.secret",
     "EgressSecret": "_sandbox.egress",
     "Environment": "_objects.environment",
@@ -143,10 +149,8 @@ _SUBMODULES = frozenset(
 _LATER = frozenset(
     [
         "CloudBucketMount",
-        "Dict",
         "NetworkFileSystem",
         "Proxy",
-        "Queue",
         "SchedulerPlacement",
         "Server",
         "Volume",

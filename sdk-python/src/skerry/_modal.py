@@ -25,11 +25,9 @@ _LATER = frozenset(
     {
         "billing",
         "cloud_bucket_mount",
-        "dict",
         "environments",
         "network_file_system",
         "proxy",
-        "queue",
         "scheduler_placement",
         "volume",
     }
@@ -41,8 +39,10 @@ _INSIDE = {
     "client": {"Client"},
     "cls": {"Cls"},
     "functions": {"Function", "FunctionCall"},
+    "dict": {"Dict"},
     "image": {"Image"},
     "partial_function": {"batched", "concurrent", "enter", "exit", "method"},
+    "queue": {"Queue"},
     "secret": {"Secret"},
 }
 

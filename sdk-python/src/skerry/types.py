@@ -89,6 +89,30 @@ class LogEntry:
         return self.message
 
 
+@dataclass(frozen=True)
+class DictInfo:
+    """A dict, without what it holds."""
+
+    name: str | None
+    """Its name; None: it has none."""
+    created_at: datetime
+    """When it was made, in UTC."""
+    created_by: str
+    """Name of the token that made it."""
+
+
+@dataclass(frozen=True)
+class QueueInfo:
+    """A queue, without what it holds."""
+
+    name: str | None
+    """Its name; None: it has none."""
+    created_at: datetime
+    """When it was made, in UTC."""
+    created_by: str
+    """Name of the token that made it."""
+
+
 class FunctionAutoscalerSettings(NamedTuple):
     """Bounds of the number of a function's containers."""
 
@@ -333,12 +357,10 @@ class SandboxEvent:
 _LATER = frozenset(
     {
         "BillingReportItem",
-        "DictInfo",
         "EnvironmentBillingSummary",
         "FileEntry",
         "FileEntryType",
         "ProxyTokenInfo",
-        "QueueInfo",
         "SecretInfo",
         "ServerAutoscalerSettings",
         "TokenData",

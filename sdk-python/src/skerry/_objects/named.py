@@ -11,7 +11,6 @@ By that the RPCs are found: ``GetDict``, ``DescribeDict``, ``ListDicts``, ``Dele
 
 from __future__ import annotations
 
-import threading
 from datetime import datetime, timezone
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -22,8 +21,6 @@ from skerry._gen.skerry.v1.object_pb import ObjectCreation
 from skerry._names import check_environment, check_name
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from protobuf.wkt import Timestamp
     from typing_extensions import Self
 
@@ -32,12 +29,8 @@ if TYPE_CHECKING:
 
     List = list  # the managers have a method of that name
 
-# The server drops an ephemeral object that nothing was heard of for two minutes.
-_HEARTBEAT_SECONDS = 30.0
 # The most objects that the server lists at a time.
 _PAGE = 100
-# How long the end of an ephemeral object is tried to be told; the server finds out by itself later.
-_DELETE_SECONDS = 5.0
 
 
 class Kind:
@@ -217,10 +210,10 @@ class Manager(Generic[N]):
         creation = ObjectCreation.IF_MISSING if allow_existing else ObjectCreation.MUST_BE_NEW
         kind = self._cls._kind
         await kind.ask(
-            _client(client),
+            own_client(client),
             "get",
             name=check_name(kind.noun, name),
-            environment=_environment(environment_name),
+            environment=environment_of(environment_name),
             creation=creation,
         )
 
@@ -243,7 +236,7 @@ class Manager(Generic[N]):
         """
         if max_objects is not None and max_objects < 0:
             raise exc.InvalidError(f"max_objects is {max_objects}; want 0 or more")
-        known = _client(client)
+        known = own_client(client)
         return [
             self._cls._of_info(info, known)
             for info in await self._infos(known, max_objects, created_before, environment_name)
@@ -273,10 +266,10 @@ class Manager(Generic[N]):
             environment_name: default: the configured one.
             client: default: the process's own.
         """
-        kind, known = self._cls._kind, _client(client)
+        kind, known = self._cls._kind, own_client(client)
         try:
             found = await kind.ask(
-                known, "get", name=check_name(kind.noun, name), environment=_environment(environment_name)
+                known, "get", name=check_name(kind.noun, name), environment=environment_of(environment_name)
             )
             await kind.ask(known, "delete", **kind.identity(found.info.id))
         except exc.NotFoundError:
@@ -291,7 +284,7 @@ async def rows(
     from skerry._gen.skerry.v1.object_pb import ObjectPage
 
     found: list[Any] = []
-    page = ObjectPage(environment=_environment(environment), before=_stamp(before))
+    page = ObjectPage(environment=environment_of(environment), before=_stamp(before))
     while most is None or len(found) < most:
         page.limit = _PAGE if most is None else min(_PAGE, most - len(found))
         some = getattr(await kind.ask(client, "list", page=page, **fields), f"{kind.noun}s")
@@ -302,72 +295,6 @@ async def rows(
     return found
 
 
-class Ephemeral(Generic[N]):
-    """An object without a name that lives while a ``with`` or ``async with`` block lasts."""
-
-    def __init__(self, cls: type[N], client: Client | None, environment_name: str | None) -> None:
-        self._cls = cls
-        self._given = client
-        self._environment = environment_name
-        self._made: N | None = None
-        self._left = threading.Event()
-
-    @direct
-    async def _enter(self) -> N:
-        client = _client(self._given)
-        answer = await self._cls._kind.ask(
-            client, "get", environment=_environment(self._environment), creation=ObjectCreation.EPHEMERAL
-        )
-        self._made = made = self._cls._of_info(answer.info, client)
-        threading.Thread(target=self._beat, args=(client, made.object_id), name="skerry-heartbeat", daemon=True).start()
-        return made
-
-    @direct
-    async def _leave(self) -> None:
-        self._left.set()
-        made = self._made
-        if made is None or made._client is None:
-            return
-        kind = self._cls._kind
-        try:
-            await kind.ask(made._client, "delete", _DELETE_SECONDS, **kind.identity(made.object_id))
-        except exc.Error as err:
-            import logging
-
-            # It goes by itself once its heartbeat is missed; what the block has raised is what the user has to see.
-            logging.getLogger("skerry").warning("%s %s could not be deleted: %s", kind.noun, made.object_id, err)
-
-    def _beat(self, client: Client, object_id: str) -> None:
-        import logging
-
-        from skerry._client.direct import drive
-
-        kind = self._cls._kind
-        while not self._left.wait(_HEARTBEAT_SECONDS):
-            try:
-                drive(kind.ask(client, "keep", **kind.identity(object_id)))
-            except (exc.NotFoundError, exc.ClientClosed):
-                return
-            except exc.Error as err:
-                logging.getLogger("skerry").warning("heartbeat of %s %s: %s", kind.noun, object_id, err)
-
-    def __enter__(self) -> N:
-        return self._enter()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave()
-
-    async def __aenter__(self) -> N:
-        return await self._enter.aio()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._leave.aio()
-
-
 def created_at(info: ObjectInfo) -> datetime:
     """Return when an object was made, in UTC."""
     stamp = info.created_at
@@ -376,7 +303,8 @@ def created_at(info: ObjectInfo) -> datetime:
     return datetime.fromtimestamp(stamp.seconds + stamp.nanos / 1e9, timezone.utc)
 
 
-def _client(given: Client | None) -> Client:
+def own_client(given: Client | None) -> Client:
+    """Return the client that is given, or else the process's own."""
     if given is not None:
         return given
     from skerry._client.client import shared_client
@@ -384,7 +312,8 @@ def _client(given: Client | None) -> Client:
     return shared_client()
 
 
-def _environment(given: str | None) -> str:
+def environment_of(given: str | None) -> str:
+    """Return the environment that is given, or else the configured one."""
     from skerry.config import config
 
     return check_environment(given) if given else config.environment

@@ -39,8 +39,6 @@ LATER = (
         STORAGE,
         ("create", "list", "delete", "rename", "dashboard", "ls", "get", "put", "rm", "cp"),
     ),
-    Later("dict", "Look into dicts.", STORAGE, ("create", "list", "get", "items", "clear", "delete")),
-    Later("queue", "Look into queues.", STORAGE, ("create", "list", "peek", "len", "clear", "delete")),
     Later("secret", "Keep secrets on the server.", STORAGE, ("list", "create", "delete")),
     Later(
         "nfs",

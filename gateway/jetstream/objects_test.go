@@ -1,0 +1,18 @@
+package jetstream_test
+
+import (
+	"testing"
+
+	"github.com/skerry-dev/skerry/gateway/dict/dicttest"
+	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/queue"
+	"github.com/skerry-dev/skerry/gateway/queue/queuetest"
+)
+
+func TestDicts(t *testing.T) {
+	dicttest.Run(t, func(t *testing.T) dicttest.Store { return open(t, jetstream.Config{Dir: t.TempDir()}).Dicts() })
+}
+
+func TestQueues(t *testing.T) {
+	queuetest.Log(t, func(t *testing.T) queue.Log { return open(t, jetstream.Config{Dir: t.TempDir()}).Queues() })
+}
