@@ -28,7 +28,7 @@ type volumeRig struct {
 	lost    chan []string
 }
 
-func newVolumeRig(t *testing.T) *volumeRig {
+func newVolumeRig(t testing.TB) *volumeRig {
 	t.Helper()
 	v := &volumeRig{shelf: shelf.New(newMemorySource(t)), id: ident.New(ident.Volume), lost: make(chan []string, 1)}
 	_, err := v.shelf.Change(t.Context(), v.id, nil)

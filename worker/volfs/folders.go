@@ -182,4 +182,4 @@ func (f *FS) ReleaseDir(in *fuse.ReleaseIn) {
 }
 
 // FsyncDir has nothing to write.
-func (f *FS) FsyncDir(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.OK }
+func (f *FS) FsyncDir(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.ENOSYS }
