@@ -74,7 +74,7 @@ class Daemon:
         assert pid is not None, "skerryd does not run"
         with watch([pid]) as gone:
             os.kill(pid, signal.SIGKILL)
-            gone.wait(10)
+            gone.wait(120)
 
     def revive(self) -> None:
         """Start it again if it was killed. One that has ended in good order stays as it is."""

@@ -41,7 +41,7 @@ def test_input_of_a_killed_sandbox_runs_again(daemon: Daemon) -> None:
         with watch(sandbox) as gone:
             for pid in sandbox:
                 os.kill(pid, signal.SIGKILL)
-            gone.wait(30)
+            gone.wait(120)
         second = _container(program)
         assert second != first
         daemon.skerry("container", "exec", second, "--", "sh", "-c", "echo go > /tmp/gate")

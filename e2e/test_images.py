@@ -69,7 +69,7 @@ def test_a_build_that_nobody_waits_for_stops(daemon: Daemon) -> None:
                 one.process.send_signal(signal.SIGINT)
                 one.end()
                 assert running(*step) == sandbox, "the build ended though somebody waits for it"
-            gone.wait(30)
+            gone.wait(120)
 
 
 def test_failed_build_says_step_command_and_exit_code(daemon: Daemon) -> None:

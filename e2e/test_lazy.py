@@ -150,9 +150,9 @@ def test_a_gateway_that_does_not_answer_while_a_container_reads(lazy: Lazy) -> N
         lazy.give_back()
         os.kill(pid, signal.SIGCONT)
         outcomes = _outcomes(reader)
-    # The same container goes on: it is what met the missing chunk.
+    # It met the missing chunk before the gateway stopped. Where the link was given up, its input was run again from its beginning.
     assert outcomes["right"] == 81
-    assert set(outcomes) == {"right", "OSError 5"}
+    assert set(outcomes) <= {"right", "OSError 5"}
 
 
 def test_a_gateway_that_is_killed_while_a_container_reads(lazy: Lazy) -> None:

@@ -29,7 +29,7 @@ def test_interrupt_stops_an_ephemeral_app(daemon: Daemon) -> None:
     with staying(daemon) as (program, gone):
         program.process.send_signal(signal.SIGINT)
         program.end(30)
-        gone.wait(30)
+        gone.wait(120)
     assert "Traceback" not in "\n".join(program.seen)
 
 
@@ -52,6 +52,6 @@ def test_nothing_is_left_on_the_host(daemon: Daemon, killed: bool) -> None:
             daemon.kill()
             daemon.start()
         daemon.stop()
-        gone.wait(30)
+        gone.wait(120)
         program.process.kill()
     assert left_on_host(daemon) == []

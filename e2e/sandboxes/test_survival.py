@@ -45,7 +45,7 @@ def _kill_box(worker: Daemon, sandbox: str) -> None:
     with watch(pids) as gone:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        gone.wait(30)
+        gone.wait(120)
 
 
 def _survive(gateway: Daemon, worker: Daemon, killed: list[Daemon]) -> None:

@@ -126,7 +126,7 @@ func (s *Service) take(d *Delivery) (h *held, doubtful, cancelled bool) {
 		c.inputs++
 		c.unfinished[d.Key.Index] = false
 	}
-	return h, doubtful, c.cancelled
+	return h, doubtful || c.resumed[d.Key.Index], c.cancelled
 }
 
 // ended deals with a delivered input that has an output.

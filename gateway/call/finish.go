@@ -144,6 +144,7 @@ func (s *Service) closeSync(o Output) {
 		return
 	}
 	delete(c.unfinished, o.Key.Index)
+	delete(c.resumed, o.Key.Index)
 	c.finished++
 	c.tellEnd()
 	s.traces.Finish(o.Key, o.Result.Status, o.ContainerID)

@@ -77,6 +77,7 @@ type callState struct {
 	createdAt             time.Time
 	unfinished            map[uint32]bool // of a SYNC call; true: a client has sent it since the start, and is given the output
 	wanted                int             // how many of unfinished are true
+	resumed               map[uint32]bool // of unfinished: sent again by a client that came back, and perhaps put again behind its own end
 	inputs, finished      uint32          // of a SYNC call
 	cancelled             bool
 	watchers              []*watcher

@@ -240,6 +240,9 @@ func (s *Service) register(r *registration) (fresh []Input, cancelled bool, err 
 			c.wanted++
 			reopened++
 		}
+		if m.Resumed {
+			c.resume(k.Index)
+		}
 		if r.generates != nil && r.generates[i] {
 			s.feed(x, c, k, !known && !m.Resumed, m.Seen[k.Index])
 		}
@@ -247,6 +250,7 @@ func (s *Service) register(r *registration) (fresh []Input, cancelled bool, err 
 	if n := c.wanted + len(fresh); n > MaxUnfinished {
 		for i := range fresh {
 			delete(c.unfinished, fresh[i].Key.Index)
+			delete(c.resumed, fresh[i].Key.Index)
 		}
 		c.tellEnd()
 		return nil, false, fault.New(fault.Exhausted, "call %q: %d unfinished inputs; wait for outputs before sending more than %d", m.CallID, n, MaxUnfinished)
@@ -267,23 +271,6 @@ func (s *Service) newSyncCall(id, functionID, appID string) *callState {
 	}
 	s.calls[id] = c
 	return c
-}
-
-// answerStored answers the inputs that have an output already, and returns the others.
-func (s *Service) answerStored(ctx context.Context, inputs []Input) ([]Input, error) {
-	var rest []Input
-	for i := range inputs {
-		o, err := s.d.Flow.Output(ctx, inputs[i].Key)
-		switch {
-		case err == nil:
-			s.finishSync(o)
-		case isKind(err, fault.NotFound):
-			rest = append(rest, inputs[i])
-		default:
-			return nil, err
-		}
-	}
-	return rest, nil
 }
 
 // accept is a Submit of a SPAWN call on its way to SQL.

@@ -333,3 +333,29 @@ func (c *callState) tellEnd() {
 		c.ended = nil
 	}
 }
+
+// resume notes that an unfinished input is about to be put again. It may end, and leave the flow, after it was found to have no output and
+// before it is put: what is then delivered is looked up, and not run once more. The mutex is held.
+func (c *callState) resume(index uint32) {
+	if c.resumed == nil {
+		c.resumed = map[uint32]bool{}
+	}
+	c.resumed[index] = true
+}
+
+// answerStored answers the inputs that have an output already, and returns the others.
+func (s *Service) answerStored(ctx context.Context, inputs []Input) ([]Input, error) {
+	var rest []Input
+	for i := range inputs {
+		o, err := s.d.Flow.Output(ctx, inputs[i].Key)
+		switch {
+		case err == nil:
+			s.finishSync(o)
+		case isKind(err, fault.NotFound):
+			rest = append(rest, inputs[i])
+		default:
+			return nil, err
+		}
+	}
+	return rest, nil
+}
