@@ -114,7 +114,7 @@ func (s *Server) handler() http.Handler {
 		Relay:         sandboxrpc.NewRelay(s.sandboxes, s.snapshots, s.workers, s.log),
 		SecretService: secretrpc.NewService(s.secrets),
 		TunnelService: tunnelrpc.NewService(s.tunnels),
-		VolumeService: volumerpc.NewService(s.volumes, s.environments),
+		VolumeService: volumerpc.NewService(s.volumes, s.environments, s.sandboxes),
 		DictService:   objectrpc.NewDictService(s.dicts, s.entries), QueueService: objectrpc.NewQueueService(s.queues, s.items),
 	}, opts)
 	mux := http.NewServeMux()

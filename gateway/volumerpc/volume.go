@@ -3,12 +3,14 @@ package volumerpc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/volume"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
@@ -24,13 +26,20 @@ const (
 )
 
 // NewService returns the handler of VolumeService. Names says what environments are called.
-func NewService(volumes *volume.Service, names identity.Environments) skerryv1connect.VolumeServiceHandler {
-	return &service{volumes: volumes, names: names}
+func NewService(volumes *volume.Service, names identity.Environments, sandboxes Sandboxes) skerryv1connect.VolumeServiceHandler {
+	return &service{volumes: volumes, names: names, sandboxes: sandboxes}
+}
+
+// Sandboxes finds sandboxes. Implemented by sandbox.Service.
+type Sandboxes interface {
+	// Get returns a sandbox, or a fault.NotFound.
+	Get(ctx context.Context, id string) (sandbox.Sandbox, error)
 }
 
 type service struct {
-	volumes *volume.Service
-	names   identity.Environments
+	volumes   *volume.Service
+	names     identity.Environments
+	sandboxes Sandboxes
 }
 
 // own returns a volume that the caller may use. Errors: fault.Invalid, fault.NotFound.
@@ -174,7 +183,7 @@ func (s *service) CommitVolume(ctx context.Context, req *connect.Request[skerryv
 }
 
 func (s *service) ReloadVolume(ctx context.Context, req *connect.Request[skerryv1.ReloadVolumeRequest]) (*connect.Response[skerryv1.ReloadVolumeResponse], error) {
-	container, err := s.mounted(ctx, req.Msg.GetVolumeId())
+	container, err := s.reloading(ctx, req.Msg)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +192,25 @@ func (s *service) ReloadVolume(ctx context.Context, req *connect.Request[skerryv
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.ReloadVolumeResponse{Version: version}), nil
+}
+
+// reloading returns the container that is to see the newest version: the one whose code asks, or a sandbox that is named.
+func (s *service) reloading(ctx context.Context, m *skerryv1.ReloadVolumeRequest) (containerID string, err error) {
+	id := m.GetSandboxId()
+	if id == "" {
+		return s.mounted(ctx, m.GetVolumeId())
+	}
+	if err := ident.Check(ident.Sandbox, id); err != nil {
+		return "", err
+	}
+	if m.GetVolumeId() != "" {
+		return "", fault.New(fault.Invalid, "sandbox %q: all of its volumes are reloaded; name none", id)
+	}
+	sb, err := s.sandboxes.Get(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return id, errors.Join(identity.CheckApp(ctx, sb.AppID), identity.CheckEnvironment(ctx, "sandbox", id, sb.Environment))
 }
 
 func versionToProto(v *volume.Version) *skerryv1.VolumeVersion {

@@ -36,7 +36,7 @@ type Change struct {
 	Path, To string
 	// Entry is what to put, but for Name, Pages and Totals.
 	Entry Entry
-	// MustBeNew makes it a fault.Exists to put a file where one is.
+	// MustBeNew makes it a fault.Exists to put something where a file is; a folder that is there stays as it is.
 	MustBeNew bool
 	// Recursive has Remove and Copy work on folders with all in them, MissingOK makes it no error if what to remove is not there.
 	Recursive, MissingOK bool

@@ -122,6 +122,9 @@ func (e *editor) put(path []string, c *Change) error {
 	}
 	if old != nil {
 		if old.isFolder() && entry.Type == Folder {
+			if c.MustBeNew {
+				return nil
+			}
 			old.attr().take(entry)
 			in.set(name, old)
 			return nil

@@ -94,6 +94,9 @@ func (m model) put(c voltree.Change, lastWins bool) *fault.Kind {
 		if !old && c.MustBeNew {
 			return fault.Exists
 		}
+		if old && folder && c.MustBeNew {
+			return nil
+		}
 		if old != folder {
 			if !lastWins {
 				return fault.Precondition

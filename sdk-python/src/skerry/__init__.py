@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ._sandbox.sandbox import Sandbox as Sandbox
     from ._sandbox.snapshot import SandboxSnapshot as SandboxSnapshot
     from ._sandbox.tunnel import Tunnel as Tunnel
+    from ._volume.volume import Volume as Volume
     from .exception import Error as Error
     from .output import enable_output as enable_output
     from .retries import Retries as Retries
@@ -77,6 +78,7 @@ __all__ = [
     "SandboxSnapshot",
     "Secret",
     "Tunnel",
+    "Volume",
     "__version__",
     "batched",
     "concurrent",
@@ -120,6 +122,7 @@ _HOMES = {
     "Sandbox": "_sandbox.sandbox",
     "SandboxSnapshot": "_sandbox.snapshot",
     "Tunnel": "_sandbox.tunnel",
+    "Volume": "_volume.volume",
     "current_function_call_id": "_context",
     "current_input_id": "_context",
     "enable_output": "output",
@@ -153,7 +156,6 @@ _LATER = frozenset(
         "Proxy",
         "SchedulerPlacement",
         "Server",
-        "Volume",
         "Workspace",
         "asgi_app",
         "billing",

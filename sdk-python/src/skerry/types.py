@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
+    from ._volume.values import FileEntry as FileEntry  # noqa: PLC0414
+    from ._volume.values import FileEntryType as FileEntryType  # noqa: PLC0414
+    from ._volume.values import VolumeCreateOptions as VolumeCreateOptions  # noqa: PLC0414
+    from ._volume.values import VolumeInfo as VolumeInfo  # noqa: PLC0414
+    from ._volume.values import VolumeVersion as VolumeVersion  # noqa: PLC0414
+
 
 class FunctionStats(NamedTuple):
     """Counts of a function's work at one moment."""
@@ -358,14 +364,10 @@ _LATER = frozenset(
     {
         "BillingReportItem",
         "EnvironmentBillingSummary",
-        "FileEntry",
-        "FileEntryType",
         "ProxyTokenInfo",
         "SecretInfo",
         "ServerAutoscalerSettings",
         "TokenData",
-        "VolumeCreateOptions",
-        "VolumeInfo",
         "WorkspaceBillingSummary",
         "WorkspaceMemberInfo",
         "WorkspaceSettings",
@@ -373,7 +375,22 @@ _LATER = frozenset(
 )
 
 
+# What lives beside the noun that it is about.
+_HOMES = {
+    "FileEntry": "_volume.values",
+    "FileEntryType": "_volume.values",
+    "VolumeCreateOptions": "_volume.values",
+    "VolumeInfo": "_volume.values",
+    "VolumeVersion": "_volume.values",
+}
+
+
 def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        from importlib import import_module
+
+        globals()[name] = found = getattr(import_module(f".{_HOMES[name]}", "skerry"), name)
+        return found
     if name not in _LATER:
         raise AttributeError(f"module 'skerry.types' has no attribute {name!r}")
     from ._later import later

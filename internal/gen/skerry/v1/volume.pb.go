@@ -1067,11 +1067,13 @@ func (x *CommitVolumeResponse) GetVersion() uint64 {
 	return 0
 }
 
-// Names a volume that the container has.
+// Names a volume that a container has.
 type ReloadVolumeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "vo-...".
-	VolumeId      string `protobuf:"bytes,1,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
+	VolumeId string `protobuf:"bytes,1,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
+	// "sb-...", whose volumes are all meant, without volume_id; empty: the calling container.
+	SandboxId     string `protobuf:"bytes,2,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1109,6 +1111,13 @@ func (*ReloadVolumeRequest) Descriptor() ([]byte, []int) {
 func (x *ReloadVolumeRequest) GetVolumeId() string {
 	if x != nil {
 		return x.VolumeId
+	}
+	return ""
+}
+
+func (x *ReloadVolumeRequest) GetSandboxId() string {
+	if x != nil {
+		return x.SandboxId
 	}
 	return ""
 }
@@ -1438,9 +1447,11 @@ const file_skerry_v1_volume_proto_rawDesc = "" +
 	"\x13CommitVolumeRequest\x12\x1b\n" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\"0\n" +
 	"\x14CommitVolumeResponse\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\x04R\aversion\"2\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\"Q\n" +
 	"\x13ReloadVolumeRequest\x12\x1b\n" +
-	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\"0\n" +
+	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\x12\x1d\n" +
+	"\n" +
+	"sandbox_id\x18\x02 \x01(\tR\tsandboxId\"0\n" +
 	"\x14ReloadVolumeResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\"f\n" +
 	"\x19ListVolumeVersionsRequest\x12\x1b\n" +

@@ -146,7 +146,7 @@ type VolumePut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What to put, with content.
 	Entry *VolumeEntry `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
-	// Refuse (already_exists) where a file is there.
+	// Refuse (already_exists) where a file is there; a folder that is there stays as it is.
 	MustBeNew     bool `protobuf:"varint,2,opt,name=must_be_new,json=mustBeNew,proto3" json:"must_be_new,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from skerry._gen.skerry.v1.snapshot_connect import SnapshotServiceClientSync
     from skerry._gen.skerry.v1.token_connect import TokenServiceClientSync
     from skerry._gen.skerry.v1.tunnel_connect import TunnelServiceClientSync
+    from skerry._gen.skerry.v1.volume_connect import VolumeServiceClientSync
 
     from .patience import Retries
     from .transport import AioServices, Services
@@ -105,6 +106,7 @@ class Client:
         snapshots: SnapshotServiceClientSync
         tokens: TokenServiceClientSync
         tunnels: TunnelServiceClientSync
+        volumes: VolumeServiceClientSync
     else:
 
         def __getattr__(self, name: str) -> object:

@@ -26,6 +26,7 @@ SERVICES = {
     "snapshots": ("snapshot", "SnapshotService"),
     "tokens": ("token", "TokenService"),
     "tunnels": ("tunnel", "TunnelService"),
+    "volumes": ("volume", "VolumeService"),
 }
 
 

@@ -11,14 +11,16 @@ from .entrypoint import LocalEntrypoint, check_entrypoint
 from .image import Image
 from .living import Living
 from .options import DEFAULT_TIMEOUT, FunctionOptions, check_secrets, refuse_later
+from .volumes import check_volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn, ParamSpec, TypeVar
 
     from typing_extensions import Self, dataclass_transform
 
+    from skerry._volume.volume import Volume
     from skerry.retries import Retries
     from skerry.schedule import Schedule
 
@@ -57,7 +59,7 @@ class App(Living):
         tags: free labels.
         image: for functions that name none; default: ``Image.debian_slim()``.
         secrets: for all functions; a function's own come after these.
-        volumes: not available yet.
+        volumes: for all functions, by path; a function's own come over these.
         include_source: send the source of functions with them.
     """
 
@@ -68,14 +70,13 @@ class App(Living):
         tags: dict[str, str] | None = None,
         image: Image | None = None,
         secrets: Sequence[Secret] = (),
-        volumes: dict[str, object] | None = None,
+        volumes: Mapping[str, Volume] | None = None,
         include_source: bool = True,
     ) -> None:
-        if volumes:
-            raise UnimplementedError("App(volumes=...) is not available in this version of skerry yet")
         super().__init__(None if name is None else check_name("app", name), check_labels("app", tags or {}))
         self._image = _check_image(image)
         self._secrets = check_secrets(secrets)
+        self._volumes = check_volumes(volumes)
         self._include_source = include_source
         self._functions: dict[str, Function[..., Any]] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
@@ -89,6 +90,7 @@ class App(Living):
         schedule: Schedule | None = None,
         env: dict[str, str | None] | None = None,
         secrets: Sequence[Secret] | None = None,
+        volumes: Mapping[str, Volume] | None = None,
         serialized: bool = False,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
@@ -119,6 +121,7 @@ class App(Living):
             schedule: when it is called by itself once the app is deployed; it must need no arguments.
             env: more environment variables; those that are None are left out.
             secrets: secrets that become environment variables; later ones win.
+            volumes: what is mounted, by absolute path: :class:`skerry.Volume`.
             serialized: send the function itself by cloudpickle instead of having its module imported; for functions that are not at the
                 top of a module, and for notebooks.
             cpu: cores wanted, or (wanted, most). Default: 0.125, with bursts.
@@ -165,6 +168,7 @@ class App(Living):
         image: Image | None = None,
         env: dict[str, str | None] | None = None,
         secrets: Sequence[Secret] | None = None,
+        volumes: Mapping[str, Volume] | None = None,
         serialized: bool = False,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
@@ -304,6 +308,7 @@ FUNCTION_OPTIONS = (
     "schedule",
     "env",
     "secrets",
+    "volumes",
     "serialized",
     "cpu",
     "memory",

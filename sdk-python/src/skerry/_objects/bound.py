@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from protobuf import Oneof
 
+from skerry._client.direct import drive
 from skerry._gen.skerry.v1.function_pb import (
     BindFunctionRequest,
     Parameter,
@@ -20,6 +21,7 @@ from skerry.types import FunctionAutoscalerSettings
 
 from .options import LATER, check_secrets, duration_option, positive_option, request_and_limit
 from .secret import Secret
+from .volumes import check_volumes, volume_messages
 
 if TYPE_CHECKING:
     from typing import Any
@@ -34,6 +36,7 @@ _KNOWN = frozenset(
         "memory",
         "env",
         "secrets",
+        "volumes",
         "retries",
         "max_containers",
         "buffer_containers",
@@ -64,6 +67,7 @@ class Changes:
         self.options: dict[str, Any] = dict(before.options) if before is not None else {}
         self.options.update({name: value for name, value in given.items() if name in _KNOWN and value})
         self.message([])  # raises for values that make no sense
+        self.volumes = check_volumes(self.options.get("volumes"))
         self._secret_ids: dict[str, list[str]] = {}  # by app
 
     def secret_ids(self, client: Client, app_id: str) -> list[str]:
@@ -141,6 +145,7 @@ def bind(
         request.constructor_arguments = serialize(constructor, f"the constructor's arguments of {function.name}")
     if changes is not None and changes.options:
         request.options = changes.message(changes.secret_ids(client, function._app_of()))
+        request.options.volume_mounts = drive(volume_messages(changes.volumes))
     key, known = request.to_binary(), function._instances
     bound_id = known.pop(key, None) or client.call(lambda: client.functions.bind_function(request)).function_id
     known[key] = bound_id

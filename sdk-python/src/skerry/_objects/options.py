@@ -9,6 +9,7 @@ from skerry.schedule import Schedule
 
 from .image import Image
 from .secret import Secret
+from .volumes import check_volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 LATER: dict[str, tuple[object, ...]] = {
     "gpu": (None,),
     "network_file_systems": (None, {}),
-    "volumes": (None, {}),
     "proxy": (None,),
     "routing_region": (None,),
     "enable_memory_snapshot": (None, False),
@@ -72,11 +72,13 @@ class FunctionOptions:
         "single_use",
         "startup_timeout",
         "timeout",
+        "volumes",
     )
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.image: Image | None = _of_type("image", given["image"], Image)
         self.secrets = check_secrets(given["secrets"])
+        self.volumes = check_volumes(given["volumes"])
         if given["env"]:
             self.secrets.append(Secret.from_dict(check_variables("env", given["env"])))
         self.serialized = bool(given["serialized"])

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from skerry._volume.volume import Volume
     from skerry.retries import Retries
 
     from .secret import Secret
@@ -25,7 +26,7 @@ class Variants:
         gpu: str | None = None,
         env: Mapping[str, str | None] | None = None,
         secrets: Sequence[Secret] | None = None,
-        volumes: Mapping[str, object] | None = None,
+        volumes: Mapping[str, Volume] | None = None,
         retries: int | Retries | None = None,
         max_containers: int | None = None,
         buffer_containers: int | None = None,
@@ -43,7 +44,7 @@ class Variants:
             gpu: not available yet.
             env: more environment variables, beside those of the secrets.
             secrets: instead of all the secrets of the definition.
-            volumes: not available yet.
+            volumes: instead of all that the definition mounts.
             retries: how often a failed input is run again.
             max_containers: most containers.
             buffer_containers: idle containers kept ready while there is work.

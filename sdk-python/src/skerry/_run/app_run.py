@@ -167,7 +167,9 @@ class AppRun:
         with display.creating():
             # Functions that are sent by value hold handles of their siblings, which need ids for that.
             reserve(client, app, self._app_id)
-            loader = self.loader_class(client, app, self._app_id, display, interactive=self._interactive)
+            loader = self.loader_class(
+                client, app, self._app_id, display, environment=self._environment, interactive=self._interactive
+            )
             definitions = loader.load()
             self.paths = loader.paths
             publish = PublishAppRequest(

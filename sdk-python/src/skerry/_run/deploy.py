@@ -113,7 +113,7 @@ class _Deployment:
         client = self._client
         with self._display.creating():
             reserve(client, self._app, app_id, self._name, self._environment)
-            definitions = Loader(client, self._app, app_id, self._display).load()
+            definitions = Loader(client, self._app, app_id, self._display, environment=self._environment).load()
             request = PublishAppRequest(
                 app_id=app_id,
                 name=self._name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import skerry
 from skerry import _modal
 from skerry._client.blobs import make_payload
+from skerry._client.direct import drive
 from skerry._client.serialization import pickle_whole
 from skerry._gen.skerry.v1.deployment_pb import ReserveFunctionsRequest
 from skerry._gen.skerry.v1.function_pb import (
@@ -24,6 +25,7 @@ from skerry._objects.bound import parameter_message
 from skerry._objects.cls import has_constructor, is_generator, parameters
 from skerry._objects.lifecycle import partials
 from skerry._objects.partial import METHOD
+from skerry._objects.volumes import volume_messages
 from skerry.config import config
 from skerry.exception import InvalidError
 
@@ -48,11 +50,21 @@ _LARGE_SERIALIZED = 256 << 10
 class Loader:
     """Loads the functions of one app: images are built, files sent and secrets made, each of them once."""
 
-    def __init__(self, client: Client, app: App, app_id: str, display: Display, *, interactive: bool = False) -> None:
+    def __init__(
+        self,
+        client: Client,
+        app: App,
+        app_id: str,
+        display: Display,
+        *,
+        environment: str = "",
+        interactive: bool = False,
+    ) -> None:
         self._client = client
         self._app = app
         self._app_id = app_id
         self._display = display
+        self._environment = environment
         self._interactive = interactive
         self._mounts = Mounts(client, display)
         self._secrets = Secrets(client, app_id)
@@ -104,6 +116,7 @@ class Loader:
             restrict_access=options.restrict_access,
             interactive=self._interactive,
             modal_names=_modal.installed(),
+            volume_mounts=drive(volume_messages({**app._volumes, **options.volumes}, self._environment)),
         )
         _add_policies(definition, function)
         if cls is not None:

@@ -37,7 +37,7 @@ def update_app(app: App, app_id: str, environment: str | None = None) -> list[st
     client, display = shared_client(), current_display()
     with display.creating():
         reserve(client, app, app_id)
-        loader = Loader(client, app, app_id, display)
+        loader = Loader(client, app, app_id, display, environment=environment or config.environment)
         request = PublishAppRequest(
             app_id=app_id,
             environment=environment or config.environment,

@@ -15,6 +15,7 @@ from skerry._gen.skerry.v1.sandbox_pb import CreateSandboxRequest
 from skerry._names import check_labels, check_name, check_variables, new_id
 from skerry._objects.image import Image
 from skerry._objects.options import check_secrets, positive_option, request_and_limit
+from skerry._objects.volumes import check_volumes, volume_messages
 from skerry._run.policies import duration, placement_of
 from skerry.config import config
 
@@ -37,7 +38,6 @@ _MOST_TAGS = 50
 # What the reference has and Skerry has not, with the values that ask for nothing and what to do instead.
 _LATER: dict[str, tuple[tuple[Any, ...], str]] = {
     "network_file_systems": ((None, {}), "network file systems are deprecated, and Skerry has none"),
-    "volumes": ((None, {}), "volumes come with a later version; use sandbox.filesystem or image.add_local_dir()"),
     "gpu": ((None,), "GPUs come with a later version"),
     "proxy": ((None,), "static addresses come with a later version"),
     "include_oidc_identity_token": ((None, False), "Skerry issues no identity tokens"),
@@ -55,6 +55,7 @@ class Wanted:
         self.app_id = _app_id(self.given["app"])
         self.image = _image(self.given["image"])
         self.secrets = check_secrets(self.given["secrets"])
+        self.volumes = check_volumes(self.given["volumes"])
         self.egress = _egress(self.given["egress_secrets"])
         self.definition = _definition(args, self.given)
         self.image_id = self.image._object_id or ""
@@ -88,6 +89,7 @@ class Wanted:
             )
             for each in self.egress
         ]
+        definition.volume_mounts = await volume_messages(self.volumes)
         request = CreateSandboxRequest(sandbox_id=new_id("sb"), app_id=self.app_id, definition=definition)
         answer = await client.ask(lambda: client.aio.sandboxes.create_sandbox(request))
         assert answer.sandbox is not None  # noqa: S101 - the protocol says so

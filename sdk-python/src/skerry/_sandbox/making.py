@@ -11,13 +11,14 @@ from skerry._twin import static_twin
 from .creation import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from skerry._client.client import Client
     from skerry._gen.skerry.v1.sandbox_info_pb import SandboxInfo
     from skerry._objects.app import App
     from skerry._objects.image import Image
     from skerry._objects.secret import Secret
+    from skerry._volume.volume import Volume
 
     from .egress import EgressSecret
     from .probe import Probe
@@ -50,7 +51,7 @@ class Making:
         outbound_cidr_allowlist: Sequence[str] | None = None,
         outbound_domain_allowlist: Sequence[str] | None = None,
         inbound_cidr_allowlist: Sequence[str] | None = None,
-        volumes: dict[str, Any] | None = None,
+        volumes: Mapping[str, Volume] | None = None,
         pty: bool = False,
         encrypted_ports: Sequence[int] = (),
         h2_ports: Sequence[int] = (),
@@ -95,7 +96,7 @@ class Making:
             outbound_cidr_allowlist: the only addresses that it may connect to, as ranges; [] is none at all.
             outbound_domain_allowlist: the only names that it may connect to, such as "example.com", "*.example.com" or "*".
             inbound_cidr_allowlist: who may connect to its ports.
-            volumes: not available yet.
+            volumes: what is mounted, by absolute path: :class:`skerry.Volume`.
             pty: give its command a terminal.
             encrypted_ports: ports that are reached over TLS.
             h2_ports: ports that are reached over TLS and HTTP/2.

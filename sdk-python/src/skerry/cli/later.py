@@ -33,12 +33,6 @@ LATER = (
     Later(
         "launch", "Start a notebook server or an editor in a container.", RUNNING, ("jupyter", "vscode"), hidden=True
     ),
-    Later(
-        "volume",
-        "Keep files that many containers share.",
-        STORAGE,
-        ("create", "list", "delete", "rename", "dashboard", "ls", "get", "put", "rm", "cp"),
-    ),
     Later("secret", "Keep secrets on the server.", STORAGE, ("list", "create", "delete")),
     Later(
         "nfs",

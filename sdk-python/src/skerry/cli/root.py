@@ -14,7 +14,7 @@ import skerry
 from skerry.config import config
 from skerry.exception import InvalidError
 
-from . import apps, calls, containers, dicts, environments, images, queues, sandboxes, schedules, settings
+from . import apps, calls, containers, dicts, environments, images, queues, sandboxes, schedules, settings, volumes
 from .changelog import changelog
 from .deploy import deploy
 from .errors import has_remote_frames, show_error
@@ -109,6 +109,7 @@ cli.add_typer(sandboxes.cli, name="sandbox", rich_help_panel=RUNNING)
 cli.add_typer(images.cli, name="image", rich_help_panel=STORAGE)
 cli.add_typer(dicts.cli, name="dict", rich_help_panel=STORAGE)
 cli.add_typer(queues.cli, name="queue", rich_help_panel=STORAGE)
+cli.add_typer(volumes.cli, name="volume", rich_help_panel=STORAGE)
 cli.add_typer(calls.cli, name="call", rich_help_panel=RUNNING)
 cli.add_typer(schedules.cli, name="schedule", rich_help_panel=RUNNING)
 cli.command(rich_help_panel=ONBOARDING)(settings.setup)

@@ -46,7 +46,9 @@ def shell(
     add_python: Annotated[
         str | None, typer.Option("--add-python", metavar="3.12", help="Add this Python to a registry's image.")
     ] = None,
-    volume: Annotated[list[str] | None, typer.Option("--volume", metavar="NAME", help="Not available yet.")] = None,
+    volume: Annotated[
+        list[str] | None, typer.Option("--volume", metavar="NAME", help="A volume to mount at /mnt/NAME; repeatable.")
+    ] = None,
     add_local: Annotated[
         list[str] | None,
         typer.Option("--add-local", metavar="PATH", help="A file or folder to put into /mnt; repeatable."),
@@ -82,9 +84,10 @@ def shell(
 
     skerry shell --cpu 2 --add-local data.csv
     """
-    later = {"volume": volume, "secret": secret, "gpu": gpu}
+    later = {"secret": secret, "gpu": gpu}
     configured = {
         **later,
+        "volume": volume,
         "image": image,
         "add-python": add_python,
         "add-local": add_local,
@@ -108,7 +111,13 @@ def shell(
     description = " ".join(["shell", *([reference] if reference else [])])[:64]
     if reference is None or reference.startswith("im-"):
         base = _base(reference or image, add_python)
-        options = {"cpu": cpu, "memory": memory, "cloud": cloud, "region": region.split(",") if region else None}
+        options: dict[str, Any] = {
+            "cpu": cpu,
+            "memory": memory,
+            "cloud": cloud,
+            "region": region.split(",") if region else None,
+        }
+        options["volumes"] = _volumes(volume or [], environment)
         end_like(
             lambda: _in_new_sandbox(
                 _with_files(base, add_local or []), description, environment, cmd, options, pty=with_terminal
@@ -147,6 +156,12 @@ def _in_new_sandbox(
         finally:
             sandbox.terminate()
     return code
+
+
+def _volumes(names: list[str], environment: str | None) -> dict[str, Any]:
+    from skerry import Volume
+
+    return {f"/mnt/{name}": Volume.from_name(name, environment_name=environment) for name in names}
 
 
 def _base(given: str | None, add_python: str | None) -> Image:

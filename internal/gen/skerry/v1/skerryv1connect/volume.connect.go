@@ -98,7 +98,7 @@ type VolumeServiceClient interface {
 	// CommitVolume makes what the calling container has written part of the volume. Only from inside containers that have it mounted.
 	// Errors: failed_precondition, not_found.
 	CommitVolume(context.Context, *connect.Request[v1.CommitVolumeRequest]) (*connect.Response[v1.CommitVolumeResponse], error)
-	// ReloadVolume shows the calling container the newest version; what it has written is committed before. Errors: failed_precondition
+	// ReloadVolume shows the calling container, or a sandbox, the newest version; what it has written is committed before. Errors: failed_precondition
 	// (files are open, and which), not_found.
 	ReloadVolume(context.Context, *connect.Request[v1.ReloadVolumeRequest]) (*connect.Response[v1.ReloadVolumeResponse], error)
 	// ListVolumeVersions lists the versions that are kept, newest first.
@@ -306,7 +306,7 @@ type VolumeServiceHandler interface {
 	// CommitVolume makes what the calling container has written part of the volume. Only from inside containers that have it mounted.
 	// Errors: failed_precondition, not_found.
 	CommitVolume(context.Context, *connect.Request[v1.CommitVolumeRequest]) (*connect.Response[v1.CommitVolumeResponse], error)
-	// ReloadVolume shows the calling container the newest version; what it has written is committed before. Errors: failed_precondition
+	// ReloadVolume shows the calling container, or a sandbox, the newest version; what it has written is committed before. Errors: failed_precondition
 	// (files are open, and which), not_found.
 	ReloadVolume(context.Context, *connect.Request[v1.ReloadVolumeRequest]) (*connect.Response[v1.ReloadVolumeResponse], error)
 	// ListVolumeVersions lists the versions that are kept, newest first.

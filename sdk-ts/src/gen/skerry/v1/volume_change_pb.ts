@@ -80,7 +80,7 @@ export type VolumePut = Message<"skerry.v1.VolumePut"> & {
   entry?: VolumeEntry | undefined;
 
   /**
-   * Refuse (already_exists) where a file is there.
+   * Refuse (already_exists) where a file is there; a folder that is there stays as it is.
    *
    * @generated from field: bool must_be_new = 2;
    */

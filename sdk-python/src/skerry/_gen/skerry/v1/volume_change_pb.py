@@ -71,7 +71,7 @@ class VolumePut(Message[_VolumePutFields]):
             optional skerry.v1.VolumeEntry entry = 1;
             ```
         must_be_new:
-            Refuse (already_exists) where a file is there.
+            Refuse (already_exists) where a file is there; a folder that is there stays as it is.
 
             ```proto
             bool must_be_new = 2;

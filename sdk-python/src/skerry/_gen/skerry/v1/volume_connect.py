@@ -100,7 +100,7 @@ class VolumeService(Protocol):
 
     async def reload_volume(self, request: ReloadVolumeRequest, ctx: RequestContext[ReloadVolumeRequest, ReloadVolumeResponse], /) -> ReloadVolumeResponse:
         """
-        ReloadVolume shows the calling container the newest version; what it has written is committed before. Errors: failed_precondition
+        ReloadVolume shows the calling container, or a sandbox, the newest version; what it has written is committed before. Errors: failed_precondition
         (files are open, and which), not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
@@ -537,7 +537,7 @@ class VolumeServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> ReloadVolumeResponse:
         """
-        ReloadVolume shows the calling container the newest version; what it has written is committed before. Errors: failed_precondition
+        ReloadVolume shows the calling container, or a sandbox, the newest version; what it has written is committed before. Errors: failed_precondition
         (files are open, and which), not_found.
         """
         return await self.execute_unary(
@@ -670,7 +670,7 @@ class VolumeServiceSync(Protocol):
 
     def reload_volume(self, request: ReloadVolumeRequest, ctx: RequestContext[ReloadVolumeRequest, ReloadVolumeResponse], /) -> ReloadVolumeResponse:
         """
-        ReloadVolume shows the calling container the newest version; what it has written is committed before. Errors: failed_precondition
+        ReloadVolume shows the calling container, or a sandbox, the newest version; what it has written is committed before. Errors: failed_precondition
         (files are open, and which), not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
@@ -1105,7 +1105,7 @@ class VolumeServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> ReloadVolumeResponse:
         """
-        ReloadVolume shows the calling container the newest version; what it has written is committed before. Errors: failed_precondition
+        ReloadVolume shows the calling container, or a sandbox, the newest version; what it has written is committed before. Errors: failed_precondition
         (files are open, and which), not_found.
         """
         return self.execute_unary(

@@ -1,0 +1,1 @@
+"""What sandboxes stand: kills, numbers, size, and those who mean harm."""

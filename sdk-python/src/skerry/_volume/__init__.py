@@ -1,0 +1,1 @@
+"""Volumes: files that containers and programs share, in versions."""
