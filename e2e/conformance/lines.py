@@ -31,6 +31,7 @@ CHAPTERS = {
     "13 sources": "Local code and files",
     "14 images": "Images",
     "17 schedules": "Schedules",
+    "18 volumes": "Volumes",
     "19 dict": "Dicts",
     "19 queue": "Queues",
     "20 sandboxes": "Sandboxes",

@@ -1,1 +1,1 @@
-"""What sandboxes stand: kills, numbers, size, and those who mean harm."""
+"""What volumes stand: kills, numbers, size, and many who write."""

@@ -76,7 +76,6 @@ def test_options_that_make_no_sense(options, text):
     "options",
     [
         {"gpu": "A100"},
-        {"volumes": {"/a": 1}},
         {"proxy": "a"},
         {"experimental_options": {"a": 1}},
         {"enable_memory_snapshot": True},
@@ -196,13 +195,12 @@ def test_include():
 
 
 def test_what_comes_later_says_so():
-    for later in (app.server, lambda: skerry.App(volumes={"/a": 1})):
-        with pytest.raises(exc.UnimplementedError, match="not available"):
-            later()
+    with pytest.raises(exc.UnimplementedError, match="not available"):
+        app.server()
     with pytest.raises(exc.UnimplementedError):
         skerry.Secret.from_name("x")
-    with pytest.raises(exc.UnimplementedError, match=r"skerry\.Volume\.from_name is not available"):
-        skerry.Volume.from_name("a")
+    with pytest.raises(exc.UnimplementedError, match=r"skerry\.Proxy\.from_name is not available"):
+        skerry.Proxy.from_name("a")
     with pytest.raises(exc.UnimplementedError, match=r"skerry\.asgi_app is not available"):
         skerry.asgi_app()
     assert not isinstance(1, skerry.Volume)

@@ -128,6 +128,8 @@ def test_open_and_closed_lists_are_told_apart(server, running_app):
         {"owner": ""},
         {"image": "debian"},
         {"egress_secrets": [skerry.Secret.from_dict({})]},
+        {"volumes": {"/data": object()}},
+        {"volumes": {"data": skerry.Volume.from_name("a")}},
     ],
 )
 def test_what_makes_no_sense(running_app, options):
@@ -138,7 +140,6 @@ def test_what_makes_no_sense(running_app, options):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"volumes": {"/data": object()}}, "later version"),
         ({"gpu": "A100"}, "GPUs"),
         ({"proxy": object()}, "static"),
         ({"network_file_systems": {"/x": 1}}, "none"),

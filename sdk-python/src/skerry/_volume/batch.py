@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from skerry._client.client import Client
 
+    from .files import Files
     from .sources import Source
-    from .volume import Volume
 
     LocalPath = str | PurePath
     RemotePath = str | PurePosixPath
@@ -36,7 +36,7 @@ class BatchUpload:
     Nothing is sent before. All of it becomes one version of the volume, or nothing does.
     """
 
-    def __init__(self, volume: Volume, force: bool, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, volume: Files, force: bool, progress: Callable[[int, int], None] | None = None) -> None:
         self._volume = volume
         self._force = force
         self._progress = progress
