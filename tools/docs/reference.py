@@ -30,6 +30,18 @@ PAGES = (
     Page("environment", "Environment", ("Environment",)),
     Page("dict", "Dict", ("Dict", "_objects.named.Manager")),
     Page("queue", "Queue", ("Queue",)),
+    Page(
+        "volume",
+        "Volume",
+        (
+            "Volume",
+            "_volume.batch.BatchUpload",
+            "_volume.volume.VolumeManager",
+            "_volume.values.FileEntry",
+            "_volume.values.VolumeVersion",
+            "_volume.values.VolumeInfo",
+        ),
+    ),
     Page("sandbox", "Sandbox", ("Sandbox",)),
     Page(
         "sandbox_parts",
