@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from skerry._client.client import Client
-    from skerry._objects.named import Ephemeral
+    from skerry._objects.ephemeral import Ephemeral
 
     from .values import VolumeCreateOptions
 
@@ -125,7 +125,7 @@ class Volume(Files, Named):
             version: 1 or 2, which are the same here.
             create_options: there are none so far.
         """
-        from skerry._objects.named import Ephemeral
+        from skerry._objects.ephemeral import Ephemeral
 
         _check_version(version)
         return Ephemeral(Volume, client, environment_name)
