@@ -264,7 +264,10 @@ func (b *blobs) Download(
 	return nil
 }
 
-type secrets struct{ *state }
+type secrets struct {
+	skerryv1connect.UnimplementedSecretServiceHandler
+	*state
+}
 
 func (s *secrets) CreateSecret(
 	_ context.Context, r *connect.Request[skerryv1.CreateSecretRequest],
