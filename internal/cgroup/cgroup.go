@@ -231,7 +231,7 @@ func (s *Subtree) Close() error {
 func killAll(ctx context.Context, group string) error {
 	for {
 		data, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) { // gone, or going while it is read
 			return nil
 		}
 		if err != nil {

@@ -36,6 +36,8 @@ type Config struct {
 	Outlive bool
 	// OutputDir is a folder on the container's disk for output that memory has no room for; empty: it is forgotten. Only with Outlive.
 	OutputDir string
+	// Hostname is what the container is to be called; empty: as it is.
+	Hostname string
 	// Kernels is the folder of the programs that interpreters of code are given.
 	Kernels string
 }
@@ -48,6 +50,7 @@ func Main(args []string, stderr io.Writer) int {
 	fs.StringVar(&cfg.Socket, "socket", DefaultSocket, "unix socket of the worker")
 	fs.BoolVar(&cfg.Outlive, "outlive", false, "go on when the link to the worker ends, and dial again; keep output that nobody has read on the disk")
 	fs.StringVar(&cfg.OutputDir, "output", "/", "folder for output that memory has no room for")
+	fs.StringVar(&cfg.Hostname, "hostname", "", "what the container is called; empty: as it is")
 	fs.StringVar(&cfg.Kernels, "kernels", "/__skerry/py/skerry/_interpreter", "folder of the programs that interpreters are given")
 	if err := fs.Parse(args); err != nil {
 		return 2
@@ -73,6 +76,11 @@ func Run(ctx context.Context, cfg Config) error {
 	if os.Getpid() != 1 {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("become the reaper of orphans: %w", err)
+		}
+	}
+	if cfg.Hostname != "" {
+		if err := unix.Sethostname([]byte(cfg.Hostname)); err != nil {
+			return fmt.Errorf("host name %q: %w", cfg.Hostname, err)
 		}
 	}
 	debug.SetMemoryLimit(memoryGoal)

@@ -189,6 +189,7 @@ func (a *Agent) serve(ctx context.Context, p *parts) error {
 	ready := lifecycle.NewGroup(below.Context())
 	a.pool.Store(p.pool)
 	ready.Go("boxes ahead", p.pool.Run)
+	ready.Go("sandboxes ahead", p.warm.Run)
 	links := lifecycle.NewGroup(below.Context())
 	links.Go("logs", func(ctx context.Context) error {
 		return a.logs.Run(ctx, func(err error) { a.cfg.Log.Warn("log connection lost", "error", err) })

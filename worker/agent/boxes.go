@@ -9,6 +9,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/guest"
 	"github.com/skerry-dev/skerry/worker/gvisor"
+	"github.com/skerry-dev/skerry/worker/pool"
 	"github.com/skerry-dev/skerry/worker/snapshot"
 )
 
@@ -150,3 +151,27 @@ func (g boxGuest) Bind(ctx context.Context, name, path string, size uint64) erro
 func (g boxGuest) Unbind(ctx context.Context, path string) error { return g.c.Unbind(ctx, path) }
 
 func (g boxGuest) Done() <-chan struct{} { return g.c.Done() }
+
+// emptyMachines is gVisor in the terms of who boots sandboxes ahead.
+type emptyMachines struct{ runtime *gvisor.Runtime }
+
+var _ pool.Machines = emptyMachines{}
+
+func (m emptyMachines) Boot(ctx context.Context, p container.SandboxParams) (pool.Machine, error) {
+	s, err := m.runtime.Boot(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return emptyMachine{s}, nil
+}
+
+type emptyMachine struct{ *gvisor.Sandbox }
+
+func (m emptyMachine) Weigh(cpuMilli uint32) error {
+	return m.Limit(gvisor.Limits{CPUMilli: cpuMilli})
+}
+
+func (m emptyMachine) Add(ctx context.Context, p container.SandboxParams) error {
+	_, err := m.Sandbox.Add(ctx, p)
+	return err
+}

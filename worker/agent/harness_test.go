@@ -21,6 +21,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/gvisor"
 	"github.com/skerry-dev/skerry/worker/network"
+	"github.com/skerry-dev/skerry/worker/pool"
 	"github.com/skerry-dev/skerry/worker/rootfs"
 )
 
@@ -28,6 +29,8 @@ import (
 type rig struct {
 	host    *container.Host
 	runtime *gvisor.Runtime
+	warm    *pool.Warm // for containers without limits on an open network
+	ahead   *ahead
 	groups  *cgroup.Subtree
 	source  *memorySource
 	logs    *logBook
@@ -56,15 +59,23 @@ func newRigWith(t testing.TB, access container.Access, edits ...func(*container.
 	n, err := network.New(network.Config{Instance: instance, RunDir: r.dir + "/netns", PoolSize: 2, Log: slog.New(slog.DiscardHandler)})
 	ok(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	ran := make(chan error, 1)
+	ran := make(chan error, 2)
 	go func() { ran <- n.Run(ctx) }()
+	r.warm, err = pool.NewWarm(pool.WarmConfig{
+		Machines: emptyMachines{r.runtime}, Network: n, Dir: r.dir + "/w", Max: 2, NewID: func() string { return ident.New(ident.Box) },
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	ok(t, err)
+	r.ahead = &ahead{Warm: r.warm}
+	waiting, none := context.WithCancel(ctx)
+	go func() { ran <- r.warm.Run(waiting) }()
 	base := testbase.Erofs(t)
 	r.image = payload.Ref{Digest: "sha256:" + strings.Repeat("b", 64), Size: 1}
 	store, err := rootfs.Open(rootfs.Config{Dir: t.TempDir(), Source: r.source, Local: fixedImage{r.image.Digest, base}})
 	ok(t, err)
 	cfg := container.HostConfig{
 		RunDir: r.dir + "/c", DiskDir: filepath.Join(t.TempDir(), "disks"), RuntimeDir: testbase.Tool(t, "guest"),
-		Network: n, Rootfs: store, Sandboxes: r.runtime, Logs: r.logs, Access: access,
+		Network: n, Rootfs: store, Sandboxes: r.runtime, Logs: r.logs, Access: access, Ahead: r.ahead,
 		Dialects:  dialects{blobs: r.source},
 		MemoryMiB: 2048,
 	}
@@ -77,6 +88,8 @@ func newRigWith(t testing.TB, access container.Access, edits ...func(*container.
 		c, done := context.WithTimeout(context.Background(), 5*time.Second)
 		defer done()
 		ok(t, r.host.Wait(c))
+		none()
+		ok(t, <-ran)
 		cancel()
 		ok(t, errors.Join(<-ran, n.Close(), r.runtime.Close(), r.groups.Reap(c, nil), os.RemoveAll(r.dir)))
 	})

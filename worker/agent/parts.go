@@ -21,23 +21,34 @@ import (
 // poolPercent is how much of the worker's memory boxes may take that wait for sandboxes, in per cent.
 const poolPercent = 10
 
+// warmPart is how much of that, one part in so many, sandboxes may take besides that wait without an image.
+const warmPart = 10
+
 // parts is what runs things on a worker.
 type parts struct {
 	boxes      *box.Host
 	pool       *pool.Pool
+	warm       *pool.Warm
 	containers *container.Host
 	service    *gatewaylink.Service
 	sandboxes  *sandbox.Host
 }
 
 func (a *Agent) parts() (*parts, error) {
+	warm, err := pool.NewWarm(pool.WarmConfig{
+		Machines: emptyMachines{a.runtime}, Network: a.network, Dir: filepath.Join(a.cfg.RunDir, "w"),
+		Max: a.hotMiB() / pool.WarmMiB / warmPart, NewID: func() string { return ident.New(ident.Box) }, Log: a.cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	host, err := container.NewHost(container.HostConfig{
 		RunDir:     filepath.Join(a.cfg.RunDir, "c"),
 		DiskDir:    filepath.Join(a.cfg.DataDir, "disks"),
 		RuntimeDir: a.cfg.RuntimeDir,
 		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.runtime, Logs: a.logs, Access: a.access, Volumes: a.containerVolumes(),
-		Dialects: dialects{blobs: a.blobs()},
-		DiskMiB:  a.cfg.DiskMiB, MemoryMiB: a.cfg.MemoryMiB,
+		Dialects: dialects{blobs: a.blobs()}, Ahead: warm,
+		DiskMiB: a.cfg.DiskMiB, MemoryMiB: a.cfg.MemoryMiB,
 	})
 	if err != nil {
 		return nil, err
@@ -60,6 +71,7 @@ func (a *Agent) parts() (*parts, error) {
 	return &parts{
 		boxes:      boxes,
 		pool:       ready,
+		warm:       warm,
 		containers: host,
 		service:    gatewaylink.NewService(host, a.describe(), a.cfg.Log),
 		sandboxes: sandbox.NewHost(sandbox.Config{

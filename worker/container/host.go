@@ -34,6 +34,7 @@ type HostConfig struct {
 	Logs      LogSink
 	Access    Access  // nil: containers can't call the gateway
 	Volumes   Volumes // nil: containers can have none
+	Ahead     Ahead   // nil: all sandboxes are booted when they are needed
 
 	DiskMiB   uint32        // default DefaultDiskMiB
 	MemoryMiB uint32        // what all containers together may use, for messages

@@ -51,6 +51,7 @@ type life struct {
 
 	dir      string // of the container
 	endpoint *Endpoint
+	booted   Booted // a sandbox that was booted ahead; nil: one is booted
 	image    string
 	binds    []Bind
 
@@ -110,6 +111,9 @@ func (l *life) prepare(ctx context.Context) error {
 			}
 		})
 	}
+	if l.booted != nil {
+		l.undo.Add(l.deleteBooted)
+	}
 	l.phases = append(l.phases, Phase{"network", network}, Phase{"rootfs", rootfs})
 	if err := errors.Join(netErr, rootErr, dirErr); err != nil {
 		return err
@@ -121,15 +125,6 @@ func timed(f func() error) (time.Duration, error) {
 	began := time.Now()
 	err := f()
 	return time.Since(began), err
-}
-
-func (l *life) acquire(ctx context.Context) error {
-	e, err := l.host.cfg.Network.Acquire(ctx, l.spec.ID, l.spec.BlockNetwork)
-	if err != nil {
-		return fmt.Errorf("network: %w", err)
-	}
-	l.endpoint = e
-	return nil
 }
 
 func (l *life) files(ctx context.Context) (releases []func(), err error) {
@@ -221,11 +216,15 @@ func (l *life) params() SandboxParams {
 		{Source: filepath.Join(l.dir, "hosts"), Target: "/etc/hosts"},
 		{Source: filepath.Join(l.dir, "resolv.conf"), Target: "/etc/resolv.conf"},
 	}, l.binds...)
+	argv := []string{RuntimeTarget + "/skerry-init"}
+	if l.booted != nil {
+		argv = append(argv, "-hostname", hostname(s.ID))
+	}
 	return SandboxParams{
 		ID: s.ID, Dir: filepath.Join(l.dir, "bundle"), Image: l.image,
 		DiskDir: l.host.cfg.DiskDir, DiskMiB: s.EphemeralDiskMiB,
 		NetnsPath: l.endpoint.NetnsPath, Hostname: hostname(s.ID),
-		Argv:     []string{RuntimeTarget + "/skerry-init"},
+		Argv:     argv,
 		Binds:    binds,
 		CPUMilli: s.CPUMilli, CPULimitMilli: s.CPULimitMilli, MemoryLimitMiB: s.MemoryLimitMiB,
 	}
@@ -237,7 +236,7 @@ func (l *life) boot(ctx context.Context) {
 	l.sessionOver, l.processOver, l.logsOver = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	l.marks.set(&l.marks.sandbox)
 	l.group.Go("sandbox", func(ctx context.Context) error {
-		s, err := l.host.cfg.Sandboxes.Start(ctx, l.params())
+		s, err := l.startSandbox(ctx)
 		select {
 		case l.notes <- note{kind: noteSandbox, sandbox: s, err: err}:
 		case <-l.over:
