@@ -1,5 +1,9 @@
 """Terminals that are lent to containers."""
 
+from collections.abc import Iterator
+
+import pytest
+
 from e2e.client import client, run_app
 from e2e.daemon import SKERRY, Daemon
 from e2e.terminal import terminal
@@ -62,6 +66,35 @@ def test_ctrl_c_ends_logs_that_are_followed(daemon: Daemon) -> None:
             shown.until("started in")
             shown.press(CTRL_C)
             assert shown.end(20) == 130
+
+
+@pytest.fixture
+def running(daemon: Daemon) -> Iterator[str]:
+    """A sandbox that runs."""
+    made = daemon.skerry("sandbox", "create", "--app", "interactive", "--timeout", "600")
+    sandbox = made.stdout.split()[-1]
+    yield sandbox
+    daemon.skerry("sandbox", "terminate", "--yes", sandbox)
+
+
+@pytest.mark.parametrize("command", [("shell",), ("sandbox", "exec", "--pty")])
+def test_terminal_in_a_sandbox(daemon: Daemon, running: str, command: tuple[str, ...]) -> None:
+    argv = [str(SKERRY), *command, running, *(["sh"] if command[0] == "sandbox" else [])]
+    with terminal(daemon, argv, rows=31, columns=91) as shown:
+        shown.until("# ")
+        shown.press("stty size; echo $SKERRY_SANDBOX_ID\r")
+        shown.until("31 91")
+        shown.until(running)
+        shown.resize(22, 77)
+        shown.press("trap 'stty size' WINCH; while [ \"$(stty size)\" != '22 77' ]; do sleep 0.1; done; echo re''sized\r")
+        shown.until("resized")
+        shown.press('sh -c \'trap "echo cau""ght; exit" INT; echo rea""dy; while :; do sleep 1; done\'\r')
+        shown.until("ready")
+        shown.press(CTRL_C)
+        shown.until("caught")
+        shown.press("exit 7\r")
+        assert shown.end() == 7
+        assert not shown.is_raw
 
 
 def test_shell_has_the_terminal_and_its_size(daemon: Daemon) -> None:

@@ -14,7 +14,7 @@ from e2e.apps.lazy import block
 from e2e.client import Client, client
 from e2e.fleet import Fleet
 from e2e.host import left_on_host
-from e2e.lazy import LARGE, SMALL, call, cold, deploy, program, received
+from e2e.lazy import LARGE, PYTHON, SMALL, call, cold, deploy, program, received
 from e2e.processes import running, watch
 
 MIB = 1 << 20
@@ -182,6 +182,30 @@ def test_a_worker_that_is_killed_while_a_container_waits_for_contents(lazy: Lazy
     assert lazy.read(180) == block(180)
     worker.command("down")
     assert left_on_host(worker) == []
+
+
+def _sandbox(lazy: Lazy, *args: str) -> list[str]:
+    """The lines that a program with a sandbox of the large image prints."""
+    argv = [PYTHON, "-m", "e2e.apps.lazy_sandbox", *args]
+    with client(lazy.fleet.gateway, argv, env={"LAZY_MIB": str(lazy.mib)}) as program:
+        return program.finish()
+
+
+def test_a_sandbox_reads_on_over_a_worker_that_is_killed(lazy: Lazy) -> None:
+    sandbox, process = _sandbox(lazy, "open")[-1].split()[1:]
+    reader, *first = _sandbox(lazy, "read", sandbox, process, "0", "200", "201")
+    assert first == [f"said {block(200)}", f"said {block(201)}"]
+    fetched = received(lazy.worker)
+    lazy.worker.kill()
+    lazy.worker.start()
+    # The same process, and parts of the file that nobody has read before.
+    numbers = [str(number) for number in (201, *range(300, 310))]
+    again = _sandbox(lazy, "read", sandbox, process, "2", *numbers)
+    assert again == [reader, *first, *(f"said {block(int(number))}" for number in numbers)]
+    assert received(lazy.worker) - fetched > 10 * MIB, "what was read has not come from the gateway"
+    _sandbox(lazy, "end", sandbox)
+    lazy.worker.command("down")
+    assert left_on_host(lazy.worker) == []
 
 
 def _outcomes(reader: Client) -> dict[str, int]:

@@ -11,7 +11,7 @@ import skerry
 from skerry import exception
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "sandboxes.json").read_text())
-COMPARED = ("stdout", "stderr", "code", "text", "names", "type", "size", "permissions", "owner", "target", "error")
+COMPARED = ("stdout", "stderr", "code", "text", "names", "type", "size", "permissions", "owner", "target", "error", "found")
 TIMES = {"timeout_ms": "timeout", "idle_timeout_ms": "idle_timeout"}
 Step = dict[str, Any]
 
@@ -38,6 +38,8 @@ class Driver:
             "remove": lambda step, path: {"gone": self.files.remove(path, recursive=step.get("recursive", False))},
             "run": self.run,
             "tags": self.tags,
+            "rename": self.rename,
+            "shorten": self.shorten,
             "sidecar": self.sidecar,
             "terminate": lambda _, name: {"code": self.sidecars[name].terminate(wait=True)},
             "ended": lambda _, name: {"code": self.sidecars[name].wait()},
@@ -119,6 +121,22 @@ class Driver:
         """Set tags, and read them back."""
         self.sandbox.set_tags(tags)
         return {"tags": self.sandbox.get_tags()}
+
+    def rename(self, _step: Step, name: str) -> Step:
+        """Name the sandbox, and find it by that."""
+        self.sandbox._experimental_set_name(name)  # pyright: ignore[reportPrivateUsage]
+        return {"found": skerry.Sandbox.from_name("behaviour", name).object_id == self.sandbox.object_id}
+
+    def shorten(self, _step: Step, milliseconds: int) -> Step:
+        """Make a sandbox, give it another time to live, and wait for its end."""
+        made = self.make()
+        try:
+            made.set_timeout(milliseconds / 1000)
+            with contextlib.suppress(exception.SandboxTimeoutError):  # the exit code says it
+                made.wait()
+        finally:
+            made.terminate()
+        return {"code": made.returncode}
 
     def sidecar(self, step: Step, name: str) -> Step:
         """Make a sidecar."""

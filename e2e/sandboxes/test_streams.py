@@ -4,9 +4,10 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyte
 import skerry
 from skerry.container_process import ContainerProcess
 from skerry.types import FileWatchEvent
@@ -67,6 +68,55 @@ def test_top_on_a_terminal(make: Make) -> None:
     screen.press("q")
     screen.until(r"(?s)top - .*Tasks:")
     screen.press("q")
+    assert process.wait() == 0
+
+
+class Emulator:
+    """A terminal's screen, as a person sees it."""
+
+    def __init__(self, process: ContainerProcess[str], rows: int, columns: int) -> None:
+        self._process = process
+        self._parts = iter(process.stdout)
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.Stream(self._screen)
+
+    def until(self, seen: Callable[[list[str]], bool]) -> list[str]:
+        """Read until the lines are as they should be. Raises AssertionError where the program ends before."""
+        while not seen(lines := [line.rstrip() for line in self._screen.display]):
+            part = next(self._parts, None)
+            assert part is not None, f"the program ended; on its screen: {lines}"
+            self._stream.feed(part)
+        return lines
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give the window another size."""
+        self._screen.resize(rows, columns)
+        self._process.resize(rows, columns)
+
+    def press(self, keys: str) -> None:
+        """Type."""
+        self._process.stdin.write(keys)
+        self._process.stdin.drain()
+
+
+def test_vim_on_a_terminal(make: Make, app: skerry.App) -> None:
+    sandbox = make(image=skerry.Image.debian_slim().apt_install("vim-tiny").build(app))
+    sandbox.filesystem.write_text("first line\nsecond line\n", "/tmp/text")
+    process = sandbox.exec("vim.tiny", "-u", "NONE", "/tmp/text", pty=True, env={"TERM": "linux"})
+    screen = Emulator(process, 24, 80)
+    lines = screen.until(lambda lines: lines[0] == "first line" and "text" in lines[23])
+    assert lines[1:23] == ["second line", *["~"] * 21]
+    screen.resize(40, 120)
+    # The line at the bottom moves to where the bottom is now.
+    screen.press(":set ruler | echo &lines &columns\r")
+    lines = screen.until(lambda lines: "40 120" in lines[39])
+    assert lines[:2] == ["first line", "second line"]
+    screen.press("jA, and more\x1b")
+    screen.until(lambda lines: lines[1] == "second line, and more" and "2,21" in lines[39])
+    screen.press("Oa line between: \u00fc\x1b:w\r")
+    screen.until(lambda lines: "written" in lines[39])
+    assert sandbox.filesystem.read_text("/tmp/text") == "first line\na line between: \u00fc\nsecond line, and more\n"
+    screen.press("ggdG:q!\r")
     assert process.wait() == 0
 
 

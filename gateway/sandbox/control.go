@@ -138,13 +138,14 @@ func (s *Service) SetNetwork(ctx context.Context, id string, n Network) error {
 	if err != nil {
 		return err
 	}
-	if sb.Definition.Network.Block && !n.Block {
-		return fault.New(fault.Precondition, "sandbox %q: was created without a network; create another one", id)
+	if n.InboundCIDRs == nil {
+		n.InboundCIDRs = sb.Definition.Network.InboundCIDRs // who says what it may reach does not open it to everybody, nor does blocking it for a time
 	}
-	if n.InboundCIDRs == nil && !n.Block {
-		n.InboundCIDRs = sb.Definition.Network.InboundCIDRs // who says what it may reach does not open it to everybody
+	err = s.edit(ctx, id, Update{Network: &n}, func(sb *Sandbox) { sb.Definition.Network = n })
+	if sb.Definition.Network.Block && !n.Block && errors.Is(err, fault.Precondition) {
+		return fault.New(fault.Precondition, "sandbox %q: was created without a network, or resumed while it was blocked; create another one", id)
 	}
-	return s.edit(ctx, id, Update{Network: &n}, func(sb *Sandbox) { sb.Definition.Network = n })
+	return err
 }
 
 // edit changes a sandbox on its worker, which keeps it for the next gateway as well, and then here.

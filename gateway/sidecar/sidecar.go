@@ -94,6 +94,9 @@ func check(sandboxID, id, name string, d sandbox.Definition) (sandbox.Definition
 	if name == Main {
 		return d, fault.New(fault.Invalid, "sidecar %q: that is the sandbox's own name", name)
 	}
+	if name == "." || name == ".." { // names are parts of paths
+		return d, fault.New(fault.Invalid, "sidecar %q: want a name with letters or digits", name)
+	}
 	rest := d
 	rest.Argv, rest.ImageID, rest.Env, rest.SecretIDs, rest.Workdir, rest.PTY, rest.Mounts = nil, "", nil, nil, "", false, nil
 	n := rest.Network

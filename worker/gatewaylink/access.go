@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"path"
 	"regexp"
 	"time"
 
@@ -71,8 +72,8 @@ var forwarded = []string{
 	"Connect-Content-Encoding", "Connect-Accept-Encoding", "X-Skerry-Client-Version", "X-Skerry-Python-Version",
 }
 
-// public are the paths of the public API's procedures.
-var public = regexp.MustCompile(`^/skerry\.v1\.[A-Za-z]+/[A-Za-z]+$`)
+// public are the paths of the public API's procedures, also of those that are served in sandboxes and sidecars.
+var public = regexp.MustCompile(`^(/sandboxes/sb-[0-9A-Za-z]+(/sidecars/[0-9A-Za-z\-_.]+)?)?/skerry\.v1\.[A-Za-z]+/[A-Za-z]+$`)
 
 type containerKey struct{}
 
@@ -90,7 +91,7 @@ func (a *Access) Serve(ctx context.Context, containerID string, ln net.Listener)
 				a.unavailable(w, r, err)
 				return
 			}
-			if !public.MatchString(r.URL.Path) {
+			if !public.MatchString(r.URL.Path) || path.Clean(r.URL.Path) != r.URL.Path {
 				refuse(w, r, connect.CodePermissionDenied, "code in containers may not call "+r.URL.Path)
 				return
 			}

@@ -43,6 +43,8 @@ func TestAccessIsToThePublicAPI(t *testing.T) {
 		"/skerry.worker.v1.BulkService/PushLogs", "/skerry.worker.v1.BulkService/FetchBlob", Path, "/skerry.build.v1/link", "/", "/metrics",
 		"/skerry.v1.X/../skerry.worker.v1.BulkService/PushLogs", "/skerry.v1.X/%2e%2e/Y", "//skerry.v1.X/Y", "/skerry.v1.X/Y/", "*",
 		"http://elsewhere/skerry.worker.v1.BulkService/PushLogs", "/skerry.v1.X/Y%0d%0aZ",
+		"/sandboxes/sb-1/skerry.worker.v1.BulkService/PushLogs", "/sandboxes/sb-1/../skerry.v1.X/Y", "/sandboxes/sb-1/sidecars/../skerry.v1.X/Y",
+		"/sandboxes/sb-1/sidecars/a/b/skerry.v1.X/Y", "/sandboxes/sb-1/ports/80", "/sandboxes/skerry.v1.X/Y",
 	} {
 		if answer := ask(target); !strings.Contains(answer, "permission_denied") && !strings.HasPrefix(answer, "HTTP/1.1 400") {
 			t.Errorf("%s: answered %q", target, answer)
@@ -53,9 +55,12 @@ func TestAccessIsToThePublicAPI(t *testing.T) {
 		t.Errorf("reached the gateway: %s", what)
 	default:
 	}
-	for _, target := range []string{"/skerry.v1.CallService/Session", "http://elsewhere/skerry.v1.CallService/Session"} {
+	for target, path := range map[string]string{
+		"/skerry.v1.CallService/Session": "/skerry.v1.CallService/Session", "http://elsewhere/skerry.v1.CallService/Session": "/skerry.v1.CallService/Session",
+		"/sandboxes/sb-1/skerry.v1.X/Y": "/sandboxes/sb-1/skerry.v1.X/Y", "/sandboxes/sb-1/sidecars/a.b/skerry.v1.X/Y": "/sandboxes/sb-1/sidecars/a.b/skerry.v1.X/Y",
+	} {
 		ask(target)
-		if got, want := await(t, reached, "reached"), "/skerry.v1.CallService/Session ta-mine 1 "; got != want {
+		if got, want := await(t, reached, "reached"), path+" ta-mine 1 "; got != want {
 			t.Errorf("the gateway got %q, want %q", got, want)
 		}
 	}

@@ -125,6 +125,15 @@ const doing: Record<string, (step: Step, path: string) => Promise<Step>> = {
     await sandbox.setTags(step["tags"] as Variables);
     return { tags: await sandbox.getTags() };
   },
+  rename: async (_, name) => {
+    await sandbox.experimentalSetName(name);
+    return { found: (await client().sandboxes.fromName("ts-behaviour", name)).sandboxId === sandbox.sandboxId };
+  },
+  shorten: async (step) => {
+    await using made = await client().sandboxes.create(app, image);
+    await made.setTimeout(Number(step["shorten"]));
+    return { code: await made.wait() };
+  },
   sidecar: async (step, name) => {
     const { sidecar: _, fails, ...params } = step;
     sidecars.set(name, await sandbox.experimentalSidecars.create(name, image, params as SidecarCreateParams));
@@ -158,6 +167,7 @@ test.each(cases)("$name", async ({ steps }) => {
       "target",
       "error",
       "tags",
+      "found",
     ]) {
       if (key in step && key !== kind) {
         expect({ step, [key]: found?.[key] }).toEqual({ step, [key]: step[key] });
