@@ -30,6 +30,9 @@ def main() -> int:
     _say("skerry")
     with Daemon.temporary() as daemon:
         raw["skerry"] = _script(ROOT / ".venv/bin/python", "bench.skerry_calls", daemon.env)
+    _say("dicts and queues")
+    with Daemon.temporary() as daemon:
+        raw["storage"] = _script(ROOT / ".venv/bin/python", "bench.storage", daemon.env)
     _say("sandboxes")
     with Daemon.temporary() as daemon:
         raw["sandboxes"] = _script(ROOT / ".venv/bin/python", "bench.sandboxes", daemon.env)
@@ -43,6 +46,7 @@ def main() -> int:
     raw["images"] = _script(ROOT / ".venv/bin/python", "bench.images", {})
     figures = (
         _figures(raw)
+        + _storage(raw["storage"])
         + _sandboxes(raw["sandboxes"], raw["runsc_run"]["p50"])
         + _build_figures(builds["runsc"], builds["runc"])
         + _images(raw["images"])
@@ -78,6 +82,25 @@ def _figures(raw: dict[str, Any]) -> list[Figure]:
         Figure("warm .remote(), concurrent tasks", ours["concurrent_async_p50_ms"], "ms", None, {"not concurrent": ours["p50_ms"]}),
         Figure("cold start, 0 to first result, p50", ours["cold_p50_ms"], "ms", 400, sandbox),
         Figure("import skerry and its names", raw["import"]["skerry names"]["p50"] - bare, "ms", 150, modal),
+    ]
+
+
+def _storage(raw: dict[str, Any]) -> list[Figure]:
+    """Dicts and queues: durable, over HTTP/2, one request each; beside Redis, all of it in memory, and a request that does nothing."""
+
+    def beside(key: str) -> dict[str, float]:
+        return {"Redis, in memory": raw[f"redis_{key}"]}
+
+    bare = {"request that does nothing (floor)": raw["request_per_s"]}
+    return [
+        Figure("Dict.get", raw["get_per_s"], "1/s", None, bare | beside("get_per_s"), least=True),
+        Figure("Dict.put", raw["put_per_s"], "1/s", None, bare | beside("put_per_s"), least=True),
+        Figure("Dict.update, entries of 1,000", raw["update_per_s"], "1/s", None, beside("update_per_s"), least=True),
+        Figure("Queue.put", raw["queue_put_per_s"], "1/s", None, bare | beside("queue_put_per_s"), least=True),
+        Figure("Queue.put and .get", raw["queue_put_get_per_s"], "1/s", None, beside("queue_put_get_per_s"), least=True),
+        Figure("Queue.put_many and .get_many of 1,000", raw["queue_many_per_s"], "items/s", None, beside("queue_many_per_s"), least=True),
+        Figure("blocked Queue.get wakes, p50", raw["wake_ms"]["p50"], "ms", 10, {}),
+        Figure("... p99", raw["wake_ms"]["p99"], "ms", None, {}),
     ]
 
 

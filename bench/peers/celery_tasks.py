@@ -11,6 +11,7 @@ from collections.abc import Generator
 import celery
 from celery import group
 
+from bench.peers.redis_server import redis
 from bench.timing import rate, repeat
 
 URL = os.environ.get("BENCH_REDIS", "redis+socket:///nowhere")
@@ -21,24 +22,6 @@ app.conf.update(worker_prefetch_multiplier=64, task_ignore_result=False, broker_
 @app.task(name="noop")
 def noop(_: int = 0) -> None:
     """Nothing."""
-
-
-@contextlib.contextmanager
-def redis(folder: str) -> Generator[str]:
-    """A Redis without persistence on a unix socket; its address."""
-    path = f"{folder}/redis.sock"
-    argv = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", folder]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            for line in server.stdout:
-                if "eady to accept connections" in line:
-                    break
-            else:
-                raise RuntimeError(f"redis-server ended with exit code {server.wait()} before it was ready")
-            yield path
-        finally:
-            server.terminate()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ import { type Logger, makeLogger } from "./logger.js";
 import { SandboxService } from "./sandbox/service.js";
 import { SandboxSnapshotService } from "./sandbox/snapshots.js";
 import { SecretService } from "./secret.js";
+import { DictService } from "./storage/dict.js";
+import { QueueService } from "./storage/queue.js";
 import type { Connection } from "./transport.js";
 import { VERSION } from "./version.js";
 
@@ -40,12 +42,16 @@ export class SkerryClient implements AsyncDisposable {
   readonly apps: AppService;
   /** Classes of deployed apps. */
   readonly cls: ClsService;
+  /** Values under keys. */
+  readonly dicts: DictService;
   /** Functions of deployed apps. */
   readonly functions: FunctionService;
   /** Calls that run by themselves. */
   readonly functionCalls: FunctionCallService;
   /** Images. */
   readonly images: ImageService;
+  /** Items in order. */
+  readonly queues: QueueService;
   /** Sandboxes. */
   readonly sandboxes: SandboxService;
   /** Snapshots of sandboxes with their memory. */
@@ -66,9 +72,11 @@ export class SkerryClient implements AsyncDisposable {
     this.#core = core;
     this.apps = new AppService(core);
     this.cls = new ClsService(core);
+    this.dicts = new DictService(core);
     this.functions = new FunctionService(core);
     this.functionCalls = new FunctionCallService(core);
     this.images = new ImageService(core);
+    this.queues = new QueueService(core);
     this.sandboxes = new SandboxService(core, this.images);
     this.sandboxSnapshots = new SandboxSnapshotService(core);
     this.secrets = new SecretService();

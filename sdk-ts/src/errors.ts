@@ -123,6 +123,12 @@ export class ExecutionError extends SkerryError {}
 /** Infrastructure failed more often than an input is run again. */
 export class InternalFailure extends SkerryError {}
 
+/** A queue had no item in time. */
+export class QueueEmptyError extends SkerryError {}
+
+/** A queue had no room in time. */
+export class QueueFullError extends SkerryError {}
+
 /** A request is larger than the server takes. */
 export class RequestSizeError extends SkerryError {}
 

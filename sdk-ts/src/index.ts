@@ -109,3 +109,14 @@ export type {
 export type { Mode, ReadStream, WriteStream } from "./sandbox/streams.js";
 export type { ConnectTokenParams, SandboxConnectCredentials, SignedUrlParams, Tunnel } from "./sandbox/tunnels.js";
 export type { Secret, SecretService } from "./secret.js";
+export type { Dict, DictPutParams, DictService } from "./storage/dict.js";
+export type { ObjectDeleteParams, ObjectEphemeralParams, ObjectFromNameParams } from "./storage/named.js";
+export type {
+  Queue,
+  QueueClearParams,
+  QueueGetParams,
+  QueueIterateParams,
+  QueueLenParams,
+  QueuePutParams,
+  QueueService,
+} from "./storage/queue.js";

@@ -5,7 +5,7 @@ import { build } from "esbuild";
 const BOUNDS = [
   { imports: "InvalidError", kib: 4 },
   { imports: "Retries", kib: 6 },
-  { imports: "SkerryClient", kib: 160 },
+  { imports: "SkerryClient", kib: 200 },
 ];
 
 let failed = false;
