@@ -1,5 +1,6 @@
 """Dicts and queues, of a gateway alone, that is killed in the middle of everything."""
 
+import json
 import random
 import sys
 import tempfile
@@ -164,3 +165,26 @@ def test_what_is_stored_is_there_after_a_kill(gateway: Daemon, connection: skerr
         gateway.start()
         assert queue.get_many(5, partition="p") == ["second"]
         assert queue.len(total=True) == 1
+
+
+def test_commands(gateway: Daemon, connection: skerry.Client) -> None:
+    gateway.skerry("dict", "create", "shown")
+    assert "already" in gateway.skerry("dict", "create", "shown", check=False).stderr
+    skerry.Dict.from_name("shown", client=connection).update({"a": 1, ("t",): "x"})
+    assert gateway.skerry("dict", "get", "shown", "a").stdout == "1\n"
+    entries = json.loads(gateway.skerry("dict", "items", "shown", "--all", "--json", "--repr").stdout)
+    assert sorted(entry["key"] for entry in entries) == ["'a'", "('t',)"]
+    gateway.skerry("dict", "clear", "shown", "-y")
+    gateway.skerry("dict", "delete", "shown", "-y")
+    gateway.skerry("queue", "create", "shown")
+    queue = skerry.Queue.from_name("shown", client=connection)
+    queue.put_many([1, "two"])
+    queue.put(3, partition="p")
+    (row,) = (row for row in json.loads(gateway.skerry("queue", "list", "--json").stdout) if row["name"] == "shown")
+    assert (row["partitions"], row["total_size"], row["created_by"]) == (2, 3, "admin")
+    assert gateway.skerry("queue", "peek", "shown", "5").stdout == "1\ntwo\n"
+    assert gateway.skerry("queue", "len", "shown", "--total").stdout == "3\n"
+    gateway.skerry("queue", "clear", "shown", "-p", "p", "-y")
+    assert queue.len(total=True) == 2
+    gateway.skerry("queue", "delete", "shown", "-y")
+    assert gateway.skerry("queue", "delete", "shown", "-y", check=False).returncode == 1
