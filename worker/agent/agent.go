@@ -131,7 +131,6 @@ func (a *Agent) open() error {
 	a.volumes = a.openVolumes()
 	n := cfg.Network
 	n.Instance, n.RunDir, n.Log = cfg.Instance, filepath.Join(cfg.RunDir, "netns"), cfg.Log
-	n.AuthorityDir = filepath.Join(cfg.DataDir, "authority")
 	n.AuthorityDir = filepath.Join(cfg.DataDir, "egress")
 	a.network, err = network.New(n)
 	return err
