@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -63,6 +64,11 @@ func (e *Engine) attemptTimeout() time.Duration {
 // dial makes a connection: closed, if not nil, hears that it has ended for good, reconnected that it was lost and is there again, maybe with another
 // server.
 func (e *Engine) dial(name string, closed, reconnected func()) (*nats.Conn, error) {
+	if e.cluster.on() {
+		if err := CheckCluster(e.cluster.URLs); err != nil {
+			return nil, err
+		}
+	}
 	options := []nats.Option{nats.Name(name), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		e.log.Warn("flow", "connection", name, "error", err)
 	})}
@@ -169,6 +175,21 @@ func (e *Engine) lastMessage(ctx context.Context, from jetstream.Stream, subject
 		return err
 	})
 	return m, err
+}
+
+// Used says whether a cluster has streams already.
+func Used(ctx context.Context, c Cluster, log *slog.Logger) (bool, error) {
+	e := &Engine{cluster: c, log: log}
+	nc, err := e.dial("skerryd", nil, func() {})
+	if err != nil {
+		return false, err
+	}
+	defer nc.Close()
+	if e.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(attemptTimeout)); err != nil {
+		return false, fmt.Errorf("flow: %w", err)
+	}
+	names, err := e.StreamNames(ctx)
+	return len(names) > 0, err
 }
 
 // CheckCluster returns a fault.Invalid unless urls are those of NATS servers.

@@ -9,10 +9,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/app"
+	"github.com/skerry-dev/skerry/gateway/backup"
 	"github.com/skerry-dev/skerry/gateway/buildlink"
 	"github.com/skerry-dev/skerry/gateway/call"
 	"github.com/skerry-dev/skerry/gateway/cron"
@@ -162,8 +162,7 @@ func New(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (
 	if err := s.keys.Adopt(ctx, s.db); err != nil {
 		return nil, err
 	}
-	engine := jetstream.Config{Dir: filepath.Join(cfg.Dir, "jetstream"), Cluster: cfg.Cluster, SyncAlways: cfg.SyncAlways}
-	if s.engine, err = jetstream.Open(ctx, engine, log); err != nil {
+	if s.engine, err = jetstream.Open(ctx, flowConfig(cfg), log); err != nil {
 		return nil, err
 	}
 	undo.Add(s.closing("message engine", s.engine.Close))
@@ -224,6 +223,11 @@ func (s *Server) URL() string {
 		host = "127.0.0.1"
 	}
 	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// Stores is all that the gateway keeps, for a backup while it runs. The master key is not in it.
+func (s *Server) Stores() backup.Stores {
+	return backup.Stores{Records: s.db, Flow: s.engine, Blobs: s.blobs}
 }
 
 // Tokens makes and checks tokens, also before Run.

@@ -7,12 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
+	"github.com/skerry-dev/skerry/gateway/backup"
 	"github.com/skerry-dev/skerry/gateway/environment"
 	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/secret"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/internal/blob"
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
@@ -30,6 +35,29 @@ func Database(dir, db string) string {
 	}
 	return filepath.Join(dir, "skerry.db")
 }
+
+// OpenStores opens all that a gateway keeps that does not run: its database, its messages, and what is given of its blobs. The caller closes it.
+func OpenStores(ctx context.Context, cfg Config, blobs *blob.Store, log *slog.Logger) (stores backup.Stores, closeAll func() error, err error) {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return stores, nil, fmt.Errorf("gateway folder: %w", err)
+	}
+	db, err := sqlstore.Open(ctx, Database(cfg.Dir, cfg.DB))
+	if err != nil {
+		return stores, nil, err
+	}
+	flow, err := jetstream.Open(ctx, flowConfig(cfg), log)
+	if err != nil {
+		return stores, nil, errors.Join(err, db.Close())
+	}
+	return backup.Stores{Records: db, Flow: flow, Blobs: blobs}, func() error { return errors.Join(flow.Close(), db.Close()) }, nil
+}
+
+func flowConfig(cfg Config) jetstream.Config {
+	return jetstream.Config{Dir: filepath.Join(cfg.Dir, "jetstream"), Cluster: cfg.Cluster, SyncAlways: cfg.SyncAlways}
+}
+
+// MasterKey is the file of a gateway's master key.
+func MasterKey(dir string) string { return filepath.Join(dir, secret.KeyFile) }
 
 // CreateToken makes a token in a gateway's database (see Database), whether or not the gateway runs: it is for those who can write there.
 // Errors: fault.Precondition where no gateway has run yet, fault.Invalid, fault.NotFound (an environment).

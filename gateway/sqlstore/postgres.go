@@ -47,7 +47,7 @@ func openPostgres(where string) (*DB, error) {
 	reader.SetMaxOpenConns(maxReaders)
 	reader.SetMaxIdleConns(maxReaders)
 	w := &writer{db: db, turns: semaphore.NewWeighted(maxWriters), conflict: conflicts, named: namedPostgres, lock: lockPostgres}
-	return &DB{writer: w, reader: reader, typed: binaryText}, nil
+	return &DB{writer: w, reader: reader, typed: binaryText, snapshot: &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}}, nil
 }
 
 // textType is the type in a migration.

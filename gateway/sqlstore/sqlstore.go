@@ -23,6 +23,8 @@ type DB struct {
 	reader *sql.DB
 	// typed adapts the types of a migration to the database.
 	typed func(script string) string
+	// snapshot has all statements of a transaction of reader see the same moment.
+	snapshot *sql.TxOptions
 }
 
 // Open opens a database and brings its schema up to date: PostgreSQL at a URL such as postgres://user@host/skerry, or the SQLite file of that

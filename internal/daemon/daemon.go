@@ -134,7 +134,7 @@ and secrets_keys_before.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help%w", err, cmd.CommandPath(), quiet{errUsage})
 	})
-	root.AddCommand(c.up(), c.gateway(), c.worker(), c.builder(), c.down(), c.doctor(), c.token(), c.secret(), c.base(), c.keeper(), c.volumes(), c.version())
+	root.AddCommand(c.up(), c.gateway(), c.worker(), c.builder(), c.down(), c.doctor(), c.token(), c.secret(), c.base(), c.backup(), c.restore(), c.migrate(), c.keeper(), c.volumes(), c.version())
 	return root
 }
 

@@ -73,7 +73,17 @@ func (n *node) openGateway(ctx context.Context, undo *lifecycle.Cleanup) error {
 		return err
 	}
 	undo.Add(func() { n.warn("blob store", n.blobs.Close()) })
-	n.gateway, err = gateway.New(ctx, gateway.Config{
+	n.gateway, err = gateway.New(ctx, gatewayConfig(cfg), n.blobs, n.log.With("part", "gateway"))
+	if err != nil {
+		return err
+	}
+	undo.Add(n.gateway.Close)
+	return n.firstToken(ctx)
+}
+
+// gatewayConfig is what the settings say of the gateway.
+func gatewayConfig(cfg config.Config) gateway.Config {
+	return gateway.Config{
 		SecretsKey: cfg.SecretsKey, SecretsKeysBefore: cfg.SecretsKeysBefore,
 		Dir: gatewayDir(cfg), Listen: cfg.Listen, TLSCert: cfg.TLSCert, TLSKey: cfg.TLSKey, Insecure: cfg.Insecure,
 		DB:         cfg.DB,
@@ -85,12 +95,7 @@ func (n *node) openGateway(ctx context.Context, undo *lifecycle.Cleanup) error {
 			TrustedProxies: cfg.TrustedProxies,
 		},
 		Layers: layer.Config{MaxBytes: int64(cfg.SharedLayers) << 20},
-	}, n.blobs, n.log.With("part", "gateway"))
-	if err != nil {
-		return err
 	}
-	undo.Add(n.gateway.Close)
-	return n.firstToken(ctx)
 }
 
 // openBlobs opens the blob store of the settings: a bucket, or files.
@@ -219,6 +224,7 @@ func (n *node) run(ctx context.Context, ready func()) error {
 	var awaited []<-chan struct{}
 	if n.gateway != nil {
 		front.Go("gateway", n.gateway.Run)
+		front.Go("backups", n.serveBackups)
 	}
 	if n.worker != nil {
 		back.Go("worker", n.worker.Run)

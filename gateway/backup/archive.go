@@ -1,0 +1,204 @@
+package backup
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/skerry-dev/skerry/internal/blob"
+	"github.com/skerry-dev/skerry/internal/fault"
+)
+
+// format names the archive. A reader refuses others.
+const format = "skerry.backup.1"
+
+// Entries of an archive: the head, streams as numbered pieces and a description each, rows as JSON lines, the master key if it was asked for, blobs by
+// digest, and at its end a sum of all before it. What has no end is not whole.
+const (
+	headEntry    = "head.json"
+	streamPrefix = "flow/"
+	describes    = "/description.json"
+	rowsPrefix   = "records/"
+	keyEntry     = "master.key"
+	blobPrefix   = "blobs/"
+	endEntry     = "end.json"
+)
+
+// pieceSize is how much of a stream or of rows one entry has, in bytes.
+const pieceSize = 1 << 20
+
+type head struct {
+	Format  string    `json:"format"`
+	Schema  int       `json:"schema"`
+	Made    time.Time `json:"made"`
+	WithKey bool      `json:"with_key"`
+}
+
+type end struct {
+	Entries int    `json:"entries"`
+	SHA256  string `json:"sha256"`
+}
+
+// writer writes entries and sums them up.
+type writer struct {
+	tar     *tar.Writer
+	sum     hash.Hash
+	entries int
+}
+
+func (w *writer) add(name string, size int64, content io.Reader) error {
+	err := w.tar.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: size, Typeflag: tar.TypeReg})
+	if err == nil {
+		_, err = fmt.Fprintf(w.sum, "%s\n%d\n", name, size)
+	}
+	if err == nil {
+		_, err = io.Copy(io.MultiWriter(w.tar, w.sum), content)
+	}
+	if err != nil {
+		return fmt.Errorf("archive: %s: %w", name, err)
+	}
+	w.entries++
+	return nil
+}
+
+func (w *writer) addJSON(name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return w.add(name, int64(len(data)), bytes.NewReader(data))
+}
+
+// pieces writes what it is given as numbered entries below a name.
+type pieces struct {
+	w    *writer
+	name string
+	buf  bytes.Buffer
+	n    int
+}
+
+func (p *pieces) Write(b []byte) (int, error) {
+	p.buf.Write(b)
+	for p.buf.Len() >= pieceSize {
+		if err := p.flush(pieceSize); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
+func (p *pieces) flush(size int) error {
+	if size == 0 {
+		return nil
+	}
+	p.n++
+	return p.w.add(fmt.Sprintf("%s/%08d", p.name, p.n), int64(size), bytes.NewReader(p.buf.Next(size)))
+}
+
+func (p *pieces) close() error { return p.flush(p.buf.Len()) }
+
+// Write writes an archive of the stores, which may be in use. MasterKey is in it unless it is nil.
+func Write(ctx context.Context, from Stores, to io.Writer, masterKey []byte, tell Progress) error {
+	w := &writer{tar: tar.NewWriter(to), sum: sha256.New()}
+	schema, err := from.Records.Schema(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.addJSON(headEntry, head{Format: format, Schema: schema, Made: time.Now().UTC(), WithKey: masterKey != nil}); err != nil {
+		return err
+	}
+	done := &Done{}
+	if err := w.streams(ctx, from.Flow, done, tell); err != nil {
+		return err
+	}
+	if err := w.records(ctx, from.Records, done); err != nil {
+		return err
+	}
+	tell(*done)
+	if masterKey != nil {
+		if err := w.add(keyEntry, int64(len(masterKey)), bytes.NewReader(masterKey)); err != nil {
+			return err
+		}
+	}
+	if err := w.blobs(ctx, from.Blobs, done, tell); err != nil {
+		return err
+	}
+	if err := w.addJSON(endEntry, end{Entries: w.entries, SHA256: hex.EncodeToString(w.sum.Sum(nil))}); err != nil {
+		return err
+	}
+	return w.tar.Close()
+}
+
+func (w *writer) streams(ctx context.Context, flow Flow, done *Done, tell Progress) error {
+	names, err := flow.StreamNames(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		p := &pieces{w: w, name: streamPrefix + name}
+		description, err := flow.SaveStream(ctx, name, p)
+		if err := errors.Join(err, p.close()); err != nil {
+			return err
+		}
+		if err := w.addJSON(streamPrefix+name+describes, description); err != nil {
+			return err
+		}
+		done.Streams++
+		tell(*done)
+	}
+	return nil
+}
+
+func (w *writer) records(ctx context.Context, records Records, done *Done) error {
+	var p *pieces
+	err := records.Save(ctx, func(table string, values map[string]any) error {
+		if p == nil || p.name != rowsPrefix+table {
+			if p != nil {
+				if err := p.close(); err != nil {
+					return err
+				}
+			}
+			p = &pieces{w: w, name: rowsPrefix + table}
+		}
+		line, err := json.Marshal(values)
+		if err != nil {
+			return err
+		}
+		done.Rows++
+		_, err = p.Write(append(line, '\n'))
+		return err
+	})
+	if err == nil && p != nil {
+		err = p.close()
+	}
+	return err
+}
+
+func (w *writer) blobs(ctx context.Context, blobs *blob.Store, done *Done, tell Progress) error {
+	return blobs.List(ctx, func(e blob.Entry) error {
+		r, err := blobs.Open(ctx, e.Digest, 0)
+		if errors.Is(err, fault.NotFound) { // collected meanwhile, so that nothing named it
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = w.add(blobPrefix+strings.TrimPrefix(e.Digest, "sha256:"), int64(e.Size), r) //nolint:gosec // at most blob.MaxSize
+		if err := errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+		done.Blobs++
+		done.Bytes += e.Size
+		tell(*done)
+		return nil
+	})
+}

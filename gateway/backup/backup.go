@@ -1,0 +1,53 @@
+// Package backup copies all that an installation keeps: into an archive while it runs, back from one, and from one set of stores into another.
+//
+// It knows no table and no stream: whatever the stores hold is in it. What is copied is of one moment per store, in the order flow, records, blobs.
+// A record that is newer than the flow is put into it again when the gateway starts, and blobs that records and flow name are spared by
+// collections for days, so that they are all there when their turn comes.
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/skerry-dev/skerry/internal/blob"
+)
+
+// Records is a database. Implemented by gateway/sqlstore.
+type Records interface {
+	// Schema is the version of its tables.
+	Schema(ctx context.Context) (int, error)
+	// Save hands over all rows of all tables as they are at one moment; a table's rows come together, after those of tables that they refer to.
+	Save(ctx context.Context, row func(table string, values map[string]any) error) error
+	// Replace puts what next returns, until io.EOF, in place of all rows there are, in one transaction.
+	Replace(ctx context.Context, next func() (table string, values map[string]any, err error)) error
+	// Empty says whether nobody has used it yet.
+	Empty(ctx context.Context) (bool, error)
+}
+
+// Flow is the messages. Implemented by gateway/jetstream.
+type Flow interface {
+	// StreamNames lists all streams.
+	StreamNames(ctx context.Context) ([]string, error)
+	// SaveStream writes a stream's content as it is at one moment, and returns what describes it.
+	SaveStream(ctx context.Context, name string, to io.Writer) (json.RawMessage, error)
+	// ReplaceStream puts a saved stream in place of the one of its name, if there is one.
+	ReplaceStream(ctx context.Context, name string, description json.RawMessage, from io.Reader) error
+}
+
+// Stores is all that an installation keeps.
+type Stores struct {
+	Records Records
+	Flow    Flow
+	Blobs   *blob.Store
+}
+
+// Progress hears what has been done so far.
+type Progress func(done Done)
+
+// Done counts what has been copied.
+type Done struct {
+	Streams, Rows, Blobs int
+	Bytes                uint64 // of blobs
+	Kept                 int    // blobs that were there already
+}
