@@ -34,6 +34,7 @@ CHAPTERS = {
     "18 volumes": "Volumes",
     "19 dict": "Dicts",
     "19 queue": "Queues",
+    "19 secret": "Secrets",
     "20 sandboxes": "Sandboxes",
     "21 logs": "Logs and output",
     "24 validation": "What is refused, and how",

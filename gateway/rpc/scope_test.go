@@ -78,7 +78,7 @@ func (w *world) serve(t *testing.T, tokens *identity.Service) {
 		ScheduleService:  skerryv1connect.UnimplementedScheduleServiceHandler{},
 		ContainerService: skerryv1connect.UnimplementedContainerServiceHandler{},
 
-		SecretService:       secretrpc.NewService(nil),
+		SecretService:       secretrpc.NewService(nil, nil),
 		TunnelService:       skerryv1connect.UnimplementedTunnelServiceHandler{},
 		VolumeService:       skerryv1connect.UnimplementedVolumeServiceHandler{},
 		DictService:         skerryv1connect.UnimplementedDictServiceHandler{},

@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/identity"
 	"github.com/skerry-dev/skerry/gateway/secret"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -16,10 +17,21 @@ import (
 	"github.com/skerry-dev/skerry/internal/ident"
 )
 
-// NewService returns the handler of SecretService.
-func NewService(s *secret.Service) skerryv1connect.SecretServiceHandler { return &secretService{s} }
+// Apps finds apps. Implemented by gateway/sqlstore.
+type Apps interface {
+	// App returns an app, or a fault.NotFound.
+	App(ctx context.Context, id string) (*app.App, error)
+}
 
-type secretService struct{ secrets *secret.Service }
+// NewService returns the handler of SecretService.
+func NewService(s *secret.Service, apps Apps) skerryv1connect.SecretServiceHandler {
+	return &secretService{s, apps}
+}
+
+type secretService struct {
+	secrets *secret.Service
+	apps    Apps
+}
 
 func (s *secretService) CreateSecret(ctx context.Context, req *connect.Request[skerryv1.CreateSecretRequest]) (*connect.Response[skerryv1.CreateSecretResponse], error) {
 	m := req.Msg
@@ -60,9 +72,24 @@ func outside(ctx context.Context, what string) error {
 	return nil
 }
 
+// environment returns where a secret is: in the environment that is named, or that of the app it is for.
+func (s *secretService) environment(ctx context.Context, m *skerryv1.GetSecretRequest) (string, error) {
+	if m.GetEnvironment() != "" || m.GetAppId() == "" {
+		return identity.Environment(ctx, m.GetEnvironment())
+	}
+	if err := ident.Check(ident.App, m.GetAppId()); err != nil {
+		return "", err
+	}
+	a, err := s.apps.App(ctx, m.GetAppId())
+	if err != nil {
+		return "", err
+	}
+	return a.Environment, identity.CheckEnvironment(ctx, "app", a.ID, a.Environment)
+}
+
 func (s *secretService) GetSecret(ctx context.Context, req *connect.Request[skerryv1.GetSecretRequest]) (*connect.Response[skerryv1.GetSecretResponse], error) {
 	m := req.Msg
-	env, err := identity.Environment(ctx, m.GetEnvironment())
+	env, err := s.environment(ctx, m)
 	if err != nil {
 		return nil, err
 	}

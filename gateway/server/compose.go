@@ -112,7 +112,7 @@ func (s *Server) handler() http.Handler {
 		SandboxService: sandboxrpc.NewSandboxService(s.sandboxes), SandboxWatchService: sandboxrpc.NewWatchService(s.sandboxes),
 		SnapshotService: sandboxrpc.NewSnapshotService(s.sandboxes, s.snapshots), SidecarService: sandboxrpc.NewSidecarService(s.sandboxes, s.sidecars),
 		Relay:         sandboxrpc.NewRelay(s.sandboxes, s.snapshots, s.workers, s.log),
-		SecretService: secretrpc.NewService(s.secrets),
+		SecretService: secretrpc.NewService(s.secrets, s.db),
 		TunnelService: tunnelrpc.NewService(s.tunnels),
 		VolumeService: volumerpc.NewService(s.volumes, s.environments, s.sandboxes),
 		DictService:   objectrpc.NewDictService(s.dicts, s.entries), QueueService: objectrpc.NewQueueService(s.queues, s.items),

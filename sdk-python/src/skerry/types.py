@@ -360,12 +360,22 @@ class SandboxEvent:
     """Of "snapshot": the image "im-..." or the snapshot "sn-..."."""
 
 
+class SecretInfo(NamedTuple):
+    """What is told of a secret; never its values."""
+
+    name: str
+    """Its name."""
+    created_at: datetime
+    """When it was made, in UTC."""
+    created_by: str
+    """The name of the token that made it."""
+
+
 _LATER = frozenset(
     {
         "BillingReportItem",
         "EnvironmentBillingSummary",
         "ProxyTokenInfo",
-        "SecretInfo",
         "ServerAutoscalerSettings",
         "TokenData",
         "WorkspaceBillingSummary",

@@ -135,7 +135,9 @@ type GetSecretRequest struct {
 	// Of the secret that is made, as in CreateSecretRequest.
 	Variables map[string]string `protobuf:"bytes,4,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Names of variables that it must have.
-	RequiredKeys  []string `protobuf:"bytes,5,rep,name=required_keys,json=requiredKeys,proto3" json:"required_keys,omitempty"`
+	RequiredKeys []string `protobuf:"bytes,5,rep,name=required_keys,json=requiredKeys,proto3" json:"required_keys,omitempty"`
+	// The app that is to use it: where no environment is named, the secret is in the app's.
+	AppId         string `protobuf:"bytes,6,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -203,6 +205,13 @@ func (x *GetSecretRequest) GetRequiredKeys() []string {
 		return x.RequiredKeys
 	}
 	return nil
+}
+
+func (x *GetSecretRequest) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
 }
 
 // The secret.
@@ -695,13 +704,14 @@ const file_skerry_v1_secret_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"3\n" +
 	"\x14CreateSecretResponse\x12\x1b\n" +
-	"\tsecret_id\x18\x01 \x01(\tR\bsecretId\"\xac\x02\n" +
+	"\tsecret_id\x18\x01 \x01(\tR\bsecretId\"\xc3\x02\n" +
 	"\x10GetSecretRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\venvironment\x18\x02 \x01(\tR\venvironment\x125\n" +
 	"\bcreation\x18\x03 \x01(\x0e2\x19.skerry.v1.ObjectCreationR\bcreation\x12H\n" +
 	"\tvariables\x18\x04 \x03(\v2*.skerry.v1.GetSecretRequest.VariablesEntryR\tvariables\x12#\n" +
-	"\rrequired_keys\x18\x05 \x03(\tR\frequiredKeys\x1a<\n" +
+	"\rrequired_keys\x18\x05 \x03(\tR\frequiredKeys\x12\x15\n" +
+	"\x06app_id\x18\x06 \x01(\tR\x05appId\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\">\n" +

@@ -14,7 +14,6 @@ from skerry._gen.skerry.v1.function_pb import (
     UpdateAutoscalerRequest,
 )
 from skerry._gen.skerry.v1.options_pb import FunctionOptions
-from skerry._gen.skerry.v1.secret_pb import CreateSecretRequest
 from skerry._run.policies import batching_of, concurrency_of, duration, placement_of, retries_of
 from skerry.exception import InvalidError, UnimplementedError
 from skerry.types import FunctionAutoscalerSettings
@@ -73,10 +72,7 @@ class Changes:
     def secret_ids(self, client: Client, app_id: str) -> list[str]:
         """Return the ids of the secrets in an app, made there once: other secrets would be other containers."""
         if app_id not in self._secret_ids:
-            requests = [CreateSecretRequest(app_id=app_id, variables=s._variables) for s in self.secrets()]
-            self._secret_ids[app_id] = [
-                client.call(lambda r=r: client.secrets.create_secret(r)).secret_id for r in requests
-            ]
+            self._secret_ids[app_id] = [drive(s._id_in(client, app_id)) for s in self.secrets()]
         return self._secret_ids[app_id]
 
     def secrets(self) -> list[Secret]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skerry._gen.skerry.v1.secret_pb import CreateSecretRequest
+from skerry._client.direct import drive
 from skerry.exception import InvalidError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ class Secrets:
         if not self.app_id:
             raise InvalidError("secrets belong to an app: build the image in one that runs")
         if id(secret) not in self._loaded:
-            request = CreateSecretRequest(app_id=self.app_id, variables=secret._variables)
-            made = self._client.call(lambda: self._client.secrets.create_secret(request)).secret_id
+            made = drive(secret._id_in(self._client, self.app_id))
             self._loaded[id(secret)] = secret, made  # an id is only good while its object lives
         return self._loaded[id(secret)][1]

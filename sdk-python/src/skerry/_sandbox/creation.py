@@ -23,7 +23,7 @@ from .egress import EgressSecret
 from .execution import check_argv, check_workdir
 from .network import network_policy, ports_of
 from .probe import Probe
-from .secrets import keep_secret
+from .secrets import secret_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from skerry._client.client import Client
     from skerry._gen.skerry.v1.sandbox_info_pb import SandboxInfo
     from skerry._objects.app import App
-    from skerry._objects.secret import Secret
 
 MAX_LIFETIME = 30 * 86400
 _MOST_TAGS = 50
@@ -78,10 +77,10 @@ class Wanted:
         definition.image_id = self.image_id
         definition.mounts = self.mounts or []
         if self.secrets:
-            definition.secret_ids = [await keep_secret(client, self.app_id, _merged(self.secrets))]
+            definition.secret_ids = await secret_ids(client, self.app_id, self.secrets)
         definition.egress_secrets = [
             pb.EgressSecret(
-                secret_id=await keep_secret(client, self.app_id, each._secret._variables),
+                secret_id=(await secret_ids(client, self.app_id, [each._secret]))[0],
                 variable=each._variable,
                 hosts=each._hosts,
                 header=each._header or "",
@@ -243,10 +242,6 @@ def _egress(secrets: Any) -> list[EgressSecret]:
     if not isinstance(secrets, (list, tuple)) or not all(isinstance(each, EgressSecret) for each in secrets):  # pyright: ignore[reportUnknownVariableType]
         raise exc.InvalidError("egress_secrets must be a list of skerry.EgressSecret")
     return list(secrets)  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _merged(secrets: list[Secret]) -> dict[str, str]:
-    return {key: value for secret in secrets for key, value in secret._variables.items()}
 
 
 def _lifetime(name: str, value: Any) -> float:

@@ -58,7 +58,7 @@ class EgressSecret:
         check_variables("EgressSecret", {variable: value or ""})
         if (value is None) == (secret is None):
             raise InvalidError(f"EgressSecret({variable!r}): want its value or a secret that has it, one of both")
-        if secret is not None and variable not in secret._variables:
+        if secret is not None and secret._variables is not None and variable not in secret._variables:
             raise InvalidError(f"EgressSecret({variable!r}): the secret has no such variable")
         if isinstance(hosts, str) or not hosts:
             raise InvalidError(

@@ -36,6 +36,23 @@ async def keep_secret(client: Client, app_id: str, variables: dict[str, str]) ->
     return known[key]
 
 
+async def secret_ids(client: Client, app_id: str, secrets: Sequence[Secret]) -> list[str]:
+    """Return the ids of secrets for an app, in their order. Those without a name that follow one another are one."""
+    ids: list[str] = []
+    merged: dict[str, str] = {}
+    for secret in secrets:
+        if secret._variables is None or secret._kept:
+            if merged:
+                ids.append(await keep_secret(client, app_id, merged))
+                merged = {}
+            ids.append(await secret._id_in(client, app_id))
+        else:
+            merged.update(secret._variables)
+    if merged:
+        ids.append(await keep_secret(client, app_id, merged))
+    return ids
+
+
 def forget_secrets(client: Client) -> None:
     """Have all secrets kept again."""
     _known.pop(client, None)
@@ -53,10 +70,11 @@ class SecretKeeper:
     async def seal(self, secrets: Sequence[Secret]) -> str:
         """Return the id of an environment that has the secrets' variables."""
         client = self._inside.client
-        merged = {key: value for secret in secrets for key, value in secret._variables.items()}
-        secret_id = await keep_secret(client, self._app_id, merged)
-        if secret_id not in self._sealed:
-            request = SealEnvironmentRequest(sandbox_id=self._sandbox_id, secret_ids=[secret_id])
+        ids = await secret_ids(client, self._app_id, secrets)
+        key = "+".join(ids)
+        # What has a name may have other values by now.
+        if key not in self._sealed or any(secret._variables is None for secret in secrets):
+            request = SealEnvironmentRequest(sandbox_id=self._sandbox_id, secret_ids=ids)
             answer = await client.ask(lambda: client.aio.sandboxes.seal_environment(request))
-            self._sealed[secret_id] = answer.environment_id
-        return self._sealed[secret_id]
+            self._sealed[key] = answer.environment_id
+        return self._sealed[key]

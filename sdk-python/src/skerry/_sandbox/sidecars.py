@@ -18,7 +18,7 @@ from skerry._twin import twin
 from .execution import Executing, check_argv, check_workdir
 from .inside import Inside
 from .main_output import SandboxLogsManager
-from .secrets import SecretKeeper, keep_secret
+from .secrets import SecretKeeper, secret_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,8 +97,7 @@ class SidecarManager:
         sandbox = self._sandbox
         sandbox._inside.check()
         if secrets:
-            merged = {key: value for secret in secrets for key, value in secret._variables.items()}
-            definition.secret_ids = [await keep_secret(sandbox._client, sandbox._info.app_id, merged)]
+            definition.secret_ids = await secret_ids(sandbox._client, sandbox._info.app_id, secrets)
         request = pb.CreateSidecarRequest(
             sandbox_id=sandbox.object_id, sidecar_id=new_id("sc"), name=name, definition=definition
         )

@@ -33,7 +33,6 @@ LATER = (
     Later(
         "launch", "Start a notebook server or an editor in a container.", RUNNING, ("jupyter", "vscode"), hidden=True
     ),
-    Later("secret", "Keep secrets on the server.", STORAGE, ("list", "create", "delete")),
     Later(
         "nfs",
         "Network file systems; deprecated.",

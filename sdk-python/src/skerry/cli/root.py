@@ -14,7 +14,7 @@ import skerry
 from skerry.config import config
 from skerry.exception import InvalidError
 
-from . import apps, calls, containers, dicts, environments, images, queues, sandboxes, schedules, settings, volumes
+from . import apps, calls, containers, dicts, environments, images, queues, sandboxes, schedules, secrets, settings, volumes
 from .changelog import changelog
 from .deploy import deploy
 from .errors import has_remote_frames, show_error
@@ -112,6 +112,7 @@ cli.add_typer(queues.cli, name="queue", rich_help_panel=STORAGE)
 cli.add_typer(volumes.cli, name="volume", rich_help_panel=STORAGE)
 cli.add_typer(calls.cli, name="call", rich_help_panel=RUNNING)
 cli.add_typer(schedules.cli, name="schedule", rich_help_panel=RUNNING)
+cli.add_typer(secrets.cli, name="secret", rich_help_panel=STORAGE)
 cli.command(rich_help_panel=ONBOARDING)(settings.setup)
 cli.add_typer(settings.token_cli, name="token", rich_help_panel=ONBOARDING)
 cli.add_typer(settings.config_cli, name="config", rich_help_panel=SETTINGS)

@@ -96,7 +96,7 @@ class CreateSecretResponse(Message[_CreateSecretResponseFields]):
 
         secret_id: str
 
-_GetSecretRequestFields: TypeAlias = Literal["name", "environment", "creation", "variables", "required_keys"]
+_GetSecretRequestFields: TypeAlias = Literal["name", "environment", "creation", "variables", "required_keys", "app_id"]
 
 class GetSecretRequest(Message[_GetSecretRequestFields]):
     """
@@ -137,9 +137,15 @@ class GetSecretRequest(Message[_GetSecretRequestFields]):
             ```proto
             repeated string required_keys = 5;
             ```
+        app_id:
+            The app that is to use it: where no environment is named, the secret is in the app's.
+
+            ```proto
+            string app_id = 6;
+            ```
     """
 
-    __slots__ = ("name", "environment", "creation", "variables", "required_keys")
+    __slots__ = ("name", "environment", "creation", "variables", "required_keys", "app_id")
 
     if TYPE_CHECKING:
 
@@ -151,6 +157,7 @@ class GetSecretRequest(Message[_GetSecretRequestFields]):
             creation: ObjectCreation | None = None,
             variables: dict[str, str] | None = None,
             required_keys: list[str] | None = None,
+            app_id: str = "",
         ) -> None:
             pass
 
@@ -159,6 +166,7 @@ class GetSecretRequest(Message[_GetSecretRequestFields]):
         creation: ObjectCreation
         variables: dict[str, str]
         required_keys: list[str]
+        app_id: str
 
 _GetSecretResponseFields: TypeAlias = Literal["info"]
 
@@ -490,7 +498,7 @@ class DeleteSecretResponse(Message[_DeleteSecretResponseFields]):
 
 
 _DESC = file_desc(
-    b'\n\x16skerry/v1/secret.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16skerry/v1/object.proto"\xb7\x01\n\x13CreateSecretRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12K\n\tvariables\x18\x02 \x03(\x0b2-.skerry.v1.CreateSecretRequest.VariablesEntryR\tvariables\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"3\n\x14CreateSecretResponse\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId"\xac\x02\n\x10GetSecretRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x125\n\x08creation\x18\x03 \x01(\x0e2\x19.skerry.v1.ObjectCreationR\x08creation\x12H\n\tvariables\x18\x04 \x03(\x0b2*.skerry.v1.GetSecretRequest.VariablesEntryR\tvariables\x12#\n\rrequired_keys\x18\x05 \x03(\tR\x0crequiredKeys\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01">\n\x11GetSecretResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info"4\n\x15DescribeSecretRequest\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId"\x81\x01\n\x16DescribeSecretResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info\x12<\n\x0clast_used_at\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\nlastUsedAt"?\n\x12ListSecretsRequest\x12)\n\x04page\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectPageR\x04page"F\n\x13ListSecretsResponse\x12/\n\x07secrets\x18\x01 \x03(\x0b2\x15.skerry.v1.SecretInfoR\x07secrets"u\n\nSecretInfo\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info\x12<\n\x0clast_used_at\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\nlastUsedAt"\xd7\x01\n\x13UpdateSecretRequest\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId\x12K\n\tvariables\x18\x02 \x03(\x0b2-.skerry.v1.UpdateSecretRequest.VariablesEntryR\tvariables\x12\x18\n\x07replace\x18\x03 \x01(\x08R\x07replace\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\x16\n\x14UpdateSecretResponse"2\n\x13DeleteSecretRequest\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId"\x16\n\x14DeleteSecretResponse2\xef\x03\n\rSecretService\x12O\n\x0cCreateSecret\x12\x1e.skerry.v1.CreateSecretRequest\x1a\x1f.skerry.v1.CreateSecretResponse\x12F\n\tGetSecret\x12\x1b.skerry.v1.GetSecretRequest\x1a\x1c.skerry.v1.GetSecretResponse\x12U\n\x0eDescribeSecret\x12 .skerry.v1.DescribeSecretRequest\x1a!.skerry.v1.DescribeSecretResponse\x12L\n\x0bListSecrets\x12\x1d.skerry.v1.ListSecretsRequest\x1a\x1e.skerry.v1.ListSecretsResponse\x12O\n\x0cUpdateSecret\x12\x1e.skerry.v1.UpdateSecretRequest\x1a\x1f.skerry.v1.UpdateSecretResponse\x12O\n\x0cDeleteSecret\x12\x1e.skerry.v1.DeleteSecretRequest\x1a\x1f.skerry.v1.DeleteSecretResponseb\x06proto3',
+    b'\n\x16skerry/v1/secret.proto\x12\tskerry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16skerry/v1/object.proto"\xb7\x01\n\x13CreateSecretRequest\x12\x15\n\x06app_id\x18\x01 \x01(\tR\x05appId\x12K\n\tvariables\x18\x02 \x03(\x0b2-.skerry.v1.CreateSecretRequest.VariablesEntryR\tvariables\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"3\n\x14CreateSecretResponse\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId"\xc3\x02\n\x10GetSecretRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x125\n\x08creation\x18\x03 \x01(\x0e2\x19.skerry.v1.ObjectCreationR\x08creation\x12H\n\tvariables\x18\x04 \x03(\x0b2*.skerry.v1.GetSecretRequest.VariablesEntryR\tvariables\x12#\n\rrequired_keys\x18\x05 \x03(\tR\x0crequiredKeys\x12\x15\n\x06app_id\x18\x06 \x01(\tR\x05appId\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01">\n\x11GetSecretResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info"4\n\x15DescribeSecretRequest\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId"\x81\x01\n\x16DescribeSecretResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info\x12<\n\x0clast_used_at\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\nlastUsedAt"?\n\x12ListSecretsRequest\x12)\n\x04page\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectPageR\x04page"F\n\x13ListSecretsResponse\x12/\n\x07secrets\x18\x01 \x03(\x0b2\x15.skerry.v1.SecretInfoR\x07secrets"u\n\nSecretInfo\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info\x12<\n\x0clast_used_at\x18\x02 \x01(\x0b2\x1a.google.protobuf.TimestampR\nlastUsedAt"\xd7\x01\n\x13UpdateSecretRequest\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId\x12K\n\tvariables\x18\x02 \x03(\x0b2-.skerry.v1.UpdateSecretRequest.VariablesEntryR\tvariables\x12\x18\n\x07replace\x18\x03 \x01(\x08R\x07replace\x1a<\n\x0eVariablesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"\x16\n\x14UpdateSecretResponse"2\n\x13DeleteSecretRequest\x12\x1b\n\tsecret_id\x18\x01 \x01(\tR\x08secretId"\x16\n\x14DeleteSecretResponse2\xef\x03\n\rSecretService\x12O\n\x0cCreateSecret\x12\x1e.skerry.v1.CreateSecretRequest\x1a\x1f.skerry.v1.CreateSecretResponse\x12F\n\tGetSecret\x12\x1b.skerry.v1.GetSecretRequest\x1a\x1c.skerry.v1.GetSecretResponse\x12U\n\x0eDescribeSecret\x12 .skerry.v1.DescribeSecretRequest\x1a!.skerry.v1.DescribeSecretResponse\x12L\n\x0bListSecrets\x12\x1d.skerry.v1.ListSecretsRequest\x1a\x1e.skerry.v1.ListSecretsResponse\x12O\n\x0cUpdateSecret\x12\x1e.skerry.v1.UpdateSecretRequest\x1a\x1f.skerry.v1.UpdateSecretResponse\x12O\n\x0cDeleteSecret\x12\x1e.skerry.v1.DeleteSecretRequest\x1a\x1f.skerry.v1.DeleteSecretResponseb\x06proto3',
     [
         timestamp_pb.desc(),
         object_pb.desc(),
