@@ -14,7 +14,20 @@ import skerry
 from skerry.config import config
 from skerry.exception import InvalidError
 
-from . import apps, calls, containers, dicts, environments, images, queues, sandboxes, schedules, secrets, settings, volumes
+from . import (
+    apps,
+    calls,
+    containers,
+    dicts,
+    environments,
+    images,
+    queues,
+    sandboxes,
+    schedules,
+    secrets,
+    settings,
+    volumes,
+)
 from .changelog import changelog
 from .deploy import deploy
 from .errors import has_remote_frames, show_error
