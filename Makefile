@@ -46,7 +46,7 @@ doctor: build ## list what this machine has and lacks
 ## Build
 
 .PHONY: build
-build: bin/runsc bin/buildkitd bin/skerryd bin/.guest .venv/.sdk ## build the binaries into bin/ and the SDK into .venv
+build: bin/runsc bin/buildkitd bin/skerryd bin/skerry-bucket bin/.guest .venv/.sdk ## build the binaries into bin/ and the SDK into .venv
 	@:
 
 bin/runsc: tools/runsc/go.mod tools/runsc/go.sum
@@ -70,6 +70,10 @@ bin/nats-server: go.mod go.sum
 
 bin/skerryd: go.mod go.sum $(GO_SOURCES)
 	@$(STEP) skerryd 'skerryd' env CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/skerryd
+	@touch $@
+
+bin/skerry-bucket: go.mod go.sum $(GO_SOURCES)
+	@$(STEP) skerry-bucket 'skerry-bucket' env CGO_ENABLED=0 go build $(GO_VERSION_FLAGS) -o $@ ./cmd/skerry-bucket
 	@touch $@
 
 bin/skerry-init: go.mod go.sum $(GO_SOURCES)
@@ -122,7 +126,7 @@ dist: .venv/.sdk ## build the wheels of the SDK and of skerry-modal into dist/
 
 .PHONY: clean
 clean: ## remove what was built, but for the two pinned binaries and the caches
-	rm -rf dist sdk-ts/dist bench/out bin/skerryd bin/skerry-init bin/guest bin/guest-* bin/.guest .cache/log .ruff_cache .pytest_cache sdk-python/build
+	rm -rf dist sdk-ts/dist bench/out bin/skerryd bin/skerry-bucket bin/skerry-init bin/guest bin/guest-* bin/.guest .cache/log .ruff_cache .pytest_cache sdk-python/build
 	find . -name __pycache__ -not -path './.venv/*' -not -path './bench/.venv/*' -prune -exec rm -rf {} +
 
 .PHONY: distclean
@@ -142,7 +146,7 @@ test-full: ## the same at the sizes that are promised: maps of 100,000 inputs, 1
 	@SKERRY_TEST_FULL=1 $(MAKE) test
 
 .PHONY: test-go
-test-go: bin/runsc bin/buildkitd bin/s3server bin/nats-server bin/.guest testbase ## Go tests with the race detector
+test-go: bin/runsc bin/buildkitd bin/skerry-bucket bin/s3server bin/nats-server bin/.guest testbase ## Go tests with the race detector
 	@.venv/bin/python tools/gotest.py -race -timeout 20m ./...
 
 .PHONY: test-python

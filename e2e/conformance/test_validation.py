@@ -249,7 +249,6 @@ def test_max_inputs() -> None:
     "option",
     [
         {"gpu": "T4"},
-        {"volumes": {"/data": 1}},
         {"proxy": 1},
         {"i6pn": True},
         {"enable_memory_snapshot": True},

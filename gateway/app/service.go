@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -297,7 +298,7 @@ func (s *Service) checkReferences(ctx context.Context, owner string, d *function
 			return err
 		}
 	}
-	for _, id := range d.SecretIDs {
+	for _, id := range slices.Concat(d.SecretIDs, function.BucketSecrets(d.Buckets)) {
 		if err := s.d.References.CheckSecret(ctx, owner, id); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -158,7 +159,7 @@ func (s *Service) Bind(ctx context.Context, b function.Binding) (string, error) 
 		}
 	}
 	if b.Options != nil {
-		for _, id := range b.Options.SecretIDs {
+		for _, id := range slices.Concat(b.Options.SecretIDs, function.BucketSecrets(b.Options.Buckets)) {
 			if err := s.d.References.CheckSecret(ctx, base.AppID, id); err != nil {
 				return "", err
 			}

@@ -22,7 +22,7 @@ func definitionFromProto(m *skerryv1.FunctionDefinition) (function.Definition, e
 		Retries: gatewire.RetriesFromProto(m.GetRetries()), Schedule: gatewire.ScheduleFromProto(m.GetSchedule()),
 		Placement:      gatewire.PlacementFromProto(m.GetPlacement()),
 		RestrictAccess: m.GetRestrictAccess(), ModalNames: m.GetModalNames(), Interactive: m.GetInteractive(),
-		Volumes: gatewire.VolumeMountsFromProto(m.GetVolumeMounts()),
+		Volumes: gatewire.VolumeMountsFromProto(m.GetVolumeMounts()), Buckets: gatewire.BucketMountsFromProto(m.GetBucketMounts()),
 	}
 	if len(d.ClientVersion) > 64 {
 		return d, fault.New(fault.Invalid, "function %.80q: client version is longer than 64 bytes", d.Name)

@@ -37,6 +37,9 @@ func (s *functionService) GetFunction(ctx context.Context, req *connect.Request[
 	}
 	def := gatewire.DefinitionToProto(&f.Definition)
 	def.Serialized, def.SecretIds = nil, nil
+	for _, b := range def.GetBucketMounts() {
+		b.SecretId = ""
+	}
 	return connect.NewResponse(&skerryv1.GetFunctionResponse{FunctionId: f.ID, AppId: f.AppID, Definition: def}), nil
 }
 

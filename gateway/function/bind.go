@@ -108,7 +108,7 @@ func (p *Parameter) check() error {
 func (o *Options) empty() bool {
 	return o.CPUMilli == 0 && o.CPULimitMilli == 0 && o.MemoryMiB == 0 && o.MemoryLimitMiB == 0 && len(o.SecretIDs) == 0 &&
 		o.Retries == nil && o.MaxContainers == 0 && o.BufferContainers == 0 && o.ScaledownWindow == 0 && o.Timeout == 0 &&
-		o.Placement == nil && o.Concurrency == nil && o.Batching == nil && len(o.Volumes) == 0
+		o.Placement == nil && o.Concurrency == nil && o.Batching == nil && len(o.Volumes) == 0 && len(o.Buckets) == 0
 }
 
 // Apply returns the definition with the binding's options in place of its own. Containers are not kept for a bound function that nobody has
@@ -136,8 +136,8 @@ func (o *Options) apply(d *Definition) {
 	if len(o.SecretIDs) > 0 {
 		d.SecretIDs = o.SecretIDs
 	}
-	if len(o.Volumes) > 0 {
-		d.Volumes = o.Volumes
+	if len(o.Volumes)+len(o.Buckets) > 0 {
+		d.Volumes, d.Buckets = o.Volumes, o.Buckets
 	}
 	if o.Retries != nil {
 		d.Retries = o.Retries
@@ -219,7 +219,7 @@ func (o *Options) over(given *Options) {
 	if len(given.SecretIDs) > 0 {
 		o.SecretIDs = given.SecretIDs
 	}
-	if len(given.Volumes) > 0 {
-		o.Volumes = given.Volumes
+	if len(given.Volumes)+len(given.Buckets) > 0 {
+		o.Volumes, o.Buckets = given.Volumes, given.Buckets
 	}
 }

@@ -32,7 +32,7 @@ func (d Definition) Checked() (Definition, error) {
 	if err := ident.CheckName("function", d.Name); err != nil {
 		return d, err
 	}
-	for _, check := range []func() error{d.checkCode, d.checkMounts, d.checkVolumes, d.checkSecrets, d.Resources.Check, d.Autoscaler.check} {
+	for _, check := range []func() error{d.checkCode, d.checkMounts, d.checkVolumes, d.checkBuckets, d.checkSecrets, d.Resources.Check, d.Autoscaler.check} {
 		if err := check(); err != nil {
 			return d, fault.New(fault.Invalid, "function %q: %w", d.Name, err)
 		}
@@ -106,6 +106,8 @@ var reserved = []string{"/proc", "/sys", "/dev", "/__skerry"}
 func (d Definition) checkMounts() error { return CheckMounts(d.Mounts) }
 
 func (d Definition) checkVolumes() error { return CheckVolumes(d.Volumes) }
+
+func (d Definition) checkBuckets() error { return CheckBuckets(d.Buckets, d.Volumes) }
 
 // CheckMounts returns a fault.Invalid for mounts that no container can have.
 func CheckMounts(mounts []Mount) error {

@@ -56,6 +56,7 @@ type Definition struct {
 	ModalNames       bool          // code imports the SDK as "modal"
 	Interactive      bool          // a client offers its terminal
 	Volumes          []VolumeMount `json:",omitempty"` // left out, so that what was stored before is the same
+	Buckets          []BucketMount `json:",omitempty"`
 }
 
 // Class describes a class whose methods are called remotely.
@@ -156,6 +157,7 @@ type Options struct {
 	Concurrency                     *Concurrency
 	Batching                        *Batching
 	Volumes                         []VolumeMount `json:",omitempty"` // left out, so that what was stored before is the same
+	Buckets                         []BucketMount `json:",omitempty"`
 }
 
 // Mount puts a tree of files at a path of the container.

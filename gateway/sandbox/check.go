@@ -44,6 +44,7 @@ func (d Definition) Checked() (Definition, error) {
 		func() error { return ident.Check(ident.Image, d.ImageID) },
 		func() error { return function.CheckMounts(d.Mounts) },
 		func() error { return function.CheckVolumes(d.Volumes) },
+		d.checkBuckets,
 		func() error { return function.CheckSecrets(d.SecretIDs) },
 	} {
 		if err := check(); err != nil {
@@ -259,4 +260,11 @@ func (e *EgressSecret) check() error {
 		return fault.New(fault.Invalid, `egress secret %q: format %.80q: want one "{}" in it`, e.Variable, e.Format)
 	}
 	return nil
+}
+
+func (d Definition) checkBuckets() error {
+	if d.PauseWhenIdle && len(d.Buckets) > 0 {
+		return fault.New(fault.Invalid, "pausing when idle: a sandbox with buckets can't be paused, as what it has open in them would be lost")
+	}
+	return function.CheckBuckets(d.Buckets, d.Volumes)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/fleet"
+	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/placement"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -146,6 +147,12 @@ func (s *Service) spec(ctx context.Context, r Request) (Spec, error) {
 		},
 	}
 	if spec.SecretEnv, err = s.d.Secrets.Variables(ctx, a.ID, d.SecretIDs); err != nil {
+		return Spec{}, err
+	}
+	spec.Buckets, err = function.OpenBuckets(d.Buckets, func(secretID string) (map[string]string, error) {
+		return s.d.Secrets.Variables(ctx, a.ID, []string{secretID})
+	})
+	if err != nil {
 		return Spec{}, err
 	}
 	spec.EgressRules, err = s.EgressRules(ctx, &spec.Sandbox)

@@ -108,6 +108,7 @@ type Definition struct {
 	Probe         *Probe                 `json:"probe,omitempty"`
 	Mounts        []function.Mount       `json:"mounts,omitempty"`
 	Volumes       []function.VolumeMount `json:"volumes,omitempty"`
+	Buckets       []function.BucketMount `json:"buckets,omitempty"`
 	Egress        []EgressSecret         `json:"egress,omitempty"`
 	Owner         string                 `json:"owner,omitempty"`
 	GatewayAccess bool                   `json:"gateway_access,omitempty"`
@@ -228,11 +229,12 @@ type EgressRule struct {
 	Placeholder, PlaceholderVariable string
 }
 
-// Spec is a sandbox for a worker to start. SecretEnv and the values of EgressRules are not for logs.
+// Spec is a sandbox for a worker to start. SecretEnv, Buckets and the values of EgressRules are not for logs.
 type Spec struct {
 	Sandbox     Sandbox
 	Image       Image
 	SecretEnv   map[string]string
+	Buckets     []function.BucketCredentials // of the definition's buckets, in their order
 	EgressRules []EgressRule
 	Record      []byte
 	Snapshot    *Snapshot // to make it from; nil: from its image

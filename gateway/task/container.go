@@ -101,8 +101,12 @@ func (c *Container) prepare() {
 		prep, err = c.s.prepare(ctx, c.fn)
 	}
 	var secretEnv map[string]string
+	var buckets []function.BucketCredentials
 	if err == nil {
 		secretEnv, err = c.s.secretEnv(ctx, c.fn)
+	}
+	if err == nil {
+		buckets, err = c.s.buckets(ctx, c.fn)
 	}
 	if err != nil {
 		c.Exited(prepareFailed(err))
@@ -115,7 +119,7 @@ func (c *Container) prepare() {
 			c.pool.prep = prep
 		}
 		c.spec = &Spec{
-			ContainerID: c.id, Function: c.fn, Image: prep.image, SecretEnv: secretEnv, AppFunctionIDs: prep.functionIDs,
+			ContainerID: c.id, Function: c.fn, Image: prep.image, SecretEnv: secretEnv, Buckets: buckets, AppFunctionIDs: prep.functionIDs,
 		}
 		c.state = waiting
 		c.s.waiting = append(c.s.waiting, c)

@@ -59,8 +59,9 @@ type Spec struct {
 	ContainerID    string
 	Function       *function.Function
 	Image          Image
-	SecretEnv      map[string]string // not for logs
-	AppFunctionIDs map[string]string // the app's functions by name
+	SecretEnv      map[string]string            // not for logs
+	Buckets        []function.BucketCredentials // of the definition's buckets, in their order; not for logs
+	AppFunctionIDs map[string]string            // the app's functions by name
 }
 
 // Worker starts containers on one host. Implemented by gateway/workerlink.

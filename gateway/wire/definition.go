@@ -26,6 +26,7 @@ func DefinitionToProto(d *function.Definition) *skerryv1.FunctionDefinition {
 		Concurrency: ConcurrencyToProto(d.Concurrency), Batching: BatchingToProto(d.Batching), SingleUseContainers: d.SingleUse,
 		Schedule: ScheduleToProto(d.Schedule), Placement: PlacementToProto(d.Placement), RestrictAccess: d.RestrictAccess,
 		ModalNames: d.ModalNames, Interactive: d.Interactive, VolumeMounts: VolumeMountsToProto(d.Volumes),
+		BucketMounts: BucketMountsToProto(d.Buckets),
 	}
 	for _, mount := range d.Mounts {
 		m.Mounts = append(m.Mounts, &skerryv1.Mount{RemotePath: mount.RemotePath, TreeDigest: mount.TreeDigest})

@@ -163,6 +163,7 @@ func OptionsFromProto(m *skerryv1.FunctionOptions) *function.Options {
 		SecretIDs: m.GetSecretIds(), Retries: RetriesFromProto(m.GetRetries()), MaxContainers: int(m.GetMaxContainers()),
 		BufferContainers: int(m.GetBufferContainers()), ScaledownWindow: optional(m.GetScaledownWindow()), Timeout: optional(m.GetTimeout()),
 		Batching: BatchingFromProto(m.GetBatching()), Volumes: VolumeMountsFromProto(m.GetVolumeMounts()),
+		Buckets: BucketMountsFromProto(m.GetBucketMounts()),
 	}
 	if m.GetPlacement() != nil {
 		p := PlacementFromProto(m.GetPlacement())

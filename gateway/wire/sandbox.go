@@ -53,6 +53,7 @@ func SandboxDefinitionToProto(d *sandbox.Definition) *skerryv1.SandboxDefinition
 		Argv: d.Argv, Name: d.Name, Tags: d.Tags, ImageId: d.ImageID, Env: d.Env, SecretIds: d.SecretIDs, Timeout: durationpb.New(d.Timeout),
 		Workdir: d.Workdir, Network: NetworkToProto(&d.Network), Pty: d.PTY, Owner: d.Owner, GatewayAccess: d.GatewayAccess,
 		Verbose: d.Verbose, CustomDomain: d.CustomDomain, VolumeMounts: VolumeMountsToProto(d.Volumes),
+		BucketMounts: BucketMountsToProto(d.Buckets),
 		Resources: &skerryv1.Resources{
 			CpuMilli: d.Resources.CPUMilli, CpuLimitMilli: d.Resources.CPULimitMilli,
 			MemoryMib: d.Resources.MemoryMiB, MemoryLimitMib: d.Resources.MemoryLimitMiB, EphemeralDiskMib: d.Resources.EphemeralDiskMiB,
@@ -128,7 +129,7 @@ func SandboxDefinitionFromProto(m *skerryv1.SandboxDefinition) (sandbox.Definiti
 		PauseWhenIdle: m.GetOnIdle() == skerryv1.IdleAction_IDLE_ACTION_PAUSE,
 		Workdir:       m.GetWorkdir(), Network: NetworkFromProto(m.GetNetwork()), PTY: m.GetPty(), Owner: m.GetOwner(),
 		GatewayAccess: m.GetGatewayAccess(), Verbose: m.GetVerbose(), CustomDomain: m.GetCustomDomain(),
-		Volumes: VolumeMountsFromProto(m.GetVolumeMounts()),
+		Volumes: VolumeMountsFromProto(m.GetVolumeMounts()), Buckets: BucketMountsFromProto(m.GetBucketMounts()),
 		Resources: function.Resources{
 			CPUMilli: r.GetCpuMilli(), CPULimitMilli: r.GetCpuLimitMilli(),
 			MemoryMiB: r.GetMemoryMib(), MemoryLimitMiB: r.GetMemoryLimitMib(), EphemeralDiskMiB: r.GetEphemeralDiskMib(),

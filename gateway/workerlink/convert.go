@@ -24,6 +24,8 @@ func startToProto(s *task.Spec, environment string) *workerv1.StartContainer {
 		SecretEnv:      s.SecretEnv,
 		Environment:    environment,
 		AppFunctionIds: s.AppFunctionIDs,
+
+		BucketCredentials: gatewire.BucketCredentialsToProto(s.Buckets),
 	}
 	if b := s.Function.Binding; b != nil {
 		m.Parameters, m.ConstructorArguments = gatewire.ParametersToProto(b.Parameters), b.Constructor

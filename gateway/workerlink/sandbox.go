@@ -42,7 +42,8 @@ func specToProto(s *sandbox.Spec, environment string) *workerv1.SandboxSpec {
 	m := &workerv1.SandboxSpec{
 		SandboxId: sb.ID, AppId: sb.AppID, AppName: sb.AppName, Environment: environment, Definition: gatewire.SandboxDefinitionToProto(&d),
 		Image: wire.RefToProto(s.Image.File), ImageChunked: s.Image.Chunked, ImageEnv: s.Image.Env, ImageWorkdir: s.Image.Workdir,
-		SecretEnv: s.SecretEnv, EgressRules: rulesToProto(s.EgressRules), ExpiresAt: timestamppb.New(sb.ExpiresAt), Record: s.Record,
+		SecretEnv: s.SecretEnv, BucketCredentials: gatewire.BucketCredentialsToProto(s.Buckets),
+		EgressRules: rulesToProto(s.EgressRules), ExpiresAt: timestamppb.New(sb.ExpiresAt), Record: s.Record,
 	}
 	if s.Snapshot != nil {
 		m.Snapshot = &workerv1.SnapshotRef{SnapshotId: s.Snapshot.ID, ManifestDigest: s.Snapshot.ManifestDigest}

@@ -41,7 +41,7 @@ var reservations = []reserved{
 		"imagebuilder/bridge",
 	}, "egress rules are the isolation promise: one package of a process to read"},
 	{module + "/internal/gen", []string{
-		"*rpc", "*link", "worker/runner", "worker/guest", "internal/guestinit", "internal/wire", "gateway/wire",
+		"*rpc", "*link", "worker/runner", "worker/guest", "internal/guestinit", "internal/wire", "gateway/wire", "worker/wire",
 		// The SDK's tests run it against a server of their own.
 		"sdk-python/tests/testserver",
 	}, "generated types end at the edge, so that a protocol can change without the nouns"},
@@ -51,6 +51,8 @@ var reservations = []reserved{
 		"internal/fault",
 		"sdk-python/tests/testserver",
 	}, "Connect is a transport: nouns return fault kinds"},
+	{"github.com/rclone", []string{"worker/bucketfs"},
+		"a bucket is served by a process of its own, and only that carries rclone"},
 	{"os/exec", []string{
 		// The two that run runsc.
 		"worker/gvisor", "imagebuilder/runtime",
@@ -60,6 +62,8 @@ var reservations = []reserved{
 		"imagebuilder/base", "internal/erofs", "worker/rootfs",
 		// Processes that outlive the worker are started by the one that first needs them.
 		"worker/beside",
+		// Each bucket that is mounted has a process that outlives the worker.
+		"worker/bucket",
 		// PID 1 of a container starts the user's processes.
 		"internal/guestinit",
 		// skerryd up --detach starts itself; doctor asks host tools for their version.

@@ -86,6 +86,7 @@ type Config struct {
 	AllowPrivate, Nameservers          []string
 	Subnet, BuildSubnet                string
 	EgressRoots                        string
+	BucketEndpoints                    []string
 	Runsc, Platform, Guest             string
 	Buildkit, Buildkitd                string
 	BuildRuntime                       string

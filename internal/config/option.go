@@ -76,6 +76,7 @@ func Options(c *Config) []Option {
 		{"nameservers", "DNS servers for containers; none: those of the host", GroupWorker, &c.Nameservers},
 		{"subnet", "range of the containers' addresses (CIDR); none: one that the host does not use", GroupWorker, &c.Subnet},
 		{"egress_roots", "file of certificates (PEM) to trust besides the system's where secrets are added to sandboxes' requests", GroupWorker, &c.EgressRoots},
+		{"bucket_endpoints", "stores of buckets that are reached from the host's own network, such as http://127.0.0.1:9000 (comma-separated)", GroupWorker, &c.BucketEndpoints},
 		{"runsc", "path of gVisor's runsc; none: beside skerryd, then PATH", GroupWorker, &c.Runsc},
 		{"platform", "gVisor's platform: systrap, kvm or ptrace", GroupWorker, &c.Platform},
 		{"guest", "folder that containers see as /__skerry; none: guest/ beside skerryd", GroupWorker, &c.Guest},

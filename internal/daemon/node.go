@@ -163,7 +163,8 @@ func (n *node) openWorker() error {
 		RuntimeDir: guest, Runsc: runsc, Keeper: []string{"/proc/self/exe", keeperCommand}, Volumes: []string{"/proc/self/exe", volumesCommand}, Version: Version, Gateway: address, Labels: labels,
 		CPUMilli: uint32(n.cfg.CPU * 1000), MemoryMiB: uint32(n.cfg.Memory), DiskMiB: uint32(n.cfg.Disk), CacheBytes: uint64(n.cfg.ImageCache) << 20,
 		HotMiB: n.cfg.HotSandboxes,
-		Blobs:  n.blobs, Network: net, Log: n.log.With("part", "worker"),
+		Bucket: optionalProgram("skerry-bucket"), BucketEndpoints: n.cfg.BucketEndpoints,
+		Blobs: n.blobs, Network: net, Log: n.log.With("part", "worker"),
 	})
 	return err
 }

@@ -139,6 +139,15 @@ func program(name, setting string) (string, error) {
 	return path, nil
 }
 
+// optionalProgram is program for one without which something can't be done, which is said when it is asked for; empty: it is not there.
+func optionalProgram(name string) string {
+	path, err := program(name, "")
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
 // guestDir finds the folder that containers see as /__skerry.
 func guestDir(cfg config.Config) (string, error) {
 	if cfg.Guest != "" {

@@ -30,6 +30,7 @@ const (
 	Sidecar   Kind = "sc"
 	Snapshot  Kind = "sn"
 	Box       Kind = "bx"
+	Bucket    Kind = "bk" // a bucket that is mounted on a worker
 
 	Environment Kind = "en"
 	Volume      Kind = "vo"

@@ -1,5 +1,6 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { AppService } from "./app.js";
+import { CloudBucketMountService } from "./bucket.js";
 import { ClsService } from "./cls.js";
 import { loadConfig, type Settings } from "./config.js";
 import { Core } from "./core.js";
@@ -40,6 +41,8 @@ export interface SkerryClientParams extends Settings {
 export class SkerryClient implements AsyncDisposable {
   /** Apps. */
   readonly apps: AppService;
+  /** Buckets of S3-compatible stores. */
+  readonly cloudBucketMounts: CloudBucketMountService;
   /** Classes of deployed apps. */
   readonly cls: ClsService;
   /** Values under keys. */
@@ -71,6 +74,7 @@ export class SkerryClient implements AsyncDisposable {
     });
     this.#core = core;
     this.apps = new AppService(core);
+    this.cloudBucketMounts = new CloudBucketMountService();
     this.cls = new ClsService(core);
     this.dicts = new DictService(core);
     this.functions = new FunctionService(core);

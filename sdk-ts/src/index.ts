@@ -7,6 +7,7 @@
  */
 
 export type { App, AppFromNameParams, AppService } from "./app.js";
+export type { CloudBucketMount, CloudBucketMountParams, CloudBucketMountService } from "./bucket.js";
 export { RemoteException } from "./cbor.js";
 export { SkerryClient, type SkerryClientParams } from "./client.js";
 export type { Cls, ClsInstance, ClsService, ParameterValue } from "./cls.js";

@@ -27,6 +27,7 @@ PAGES = (
     Page("policies", "Retries and schedules", ("Retries", "Cron", "Period")),
     Page("image", "Image", ("Image", "FilePatternMatcher")),
     Page("secret", "Secret", ("Secret",)),
+    Page("bucket", "CloudBucketMount", ("CloudBucketMount",)),
     Page("environment", "Environment", ("Environment",)),
     Page("dict", "Dict", ("Dict", "_objects.named.Manager")),
     Page("queue", "Queue", ("Queue",)),

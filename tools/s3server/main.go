@@ -35,6 +35,9 @@ const region = "us-east-1"
 // maxRequests is how many requests are served at a time, and how many connections there are.
 const maxRequests = 4096
 
+// maxCopy is the largest object that one request copies, in bytes, as at Amazon's.
+const maxCopy = 5 << 30
+
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "s3server:", err)
@@ -53,7 +56,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	files, err := posix.New(folder, meta.XattrMeta{}, posix.PosixOpts{Concurrency: maxRequests})
+	files, err := posix.New(folder, meta.XattrMeta{}, posix.PosixOpts{Concurrency: maxRequests, CopyObjectThreshold: maxCopy})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/bucket"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
 	"github.com/skerry-dev/skerry/worker/gvisor"
@@ -44,6 +45,9 @@ type Config struct {
 	Instance   string // six hexadecimal digits; names on the host carry it
 	RuntimeDir string // with skerry-init and py/
 	Runsc      string // path of gVisor's runsc
+	Bucket     string // path of skerry-bucket; empty: containers have no buckets
+	// BucketEndpoints are URLs of stores that are reached from the host's own network.
+	BucketEndpoints []string
 	// Keeper runs keeper.Main with the argument after these words. Without it, images are fetched whole.
 	Keeper []string
 	// Volumes runs volume.Main with the argument after these words. Without it, containers can have no volumes.
@@ -78,6 +82,7 @@ type Agent struct {
 	access  *gatewaylink.Access
 	rootfs  *rootfs.Store
 	volumes *volume.Host // or nil
+	buckets *bucket.Store
 	running atomic.Pointer[parts]
 	joined  sync.Once
 	up      chan struct{}             // closed at the first link
@@ -132,7 +137,10 @@ func (a *Agent) open() error {
 	n := cfg.Network
 	n.Instance, n.RunDir, n.Log = cfg.Instance, filepath.Join(cfg.RunDir, "netns"), cfg.Log
 	n.AuthorityDir = filepath.Join(cfg.DataDir, "egress")
-	a.network, err = network.New(n)
+	if a.network, err = network.New(n); err != nil {
+		return err
+	}
+	a.buckets, err = a.openBuckets()
 	return err
 }
 
@@ -209,6 +217,7 @@ func (a *Agent) serve(ctx context.Context, p *parts) error {
 		errs = append(errs, a.volumes.Close())
 	}
 	errs = append(errs, a.rootfs.Close())
+	a.buckets.Close()
 	return errors.Join(errs...)
 }
 

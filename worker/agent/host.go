@@ -15,6 +15,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/worker/bucket"
 	"github.com/skerry-dev/skerry/worker/keeper"
 	"github.com/skerry-dev/skerry/worker/rootfs"
 )
@@ -61,6 +62,15 @@ func (a *Agent) openRootfs() (*rootfs.Store, error) {
 		})
 	}
 	return rootfs.Open(store)
+}
+
+// openBuckets describes what mounts buckets.
+func (a *Agent) openBuckets() (*bucket.Store, error) {
+	cfg := a.cfg
+	return bucket.New(bucket.Config{
+		Dir: filepath.Join(cfg.RunDir, "buckets"), CacheDir: filepath.Join(cfg.DataDir, "buckets"), LogFile: filepath.Join(cfg.DataDir, "buckets.log"),
+		Program: cfg.Bucket, Trusted: cfg.BucketEndpoints, Roots: cfg.Network.ExtraRoots, Network: a.network, Log: cfg.Log,
+	})
 }
 
 // lose ends what can't read its image any more. Containers of functions are left: their inputs fail with what they read.

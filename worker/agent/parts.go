@@ -46,7 +46,7 @@ func (a *Agent) parts() (*parts, error) {
 		RunDir:     filepath.Join(a.cfg.RunDir, "c"),
 		DiskDir:    filepath.Join(a.cfg.DataDir, "disks"),
 		RuntimeDir: a.cfg.RuntimeDir,
-		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.runtime, Logs: a.logs, Access: a.access, Volumes: a.containerVolumes(),
+		Network:    a.network, Rootfs: a.rootfs, Sandboxes: a.runtime, Logs: a.logs, Access: a.access, Volumes: a.containerVolumes(), Buckets: a.buckets,
 		Dialects: dialects{blobs: a.blobs()}, Ahead: warm,
 		DiskMiB: a.cfg.DiskMiB, MemoryMiB: a.cfg.MemoryMiB,
 	})
@@ -94,7 +94,7 @@ func (a *Agent) boxConfig() box.Config {
 		RunDir:     filepath.Join(a.cfg.RunDir, "b"),
 		DiskDir:    filepath.Join(a.cfg.DataDir, "boxes"),
 		RuntimeDir: a.cfg.RuntimeDir,
-		Network:    a.network, Rootfs: a.rootfs, Machines: machines{a.runtime}, Guest: newBoxGuest, Access: a.access, Volumes: a.boxVolumes(),
+		Network:    a.network, Rootfs: a.rootfs, Machines: machines{a.runtime}, Guest: newBoxGuest, Access: a.access, Volumes: a.boxVolumes(), Buckets: a.buckets,
 		DiskMiB: a.cfg.DiskMiB,
 	}
 	if a.wrap != nil {
@@ -144,8 +144,8 @@ func (a *Agent) takeOver(ctx context.Context, p *parts) error {
 	if err != nil {
 		return fmt.Errorf("taking over sandboxes: %w", err)
 	}
-	// Images after the sandboxes that have them open.
-	if err := errors.Join(a.runtime.Reap(c, kept), p.boxes.Reap(kept), a.reapVolumes(c), a.rootfs.Reap(c)); err != nil {
+	// Images and buckets after the sandboxes that have them open.
+	if err := errors.Join(a.runtime.Reap(c, kept), p.boxes.Reap(kept), a.reapVolumes(c), a.rootfs.Reap(c), a.buckets.Reap()); err != nil {
 		return fmt.Errorf("clearing away an earlier run: %w", err)
 	}
 	return nil

@@ -24,6 +24,7 @@ type Record struct {
 	Policy   policy.Policy              // the last one
 	Mounts   map[string]container.Image `json:",omitempty"` // that are shown in it, by path
 	Inners   []InnerSpec                `json:",omitempty"` // containers besides its own
+	Buckets  []string                   `json:",omitempty"` // ids of those that are mounted for it
 }
 
 // Record returns the box's record.
@@ -39,6 +40,9 @@ func (b *Box) Record() Record {
 	}
 	for _, i := range b.inners {
 		r.Inners = append(r.Inners, i.spec)
+	}
+	for _, m := range b.buckets {
+		r.Buckets = append(r.Buckets, m.ID)
 	}
 	return r
 }
@@ -149,6 +153,9 @@ func (b *Box) resume(ctx context.Context, e *container.Endpoint, r *Record) erro
 			return err
 		}
 	}
+	if err := b.adoptBuckets(ctx, r.Buckets); err != nil {
+		return err
+	}
 	for at, image := range r.Mounts {
 		release := func() {}
 		if image.Digest != "" {
@@ -167,6 +174,7 @@ func (b *Box) resume(ctx context.Context, e *container.Endpoint, r *Record) erro
 		return nil
 	})
 	b.serve()
+	b.watchBuckets()
 	b.group.Go("nudge", b.nudge)
 	for _, spec := range r.Inners {
 		b.resumeInner(ctx, spec)
@@ -198,6 +206,9 @@ func (b *Box) nudge(ctx context.Context) error {
 func (b *Box) Leave() {
 	b.deleted.Do(func() {
 		b.host.cfg.Network.Leave(b.endpoint)
+		for _, m := range b.buckets {
+			m.Leave()
+		}
 		b.note(b.group.Stop())
 		for _, i := range b.all() {
 			i.stop()

@@ -27,6 +27,7 @@ type Spec struct {
 	// Volumes are mounted for this container.
 	Volumes   []container.VolumeMount
 	VolumesOf string
+	Buckets   []container.BucketMount // credentials are not in its JSON
 	Network   policy.Policy
 	// Access gives it a socket to the gateway, with the rights of this container; empty: none.
 	Access string
@@ -53,6 +54,7 @@ type Config struct {
 	Guest    func(net.Conn) (Guest, error) // begins to speak with init; it owns the connection
 	Access   container.Access              // nil: boxes can't call the gateway
 	Volumes  Volumes                       // nil: boxes can have none
+	Buckets  container.Buckets             // nil: no box has any
 
 	DiskMiB uint32 // default container.DefaultDiskMiB
 }
@@ -88,7 +90,8 @@ type Box struct {
 	endpoint *container.Endpoint
 	image    string
 	binds    []container.Bind
-	accessL  *net.UnixListener // nil: no access
+	buckets  []*container.MountedBucket // by the spec's order
+	accessL  *net.UnixListener          // nil: no access
 	group    *lifecycle.Group
 
 	up   chan struct{} // closed when the machine has been booted, or could not be; what follows is set before
@@ -96,6 +99,10 @@ type Box struct {
 		machine Machine
 		err     error
 	}
+
+	broken   chan struct{} // closed when something is lost that the box needs
+	breaking sync.Once
+	why      string // set before broken is closed
 
 	mounting sync.Mutex // held while an image is shown or taken away
 
@@ -140,7 +147,7 @@ func (h *Host) newBox(spec Spec) *Box {
 	return &Box{
 		line: newLine("box", spec.ID, h.cfg.Guest),
 		host: h, spec: spec, dir: filepath.Join(h.cfg.RunDir, spec.ID), policy: spec.Network, undo: lifecycle.NewCleanup(),
-		up: make(chan struct{}), mounts: map[string]mount{}, inners: map[string]*Inner{}, gone: map[string]error{},
+		up: make(chan struct{}), broken: make(chan struct{}), mounts: map[string]mount{}, inners: map[string]*Inner{}, gone: map[string]error{},
 	}
 }
 

@@ -31,7 +31,7 @@ func (b *Box) FilesParams(ctx context.Context, folder string, need uint64) (snap
 }
 
 // Checkpoint keeps all that runs in the box, with its files, in a folder; with goOn it runs on after that, else it has ended. Its link ends, and
-// comes again. Errors: fault.Precondition if images are mounted in it or there are containers besides its own, fault.Unavailable.
+// comes again. Errors: fault.Precondition if images or buckets are mounted in it or there are containers besides its own, fault.Unavailable.
 func (b *Box) Checkpoint(ctx context.Context, dir string, goOn bool) error {
 	b.adding.Lock()
 	defer b.adding.Unlock()
@@ -40,6 +40,9 @@ func (b *Box) Checkpoint(ctx context.Context, dir string, goOn bool) error {
 	}
 	if len(b.Record().Mounts) > 0 {
 		return fault.New(fault.Precondition, "images are mounted in it; unmount them first")
+	}
+	if len(b.spec.Buckets) > 0 {
+		return fault.New(fault.Precondition, "buckets are mounted in it: its memory can't be kept, as what it has open in them would be lost")
 	}
 	m, err := b.booted(ctx)
 	if err != nil {

@@ -35,6 +35,9 @@ func (b *Box) prepare(ctx context.Context) error {
 	wg.Go(func() { releases, rootErr = b.files(ctx) })
 	dirErr := b.makeDir()
 	wg.Wait()
+	if rootErr == nil {
+		rootErr = b.mountBuckets(ctx)
+	}
 	for _, release := range releases {
 		b.undo.Add(release)
 	}
@@ -160,6 +163,7 @@ func (b *Box) start(ctx context.Context) {
 		return nil
 	})
 	b.serve()
+	b.watchBuckets()
 }
 
 // attend waits for the machine's end.

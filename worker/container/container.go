@@ -26,6 +26,7 @@ type Spec struct {
 	SecretEnv    map[string]string // not for logs
 	Mounts       []Mount
 	Volumes      []VolumeMount
+	Buckets      []BucketMount
 
 	CPUMilli, CPULimitMilli   uint32
 	MemoryMiB, MemoryLimitMiB uint32

@@ -25,6 +25,9 @@ const (
 // live starts the container and waits for what ends it.
 func (l *life) live(ctx context.Context) Exit {
 	if err := l.prepareUnlessStopped(ctx); err != nil {
+		if bad := (badBucket{}); errors.As(err, &bad) && bad.theirs() {
+			return l.finish(startFailure(bad.Error()), nil)
+		}
 		return l.finish(Exit{Reason: NotStarted, Message: err.Error()}, nil)
 	}
 	// The container's goroutines end with it, not with ctx: first it is killed and what it still says is heard.
@@ -116,6 +119,8 @@ func (l *life) hear(n note) func() Exit {
 		return func() Exit { return l.processEnded(n.end, n.err) }
 	case noteSession:
 		return func() Exit { return l.sessionEnded(n.err) }
+	case noteBucketLost:
+		return func() Exit { return l.kill(Exit{Reason: Lost, Message: n.err.Error()}) }
 	case noteConnected:
 	}
 	return nil

@@ -35,6 +35,7 @@ type HostConfig struct {
 	Access    Access  // nil: containers can't call the gateway
 	Volumes   Volumes // nil: containers can have none
 	Ahead     Ahead   // nil: all sandboxes are booted when they are needed
+	Buckets   Buckets // nil: no container has any
 
 	DiskMiB   uint32        // default DefaultDiskMiB
 	MemoryMiB uint32        // what all containers together may use, for messages

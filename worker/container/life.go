@@ -61,6 +61,7 @@ const (
 	noteLeaving                     // the runner was interrupted and ends
 	noteProcessEnd                  // the runner's process ended, or the link to init broke
 	noteSession                     // the conversation with the runner ended
+	noteBucketLost                  // a bucket can't be used any more
 )
 
 // New returns a container that has yet to run. Its id must not be in use.

@@ -11,6 +11,7 @@ type Bind struct {
 	Source, Target string
 	Writable       bool
 	Shared         bool // others than the container change it: what is known of it is looked up again
+	Closes         bool // each close of a file in it is one of the source's, at once
 }
 
 // SandboxParams says what a sandbox is made of.

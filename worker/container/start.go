@@ -55,6 +55,8 @@ type life struct {
 	image    string
 	binds    []Bind
 
+	lostBuckets []<-chan struct{} // as MountedBucket.Lost, by the spec's order
+
 	group         *lifecycle.Group // the goroutines below
 	guestL        *net.UnixListener
 	runnerL       *net.UnixListener
@@ -138,16 +140,20 @@ func (l *life) files(ctx context.Context) (releases []func(), err error) {
 		return releases, fmt.Errorf("mounts: %w", err)
 	}
 	l.image, l.binds = image, binds
-	if releases = append(releases, release); len(l.spec.Volumes) == 0 {
-		return releases, nil
+	if releases = append(releases, release); len(l.spec.Volumes) > 0 {
+		if l.host.cfg.Volumes == nil {
+			return releases, fault.New(fault.Unimplemented, "volumes: this worker's host has no FUSE")
+		}
+		if binds, err = l.host.cfg.Volumes.Mount(ctx, l.spec.ID, l.spec.Volumes); err != nil {
+			return releases, err
+		}
+		l.binds = append(l.binds, binds...)
 	}
-	if l.host.cfg.Volumes == nil {
-		return releases, fault.New(fault.Unimplemented, "volumes: this worker's host has no FUSE")
-	}
-	if binds, err = l.host.cfg.Volumes.Mount(ctx, l.spec.ID, l.spec.Volumes); err != nil {
+	buckets, given, err := l.mountBuckets(ctx)
+	if releases = append(releases, given...); err != nil {
 		return releases, err
 	}
-	l.binds = append(l.binds, binds...)
+	l.binds = append(l.binds, buckets...)
 	return releases, nil
 }
 
@@ -248,6 +254,7 @@ func (l *life) boot(ctx context.Context) {
 		l.startProcess(ctx)
 		return nil
 	})
+	l.watchBuckets()
 	if l.gatewayL != nil {
 		l.group.Go("gateway access", func(ctx context.Context) error {
 			return l.host.cfg.Access.Serve(ctx, l.spec.ID, l.gatewayL)

@@ -9,6 +9,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/container"
+	workerwire "github.com/skerry-dev/skerry/worker/wire"
 )
 
 // burstMilli is how much more than it asked for a function may use where it sets no limit, in thousandths of a core.
@@ -55,6 +56,9 @@ func (s *Service) spec(m *workerv1.StartContainer) (*container.Spec, error) {
 		spec.Volumes = append(spec.Volumes, container.VolumeMount{
 			VolumeID: v.GetVolumeId(), Path: v.GetMountPath(), SubPath: v.GetSubPath(), ReadOnly: v.GetReadOnly(),
 		})
+	}
+	if spec.Buckets, err = workerwire.BucketsFromProto(d.GetBucketMounts(), m.GetBucketCredentials()); err != nil {
+		return nil, fault.New(fault.Invalid, "container %q: %w", spec.ID, err)
 	}
 	limits(spec, d.GetResources())
 	return spec, nil

@@ -22,6 +22,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/pidfd"
 )
 
 // What tells gVisor which sandbox a container belongs to, and what is its own of what is saved.
@@ -63,7 +64,7 @@ func (r *Runtime) emptySpec(ctx context.Context, p container.SandboxParams) (con
 // Container is a container in a sandbox, added after its boot. It is safe for concurrent use.
 type Container struct {
 	place
-	box     *process // of the sandbox
+	box     *pidfd.Process // of the sandbox
 	deleted sync.Once
 	err     error
 }
@@ -97,7 +98,7 @@ func (s *Sandbox) add(ctx context.Context, p container.SandboxParams, command ..
 	// The process that serves its binds begins in the sandbox's groups.
 	entering := s.runtime.cfg.Cgroups.Joining(s.sandbox)
 	if err := s.runtime.make(ctx, c.id, p, entering, []string{"--ignore-cgroups"}, command); err != nil {
-		if !s.process.running() {
+		if !s.process.Running() {
 			return nil, fault.New(fault.Unavailable, "container %q: sandbox %q has ended", p.ID, s.sandbox)
 		}
 		return nil, fmt.Errorf("container %q: %w", p.ID, err)
@@ -143,7 +144,7 @@ func (c *Container) remove(ctx context.Context) error {
 		return err
 	}
 	out, err := c.runtime.command(ctx, "delete", "--force", c.id).CombinedOutput()
-	if err != nil && c.box.running() {
+	if err != nil && c.box.Running() {
 		return fmt.Errorf("container %q: runsc delete: %w: %s", c.id, err, bytes.TrimSpace(out))
 	}
 	return nil
@@ -156,14 +157,14 @@ func (c *Container) giveUp() error {
 		return fmt.Errorf("container %q: %w", c.id, err)
 	}
 	for _, pid := range pids {
-		p, err := watch(pid) // before it is looked at, so that its number is not another's by then
+		p, err := pidfd.Watch(pid) // before it is looked at, so that its number is not another's by then
 		if err != nil {
 			return fmt.Errorf("container %q: %w", c.id, err)
 		}
 		if words := commandLine(pid); len(words) > 0 && words[len(words)-1] == c.id && slices.Contains(words, "run") {
-			err = p.kill()
+			err = p.Kill()
 		}
-		p.release()
+		p.Release()
 		if err != nil {
 			return fmt.Errorf("container %q: %w", c.id, err)
 		}

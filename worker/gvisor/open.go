@@ -11,6 +11,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/pidfd"
 )
 
 // pidName is the file with the sandbox's process, in the folder that it was started with.
@@ -28,12 +29,12 @@ func (r *Runtime) Open(id, dir string) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox %q: %w", id, err)
 	}
-	if !ours || !s.process.running() {
-		s.process.release()
+	if !ours || !s.process.Running() {
+		s.process.Release()
 		return nil, fault.New(fault.NotFound, "sandbox %q: process %d has ended", id, s.pid)
 	}
 	if err := s.unhalt(); err != nil {
-		s.process.release()
+		s.process.Release()
 		return nil, fmt.Errorf("sandbox %q: %w", id, err)
 	}
 	return s, nil
@@ -51,7 +52,7 @@ func (r *Runtime) open(id, dir string) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("runsc: pid file: %w", err)
 	}
-	process, err := watch(pid)
+	process, err := pidfd.Watch(pid)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/cgroup"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/pidfd"
 )
 
 // Sandbox is a booted sandbox, and the container that it was booted with. It is safe for concurrent use.
@@ -15,7 +16,7 @@ type Sandbox struct {
 	place
 	dir     string
 	pid     int
-	process *process
+	process *pidfd.Process
 	deleted sync.Once
 	err     error
 }
@@ -24,11 +25,11 @@ type Sandbox struct {
 func (s *Sandbox) PID() int { return s.pid }
 
 // Done is closed when the sandbox's process has ended.
-func (s *Sandbox) Done() <-chan struct{} { return s.process.done }
+func (s *Sandbox) Done() <-chan struct{} { return s.process.Done() }
 
 // Kill ends the sandbox and all in it at once; Done follows.
 func (s *Sandbox) Kill() error {
-	if err := s.process.kill(); err != nil {
+	if err := s.process.Kill(); err != nil {
 		return fmt.Errorf("sandbox %q: kill: %w", s.id, err)
 	}
 	return nil
@@ -45,7 +46,7 @@ func (s *Sandbox) delete(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-s.process.done:
+	case <-s.process.Done():
 	case <-ctx.Done():
 		return fmt.Errorf("sandbox %q: process %d does not end: %w", s.id, s.pid, context.Cause(ctx))
 	}

@@ -140,6 +140,10 @@ func access(b container.Bind) string {
 // rootfs begins the names of gVisor's annotations about a container's root.
 const rootfs = "dev.gvisor.spec.rootfs."
 
+// closing are options by which the source of a mount hears of each close. Without them the sentry shares one descriptor among all who have a
+// file open, and keeps it when they have closed it.
+var closing = []string{"disable_file_handle_sharing", "dcache=0"}
+
 func mounts(binds []container.Bind) []specs.Mount {
 	m := []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc"},
@@ -150,9 +154,11 @@ func mounts(binds []container.Bind) []specs.Mount {
 		{Destination: "/tmp", Type: "none-so-tmp-stays-on-disk", Source: "none"},
 	}
 	for _, b := range binds {
-		m = append(m, specs.Mount{
-			Destination: b.Target, Type: "bind", Source: b.Source, Options: []string{"bind", "nosuid", "nodev", access(b)},
-		})
+		options := []string{"bind", "nosuid", "nodev", access(b)}
+		if b.Closes {
+			options = append(options, closing...)
+		}
+		m = append(m, specs.Mount{Destination: b.Target, Type: "bind", Source: b.Source, Options: options})
 	}
 	return m
 }

@@ -105,7 +105,7 @@ func (p *Pool) Start(ctx context.Context, spec box.Spec) (*box.Box, error) {
 
 // fits says whether a box that waits can be what spec wants: what is fixed when a box is booted is as it is by default.
 func fits(s *box.Spec) bool {
-	return len(s.Mounts) == 0 && len(s.Volumes) == 0 && s.Access == "" && s.DiskMiB == 0 && s.MemoryLimitMiB == 0 && s.From == ""
+	return len(s.Mounts) == 0 && len(s.Volumes) == 0 && len(s.Buckets) == 0 && s.Access == "" && s.DiskMiB == 0 && s.MemoryLimitMiB == 0 && s.From == ""
 }
 
 func classOf(s *box.Spec) class { return class{s.Image.Digest, s.Image.Chunked} }

@@ -106,3 +106,11 @@ func (l *life) followProbe(ctx context.Context) error {
 	}
 	return nil
 }
+
+// broken is closed when the box has lost what it needs; nil while there is no box.
+func (l *life) broken() <-chan struct{} {
+	if l.box == nil {
+		return nil
+	}
+	return l.box.Broken()
+}

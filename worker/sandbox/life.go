@@ -117,6 +117,8 @@ func (l *life) run() *command.End {
 			}
 		case <-gone:
 			return l.boxGone()
+		case <-l.broken():
+			return command.NewEnd(command.Lost, l.box.Breakage())
 		case <-link:
 		case <-l.lostTooLong():
 			return command.NewEnd(command.Lost, fmt.Sprintf("its init did not answer for %s", l.host.cfg.LinkTimeout))

@@ -155,7 +155,7 @@ func (s *Sandbox) boxSpec(from string) box.Spec {
 	p := s.policy
 	s.mu.Unlock()
 	spec := box.Spec{
-		ID: ident.New(ident.Box), Image: s.spec.Image, Mounts: s.spec.Mounts, Volumes: s.spec.Volumes, VolumesOf: s.spec.ID, Network: p, DiskMiB: s.spec.DiskMiB, From: from,
+		ID: ident.New(ident.Box), Image: s.spec.Image, Mounts: s.spec.Mounts, Volumes: s.spec.Volumes, VolumesOf: s.spec.ID, Buckets: s.spec.Buckets, Network: p, DiskMiB: s.spec.DiskMiB, From: from,
 		CPUMilli: s.spec.CPUMilli, CPULimitMilli: s.spec.CPULimitMilli, MemoryLimitMiB: s.spec.MemoryLimitMiB,
 	}
 	if s.spec.GatewayAccess {

@@ -32,7 +32,8 @@ type Spec struct {
 	Workdir      string            // empty: the image's
 	Mounts       []container.Mount
 	Volumes      []container.VolumeMount
-	Labels       map[string]string `json:"-"` // of the worker
+	Buckets      []container.BucketMount // credentials are not in its JSON
+	Labels       map[string]string       `json:"-"` // of the worker
 
 	CPUMilli, CPULimitMilli   uint32
 	MemoryMiB, MemoryLimitMiB uint32

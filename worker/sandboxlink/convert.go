@@ -19,6 +19,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/network/policy"
 	"github.com/skerry-dev/skerry/worker/sandbox"
+	workerwire "github.com/skerry-dev/skerry/worker/wire"
 )
 
 // burstMilli is how much more than it asked for a sandbox may use where it sets no limit, in thousandths of a core.
@@ -62,6 +63,9 @@ func specFromProto(m *workerv1.SandboxSpec) (sandbox.Spec, error) {
 		spec.Volumes = append(spec.Volumes, container.VolumeMount{
 			VolumeID: v.GetVolumeId(), Path: v.GetMountPath(), SubPath: v.GetSubPath(), ReadOnly: v.GetReadOnly(),
 		})
+	}
+	if spec.Buckets, err = workerwire.BucketsFromProto(d.GetBucketMounts(), m.GetBucketCredentials()); err != nil {
+		return spec, fault.New(fault.Invalid, "sandbox %q: %w", id, err)
 	}
 	limits(&spec, d.GetResources())
 	return spec, nil

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._context import interact as interact
     from ._context import is_local as is_local
     from ._objects.app import App as App
+    from ._objects.bucket import CloudBucketMount as CloudBucketMount
     from ._objects.call import FunctionCall as FunctionCall
     from ._objects.cls import Cls as Cls
     from ._objects.decorators import batched as batched
@@ -60,6 +61,7 @@ __version__ = "0.1.0"
 __all__ = [
     "App",
     "Client",
+    "CloudBucketMount",
     "Cls",
     "Cron",
     "Dict",
@@ -108,6 +110,7 @@ _HOMES = {
     "Cls": "_objects.cls",
     "App": "_objects.app",
     "Client": "_client.client",
+    "CloudBucketMount": "_objects.bucket",
     "Error": "exception",
     "FilePatternMatcher": "_objects.patterns",
     "Dict": "_objects.dict",
@@ -151,7 +154,6 @@ _SUBMODULES = frozenset(
 )
 _LATER = frozenset(
     [
-        "CloudBucketMount",
         "NetworkFileSystem",
         "Proxy",
         "SchedulerPlacement",

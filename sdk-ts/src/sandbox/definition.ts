@@ -1,6 +1,7 @@
 /** What a sandbox is: parameters, checked, and the message that asks for it. */
 
 import { create } from "@bufbuild/protobuf";
+import { type CloudBucketMount, checkMountPaths } from "../bucket.js";
 import type { Core } from "../core.js";
 import { checkMs, toDuration } from "../duration.js";
 import { InvalidError } from "../errors.js";
@@ -33,6 +34,8 @@ export interface SandboxCreateParams extends NetworkParams, PortParams {
   env?: Readonly<Record<string, string | null | undefined>>;
   /** Secrets whose values become environment variables; a later one wins. */
   secrets?: readonly Secret[];
+  /** Buckets, by the absolute path where each is mounted. */
+  cloudBucketMounts?: Readonly<Record<string, CloudBucketMount>>;
   /** Values that stay outside, and are put into requests to hosts that they name. */
   egressSecrets?: readonly EgressSecret[];
   /** How long it lives at most, 1 s to 30 days (300000). */
@@ -78,6 +81,7 @@ export function checkDefinition(params: SandboxCreateParams): SandboxDefinition 
   if (egressSecrets.length > 0 && blockNetwork) {
     throw new InvalidError("egressSecrets need a network, and blockNetwork is set");
   }
+  checkMountPaths(params.cloudBucketMounts ?? {});
   const definition = create(SandboxDefinitionSchema, {
     argv: checkArgv("sandboxes.create", params.command ?? []),
     name: params.name === undefined ? "" : checkName("sandbox", params.name),
@@ -111,19 +115,20 @@ export async function loadDefinition(
   appId: string,
   image: Image,
   definition: SandboxDefinition,
-  params: Pick<SandboxCreateParams, "secrets" | "egressSecrets">,
+  params: Pick<SandboxCreateParams, "secrets" | "egressSecrets" | "cloudBucketMounts">,
 ): Promise<void> {
-  const [imageId, ids, egress, mounts] = await Promise.all([
+  const [imageId, ids, egress, bucketMounts, mounts] = await Promise.all([
     image.buildFor(appId),
     secretIds(core, appId, params.secrets ?? []),
     Promise.all((params.egressSecrets ?? []).map((secret) => secret.resolve(core, appId))),
+    Promise.all(Object.entries(params.cloudBucketMounts ?? {}).map(([path, bucket]) => bucket.at(core, appId, path))),
     Promise.all(
       image.spec.mounts.map(async ({ files, remotePath }) =>
         create(MountSchema, { remotePath, treeDigest: await sendTree(core, files) }),
       ),
     ),
   ]);
-  Object.assign(definition, { imageId, secretIds: ids, egressSecrets: egress, mounts });
+  Object.assign(definition, { imageId, secretIds: ids, egressSecrets: egress, bucketMounts, mounts });
 }
 
 /** Returns a command. Throws {@link InvalidError} for one that can't be any. */

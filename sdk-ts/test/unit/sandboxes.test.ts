@@ -275,8 +275,39 @@ describe("create", () => {
     () => new EgressSecret("A", { value: "v", hosts: [] }),
     () => new EgressSecret("A", { value: "v", hosts: ["*"] }),
     () => new EgressSecret("A", { value: "v", hosts: ["a.example"], format: "{}" }),
+    () => client.cloudBucketMounts.create("ab"),
+    () => client.cloudBucketMounts.create("bucket", { keyPrefix: "a" }),
+    () => client.cloudBucketMounts.create("bucket", { requesterPays: true }),
+    () => client.cloudBucketMounts.create("bucket", { bucketEndpointUrl: "s.example" }),
   ])("refuses parts that make no sense: %s", (make) => {
     expect(make).toThrow(InvalidError);
+  });
+
+  test("mounts buckets, whose secrets are named", async () => {
+    const bucket = client.cloudBucketMounts.create("bucket", {
+      secret: client.secrets.fromObject({ AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" }),
+      bucketEndpointUrl: "https://s.example",
+      keyPrefix: "in/",
+      readOnly: true,
+    });
+    await client.sandboxes.create(app, image, { cloudBucketMounts: { "/data": bucket } });
+    const definition = gateway.definition ?? create(SandboxDefinitionSchema);
+    expect(toJson(SandboxDefinitionSchema, definition)).toMatchObject({
+      bucketMounts: [
+        {
+          path: "/data",
+          bucketName: "bucket",
+          endpointUrl: "https://s.example",
+          keyPrefix: "in/",
+          secretId: "st-1",
+          readOnly: true,
+        },
+      ],
+    });
+    for (const path of ["data", "/", "/tmp", "/data/"]) {
+      const made = client.sandboxes.create(app, image, { cloudBucketMounts: { [path]: bucket } });
+      await expect(made).rejects.toThrow(InvalidError);
+    }
   });
 });
 

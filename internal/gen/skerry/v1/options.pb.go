@@ -298,8 +298,10 @@ type FunctionOptions struct {
 	Concurrency *Concurrency `protobuf:"bytes,12,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
 	// Inputs together.
 	Batching *Batching `protobuf:"bytes,13,opt,name=batching,proto3" json:"batching,omitempty"`
-	// Volumes instead of the definition's; empty: as they are.
-	VolumeMounts  []*VolumeMount `protobuf:"bytes,14,rep,name=volume_mounts,json=volumeMounts,proto3" json:"volume_mounts,omitempty"`
+	// Volumes.
+	VolumeMounts []*VolumeMount `protobuf:"bytes,14,rep,name=volume_mounts,json=volumeMounts,proto3" json:"volume_mounts,omitempty"`
+	// Buckets. Where there are volumes or buckets, they take the place of all volumes and buckets of the definition.
+	BucketMounts  []*BucketMount `protobuf:"bytes,15,rep,name=bucket_mounts,json=bucketMounts,proto3" json:"bucket_mounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -432,11 +434,18 @@ func (x *FunctionOptions) GetVolumeMounts() []*VolumeMount {
 	return nil
 }
 
+func (x *FunctionOptions) GetBucketMounts() []*BucketMount {
+	if x != nil {
+		return x.BucketMounts
+	}
+	return nil
+}
+
 var File_skerry_v1_options_proto protoreflect.FileDescriptor
 
 const file_skerry_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x17skerry/v1/options.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cskerry/v1/volume_mount.proto\"\xd7\x01\n" +
+	"\x17skerry/v1/options.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x1cskerry/v1/volume_mount.proto\"\xd7\x01\n" +
 	"\vRetryPolicy\x12\x1f\n" +
 	"\vmax_retries\x18\x01 \x01(\rR\n" +
 	"maxRetries\x12>\n" +
@@ -453,7 +462,7 @@ const file_skerry_v1_options_proto_rawDesc = "" +
 	"\tPlacement\x12\x18\n" +
 	"\aregions\x18\x01 \x03(\tR\aregions\x12\x16\n" +
 	"\x06clouds\x18\x02 \x03(\tR\x06clouds\x12&\n" +
-	"\x0enonpreemptible\x18\x03 \x01(\bR\x0enonpreemptible\"\x9b\x05\n" +
+	"\x0enonpreemptible\x18\x03 \x01(\bR\x0enonpreemptible\"\xd8\x05\n" +
 	"\x0fFunctionOptions\x12\x1b\n" +
 	"\tcpu_milli\x18\x01 \x01(\rR\bcpuMilli\x12&\n" +
 	"\x0fcpu_limit_milli\x18\x02 \x01(\rR\rcpuLimitMilli\x12\x1d\n" +
@@ -471,7 +480,8 @@ const file_skerry_v1_options_proto_rawDesc = "" +
 	"\tplacement\x18\v \x01(\v2\x14.skerry.v1.PlacementR\tplacement\x128\n" +
 	"\vconcurrency\x18\f \x01(\v2\x16.skerry.v1.ConcurrencyR\vconcurrency\x12/\n" +
 	"\bbatching\x18\r \x01(\v2\x13.skerry.v1.BatchingR\bbatching\x12;\n" +
-	"\rvolume_mounts\x18\x0e \x03(\v2\x16.skerry.v1.VolumeMountR\fvolumeMountsB\xa0\x01\n" +
+	"\rvolume_mounts\x18\x0e \x03(\v2\x16.skerry.v1.VolumeMountR\fvolumeMounts\x12;\n" +
+	"\rbucket_mounts\x18\x0f \x03(\v2\x16.skerry.v1.BucketMountR\fbucketMountsB\xa0\x01\n" +
 	"\rcom.skerry.v1B\fOptionsProtoP\x01Z<github.com/skerry-dev/skerry/internal/gen/skerry/v1;skerryv1\xa2\x02\x03SXX\xaa\x02\tSkerry.V1\xca\x02\tSkerry\\V1\xe2\x02\x15Skerry\\V1\\GPBMetadata\xea\x02\n" +
 	"Skerry::V1b\x06proto3"
 
@@ -496,6 +506,7 @@ var file_skerry_v1_options_proto_goTypes = []any{
 	(*FunctionOptions)(nil),     // 4: skerry.v1.FunctionOptions
 	(*durationpb.Duration)(nil), // 5: google.protobuf.Duration
 	(*VolumeMount)(nil),         // 6: skerry.v1.VolumeMount
+	(*BucketMount)(nil),         // 7: skerry.v1.BucketMount
 }
 var file_skerry_v1_options_proto_depIdxs = []int32{
 	5,  // 0: skerry.v1.RetryPolicy.initial_delay:type_name -> google.protobuf.Duration
@@ -508,11 +519,12 @@ var file_skerry_v1_options_proto_depIdxs = []int32{
 	1,  // 7: skerry.v1.FunctionOptions.concurrency:type_name -> skerry.v1.Concurrency
 	2,  // 8: skerry.v1.FunctionOptions.batching:type_name -> skerry.v1.Batching
 	6,  // 9: skerry.v1.FunctionOptions.volume_mounts:type_name -> skerry.v1.VolumeMount
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	7,  // 10: skerry.v1.FunctionOptions.bucket_mounts:type_name -> skerry.v1.BucketMount
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_skerry_v1_options_proto_init() }
@@ -520,6 +532,7 @@ func file_skerry_v1_options_proto_init() {
 	if File_skerry_v1_options_proto != nil {
 		return
 	}
+	file_skerry_v1_bucket_proto_init()
 	file_skerry_v1_volume_mount_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

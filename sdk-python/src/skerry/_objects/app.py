@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from skerry.retries import Retries
     from skerry.schedule import Schedule
 
+    from .bucket import CloudBucketMount
     from .cls import Cls
     from .decorators import parameter
     from .function import Function
@@ -70,7 +71,7 @@ class App(Living):
         tags: dict[str, str] | None = None,
         image: Image | None = None,
         secrets: Sequence[Secret] = (),
-        volumes: Mapping[str, Volume] | None = None,
+        volumes: Mapping[str, Volume | CloudBucketMount] | None = None,
         include_source: bool = True,
     ) -> None:
         super().__init__(None if name is None else check_name("app", name), check_labels("app", tags or {}))
@@ -90,7 +91,7 @@ class App(Living):
         schedule: Schedule | None = None,
         env: dict[str, str | None] | None = None,
         secrets: Sequence[Secret] | None = None,
-        volumes: Mapping[str, Volume] | None = None,
+        volumes: Mapping[str, Volume | CloudBucketMount] | None = None,
         serialized: bool = False,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
@@ -121,7 +122,7 @@ class App(Living):
             schedule: when it is called by itself once the app is deployed; it must need no arguments.
             env: more environment variables; those that are None are left out.
             secrets: secrets that become environment variables; later ones win.
-            volumes: what is mounted, by absolute path: :class:`skerry.Volume`.
+            volumes: what is mounted, by absolute path: :class:`skerry.Volume` or :class:`skerry.CloudBucketMount`.
             serialized: send the function itself by cloudpickle instead of having its module imported; for functions that are not at the
                 top of a module, and for notebooks.
             cpu: cores wanted, or (wanted, most). Default: 0.125, with bursts.
@@ -168,7 +169,7 @@ class App(Living):
         image: Image | None = None,
         env: dict[str, str | None] | None = None,
         secrets: Sequence[Secret] | None = None,
-        volumes: Mapping[str, Volume] | None = None,
+        volumes: Mapping[str, Volume | CloudBucketMount] | None = None,
         serialized: bool = False,
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,

@@ -20,12 +20,13 @@ from skerry.types import FunctionAutoscalerSettings
 
 from .options import LATER, check_secrets, duration_option, positive_option, request_and_limit
 from .secret import Secret
-from .volumes import check_volumes, volume_messages
+from .volumes import bucket_messages, check_volumes, volume_messages
 
 if TYPE_CHECKING:
     from typing import Any
 
     from skerry._client.client import Client
+    from skerry._gen.skerry.v1.bucket_pb import BucketMount
 
     from .function import Function
 
@@ -68,12 +69,19 @@ class Changes:
         self.message([])  # raises for values that make no sense
         self.volumes = check_volumes(self.options.get("volumes"))
         self._secret_ids: dict[str, list[str]] = {}  # by app
+        self._buckets: dict[str, list[BucketMount]] = {}  # by app
 
     def secret_ids(self, client: Client, app_id: str) -> list[str]:
         """Return the ids of the secrets in an app, made there once: other secrets would be other containers."""
         if app_id not in self._secret_ids:
             self._secret_ids[app_id] = [drive(s._id_in(client, app_id)) for s in self.secrets()]
         return self._secret_ids[app_id]
+
+    def buckets(self, client: Client, app_id: str) -> list[BucketMount]:
+        """Return the buckets for an app, whose secrets are made there once."""
+        if app_id not in self._buckets:
+            self._buckets[app_id] = bucket_messages(self.volumes, lambda s: drive(s._id_in(client, app_id)))
+        return self._buckets[app_id]
 
     def secrets(self) -> list[Secret]:
         """Return the secrets, with the environment variables last."""
@@ -142,6 +150,7 @@ def bind(
     if changes is not None and changes.options:
         request.options = changes.message(changes.secret_ids(client, function._app_of()))
         request.options.volume_mounts = drive(volume_messages(changes.volumes))
+        request.options.bucket_mounts = changes.buckets(client, function._app_of())
     key, known = request.to_binary(), function._instances
     bound_id = known.pop(key, None) or client.call(lambda: client.functions.bind_function(request)).function_id
     known[key] = bound_id

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from skerry._volume.volume import Volume
     from skerry.retries import Retries
 
+    from .bucket import CloudBucketMount
     from .secret import Secret
 
 
@@ -26,7 +27,7 @@ class Variants:
         gpu: str | None = None,
         env: Mapping[str, str | None] | None = None,
         secrets: Sequence[Secret] | None = None,
-        volumes: Mapping[str, Volume] | None = None,
+        volumes: Mapping[str, Volume | CloudBucketMount] | None = None,
         retries: int | Retries | None = None,
         max_containers: int | None = None,
         buffer_containers: int | None = None,

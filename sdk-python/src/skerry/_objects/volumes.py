@@ -6,16 +6,20 @@ from skerry.exception import InvalidError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
+    from skerry._gen.skerry.v1.bucket_pb import BucketMount
     from skerry._gen.skerry.v1.volume_mount_pb import VolumeMount
     from skerry._volume.volume import Volume
+
+    from .bucket import CloudBucketMount
+    from .secret import Secret
 
 _RESERVED = ("/proc", "/sys", "/dev", "/__skerry")
 
 
-def check_volumes(volumes: Mapping[str, Any] | None) -> dict[str, Volume]:
+def check_volumes(volumes: Mapping[str, Any] | None) -> dict[str, Volume | CloudBucketMount]:
     """Return what is to be mounted, by path, or raise InvalidError."""
     if not volumes:
         return {}
@@ -23,13 +27,17 @@ def check_volumes(volumes: Mapping[str, Any] | None) -> dict[str, Volume]:
         raise InvalidError("volumes must be a dict of paths in the container and what is mounted there")
     from skerry._volume.volume import Volume
 
-    checked: dict[str, Volume] = {}
+    from .bucket import CloudBucketMount
+
+    checked: dict[str, Volume | CloudBucketMount] = {}
     given: dict[Any, Any] = volumes  # pyright: ignore[reportUnknownVariableType]
     for path, mounted in given.items():
-        if not isinstance(mounted, Volume):
-            raise InvalidError(f"volumes: {path!r}: want a skerry.Volume, got {type(mounted).__name__}")
+        if not isinstance(mounted, (Volume, CloudBucketMount)):
+            raise InvalidError(
+                f"volumes: {path!r}: want a skerry.Volume or CloudBucketMount, got {type(mounted).__name__}"
+            )
         checked[_check_path(path)] = mounted
-    _check_once(checked)
+    _check_once({path: mounted for path, mounted in checked.items() if isinstance(mounted, Volume)})
     return checked
 
 
@@ -83,3 +91,16 @@ async def volume_messages(volumes: Mapping[str, Any], environment: str = "") -> 
             mount_path=path, volume_id=volume_id, read_only=volume._read_only, sub_path=volume._sub_path
         )
     return list(found.values())
+
+
+def bucket_messages(
+    volumes: Mapping[str, Volume | CloudBucketMount], secret_id: Callable[[Secret], str]
+) -> list[BucketMount]:
+    """Return the buckets for the server, where secret_id says what a secret is called."""
+    from .bucket import CloudBucketMount
+
+    return [
+        mounted._message(path, "" if mounted.secret is None else secret_id(mounted.secret))
+        for path, mounted in volumes.items()
+        if isinstance(mounted, CloudBucketMount)
+    ]

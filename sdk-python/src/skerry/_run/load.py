@@ -25,7 +25,7 @@ from skerry._objects.bound import parameter_message
 from skerry._objects.cls import has_constructor, is_generator, parameters
 from skerry._objects.lifecycle import partials
 from skerry._objects.partial import METHOD
-from skerry._objects.volumes import volume_messages
+from skerry._objects.volumes import bucket_messages, volume_messages
 from skerry.config import config
 from skerry.exception import InvalidError
 
@@ -117,6 +117,7 @@ class Loader:
             interactive=self._interactive,
             modal_names=_modal.installed(),
             volume_mounts=drive(volume_messages({**app._volumes, **options.volumes}, self._environment)),
+            bucket_mounts=bucket_messages({**app._volumes, **options.volumes}, self._secrets.load),
         )
         _add_policies(definition, function)
         if cls is not None:

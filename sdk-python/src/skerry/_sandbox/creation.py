@@ -13,6 +13,7 @@ from skerry._gen.skerry.v1 import sandbox_definition_pb as pb
 from skerry._gen.skerry.v1.function_pb import Mount, Resources
 from skerry._gen.skerry.v1.sandbox_pb import CreateSandboxRequest
 from skerry._names import check_labels, check_name, check_variables, new_id
+from skerry._objects.bucket import CloudBucketMount
 from skerry._objects.image import Image
 from skerry._objects.options import check_secrets, positive_option, request_and_limit
 from skerry._objects.volumes import check_volumes, volume_messages
@@ -89,6 +90,14 @@ class Wanted:
             for each in self.egress
         ]
         definition.volume_mounts = await volume_messages(self.volumes)
+        definition.bucket_mounts = [
+            mounted._message(
+                path,
+                "" if mounted.secret is None else (await secret_ids(client, self.app_id, [mounted.secret]))[0],
+            )
+            for path, mounted in self.volumes.items()
+            if isinstance(mounted, CloudBucketMount)
+        ]
         request = CreateSandboxRequest(sandbox_id=new_id("sb"), app_id=self.app_id, definition=definition)
         answer = await client.ask(lambda: client.aio.sandboxes.create_sandbox(request))
         assert answer.sandbox is not None  # noqa: S101 - the protocol says so

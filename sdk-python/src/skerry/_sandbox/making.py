@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skerry._client.client import Client
     from skerry._gen.skerry.v1.sandbox_info_pb import SandboxInfo
     from skerry._objects.app import App
+    from skerry._objects.bucket import CloudBucketMount
     from skerry._objects.image import Image
     from skerry._objects.secret import Secret
     from skerry._volume.volume import Volume
@@ -51,7 +52,7 @@ class Making:
         outbound_cidr_allowlist: Sequence[str] | None = None,
         outbound_domain_allowlist: Sequence[str] | None = None,
         inbound_cidr_allowlist: Sequence[str] | None = None,
-        volumes: Mapping[str, Volume] | None = None,
+        volumes: Mapping[str, Volume | CloudBucketMount] | None = None,
         pty: bool = False,
         encrypted_ports: Sequence[int] = (),
         h2_ports: Sequence[int] = (),
@@ -96,7 +97,7 @@ class Making:
             outbound_cidr_allowlist: the only addresses that it may connect to, as ranges; [] is none at all.
             outbound_domain_allowlist: the only names that it may connect to, such as "example.com", "*.example.com" or "*".
             inbound_cidr_allowlist: who may connect to its ports.
-            volumes: what is mounted, by absolute path: :class:`skerry.Volume`.
+            volumes: what is mounted, by absolute path: :class:`skerry.Volume` or :class:`skerry.CloudBucketMount`.
             pty: give its command a terminal.
             encrypted_ports: ports that are reached over TLS.
             h2_ports: ports that are reached over TLS and HTTP/2.

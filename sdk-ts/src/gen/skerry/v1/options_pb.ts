@@ -6,6 +6,8 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import type { BucketMount } from "./bucket_pb.js";
+import { file_skerry_v1_bucket } from "./bucket_pb.js";
 import type { VolumeMount } from "./volume_mount_pb.js";
 import { file_skerry_v1_volume_mount } from "./volume_mount_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file skerry/v1/options.proto.
  */
 export const file_skerry_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("Chdza2VycnkvdjEvb3B0aW9ucy5wcm90bxIJc2tlcnJ5LnYxIp8BCgtSZXRyeVBvbGljeRITCgttYXhfcmV0cmllcxgBIAEoDRIwCg1pbml0aWFsX2RlbGF5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhsKE2JhY2tvZmZfY29lZmZpY2llbnQYAyABKAESLAoJbWF4X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjgKC0NvbmN1cnJlbmN5EhIKCm1heF9pbnB1dHMYASABKA0SFQoNdGFyZ2V0X2lucHV0cxgCIAEoDSJLCghCYXRjaGluZxIWCg5tYXhfYmF0Y2hfc2l6ZRgBIAEoDRInCgR3YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkQKCVBsYWNlbWVudBIPCgdyZWdpb25zGAEgAygJEg4KBmNsb3VkcxgCIAMoCRIWCg5ub25wcmVlbXB0aWJsZRgDIAEoCCLoAwoPRnVuY3Rpb25PcHRpb25zEhEKCWNwdV9taWxsaRgBIAEoDRIXCg9jcHVfbGltaXRfbWlsbGkYAiABKA0SEgoKbWVtb3J5X21pYhgDIAEoDRIYChBtZW1vcnlfbGltaXRfbWliGAQgASgNEhIKCnNlY3JldF9pZHMYBSADKAkSJwoHcmV0cmllcxgGIAEoCzIWLnNrZXJyeS52MS5SZXRyeVBvbGljeRIWCg5tYXhfY29udGFpbmVycxgHIAEoDRIZChFidWZmZXJfY29udGFpbmVycxgIIAEoDRIzChBzY2FsZWRvd25fd2luZG93GAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB3RpbWVvdXQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoJcGxhY2VtZW50GAsgASgLMhQuc2tlcnJ5LnYxLlBsYWNlbWVudBIrCgtjb25jdXJyZW5jeRgMIAEoCzIWLnNrZXJyeS52MS5Db25jdXJyZW5jeRIlCghiYXRjaGluZxgNIAEoCzITLnNrZXJyeS52MS5CYXRjaGluZxItCg12b2x1bWVfbW91bnRzGA4gAygLMhYuc2tlcnJ5LnYxLlZvbHVtZU1vdW50YgZwcm90bzM", [file_google_protobuf_duration, file_skerry_v1_volume_mount]);
+  fileDesc("Chdza2VycnkvdjEvb3B0aW9ucy5wcm90bxIJc2tlcnJ5LnYxIp8BCgtSZXRyeVBvbGljeRITCgttYXhfcmV0cmllcxgBIAEoDRIwCg1pbml0aWFsX2RlbGF5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhsKE2JhY2tvZmZfY29lZmZpY2llbnQYAyABKAESLAoJbWF4X2RlbGF5GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjgKC0NvbmN1cnJlbmN5EhIKCm1heF9pbnB1dHMYASABKA0SFQoNdGFyZ2V0X2lucHV0cxgCIAEoDSJLCghCYXRjaGluZxIWCg5tYXhfYmF0Y2hfc2l6ZRgBIAEoDRInCgR3YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkQKCVBsYWNlbWVudBIPCgdyZWdpb25zGAEgAygJEg4KBmNsb3VkcxgCIAMoCRIWCg5ub25wcmVlbXB0aWJsZRgDIAEoCCKXBAoPRnVuY3Rpb25PcHRpb25zEhEKCWNwdV9taWxsaRgBIAEoDRIXCg9jcHVfbGltaXRfbWlsbGkYAiABKA0SEgoKbWVtb3J5X21pYhgDIAEoDRIYChBtZW1vcnlfbGltaXRfbWliGAQgASgNEhIKCnNlY3JldF9pZHMYBSADKAkSJwoHcmV0cmllcxgGIAEoCzIWLnNrZXJyeS52MS5SZXRyeVBvbGljeRIWCg5tYXhfY29udGFpbmVycxgHIAEoDRIZChFidWZmZXJfY29udGFpbmVycxgIIAEoDRIzChBzY2FsZWRvd25fd2luZG93GAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB3RpbWVvdXQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoJcGxhY2VtZW50GAsgASgLMhQuc2tlcnJ5LnYxLlBsYWNlbWVudBIrCgtjb25jdXJyZW5jeRgMIAEoCzIWLnNrZXJyeS52MS5Db25jdXJyZW5jeRIlCghiYXRjaGluZxgNIAEoCzITLnNrZXJyeS52MS5CYXRjaGluZxItCg12b2x1bWVfbW91bnRzGA4gAygLMhYuc2tlcnJ5LnYxLlZvbHVtZU1vdW50Ei0KDWJ1Y2tldF9tb3VudHMYDyADKAsyFi5za2VycnkudjEuQnVja2V0TW91bnRiBnByb3RvMw", [file_google_protobuf_duration, file_skerry_v1_bucket, file_skerry_v1_volume_mount]);
 
 /**
  * How often failed inputs are run again. The n-th retry waits initial_delay * backoff_coefficient^(n-1), at most max_delay.
@@ -247,11 +249,18 @@ export type FunctionOptions = Message<"skerry.v1.FunctionOptions"> & {
   batching?: Batching | undefined;
 
   /**
-   * Volumes instead of the definition's; empty: as they are.
+   * Volumes.
    *
    * @generated from field: repeated skerry.v1.VolumeMount volume_mounts = 14;
    */
   volumeMounts: VolumeMount[];
+
+  /**
+   * Buckets. Where there are volumes or buckets, they take the place of all volumes and buckets of the definition.
+   *
+   * @generated from field: repeated skerry.v1.BucketMount bucket_mounts = 15;
+   */
+  bucketMounts: BucketMount[];
 };
 
 /**

@@ -15,12 +15,13 @@ from protobuf import Message
 from protobuf._codegen import file_desc
 from protobuf.wkt.google.protobuf import duration_pb
 
-from . import volume_mount_pb
+from . import bucket_pb, volume_mount_pb
 
 if TYPE_CHECKING:
     from protobuf import DescFile
     from protobuf.wkt.google.protobuf.duration_pb import Duration
 
+    from .bucket_pb import BucketMount
     from .volume_mount_pb import VolumeMount
 
 
@@ -208,7 +209,7 @@ class Placement(Message[_PlacementFields]):
         clouds: list[str]
         nonpreemptible: bool
 
-_FunctionOptionsFields: TypeAlias = Literal["cpu_milli", "cpu_limit_milli", "memory_mib", "memory_limit_mib", "secret_ids", "retries", "max_containers", "buffer_containers", "scaledown_window", "timeout", "placement", "concurrency", "batching", "volume_mounts"]
+_FunctionOptionsFields: TypeAlias = Literal["cpu_milli", "cpu_limit_milli", "memory_mib", "memory_limit_mib", "secret_ids", "retries", "max_containers", "buffer_containers", "scaledown_window", "timeout", "placement", "concurrency", "batching", "volume_mounts", "bucket_mounts"]
 
 class FunctionOptions(Message[_FunctionOptionsFields]):
     """
@@ -298,14 +299,20 @@ class FunctionOptions(Message[_FunctionOptionsFields]):
             optional skerry.v1.Batching batching = 13;
             ```
         volume_mounts:
-            Volumes instead of the definition's; empty: as they are.
+            Volumes.
 
             ```proto
             repeated skerry.v1.VolumeMount volume_mounts = 14;
             ```
+        bucket_mounts:
+            Buckets. Where there are volumes or buckets, they take the place of all volumes and buckets of the definition.
+
+            ```proto
+            repeated skerry.v1.BucketMount bucket_mounts = 15;
+            ```
     """
 
-    __slots__ = ("cpu_milli", "cpu_limit_milli", "memory_mib", "memory_limit_mib", "secret_ids", "retries", "max_containers", "buffer_containers", "scaledown_window", "timeout", "placement", "concurrency", "batching", "volume_mounts")
+    __slots__ = ("cpu_milli", "cpu_limit_milli", "memory_mib", "memory_limit_mib", "secret_ids", "retries", "max_containers", "buffer_containers", "scaledown_window", "timeout", "placement", "concurrency", "batching", "volume_mounts", "bucket_mounts")
 
     if TYPE_CHECKING:
 
@@ -326,6 +333,7 @@ class FunctionOptions(Message[_FunctionOptionsFields]):
             concurrency: Concurrency | None = None,
             batching: Batching | None = None,
             volume_mounts: list[VolumeMount] | None = None,
+            bucket_mounts: list[BucketMount] | None = None,
         ) -> None:
             pass
 
@@ -343,12 +351,14 @@ class FunctionOptions(Message[_FunctionOptionsFields]):
         concurrency: Concurrency | None
         batching: Batching | None
         volume_mounts: list[VolumeMount]
+        bucket_mounts: list[BucketMount]
 
 
 _DESC = file_desc(
-    b'\n\x17skerry/v1/options.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cskerry/v1/volume_mount.proto"\xd7\x01\n\x0bRetryPolicy\x12\x1f\n\x0bmax_retries\x18\x01 \x01(\rR\nmaxRetries\x12>\n\rinitial_delay\x18\x02 \x01(\x0b2\x19.google.protobuf.DurationR\x0cinitialDelay\x12/\n\x13backoff_coefficient\x18\x03 \x01(\x01R\x12backoffCoefficient\x126\n\tmax_delay\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x08maxDelay"Q\n\x0bConcurrency\x12\x1d\n\nmax_inputs\x18\x01 \x01(\rR\tmaxInputs\x12#\n\rtarget_inputs\x18\x02 \x01(\rR\x0ctargetInputs"_\n\x08Batching\x12$\n\x0emax_batch_size\x18\x01 \x01(\rR\x0cmaxBatchSize\x12-\n\x04wait\x18\x02 \x01(\x0b2\x19.google.protobuf.DurationR\x04wait"e\n\tPlacement\x12\x18\n\x07regions\x18\x01 \x03(\tR\x07regions\x12\x16\n\x06clouds\x18\x02 \x03(\tR\x06clouds\x12&\n\x0enonpreemptible\x18\x03 \x01(\x08R\x0enonpreemptible"\x9b\x05\n\x0fFunctionOptions\x12\x1b\n\tcpu_milli\x18\x01 \x01(\rR\x08cpuMilli\x12&\n\x0fcpu_limit_milli\x18\x02 \x01(\rR\rcpuLimitMilli\x12\x1d\n\nmemory_mib\x18\x03 \x01(\rR\tmemoryMib\x12(\n\x10memory_limit_mib\x18\x04 \x01(\rR\x0ememoryLimitMib\x12\x1d\n\nsecret_ids\x18\x05 \x03(\tR\tsecretIds\x120\n\x07retries\x18\x06 \x01(\x0b2\x16.skerry.v1.RetryPolicyR\x07retries\x12%\n\x0emax_containers\x18\x07 \x01(\rR\rmaxContainers\x12+\n\x11buffer_containers\x18\x08 \x01(\rR\x10bufferContainers\x12D\n\x10scaledown_window\x18\t \x01(\x0b2\x19.google.protobuf.DurationR\x0fscaledownWindow\x123\n\x07timeout\x18\n \x01(\x0b2\x19.google.protobuf.DurationR\x07timeout\x122\n\tplacement\x18\x0b \x01(\x0b2\x14.skerry.v1.PlacementR\tplacement\x128\n\x0bconcurrency\x18\x0c \x01(\x0b2\x16.skerry.v1.ConcurrencyR\x0bconcurrency\x12/\n\x08batching\x18\r \x01(\x0b2\x13.skerry.v1.BatchingR\x08batching\x12;\n\rvolume_mounts\x18\x0e \x03(\x0b2\x16.skerry.v1.VolumeMountR\x0cvolumeMountsb\x06proto3',
+    b'\n\x17skerry/v1/options.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/bucket.proto\x1a\x1cskerry/v1/volume_mount.proto"\xd7\x01\n\x0bRetryPolicy\x12\x1f\n\x0bmax_retries\x18\x01 \x01(\rR\nmaxRetries\x12>\n\rinitial_delay\x18\x02 \x01(\x0b2\x19.google.protobuf.DurationR\x0cinitialDelay\x12/\n\x13backoff_coefficient\x18\x03 \x01(\x01R\x12backoffCoefficient\x126\n\tmax_delay\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x08maxDelay"Q\n\x0bConcurrency\x12\x1d\n\nmax_inputs\x18\x01 \x01(\rR\tmaxInputs\x12#\n\rtarget_inputs\x18\x02 \x01(\rR\x0ctargetInputs"_\n\x08Batching\x12$\n\x0emax_batch_size\x18\x01 \x01(\rR\x0cmaxBatchSize\x12-\n\x04wait\x18\x02 \x01(\x0b2\x19.google.protobuf.DurationR\x04wait"e\n\tPlacement\x12\x18\n\x07regions\x18\x01 \x03(\tR\x07regions\x12\x16\n\x06clouds\x18\x02 \x03(\tR\x06clouds\x12&\n\x0enonpreemptible\x18\x03 \x01(\x08R\x0enonpreemptible"\xd8\x05\n\x0fFunctionOptions\x12\x1b\n\tcpu_milli\x18\x01 \x01(\rR\x08cpuMilli\x12&\n\x0fcpu_limit_milli\x18\x02 \x01(\rR\rcpuLimitMilli\x12\x1d\n\nmemory_mib\x18\x03 \x01(\rR\tmemoryMib\x12(\n\x10memory_limit_mib\x18\x04 \x01(\rR\x0ememoryLimitMib\x12\x1d\n\nsecret_ids\x18\x05 \x03(\tR\tsecretIds\x120\n\x07retries\x18\x06 \x01(\x0b2\x16.skerry.v1.RetryPolicyR\x07retries\x12%\n\x0emax_containers\x18\x07 \x01(\rR\rmaxContainers\x12+\n\x11buffer_containers\x18\x08 \x01(\rR\x10bufferContainers\x12D\n\x10scaledown_window\x18\t \x01(\x0b2\x19.google.protobuf.DurationR\x0fscaledownWindow\x123\n\x07timeout\x18\n \x01(\x0b2\x19.google.protobuf.DurationR\x07timeout\x122\n\tplacement\x18\x0b \x01(\x0b2\x14.skerry.v1.PlacementR\tplacement\x128\n\x0bconcurrency\x18\x0c \x01(\x0b2\x16.skerry.v1.ConcurrencyR\x0bconcurrency\x12/\n\x08batching\x18\r \x01(\x0b2\x13.skerry.v1.BatchingR\x08batching\x12;\n\rvolume_mounts\x18\x0e \x03(\x0b2\x16.skerry.v1.VolumeMountR\x0cvolumeMounts\x12;\n\rbucket_mounts\x18\x0f \x03(\x0b2\x16.skerry.v1.BucketMountR\x0cbucketMountsb\x06proto3',
     [
         duration_pb.desc(),
+        bucket_pb.desc(),
         volume_mount_pb.desc(),
     ],
     {

@@ -1,4 +1,4 @@
-package gvisor
+package pidfd
 
 import (
 	"os/exec"
@@ -13,7 +13,7 @@ func TestKillMeetsEnd(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		p, err := watch(cmd.Process.Pid)
+		p, err := Watch(cmd.Process.Pid)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -21,7 +21,7 @@ func TestKillMeetsEnd(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for {
-					if err := p.kill(); err != nil {
+					if err := p.Kill(); err != nil {
 						t.Errorf("kill: %v", err)
 					}
 					select {
@@ -34,7 +34,7 @@ func TestKillMeetsEnd(t *testing.T) {
 		}
 		_ = cmd.Wait() // killed, as it should
 		wg.Wait()
-		if err := p.kill(); err != nil {
+		if err := p.Kill(); err != nil {
 			t.Errorf("kill after the end: %v", err)
 		}
 	}
@@ -45,12 +45,12 @@ func TestWatchOfNobody(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	p, err := watch(cmd.Process.Pid)
+	p, err := Watch(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-p.done
-	if err := p.kill(); err != nil {
+	if err := p.Kill(); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,5 @@
-package gvisor
+// Package pidfd follows processes of the host that are not our children, and ends them.
+package pidfd
 
 import (
 	"errors"
@@ -9,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a process of the host that is not our child. A signal can't reach another process that got its number.
-type process struct {
+// Process is a process of the host that is not our child. A signal can't reach another process that got its number.
+type Process struct {
 	done chan struct{} // closed when it has ended
 
 	mu    sync.Mutex
 	pidfd *os.File // nil when it has ended: the descriptor is closed under mu, so that no signal meets it closing
 }
 
-// watch follows a process to its end. The runtime's poller waits for it, so no thread and no helper process is held.
-func watch(pid int) (*process, error) {
-	p := &process{done: make(chan struct{})}
+// Watch follows a process to its end. The runtime's poller waits for it, so no thread and no helper process is held.
+func Watch(pid int) (*Process, error) {
+	p := &Process{done: make(chan struct{})}
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
 		close(p.done)
@@ -42,8 +43,11 @@ func watch(pid int) (*process, error) {
 	return p, nil
 }
 
-// running tells whether the process has not ended yet.
-func (p *process) running() bool {
+// Done is closed when the process has ended, or was given up.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Running tells whether the process has not ended yet.
+func (p *Process) Running() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pidfd == nil {
@@ -57,8 +61,8 @@ func (p *process) running() bool {
 	return err == nil && !over
 }
 
-// release gives up a process that nobody wants to follow; done is closed.
-func (p *process) release() {
+// Release gives up a process that nobody wants to follow; done is closed.
+func (p *Process) Release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pidfd != nil {
@@ -66,7 +70,7 @@ func (p *process) release() {
 	}
 }
 
-func (p *process) forget() {
+func (p *Process) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_ = p.pidfd.Close() // nothing was written
@@ -80,8 +84,8 @@ func ended(fd uintptr) bool {
 	return err == nil && n > 0
 }
 
-// kill sends SIGKILL; a process that has ended is no error.
-func (p *process) kill() error {
+// Kill sends SIGKILL; a process that has ended is no error.
+func (p *Process) Kill() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pidfd == nil {

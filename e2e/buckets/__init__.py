@@ -1,0 +1,1 @@
+"""Buckets in containers, against a real S3 server."""
