@@ -1,6 +1,7 @@
 """Count words of the files of a bucket, in containers that never see its keys.
 
-Set BUCKET, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and for another store than Amazon's BUCKET_ENDPOINT. What it writes has the prefix skerry-example/.
+Set BUCKET, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and for another store than Amazon's BUCKET_ENDPOINT. What it writes has the prefix
+skerry-example/.
 """
 
 import os

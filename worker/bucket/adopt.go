@@ -76,11 +76,11 @@ func (m *mount) find() (r record, err error) {
 		return r, err
 	}
 	// Only now: a number that is watched can't be another's.
-	if began, err := processBegan(r.Process); err != nil || began != r.Began {
-		p.Release()
-		return r, nil
+	if began, err := processBegan(r.Process); err == nil && began == r.Began {
+		m.process = p
+	} else {
+		p.Release() // it has ended, and its number may be another's
 	}
-	m.process = p
 	return r, nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/skerry-dev/skerry/internal/s3test"
 	"github.com/skerry-dev/skerry/internal/testbase"
 	"github.com/skerry-dev/skerry/worker/container"
@@ -194,11 +196,21 @@ func (l *link) cut() {
 // arrives waits for an object.
 func (w *world) arrives(bucket, key, text string) {
 	w.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	changes := os.NewFile(uintptr(fd), "inotify")
+	defer changes.Close()
+	if _, err := unix.InotifyAddWatch(fd, filepath.Join(w.server.Folder, bucket), unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO|unix.IN_CREATE|unix.IN_ATTRIB); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := changes.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		w.t.Fatal(err)
+	}
 	for w.object(bucket, key) != text {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("object %q: %q, want %q", key, w.object(bucket, key), text)
+		if _, err := changes.Read(make([]byte, 4096)); err != nil {
+			w.t.Fatalf("object %q: %q, want %q: %v", key, w.object(bucket, key), text, err)
 		}
-		time.Sleep(10 * time.Millisecond) // files of the server, which tells nobody
 	}
 }

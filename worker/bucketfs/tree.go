@@ -154,7 +154,7 @@ func (n *node) truncate(h fs.FileHandle, size int64) syscall.Errno {
 			return number
 		}
 		open = made
-		defer made.Release(context.Background())
+		defer func() { _ = made.Release(context.Background()) }() // what it could not upload is owed, and logged
 	}
 	return open.truncate(size)
 }

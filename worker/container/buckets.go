@@ -54,13 +54,13 @@ func LostBucket(b BucketMount) string {
 	return fmt.Sprintf("the process that served bucket %q at %s has ended: what was written and not closed is lost; start again", b.Bucket, b.Path)
 }
 
-// badBucket is a bucket that can't be mounted, and whose fault it is.
-type badBucket struct{ error }
+// bucketError is a bucket that can't be mounted, and whose fault it is.
+type bucketError struct{ error }
 
-func (b badBucket) Unwrap() error { return b.error }
+func (b bucketError) Unwrap() error { return b.error }
 
 // theirs says whether what is wrong is the bucket, its server or its credentials, and not this host.
-func (b badBucket) theirs() bool {
+func (b bucketError) theirs() bool {
 	for _, kind := range []*fault.Kind{fault.Invalid, fault.NotFound, fault.Denied, fault.Unavailable, fault.Unimplemented} {
 		if errors.Is(b.error, kind) {
 			return true
@@ -74,7 +74,7 @@ func (l *life) mountBuckets(ctx context.Context) (binds []Bind, releases []func(
 	for _, wanted := range l.spec.Buckets {
 		m, err := l.host.cfg.Buckets.Mount(ctx, wanted)
 		if err != nil {
-			return nil, releases, badBucket{fmt.Errorf("mount at %s: %w", wanted.Path, err)}
+			return nil, releases, bucketError{fmt.Errorf("mount at %s: %w", wanted.Path, err)}
 		}
 		binds = append(binds, BucketBind(wanted, m))
 		releases = append(releases, func() {

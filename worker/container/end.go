@@ -25,7 +25,7 @@ const (
 // live starts the container and waits for what ends it.
 func (l *life) live(ctx context.Context) Exit {
 	if err := l.prepareUnlessStopped(ctx); err != nil {
-		if bad := (badBucket{}); errors.As(err, &bad) && bad.theirs() {
+		if bad := (bucketError{}); errors.As(err, &bad) && bad.theirs() {
 			return l.finish(startFailure(bad.Error()), nil)
 		}
 		return l.finish(Exit{Reason: NotStarted, Message: err.Error()}, nil)
