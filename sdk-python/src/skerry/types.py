@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
+    from ._objects.infos import DictInfo as DictInfo  # noqa: PLC0414
+    from ._objects.infos import QueueInfo as QueueInfo  # noqa: PLC0414
+    from ._objects.infos import SecretInfo as SecretInfo  # noqa: PLC0414
     from ._volume.values import FileEntry as FileEntry  # noqa: PLC0414
     from ._volume.values import FileEntryType as FileEntryType  # noqa: PLC0414
     from ._volume.values import VolumeCreateOptions as VolumeCreateOptions  # noqa: PLC0414
@@ -93,30 +96,6 @@ class LogEntry:
 
     def __str__(self) -> str:
         return self.message
-
-
-@dataclass(frozen=True)
-class DictInfo:
-    """A dict, without what it holds."""
-
-    name: str | None
-    """Its name; None: it has none."""
-    created_at: datetime
-    """When it was made, in UTC."""
-    created_by: str
-    """Name of the token that made it."""
-
-
-@dataclass(frozen=True)
-class QueueInfo:
-    """A queue, without what it holds."""
-
-    name: str | None
-    """Its name; None: it has none."""
-    created_at: datetime
-    """When it was made, in UTC."""
-    created_by: str
-    """Name of the token that made it."""
 
 
 class FunctionAutoscalerSettings(NamedTuple):
@@ -360,17 +339,6 @@ class SandboxEvent:
     """Of "snapshot": the image "im-..." or the snapshot "sn-..."."""
 
 
-class SecretInfo(NamedTuple):
-    """What is told of a secret; never its values."""
-
-    name: str
-    """Its name."""
-    created_at: datetime
-    """When it was made, in UTC."""
-    created_by: str
-    """The name of the token that made it."""
-
-
 _LATER = frozenset(
     {
         "BillingReportItem",
@@ -387,6 +355,9 @@ _LATER = frozenset(
 
 # What lives beside the noun that it is about.
 _HOMES = {
+    "DictInfo": "_objects.infos",
+    "QueueInfo": "_objects.infos",
+    "SecretInfo": "_objects.infos",
     "FileEntry": "_volume.values",
     "FileEntryType": "_volume.values",
     "VolumeCreateOptions": "_volume.values",

@@ -14,9 +14,9 @@ from skerry._client.dual import dual_iterator
 from skerry._gen.skerry.v1 import dict_pb as pb
 from skerry._gen.skerry.v1.payload_pb import BlobRef, Payload
 from skerry._names import new_id
-from skerry.types import DictInfo
 
 from .ephemeral import Ephemeral
+from .infos import DictInfo
 from .named import Kind, Manager, Named, created_at
 from .plain import decode, encode, encode_key
 

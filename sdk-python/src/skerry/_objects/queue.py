@@ -13,9 +13,9 @@ from skerry._client.dual import dual_iterator
 from skerry._gen.skerry.v1 import queue_pb as pb
 from skerry._names import new_id
 from skerry._run.policies import duration
-from skerry.types import QueueInfo
 
 from .ephemeral import Ephemeral
+from .infos import QueueInfo
 from .named import Kind, Manager, Named, created_at
 from .plain import decode, encode
 

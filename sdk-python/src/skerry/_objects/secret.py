@@ -12,6 +12,7 @@ from skerry._gen.skerry.v1.secret_pb import CreateSecretRequest, GetSecretReques
 from skerry._names import check_environment, check_name, check_variables
 from skerry.exception import InvalidError
 
+from .infos import SecretInfo
 from .named import Kind, Manager, Named, created_at
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from skerry._client.client import Client
     from skerry._gen.skerry.v1.object_pb import ObjectInfo
-    from skerry.types import SecretInfo
 
 
 class SecretManager(Manager["Secret"]):
@@ -148,8 +148,6 @@ class Secret(Named):
     @direct
     async def info(self) -> SecretInfo:
         """Return the name, and when and by whom it was made. Raises NotFoundError."""
-        from skerry.types import SecretInfo
-
         self._check_named("info")
         info = await self._describe()
         return SecretInfo(name=info.name, created_at=created_at(info), created_by=info.created_by)

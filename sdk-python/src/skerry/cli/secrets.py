@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import click
 import typer
@@ -151,6 +151,7 @@ def _of_json(path: Path) -> dict[str, str]:
         found: Any = json.loads(text)
     except ValueError:
         raise typer.BadParameter(f"{path}: no JSON") from None  # the error would quote the text
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+    values: dict[str, Any] = cast("dict[str, Any]", found) if isinstance(found, dict) else {"": None}
+    if not all(isinstance(value, str) for value in values.values()):
         raise typer.BadParameter(f"{path}: want a JSON object whose values are strings")
-    return found
+    return values
