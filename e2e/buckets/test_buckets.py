@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import skerry
@@ -81,7 +82,7 @@ def test_function_and_class_use_a_bucket(app: skerry.App, buckets: Buckets) -> N
         assert buckets.object("elsewhere/functions/b") == b"apart"
 
 
-def test_large_file(buckets: Buckets, full: bool) -> None:
+def test_large_file(buckets: Buckets, server: s3.S3, full: bool) -> None:
     mib = 2048 if full else 100
     sandbox = buckets.sandbox()
     code = f"""
@@ -95,7 +96,7 @@ with open("/data/large", "wb") as f:
 print(h.hexdigest())
 """
     wanted = run(sandbox, "python3", "-c", code).strip()
-    stored = Path(buckets._server.folder, BUCKET, "large")
+    stored = server.folder / BUCKET / "large"
     with stored.open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == wanted
     other = buckets.sandbox(read_only=True)
@@ -124,7 +125,7 @@ def test_prefix_confines(buckets: Buckets, server: s3.S3) -> None:
         ({"secret": {"AWS_ACCESS_KEY_ID": "nobody"}}, "does not know the access key"),
     ],
 )
-def test_wrong_bucket_is_named(buckets: Buckets, options: dict[str, object], says: str) -> None:
+def test_wrong_bucket_is_named(buckets: Buckets, options: dict[str, Any], says: str) -> None:
     sandbox = buckets.sandbox(**options)
     with pytest.raises(ConflictError, match=says):
         sandbox.exec("true").wait()
@@ -170,7 +171,7 @@ def test_memory_is_not_kept(buckets: Buckets, app: skerry.App) -> None:
     sandbox = buckets.sandbox()
     run(sandbox, "true")
     with pytest.raises(skerry.Error, match="buckets are mounted"):
-        sandbox._experimental_snapshot()
+        sandbox._experimental_snapshot()  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(InvalidError, match="can't be paused"):
         skerry.Sandbox.create(app=app, idle_timeout=60, on_idle="pause", volumes={"/data": buckets.mount()})
 
