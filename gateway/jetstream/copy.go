@@ -148,7 +148,7 @@ func (e *Engine) ask(ctx context.Context, subject string, body any) (*answer, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
 	defer cancel()
-	m, err := e.nc.RequestWithContext(ctx, subject, data)
+	m, err := e.heard(ctx, subject, data)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "flow: %w", err)
 	}
@@ -162,4 +162,24 @@ func (e *Engine) ask(ctx context.Context, subject string, body any) (*answer, er
 		return nil, fault.New(fault.Unavailable, "flow: %s", a.Error.Description)
 	}
 	return a, nil
+}
+
+// heard sends a request, again while no server hears it, which has then done nothing: in a cluster it takes a moment until all servers know
+// who listens at a subject.
+func (e *Engine) heard(ctx context.Context, subject string, data []byte) (*nats.Msg, error) {
+	whole, cancel := context.WithTimeout(ctx, electionTimeout)
+	defer cancel()
+	for {
+		m, err := e.nc.RequestWithContext(ctx, subject, data)
+		if !errors.Is(err, nats.ErrNoResponders) || !e.cluster.on() {
+			return m, err
+		}
+		pause := time.NewTimer(electionPause)
+		select {
+		case <-pause.C:
+		case <-whole.Done():
+			pause.Stop()
+			return nil, err
+		}
+	}
 }
