@@ -13,6 +13,7 @@ import { SandboxSnapshotService } from "./sandbox/snapshots.js";
 import { SecretService } from "./secret.js";
 import { DictService } from "./storage/dict.js";
 import { QueueService } from "./storage/queue.js";
+import { VolumeService } from "./storage/volume.js";
 import type { Connection } from "./transport.js";
 import { VERSION } from "./version.js";
 
@@ -61,6 +62,8 @@ export class SkerryClient implements AsyncDisposable {
   readonly sandboxSnapshots: SandboxSnapshotService;
   /** Secrets. */
   readonly secrets: SecretService;
+  /** Trees of files that containers share. */
+  readonly volumes: VolumeService;
   readonly #core: Core;
 
   /** Throws {@link InvalidError} for settings that make no sense, {@link AuthError} where there is no token. */
@@ -83,7 +86,8 @@ export class SkerryClient implements AsyncDisposable {
     this.queues = new QueueService(core);
     this.sandboxes = new SandboxService(core, this.images);
     this.sandboxSnapshots = new SandboxSnapshotService(core);
-    this.secrets = new SecretService();
+    this.secrets = new SecretService(core);
+    this.volumes = new VolumeService(core);
   }
 
   /** Returns the environment that is worked in: the one given, or the client's; "" is the server's default one. */

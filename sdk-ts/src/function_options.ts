@@ -1,6 +1,7 @@
 /** Options of functions and classes that differ from those of their definition. */
 
 import { create } from "@bufbuild/protobuf";
+import { checkMountPaths } from "./bucket.js";
 import type { Core } from "./core.js";
 import { checkMs, toDuration } from "./duration.js";
 import { InvalidError } from "./errors.js";
@@ -13,6 +14,7 @@ import {
 } from "./gen/skerry/v1/options_pb.js";
 import { type Retries, retryPolicy } from "./retries.js";
 import { type Secret, secretIds } from "./secret.js";
+import { type Volume, volumeMounts } from "./storage/volume.js";
 
 const DAY_MS = 86_400_000;
 
@@ -30,6 +32,8 @@ export interface FunctionOptions {
   env?: Readonly<Record<string, string>>;
   /** Instead of all the secrets of the definition. */
   secrets?: readonly Secret[];
+  /** Volumes by the absolute path where each is mounted, instead of all the volumes and buckets of the definition. */
+  volumes?: Readonly<Record<string, Volume>>;
   /** How often a failed input is run again. */
   retries?: number | Retries;
   /** Most containers. */
@@ -115,6 +119,10 @@ function toMessage(changes: Changes, ids: string[]): FunctionOptionsMessage {
   const clouds = changes.cloud && changes.cloud !== "auto" ? [changes.cloud] : [];
   if (regions.length + clouds.length > 0) {
     message.placement = create(PlacementSchema, { regions, clouds });
+  }
+  if (changes.volumes !== undefined) {
+    checkMountPaths(changes.volumes);
+    message.volumeMounts = volumeMounts(changes.volumes);
   }
   if (changes.concurrency !== undefined) {
     const { maxInputs, targetInputs } = changes.concurrency;

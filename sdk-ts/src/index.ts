@@ -109,7 +109,7 @@ export type {
 } from "./sandbox/snapshots.js";
 export type { Mode, ReadStream, WriteStream } from "./sandbox/streams.js";
 export type { ConnectTokenParams, SandboxConnectCredentials, SignedUrlParams, Tunnel } from "./sandbox/tunnels.js";
-export type { Secret, SecretService } from "./secret.js";
+export type { Secret, SecretFromNameParams, SecretService } from "./secret.js";
 export type { Dict, DictPutParams, DictService } from "./storage/dict.js";
 export type { ObjectDeleteParams, ObjectEphemeralParams, ObjectFromNameParams } from "./storage/named.js";
 export type {
@@ -121,3 +121,11 @@ export type {
   QueuePutParams,
   QueueService,
 } from "./storage/queue.js";
+export type {
+  Volume,
+  VolumeFile,
+  VolumeListParams,
+  VolumeMountParams,
+  VolumeReadParams,
+  VolumeService,
+} from "./storage/volume.js";

@@ -12,6 +12,7 @@ import type { Image } from "../image/image.js";
 import { sendTree } from "../image/local.js";
 import { checkName, checkTags, checkVariables, quote } from "../names.js";
 import { type Secret, secretIds } from "../secret.js";
+import { type Volume, volumeMounts } from "../storage/volume.js";
 import type { EgressSecret } from "./egress.js";
 import { type NetworkParams, networkPolicy, type PortParams, portsOf } from "./network.js";
 import type { Probe } from "./probe.js";
@@ -34,6 +35,8 @@ export interface SandboxCreateParams extends NetworkParams, PortParams {
   env?: Readonly<Record<string, string | null | undefined>>;
   /** Secrets whose values become environment variables; a later one wins. */
   secrets?: readonly Secret[];
+  /** Volumes, by the absolute path where each is mounted. */
+  volumes?: Readonly<Record<string, Volume>>;
   /** Buckets, by the absolute path where each is mounted. */
   cloudBucketMounts?: Readonly<Record<string, CloudBucketMount>>;
   /** Values that stay outside, and are put into requests to hosts that they name. */
@@ -81,7 +84,7 @@ export function checkDefinition(params: SandboxCreateParams): SandboxDefinition 
   if (egressSecrets.length > 0 && blockNetwork) {
     throw new InvalidError("egressSecrets need a network, and blockNetwork is set");
   }
-  checkMountPaths(params.cloudBucketMounts ?? {});
+  checkMountPaths({ ...params.volumes, ...params.cloudBucketMounts });
   const definition = create(SandboxDefinitionSchema, {
     argv: checkArgv("sandboxes.create", params.command ?? []),
     name: params.name === undefined ? "" : checkName("sandbox", params.name),
@@ -94,6 +97,7 @@ export function checkDefinition(params: SandboxCreateParams): SandboxDefinition 
     resources: checkResources(params),
     network: networkPolicy(params),
     ports: portsOf(params, blockNetwork),
+    volumeMounts: volumeMounts(params.volumes ?? {}),
     pty: params.pty ?? false,
     gatewayAccess: params.gatewayAccess ?? false,
     verbose: params.verbose ?? false,

@@ -24,7 +24,7 @@ import { Inside } from "./inside.js";
 import { MainOutput } from "./main_output.js";
 import { type NetworkParams, networkPolicy, type TunnelKind } from "./network.js";
 import { type ContainerProcess, ProcessInput } from "./process.js";
-import type { Reach } from "./reach.js";
+import { type Reach, reloadVolumes } from "./reach.js";
 import { SidecarService } from "./sidecars.js";
 import * as snapshots from "./snapshots.js";
 import { ReadStream, WriteStream } from "./streams.js";
@@ -322,6 +322,15 @@ export class Sandbox implements AsyncDisposable {
     await this.#call(() => core.rpc(SandboxRpcs).setSandboxNetwork(request));
   }
 
+  /**
+   * Has the sandbox see what was committed to its volumes; what it has written is committed before. Throws {@link ConflictError} where
+   * files of a volume are open in it, and says which; {@link TimeoutError} after timeoutMs (55000).
+   */
+  async reloadVolumes(params: { timeoutMs?: number } = {}): Promise<void> {
+    this.#inside.check();
+    await reloadVolumes(this.#reach, params.timeoutMs ?? 55_000);
+  }
+
   /** Makes an image of the sandbox's files, without what is mounted in it. Throws {@link TimeoutError}, {@link ConflictError}. */
   async snapshotFilesystem(params: snapshots.SnapshotParams = {}): Promise<Image> {
     this.#inside.check();
@@ -386,12 +395,4 @@ export class Sandbox implements AsyncDisposable {
   #mainOutput(source: LogSource): ReadStream<string> {
     return new ReadStream<string>(new MainOutput(this.#inside, this.sandboxId, source), "text");
   }
-}
-
-/** Throws {@link InvalidError} for what is no id of a sandbox. */
-export function checkSandboxId(sandboxId: string): string {
-  if (!/^sb-[0-9A-Za-z]{22}$/.test(sandboxId)) {
-    throw new InvalidError(`sandbox id '${sandboxId}': want sb- and 22 letters or digits`);
-  }
-  return sandboxId;
 }

@@ -12,7 +12,8 @@ import type { ImageService } from "../image/service.js";
 import { checkEnvironment, checkName, newId } from "../names.js";
 import { checkDefinition, checkSandboxTags, loadDefinition, type SandboxCreateParams } from "./definition.js";
 import { type SandboxEvent, type SandboxInfo, sandboxEvent, sandboxInfo } from "./info.js";
-import { checkSandboxId, Sandbox } from "./sandbox.js";
+import { checkSandboxId } from "./reach.js";
+import { Sandbox } from "./sandbox.js";
 import type { SandboxSnapshot } from "./snapshots.js";
 
 /** Which sandboxes are meant; those conditions that are given have all to hold. */

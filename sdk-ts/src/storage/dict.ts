@@ -8,12 +8,12 @@ import { RequestSizeError } from "../errors.js";
 import { type DictEntry, DictEntrySchema, DictService as DictRpcs } from "../gen/skerry/v1/dict_pb.js";
 import { type Payload, PayloadFormat, PayloadSchema } from "../gen/skerry/v1/payload_pb.js";
 import {
+  EphemeralRegistry,
   type Life,
   newRequestId,
   type ObjectDeleteParams,
   type ObjectEphemeralParams,
   type ObjectFromNameParams,
-  Registry,
 } from "./named.js";
 
 const MAX_KEY_BYTES = 32 << 10;
@@ -165,12 +165,12 @@ export class Dict implements AsyncDisposable {
 
 /** Dicts. Get it as {@link SkerryClient.dicts}. */
 export class DictService {
-  readonly #registry: Registry;
+  readonly #registry: EphemeralRegistry;
 
   /** @internal */
   constructor(core: Core) {
     const rpcs = core.rpc(DictRpcs);
-    this.#registry = new Registry(core, {
+    this.#registry = new EphemeralRegistry(core, {
       noun: "dict",
       prefix: "di",
       get: (name, environment, creation) => rpcs.getDict({ name, environment, creation }),

@@ -34,6 +34,10 @@ export interface NamedRpcs {
   get(name: string, environment: string, creation: ObjectCreation): Promise<{ info?: ObjectInfo | undefined }>;
   describe(id: string): Promise<{ info?: ObjectInfo | undefined }>;
   remove(id: string): Promise<unknown>;
+}
+
+/** The requests of those that may be ephemeral. */
+export interface EphemeralRpcs extends NamedRpcs {
   keep(id: string): Promise<unknown>;
 }
 
@@ -42,11 +46,11 @@ const HEARTBEAT_MS = 30_000;
 /** The life of an ephemeral object: it is kept while its client says that it is there. */
 export class Life {
   readonly #core: Core;
-  readonly #rpcs: NamedRpcs;
+  readonly #rpcs: EphemeralRpcs;
   readonly #id: string;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(core: Core, rpcs: NamedRpcs, id: string) {
+  constructor(core: Core, rpcs: EphemeralRpcs, id: string) {
     this.#core = core;
     this.#rpcs = rpcs;
     this.#id = id;
@@ -80,11 +84,11 @@ export class Life {
 }
 
 /** Finds, makes and deletes objects of one kind. */
-export class Registry {
+export class Registry<Rpcs extends NamedRpcs = NamedRpcs> {
   readonly core: Core;
-  readonly rpcs: NamedRpcs;
+  readonly rpcs: Rpcs;
 
-  constructor(core: Core, rpcs: NamedRpcs) {
+  constructor(core: Core, rpcs: Rpcs) {
     this.core = core;
     this.rpcs = rpcs;
   }
@@ -92,7 +96,7 @@ export class Registry {
   async fromName(name: string, params: ObjectFromNameParams): Promise<ObjectInfo> {
     checkName(this.rpcs.noun, name);
     const creation = params.createIfMissing ? ObjectCreation.IF_MISSING : ObjectCreation.UNSPECIFIED;
-    return this.#known(await this.core.call(() => this.rpcs.get(name, this.#environment(params), creation)));
+    return this.known(await this.core.call(() => this.rpcs.get(name, this.environmentOf(params), creation)));
   }
 
   async fromId(id: string): Promise<ObjectInfo> {
@@ -101,13 +105,7 @@ export class Registry {
         `${this.rpcs.noun}: want an id such as "${this.rpcs.prefix}-...", got ${JSON.stringify(id)}`,
       );
     }
-    return this.#known(await this.core.call(() => this.rpcs.describe(id)));
-  }
-
-  async ephemeral(params: ObjectEphemeralParams): Promise<{ info: ObjectInfo; life: Life }> {
-    const environment = this.#environment(params);
-    const info = this.#known(await this.core.call(() => this.rpcs.get("", environment, ObjectCreation.EPHEMERAL)));
-    return { info, life: new Life(this.core, this.rpcs, info.id) };
+    return this.known(await this.core.call(() => this.rpcs.describe(id)));
   }
 
   async delete(name: string, params: ObjectDeleteParams): Promise<void> {
@@ -124,15 +122,24 @@ export class Registry {
     }
   }
 
-  #environment(params: { environment?: string }): string {
+  protected environmentOf(params: { environment?: string }): string {
     return params.environment ? checkEnvironment(params.environment) : this.core.config.environment;
   }
 
-  #known(answer: { info?: ObjectInfo | undefined }): ObjectInfo {
+  protected known(answer: { info?: ObjectInfo | undefined }): ObjectInfo {
     if (answer.info === undefined) {
       throw new InternalError(`${this.rpcs.noun}: the server says nothing of it`);
     }
     return answer.info;
+  }
+}
+
+/** Makes those without a name as well. */
+export class EphemeralRegistry extends Registry<EphemeralRpcs> {
+  async ephemeral(params: ObjectEphemeralParams): Promise<{ info: ObjectInfo; life: Life }> {
+    const environment = this.environmentOf(params);
+    const info = this.known(await this.core.call(() => this.rpcs.get("", environment, ObjectCreation.EPHEMERAL)));
+    return { info, life: new Life(this.core, this.rpcs, info.id) };
   }
 }
 

@@ -8,12 +8,12 @@ import { DeserializationError, InvalidError, QueueEmptyError, QueueFullError, Re
 import { PayloadFormat } from "../gen/skerry/v1/payload_pb.js";
 import { type QueueItem, QueueItemSchema, QueueService as QueueRpcs } from "../gen/skerry/v1/queue_pb.js";
 import {
+  EphemeralRegistry,
   type Life,
   newRequestId,
   type ObjectDeleteParams,
   type ObjectEphemeralParams,
   type ObjectFromNameParams,
-  Registry,
 } from "./named.js";
 
 const MAX_ITEM_BYTES = 1 << 20;
@@ -201,12 +201,12 @@ export class Queue implements AsyncDisposable {
 
 /** Queues. Get it as {@link SkerryClient.queues}. */
 export class QueueService {
-  readonly #registry: Registry;
+  readonly #registry: EphemeralRegistry;
 
   /** @internal */
   constructor(core: Core) {
     const rpcs = core.rpc(QueueRpcs);
-    this.#registry = new Registry(core, {
+    this.#registry = new EphemeralRegistry(core, {
       noun: "queue",
       prefix: "qu",
       get: (name, environment, creation) => rpcs.getQueue({ name, environment, creation }),
