@@ -84,7 +84,7 @@ func TestTokensOfAnEnvironment(t *testing.T) {
 	one, two := deploy("one"), deploy("two")
 	call(t, g.image.PublishImage, &skerryv1.PublishImageRequest{ImageId: image, Name: "open", Environment: "two", IsPublic: true})
 	call(t, g.image.PublishImage, &skerryv1.PublishImageRequest{ImageId: image, Name: "shut", Environment: "two"})
-	token, err := server.CreateToken(t.Context(), g.dir, server.NewToken{Name: "ci", Role: identity.Admin, Environments: []string{"one"}})
+	token, err := server.CreateToken(t.Context(), server.Database(g.dir, ""), server.NewToken{Name: "ci", Role: identity.Admin, Environments: []string{"one"}})
 	if err != nil {
 		t.Fatal(err)
 	}

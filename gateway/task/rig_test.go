@@ -184,7 +184,7 @@ func (r *rig) function(a function.Autoscaler) *function.Function {
 	}
 	fn := &function.Function{
 		ID: ident.New(ident.Function), AppID: ident.New(ident.App), AppName: "app", Environment: "main", Version: 1,
-		Definition: function.Definition{Name: "f", Resources: function.Resources{CPUMilli: 100, MemoryMiB: 100}, Autoscaler: a},
+		Definition: function.Definition{Name: "f", SecretIDs: []string{"st-1"}, Resources: function.Resources{CPUMilli: 100, MemoryMiB: 100}, Autoscaler: a},
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

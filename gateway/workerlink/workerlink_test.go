@@ -149,7 +149,8 @@ func newRig(t testing.TB) *rig {
 		fn: &function.Function{
 			ID: ident.New(ident.Function), AppID: ident.New(ident.App), AppName: "app", Environment: "main", Version: 1,
 			Definition: function.Definition{
-				Name: "f", Module: "m", Qualname: "f", Timeout: time.Minute, Mounts: []function.Mount{{RemotePath: "/root", TreeDigest: "sha256:1"}},
+				SecretIDs: []string{"st-1"},
+				Name:      "f", Module: "m", Qualname: "f", Timeout: time.Minute, Mounts: []function.Mount{{RemotePath: "/root", TreeDigest: "sha256:1"}},
 				Resources:  function.Resources{CPUMilli: 100, MemoryMiB: 100},
 				Autoscaler: function.Autoscaler{ScaledownWindow: time.Hour, MaxContainers: 1},
 			},
