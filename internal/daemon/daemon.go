@@ -44,6 +44,10 @@ func Main(args []string) int {
 		// Before everything else: its arguments are BuildKit's, and it becomes another program.
 		return runtime.Main(args[1:])
 	}
+	if err := closeMemory(); err != nil {
+		_, _ = fmt.Fprintf(os.Stderr, "skerryd: %v\n", err)
+		return exitFailure
+	}
 	ctx, cancel := untilSignal()
 	defer cancel()
 	root := newRoot(os.Stdout, os.Stderr)
@@ -59,6 +63,15 @@ func Main(args []string) int {
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// closeMemory keeps what is in memory, such as values of secrets, out of core dumps, and from processes that may not trace any process. A limit on
+// the size of dumps would not do: where the host pipes them to a program, it does not count.
+func closeMemory() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("core dumps could not be turned off: %w", err)
+	}
+	return nil
 }
 
 // handover is the signal to end and to leave sandboxes for the next start.

@@ -160,3 +160,13 @@ func TestDoctorSaysWhatToDo(t *testing.T) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
+
+func TestMemoryIsInNoCoreDump(t *testing.T) {
+	t.Cleanup(func() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) }) // as it was for the tests that follow
+	if err := closeMemory(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err != nil || n != 0 {
+		t.Errorf("dumpable is %d, %v", n, err)
+	}
+}
