@@ -46,7 +46,7 @@ def test_modules_that_are_named_after_what_they_define():
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("import modal.volume; modal.volume.Volume.from_name('a')", "skerry.Volume.from_name is not available"),
+        ("import modal.proxy; modal.proxy.Proxy.from_name('a')", "skerry.Proxy.from_name is not available"),
         (
             "from modal.network_file_system import NetworkFileSystem; NetworkFileSystem()",
             "skerry.NetworkFileSystem is not available",
@@ -55,7 +55,7 @@ def test_modules_that_are_named_after_what_they_define():
         ("import modal._utils.async_utils", "internal to Modal's SDK"),
         ("import modal.nonsense", "skerry has no module 'nonsense'"),
         ("from modal import nonsense", "cannot import name 'nonsense'"),
-        ("from modal import Volume; Volume.from_name('a')", "skerry.Volume.from_name is not available"),
+        ("from modal import Proxy; Proxy.from_name('a')", "skerry.Proxy.from_name is not available"),
     ],
 )
 def test_what_is_missing_is_named(statement, said):

@@ -16,15 +16,14 @@ A coroutine that is run so may await :func:`ask`, :func:`waiting` and others lik
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+import sys
 
 from skerry._twin import BoundTwin, warn_if_in_event_loop
 
-from . import background
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
     from connectrpc.errors import ConnectError
 
@@ -32,10 +31,15 @@ if TYPE_CHECKING:
 
     from .client import Client
 
-S = TypeVar("S")
-P = ParamSpec("P")
-R = TypeVar("R")
-T = TypeVar("T")
+    S = TypeVar("S")
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    T = TypeVar("T")
+else:
+    # Programs that define an app import this, and need neither typing nor an event loop.
+    from skerry._twin import Generic, overload
+
+    S = P = R = T = None
 
 
 class direct(Generic[S, P, R]):  # noqa: N801 - used as a decorator
@@ -50,6 +54,8 @@ class direct(Generic[S, P, R]):  # noqa: N801 - used as a decorator
             return drive(coroutine(owner, *args, **kwargs))
 
         async def native(owner: S, *args: P.args, **kwargs: P.kwargs) -> R:
+            from . import background
+
             return await background.run_aio(coroutine(owner, *args, **kwargs))
 
         blocking.__qualname__ = coroutine.__qualname__
@@ -59,8 +65,12 @@ class direct(Generic[S, P, R]):  # noqa: N801 - used as a decorator
     @overload
     def __get__(self, obj: None, owner: type[S]) -> direct[S, P, R]: ...
     @overload
-    def __get__(self, obj: S, owner: type[S] | None = None) -> BoundTwin[P, R]: ...
-    def __get__(self, obj: S | None, owner: type[S] | None = None) -> direct[S, P, R] | BoundTwin[P, R]:
+    def __get__(  # noqa: F811 - ruff does not see through the stand-in
+        self, obj: S, owner: type[S] | None = None
+    ) -> BoundTwin[P, R]: ...
+    def __get__(  # noqa: F811 - see above
+        self, obj: S | None, owner: type[S] | None = None
+    ) -> direct[S, P, R] | BoundTwin[P, R]:
         """Bind to an object."""
         if obj is None:
             return self
@@ -83,6 +93,8 @@ class static_direct(Generic[P, R]):  # noqa: N801 - used as a decorator
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Do the same without blocking the event loop."""
+        from . import background
+
         return await background.run_aio(self._coroutine(*args, **kwargs))
 
 
@@ -98,8 +110,13 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def in_background() -> bool:
     """Tell whether this runs in the loop in the background, and not in the caller's thread."""
-    running = asyncio._get_running_loop()
-    return running is not None and running is background.loop()
+    asyncio = sys.modules.get("asyncio")
+    running = None if asyncio is None else asyncio._get_running_loop()
+    if running is None:
+        return False
+    from . import background
+
+    return running is background.loop()
 
 
 async def ask(
@@ -125,11 +142,15 @@ async def waiting(coroutine: Coroutine[Any, Any, T]) -> T:
     """Await what may wait long in the loop in the background, wherever this runs: Ctrl-C and cancelling a task end it."""
     if in_background():
         return await coroutine
+    from . import background
+
     return background.run(coroutine)
 
 
 async def in_thread(blocking: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Do what blocks where nobody else is held up by it."""
     if in_background():
+        import asyncio
+
         return await asyncio.to_thread(blocking, *args, **kwargs)
     return blocking(*args, **kwargs)

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from skerry import exception as exc
 from skerry._client.direct import ask, direct
-from skerry._gen.skerry.v1.object_pb import ObjectCreation
 from skerry._names import check_environment, check_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, ClassVar, Generic, TypeVar
+
     from protobuf.wkt import Timestamp
     from typing_extensions import Self
 
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from skerry._gen.skerry.v1.object_pb import ObjectInfo
 
     List = list  # the managers have a method of that name
+    N = TypeVar("N", bound="Named")
+else:
+    from skerry._twin import Generic
+
+    N = None
 
 # The most objects that the server lists at a time.
 _PAGE = 100
@@ -156,6 +162,7 @@ class Named:
         return self._client, self._object_id  # pyright: ignore[reportReturnType] - _learn sets it
 
     async def _find(self, client: Client) -> ObjectInfo:
+        from skerry._gen.skerry.v1.object_pb import ObjectCreation
         from skerry.config import config
 
         creation = ObjectCreation.IF_MISSING if self._create else ObjectCreation.UNSPECIFIED
@@ -181,9 +188,6 @@ def _restore(cls: type[Named], name: str | None, environment: str | None, create
     return cls._make(name=name, environment=environment, create=create, object_id=object_id)
 
 
-N = TypeVar("N", bound=Named)
-
-
 class Manager(Generic[N]):
     """Makes, lists and deletes the objects of a noun: ``skerry.Dict.objects``."""
 
@@ -207,6 +211,8 @@ class Manager(Generic[N]):
             environment_name: default: the configured one.
             client: default: the process's own.
         """
+        from skerry._gen.skerry.v1.object_pb import ObjectCreation
+
         creation = ObjectCreation.IF_MISSING if allow_existing else ObjectCreation.MUST_BE_NEW
         kind = self._cls._kind
         await kind.ask(

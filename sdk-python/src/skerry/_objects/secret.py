@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, ClassVar
 
 from skerry._client.direct import ask, direct
 from skerry._context import is_local
-from skerry._gen.skerry.v1.object_pb import ObjectCreation
-from skerry._gen.skerry.v1.secret_pb import CreateSecretRequest, GetSecretRequest, UpdateSecretRequest
 from skerry._names import check_environment, check_name, check_variables
 from skerry.exception import InvalidError
 
-from .infos import SecretInfo
 from .named import Kind, Manager, Named, created_at
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, ClassVar
 
     from typing_extensions import Self
 
     from skerry._client.client import Client
     from skerry._gen.skerry.v1.object_pb import ObjectInfo
+
+    from .infos import SecretInfo
 
 
 class SecretManager(Manager["Secret"]):
@@ -47,6 +46,8 @@ class SecretManager(Manager["Secret"]):
             environment_name: default: the configured one.
             client: default: the process's own.
         """
+        from skerry._gen.skerry.v1.object_pb import ObjectCreation
+        from skerry._gen.skerry.v1.secret_pb import GetSecretRequest
         from skerry.config import config
 
         request = GetSecretRequest(
@@ -148,6 +149,8 @@ class Secret(Named):
     @direct
     async def info(self) -> SecretInfo:
         """Return the name, and when and by whom it was made. Raises NotFoundError."""
+        from .infos import SecretInfo
+
         self._check_named("info")
         info = await self._describe()
         return SecretInfo(name=info.name, created_at=created_at(info), created_by=info.created_by)
@@ -159,6 +162,8 @@ class Secret(Named):
         Args:
             env_dict: the variables; those that are None are left out, and so stay as they are.
         """
+        from skerry._gen.skerry.v1.secret_pb import UpdateSecretRequest
+
         self._check_named("update")
         client, secret_id = await self._ready()
         request = UpdateSecretRequest(secret_id=secret_id, variables=check_variables("Secret.update", env_dict))
@@ -175,6 +180,8 @@ class Secret(Named):
         return await self._look_up(client, self._environment or config.environment, "")
 
     async def _look_up(self, client: Client, environment: str, app_id: str) -> ObjectInfo:
+        from skerry._gen.skerry.v1.secret_pb import GetSecretRequest
+
         request = GetSecretRequest(
             name=self._name or "", environment=environment, app_id=app_id, required_keys=list(self._required)
         )
@@ -186,6 +193,8 @@ class Secret(Named):
         if self._variables is not None:
             if not self._variables and app_id in self._kept:
                 return self._kept[app_id]  # its values are elsewhere
+            from skerry._gen.skerry.v1.secret_pb import CreateSecretRequest
+
             request = CreateSecretRequest(app_id=app_id, variables=self._variables)
             made = (await ask(client, lambda services: services.secrets.create_secret(request))).secret_id
             self._kept[app_id] = made
