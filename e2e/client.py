@@ -9,6 +9,10 @@ import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
+import pytest
+import skerry
+import tomllib
+
 from e2e.daemon import ROOT, SKERRY, Daemon
 
 
@@ -81,6 +85,20 @@ def client(daemon: Daemon, argv: Sequence[str], env: dict[str, str] | None = Non
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def sdk_of(daemon: Daemon) -> Generator[dict[str, str]]:
+    """Has the SDK in this process use a daemon, and no other's client that it still had; gives the settings."""
+    profile: dict[str, str] = tomllib.loads((daemon.home / ".skerry.toml").read_text())["local"]
+    with pytest.MonkeyPatch.context() as patch:
+        for key in ("server_url", "token_id", "token_secret"):
+            patch.setenv(f"SKERRY_{key.upper()}", profile[key])
+        skerry.Client.from_env().close()
+        try:
+            yield profile
+        finally:
+            skerry.Client.from_env().close()
 
 
 def run_app(name: str, *args: str) -> list[str]:

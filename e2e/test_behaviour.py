@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import tomllib
 
 from e2e.behaviour.run import CASES, Driver
+from e2e.client import sdk_of
 from e2e.daemon import Daemon
 
 
@@ -14,10 +14,7 @@ from e2e.daemon import Daemon
 def driver(session_daemon: Daemon) -> Iterator[Driver]:
     """A sandbox for all cases."""
     session_daemon.start()
-    profile = tomllib.loads((session_daemon.home / ".skerry.toml").read_text())["local"]
-    with pytest.MonkeyPatch.context() as patch:
-        for key in ("server_url", "token_id", "token_secret"):
-            patch.setenv(f"SKERRY_{key.upper()}", profile[key])
+    with sdk_of(session_daemon):
         made = Driver()
         yield made
         made.sandbox.terminate()

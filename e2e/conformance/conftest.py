@@ -5,27 +5,25 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 import skerry
-import tomllib
 
+from e2e.client import sdk_of
 from e2e.daemon import Daemon
 
 Running = Callable[[skerry.App], contextlib.AbstractContextManager[skerry.App]]
 
 
-@pytest.fixture(scope="session")
-def profile(session_daemon: Daemon) -> dict[str, str]:
-    """The settings that the daemon's first start has written."""
+@pytest.fixture(scope="package")
+def profile(session_daemon: Daemon) -> Iterator[dict[str, str]]:
+    """The SDK in this process uses the daemon, with the settings that its first start has written."""
     session_daemon.start()
-    return tomllib.loads((session_daemon.home / ".skerry.toml").read_text())["local"]
+    with sdk_of(session_daemon) as settings:
+        yield settings
 
 
-@pytest.fixture(scope="session")
-def connected(profile: dict[str, str]) -> Iterator[None]:
+@pytest.fixture(scope="package")
+def connected(profile: dict[str, str]) -> None:
     """Has the SDK in this process use the daemon."""
-    with pytest.MonkeyPatch.context() as patch:
-        for key in ("server_url", "token_id", "token_secret"):
-            patch.setenv(f"SKERRY_{key.upper()}", profile[key])
-        yield
+    del profile
 
 
 @pytest.fixture(autouse=True)

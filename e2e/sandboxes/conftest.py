@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import pytest
 import skerry
-import tomllib
 
+from e2e.client import sdk_of
 from e2e.daemon import Daemon
 
 
@@ -34,12 +34,10 @@ def session_daemon() -> Iterator[Daemon]:
 
 
 @pytest.fixture
-def app(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> skerry.App:
+def app(daemon: Daemon) -> Iterator[skerry.App]:
     """An app of the daemon's, in which this process is a client."""
-    profile = tomllib.loads((daemon.home / ".skerry.toml").read_text())["local"]
-    for key in ("server_url", "token_id", "token_secret"):
-        monkeypatch.setenv(f"SKERRY_{key.upper()}", profile[key])
-    return skerry.App.lookup("sandboxes", create_if_missing=True)
+    with sdk_of(daemon):
+        yield skerry.App.lookup("sandboxes", create_if_missing=True)
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import skerry
-import tomllib
 from skerry.exception import Error
 
+from e2e.client import sdk_of
 from e2e.daemon import Daemon
 
 from .world import GATEWAY, IPV6, LOGIN, METADATA, OTHER, PRIVATE, PUBLIC, World, world
@@ -80,10 +80,7 @@ def outdoors() -> Iterator[Outdoors]:
         daemon = Daemon(folder)
         stack.callback(daemon.stop)
         daemon.start()
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        profile = tomllib.loads((daemon.home / ".skerry.toml").read_text())["local"]
-        for key in ("server_url", "token_id", "token_secret"):
-            patch.setenv(f"SKERRY_{key.upper()}", profile[key])
+        stack.enter_context(sdk_of(daemon))
         app = skerry.App.lookup("network", create_if_missing=True)
         git = skerry.Image.debian_slim().apt_install("git").build(app)
         skerry.Image.debian_slim().build(app)
