@@ -1,7 +1,9 @@
 """The command line as people use it, against a real daemon."""
 
+import filecmp
 import json
 import os
+import uuid
 from pathlib import Path
 
 import pytest
@@ -184,10 +186,36 @@ def test_shell_without_a_terminal(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "data.txt").write_text("mounted\n")
     done = daemon.skerry("shell", "--add-local", str(tmp_path / "data.txt"), "--memory", "256", "-c", "cat /mnt/data.txt")
     assert done.stdout == "mounted\n"
-    for arguments, reason in ((["--gpu", "H100"], "not available"), (["sb-1"], "22 letters"), (["--volume", "v"], "not available")):
+    for arguments, reason in ((["--gpu", "H100"], "not available"), (["sb-1"], "22 letters"), (["--volume", "v"], "NotFoundError")):
         refused = daemon.skerry("shell", *arguments, check=False)
         assert refused.returncode == 1 and reason in refused.stderr and "Traceback" not in refused.stderr
     assert daemon.skerry("shell", f"{COMMANDS}::describe", "--cpu", "2", check=False).returncode == 2
+
+
+def test_volumes_from_the_command_line(daemon: Daemon, tmp_path: Path) -> None:
+    name, folder = f"cli-{uuid.uuid4().hex[:8]}", tmp_path / "sent"
+    (folder / "in").mkdir(parents=True)
+    (folder / "in/a").write_text("one\n")
+    (folder / "b").write_bytes(os.urandom(5 << 20))
+    daemon.skerry("volume", "create", name)
+    daemon.skerry("volume", "put", name, str(folder), "/all")
+    again = daemon.skerry("volume", "put", name, str(folder / "b"), "/all/b", check=False)
+    assert again.returncode == 1
+    assert "Traceback" not in again.stderr
+    assert set(daemon.skerry("volume", "ls", name, "/all").stdout.split()) == {"all/in", "all/b"}
+    assert daemon.skerry("volume", "get", name, "/all/in/a", "-").stdout == "one\n"
+    daemon.skerry("volume", "get", name, "/all", str(tmp_path / "got"))
+    assert filecmp.cmp(folder / "b", next((tmp_path / "got").rglob("b")), shallow=False)
+    daemon.skerry("volume", "cp", "-r", name, "/all/in", "/copy")
+    daemon.skerry("volume", "rm", "-r", name, "/all")
+    shown = daemon.skerry("shell", "--volume", name, "-c", f"cat /mnt/{name}/copy/a; echo more > /mnt/{name}/new")
+    assert shown.stdout == "one\n"
+    assert daemon.skerry("volume", "get", name, "new", "-").stdout == "more\n"
+    history = daemon.skerry("volume", "history", name).stdout
+    assert "upload" in history, history
+    daemon.skerry("volume", "rename", name, f"{name}-2", "-y")
+    assert f"{name}-2" in daemon.skerry("volume", "list").stdout
+    daemon.skerry("volume", "delete", f"{name}-2", "-y")
 
 
 def test_ctrl_c_ends_a_shell_without_a_terminal(daemon: Daemon) -> None:
