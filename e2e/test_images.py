@@ -58,7 +58,7 @@ def test_secrets_of_build_steps_are_in_nothing_that_is_kept(daemon: Daemon) -> N
 def test_a_build_that_nobody_waits_for_stops(daemon: Daemon) -> None:
     tag = uuid.uuid4().hex
     env = {"TAG": tag}
-    step = ("--bundle=", str(daemon.data))
+    step = ("--bundle=", f"{daemon.data}/builder")
     with client(daemon, run_app("build_isolation::wait"), env) as one:
         one.until(f"{tag} has begun")
         sandbox = running(*step)
