@@ -202,7 +202,7 @@ def test_a_sandbox_reads_on_over_a_worker_that_is_killed(lazy: Lazy) -> None:
     numbers = [str(number) for number in (201, *range(280, 292))]
     again = _sandbox(lazy, "read", sandbox, process, "2", *numbers)
     assert again == [reader, *first, *(f"said {block(int(number))}" for number in numbers)]
-    assert received(lazy.worker) - fetched > 10 * MIB, "what was read has not come from the gateway"
+    assert received(lazy.worker) - fetched > MIB, "nothing of what was read has come from the gateway"
     _sandbox(lazy, "end", sandbox)
     lazy.worker.command("down")
     assert left_on_host(lazy.worker) == []

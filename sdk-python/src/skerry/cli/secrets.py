@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import click
 import typer
 
 from skerry._client.client import shared_client
@@ -128,13 +131,26 @@ def _find(name: str, environment: str) -> str:
 
 def _edited(key: str) -> str:
     """Return what is written in an editor, without the line break at its end."""
-    text = click.edit(f"\n# The value of {key} goes above this line.\n", extension=".txt")
-    if text is None:
-        raise typer.BadParameter(f"{key}: the editor was left without a value")
+    text = _changed(f"\n# The value of {key} goes above this line.\n")
     value = text.partition(f"# The value of {key} goes above this line.")[0].rstrip("\n")
     if not value:
         raise typer.BadParameter(f"{key}: the editor was left without a value")
     return value
+
+
+def _changed(text: str) -> str:
+    """Return what the user makes of a text in an editor, in a file that is theirs alone and gone afterwards."""
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with tempfile.TemporaryDirectory(prefix="skerry-") as folder:
+        path = Path(folder, "value.txt")
+        path.write_text(text, encoding="utf-8")
+        try:
+            done = subprocess.run([*shlex.split(editor), str(path)], check=False)  # noqa: S603 - the user's own editor
+        except OSError as err:
+            raise typer.BadParameter(f"editor {editor!r} could not be started: {err.strerror}; set EDITOR") from None
+        if done.returncode != 0:
+            raise typer.BadParameter(f"editor {editor!r} ended with exit code {done.returncode}")
+        return path.read_text(encoding="utf-8")
 
 
 def _of_dotenv(path: Path) -> dict[str, str]:
