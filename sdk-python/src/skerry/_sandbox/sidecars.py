@@ -78,7 +78,7 @@ class SidecarManager:
         definition = _definition(args, name, env, workdir, pty)
         if volumes:
             raise exc.UnimplementedError(
-                "volumes= is not available in this version of skerry: volumes come with a later version"
+                "volumes= of a sidecar is not available in this version of skerry; mount them in the sandbox"
             )
         if outbound_cidr_allowlist is not None or outbound_domain_allowlist is not None:
             raise exc.UnimplementedError(
@@ -211,7 +211,7 @@ class SidecarContainer(Executing):
 
     @dual
     async def reload_volumes(self, *, timeout: int = 55) -> None:
-        """Have it see what was committed to its volumes. It has none yet: volumes come with a later version."""
+        """Have it see what was committed to its volumes. It has none yet, so there is nothing to do."""
         self._inside.check()
 
     async def _look(self, seconds: int) -> None:
