@@ -181,3 +181,35 @@ print(next(results), next(items))
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "((0,), {}) 0\n", "")
+
+
+# A thread that Python does not know of, as the transport's are, and which lets go of the interpreter for long while it wakes the loop.
+LATE = """
+import _thread, sys, time
+from skerry._client import background
+
+loop = background.loop()
+wake, inside = loop._write_to_self, _thread.allocate_lock()
+inside.acquire()
+
+def late():
+    wake()
+    if _thread.get_ident() == reporter:
+        inside.release()
+        time.sleep(0.3)
+        print("left", flush=True)
+
+def report():
+    global reporter
+    reporter = _thread.get_ident()
+    loop.call_soon_threadsafe(int)
+
+loop._write_to_self = late
+_thread.start_new_thread(report, ())
+inside.acquire()
+"""
+
+
+def test_the_end_waits_for_threads_that_call_the_loop():
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "left\n", "")

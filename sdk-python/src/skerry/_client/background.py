@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from concurrent.futures import Future
+    from types import FrameType
 
 T = TypeVar("T")
 
 # How long the end of the process waits for requests to be given up, in seconds.
 _CLOSE_SECONDS = 2.0
-# How long it then waits for the transport's own threads: one that comes to call Python when there is none any more aborts the process.
-_SETTLE_SECONDS = 0.05
+# How often it looks whether the transport's threads have left Python, which nothing announces.
+_LOOK_SECONDS = 0.001
 
 
 class _Background:
@@ -33,9 +36,19 @@ class _Background:
         self.loop.run_forever()
 
     def close(self) -> None:
-        """Give everything up: a transport that still reads when the interpreter ends crashes it."""
+        """Give everything up, and let nothing call the loop any more.
+
+        The transport's threads hand over what has come by `call_soon_threadsafe`, even after whoever waits has it. Up to Python
+        3.13 a thread that has let go of the interpreter in there, as it does to wake the loop, and gets it back when the
+        interpreter ends is made to exit; the transport can't be left that way, and the process aborts.
+        """
         asyncio.run_coroutine_threadsafe(self._give_up(), self.loop)
         self.thread.join(_CLOSE_SECONDS)
+        # Any arguments, and not one step of Python.
+        self.loop.call_soon_threadsafe = "".format  # type: ignore[assignment, method-assign]
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        while _being_called() and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
 
     async def _give_up(self) -> None:
         own = asyncio.current_task()
@@ -44,9 +57,19 @@ class _Background:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
-            # What the transport's threads were about to hand over: there is nothing of theirs to wait for.
-            await asyncio.sleep(_SETTLE_SECONDS)
         self.loop.stop()
+
+
+def _being_called() -> bool:
+    """Tell whether any thread is in an event loop's `call_soon_threadsafe`."""
+    code = asyncio.BaseEventLoop.call_soon_threadsafe.__code__
+    for frame in sys._current_frames().values():
+        caller: FrameType | None = frame
+        while caller is not None:
+            if caller.f_code is code:
+                return True
+            caller = caller.f_back
+    return False
 
 
 class _Process:
