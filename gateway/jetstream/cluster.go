@@ -165,7 +165,8 @@ func passingCode(code int, description string) bool {
 	case codeClusterNotAvailable, codeStreamNotAvailable, codeInsufficient, codeClusterIncomplete, codeNotLeader:
 		return true
 	}
-	return strings.Contains(description, "raft:") // such as that a proposal was given up
+	return strings.Contains(description, "raft:") || // such as that a proposal was given up
+		strings.Contains(description, "error creating store") // a server still removes the files of a stream of that name that was deleted
 }
 
 // lastMessage returns the last message of a subject. Errors: jetstream.ErrMsgNotFound.
