@@ -67,7 +67,7 @@ func embedded(t *testing.T) *stores {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return openStores(t, filepath.Join(dir, "db"), jetstream.Config{Dir: filepath.Join(dir, "flow")}, blobs)
+	return openStores(t, filepath.Join(dir, "db"), flowtest.Embedded(filepath.Join(dir, "flow")), blobs)
 }
 
 // larger are PostgreSQL, a NATS cluster and a bucket.

@@ -16,6 +16,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/fleet"
 	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/jetstream/flowtest"
 	"github.com/skerry-dev/skerry/gateway/placement"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
 	"github.com/skerry-dev/skerry/gateway/sqlstore/storetest"
@@ -73,7 +74,7 @@ func (r *rig) start(t testing.TB) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	var err error
-	if r.engine, err = jetstream.Open(context.Background(), jetstream.Config{Dir: filepath.Join(r.dir, "flow")}, log); err != nil {
+	if r.engine, err = jetstream.Open(context.Background(), flowtest.Embedded(filepath.Join(r.dir, "flow")), log); err != nil {
 		t.Fatal(err)
 	}
 	if r.db, err = sqlstore.Open(context.Background(), r.where); err != nil {

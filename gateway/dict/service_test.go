@@ -18,6 +18,7 @@ import (
 	"github.com/skerry-dev/skerry/gateway/dict"
 	"github.com/skerry-dev/skerry/gateway/dict/dicttest"
 	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/jetstream/flowtest"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/payload"
@@ -107,7 +108,7 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) open() {
 	r.t.Helper()
-	engine, err := jetstream.Open(ctx, jetstream.Config{Dir: r.dir}, slog.New(slog.DiscardHandler))
+	engine, err := jetstream.Open(ctx, flowtest.Embedded(r.dir), slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.t.Fatal(err)
 	}

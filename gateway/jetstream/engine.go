@@ -24,7 +24,7 @@ import (
 
 // Defaults of an Engine.
 const (
-	// SyncInterval is how often the embedded server syncs its files.
+	// SyncInterval is how often the embedded server syncs its files when nothing else is asked for.
 	SyncInterval = 100 * time.Millisecond
 	// startTimeout bounds the server's start, which reads its files.
 	startTimeout = time.Minute
@@ -63,6 +63,8 @@ type Config struct {
 	LogsMaxBytes int64
 	// SyncAlways syncs every message before it is acknowledged, instead of every SyncInterval. Of servers elsewhere it says nothing.
 	SyncAlways bool
+	// SyncInterval is how often the embedded server syncs its files otherwise; 0: SyncInterval.
+	SyncInterval time.Duration
 }
 
 // Engine is an open flow: a server and connections to it. It implements call.Flow and item.Log; Logs returns the logs. Safe for concurrent use.
@@ -93,6 +95,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Engine, error) {
 	if cfg.LogsMaxBytes == 0 {
 		cfg.LogsMaxBytes = DefaultLogsMaxBytes
 	}
+	if cfg.SyncInterval == 0 {
+		cfg.SyncInterval = SyncInterval
+	}
 	e := &Engine{log: log, cluster: cfg.Cluster, taken: map[string]*subscription{}, closed: make(chan struct{})}
 	e.anchor = &anchor{e: e}
 	if !cfg.Cluster.on() {
@@ -116,7 +121,7 @@ func startServer(cfg Config, log *slog.Logger) (*server.Server, error) {
 		// Each function in use has a consumer, and each reader of logs; the default is 1,000 of each.
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 		StoreDir:        cfg.Dir,
-		SyncInterval:    SyncInterval,
+		SyncInterval:    cfg.SyncInterval,
 		SyncAlways:      cfg.SyncAlways,
 		NoSigs:          true,
 		MaxPayload:      2 << 20,
@@ -212,6 +217,13 @@ func (e *Engine) recover(ctx context.Context) error {
 // Close stops the server in good order. Call it after everything that uses the Engine; what is on its way fails as unavailable.
 func (e *Engine) Close() error {
 	e.anchor.wg.Wait()
+	e.subs.Lock()
+	for _, s := range e.taken {
+		if s != nil {
+			s.watch.end()
+		}
+	}
+	e.subs.Unlock()
 	if e.nc != nil {
 		// What was published or acknowledged without waiting reaches the server before the connection ends.
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/jetstream"
+	"github.com/skerry-dev/skerry/gateway/jetstream/flowtest"
 	"github.com/skerry-dev/skerry/gateway/queue"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -56,7 +57,7 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) open() {
 	r.t.Helper()
-	engine, err := jetstream.Open(ctx, jetstream.Config{Dir: r.dir}, slog.New(slog.DiscardHandler))
+	engine, err := jetstream.Open(ctx, flowtest.Embedded(r.dir), slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.t.Fatal(err)
 	}

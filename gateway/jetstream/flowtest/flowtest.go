@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -62,7 +63,7 @@ func Config(t testing.TB, dir string) skerry.Config {
 	t.Helper()
 	c := cluster.Load()
 	if c == nil {
-		return skerry.Config{Dir: dir}
+		return Embedded(dir)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,6 +78,10 @@ func Config(t testing.TB, dir string) skerry.Config {
 	}
 	return skerry.Config{Cluster: skerry.Cluster{URLs: c.URLs}}
 }
+
+// Embedded is a flow with the embedded server, whose files are in dir. It syncs them at the end alone: what tests lose is processes, not machines,
+// and the server starts the timer of its syncing in a way that the race detector reports when it runs out early.
+func Embedded(dir string) skerry.Config { return skerry.Config{Dir: dir, SyncInterval: time.Hour} }
 
 // empty removes all streams.
 func (c *Cluster) empty(ctx context.Context) error {
