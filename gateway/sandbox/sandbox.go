@@ -27,11 +27,11 @@ const (
 	AbsenceGrace = time.Minute
 )
 
-// What a sandbox reserves on its worker where its definition says nothing: about what an idle one holds. All together are bounded by what the
-// worker offers.
+// What a sandbox reserves on its worker where its definition says nothing: what an idle one holds, measured on the host. All together are bounded by
+// what the worker offers, so that a thousand have room on 24 GiB.
 const (
 	DefaultReservedCPUMilli  = 1
-	DefaultReservedMemoryMiB = 16
+	DefaultReservedMemoryMiB = 21
 )
 
 // State says where a sandbox is in its life; the numbers are those of skerry.v1.SandboxState.

@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,6 +116,54 @@ func TestLimit(t *testing.T) {
 		got, err := os.ReadFile(filepath.Join(Root, strings.ReplaceAll(file, "NAME", s.name)))
 		if err != nil || strings.TrimSpace(string(got)) != value {
 			t.Errorf("%s: %q, %v; want %s", file, got, err, value)
+		}
+	}
+}
+
+// TestMemory counts what the groups of a subtree hold together.
+func TestMemory(t *testing.T) {
+	s, err := Open("skerry_c9e205")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used, err := s.Memory(); err != nil || used != 0 {
+		t.Errorf("before there is any: %d, %v", used, err)
+	}
+	const size, limit = 8 << 20, 256 << 20
+	t.Cleanup(func() {
+		if err := errors.Join(s.Remove(context.Background(), "ta-1"), s.Remove(context.Background(), "ta-2"), s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, id := range []string{"ta-1", "ta-2"} {
+		groups, err := s.Hold(id, Limits{MemoryBytes: limit}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `x=$(head -c "$1" /dev/zero | tr "\\000" x); echo; read y; echo ${#x} $y`, "sh", strconv.Itoa(size))
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+		_, err = cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(groups, cmd.SysProcAttr, cmd.Start); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cmd.Wait() }()
+		if _, err := out.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if used, err := s.Memory(); err != nil || used < 2*size || used > 2*limit {
+		t.Errorf("%d bytes, %v; want more than %d", used, err, 2*size)
+	}
+	for _, id := range []string{"ta-1", "ta-2"} {
+		if err := s.Kill(t.Context(), id); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -39,6 +39,21 @@ func (s *Subtree) memory(used, stat, inactive string) (uint64, error) {
 	return all - min(all, cold), err
 }
 
+// Memory returns what all groups of the subtree hold together, in bytes, without pages of files, which the kernel can do without.
+func (s *Subtree) Memory() (uint64, error) {
+	group, usage, total := filepath.Join(Root, "memory", s.name), "memory.usage_in_bytes", "total_"
+	if s.v2 {
+		group, usage, total = s.roots[0], "memory.current", ""
+	}
+	stat := filepath.Join(group, "memory.stat")
+	warm, err := counter(stat, total+"active_file ")
+	if err != nil {
+		return 0, err
+	}
+	held, err := s.memory(filepath.Join(group, usage), stat, total+"inactive_file ")
+	return held - min(held, warm), err
+}
+
 // number returns the number that a file holds; 0 if it is not there.
 func number(path string) (uint64, error) {
 	text, err := os.ReadFile(path)

@@ -17,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/worker/bucket"
 	"github.com/skerry-dev/skerry/worker/keeper"
+	"github.com/skerry-dev/skerry/worker/pool"
 	"github.com/skerry-dev/skerry/worker/rootfs"
 )
 
@@ -78,6 +79,25 @@ func (a *Agent) lose(images []string, cause error) {
 	if p := a.running.Load(); p != nil {
 		p.sandboxes.Lose(images, cause)
 	}
+}
+
+// memory is what the worker has of it now.
+func (a *Agent) memory() (pool.Memory, error) {
+	used, err := a.groups.Memory()
+	if err != nil {
+		return pool.Memory{}, err
+	}
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return pool.Memory{}, err
+	}
+	_, rest, _ := strings.Cut(string(text), "\nMemAvailable:")
+	kib, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	available, err := strconv.ParseUint(kib, 10, 64)
+	if err != nil {
+		return pool.Memory{}, fmt.Errorf("available memory of the host: %w", err)
+	}
+	return pool.Memory{Offered: int(a.cfg.MemoryMiB), Used: int(used >> 20), Available: int(available >> 10)}, nil //nolint:gosec // in MiB they fit
 }
 
 // hostProcesses is how many tasks of the host containers may have together.

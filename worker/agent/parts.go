@@ -37,7 +37,7 @@ type parts struct {
 func (a *Agent) parts() (*parts, error) {
 	warm, err := pool.NewWarm(pool.WarmConfig{
 		Machines: emptyMachines{a.runtime}, Network: a.network, Dir: filepath.Join(a.cfg.RunDir, "w"),
-		Max: a.hotMiB() / pool.WarmMiB / warmPart, NewID: func() string { return ident.New(ident.Box) }, Log: a.cfg.Log,
+		Max: a.hotMiB() / pool.WarmMiB / warmPart, NewID: func() string { return ident.New(ident.Box) }, Memory: a.memory, Log: a.cfg.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (a *Agent) parts() (*parts, error) {
 		return nil, err
 	}
 	ready := pool.New(pool.Config{
-		Boxes: boxes, MaxBoxes: a.hotMiB() / pool.BoxMiB, NewID: func() string { return ident.New(ident.Box) }, Log: a.cfg.Log,
+		Boxes: boxes, MaxBoxes: a.hotMiB() / pool.BoxMiB, NewID: func() string { return ident.New(ident.Box) }, Memory: a.memory, Log: a.cfg.Log,
 	})
 	return &parts{
 		boxes:      boxes,

@@ -148,7 +148,13 @@ func ended(s *workerv1.SandboxStatus) bool {
 // inProcess runs an agent in this process and meets it.
 func (g *sandboxGateway) inProcess(t testing.TB, data, tools string) (stop func()) {
 	t.Helper()
-	a, err := New(agentConfig(g.server.URL, data, tools))
+	return g.running(t, agentConfig(g.server.URL, data, tools))
+}
+
+// running is inProcess of an agent with another configuration.
+func (g *sandboxGateway) running(t testing.TB, cfg Config) (stop func()) {
+	t.Helper()
+	a, err := New(cfg)
 	ok(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skerry-dev/skerry/worker/box"
@@ -40,8 +41,9 @@ type Boxes interface {
 // Config is what a Pool needs.
 type Config struct {
 	Boxes    Boxes
-	MaxBoxes int           // that wait; 0: none
-	NewID    func() string // of a box
+	MaxBoxes int                    // that wait; 0: none
+	NewID    func() string          // of a box
+	Memory   func() (Memory, error) // they give way where it is short; nil: only their number is bounded
 	Log      *slog.Logger
 }
 
@@ -51,12 +53,17 @@ type Pool struct {
 	wake chan struct{} // holds a token when there may be something to do
 	work sync.WaitGroup
 
+	leaving atomic.Int64 // boxes that are being deleted
+
 	mu      sync.Mutex
 	classes map[class]*shelf
 	cold    int // starts under way that found no box
 	booting int
+	gauge   gauge
+	keep    int // how many may wait
+	grow    int // up to how many may be made
 	closed  bool
-	more    chan struct{} // closed when another box waits
+	changed chan struct{} // closed when another number of boxes waits
 }
 
 // class is what boxes that wait have in common.
@@ -77,7 +84,10 @@ type shelf struct {
 // New returns an empty pool.
 func New(cfg Config) *Pool {
 	cfg.MaxBoxes = min(cfg.MaxBoxes, MaxBoxes)
-	return &Pool{cfg: cfg, wake: make(chan struct{}, 1), classes: map[class]*shelf{}, more: make(chan struct{})}
+	return &Pool{
+		cfg: cfg, wake: make(chan struct{}, 1), classes: map[class]*shelf{}, changed: make(chan struct{}), keep: cfg.MaxBoxes, grow: cfg.MaxBoxes,
+		gauge: gauge{read: cfg.Memory, size: BoxMiB, most: cfg.MaxBoxes, log: cfg.Log},
+	}
 }
 
 // Adopt implements Boxes; boxes that waited are nobody's, and not taken over.
@@ -149,27 +159,44 @@ func (p *Pool) take(spec *box.Spec) *box.Box {
 	}
 	b := s.ready[0]
 	s.ready = slices.Delete(s.ready, 0, 1)
+	p.tell()
 	return b
 }
 
 // AwaitReady returns when at least n boxes wait, or ctx ends.
 func (p *Pool) AwaitReady(ctx context.Context, n int) error {
+	return p.Await(ctx, func(waiting int) bool { return waiting >= n })
+}
+
+// Await returns when as many boxes wait as is asked for, or ctx ends.
+func (p *Pool) Await(ctx context.Context, enough func(waiting int) bool) error {
 	for {
 		p.mu.Lock()
-		have, more := 0, p.more
-		for _, s := range p.classes {
-			have += len(s.ready)
-		}
+		have, changed := p.waiting(), p.changed
 		p.mu.Unlock()
-		if have >= n {
+		if enough(have) {
 			return nil
 		}
 		select {
-		case <-more:
+		case <-changed:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// waiting is how many boxes wait; the mutex is held.
+func (p *Pool) waiting() (n int) {
+	for _, s := range p.classes {
+		n += len(s.ready)
+	}
+	return n
+}
+
+// tell has those look who wait for another number of boxes; the mutex is held.
+func (p *Pool) tell() {
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
 func (p *Pool) signal() {
@@ -181,7 +208,9 @@ func (p *Pool) signal() {
 
 // discard deletes a box behind the caller's back.
 func (p *Pool) discard(b *box.Box) {
+	p.leaving.Add(1)
 	p.work.Go(func() {
+		defer p.leaving.Add(-1)
 		ctx, cancel := context.WithTimeout(context.Background(), box.DeleteTimeout)
 		defer cancel()
 		if err := b.Delete(ctx); err != nil {

@@ -15,7 +15,11 @@ const idleStep = time.Hour
 func (p *Pool) step(ctx context.Context, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.keep, p.grow = p.gauge.room(now, p.waiting()+int(p.leaving.Load()))
 	wait := p.trim(now)
+	if len(p.classes) > 0 && p.cfg.Memory != nil {
+		wait = min(wait, look)
+	}
 	limit, busy := boots, now.Sub(p.lastStart()) < quiet
 	switch {
 	case p.cold > 0:
@@ -42,8 +46,8 @@ func (p *Pool) share(s *shelf, now time.Time) int {
 		want, _ := o.demand.wanted(now)
 		total += want
 	}
-	if total > p.cfg.MaxBoxes {
-		n = n * p.cfg.MaxBoxes / total
+	if total > p.keep {
+		n = n * p.keep / total
 	}
 	return n
 }
@@ -69,6 +73,7 @@ func (p *Pool) trim(now time.Time) (wait time.Duration) {
 		for share := p.share(s, now); len(s.ready) > share; {
 			p.discard(s.ready[len(s.ready)-1])
 			s.ready = s.ready[:len(s.ready)-1]
+			p.tell()
 		}
 	}
 	return wait
@@ -79,6 +84,7 @@ func (p *Pool) drop(c class) {
 		p.discard(b)
 	}
 	delete(p.classes, c)
+	p.tell()
 }
 
 func (p *Pool) oldest() (oldest class) {
@@ -106,7 +112,7 @@ func (p *Pool) neediest(now time.Time, busy bool) (of class, s *shelf) {
 	for _, o := range p.classes {
 		all += len(o.ready) + o.booting
 	}
-	if all >= p.cfg.MaxBoxes {
+	if all >= p.grow {
 		return of, nil
 	}
 	for c, o := range p.classes {
@@ -148,7 +154,6 @@ func (p *Pool) booted(ctx context.Context, c class, s *shelf, b *box.Box, err er
 		p.discard(b)
 	default:
 		s.ready = append(s.ready, b)
-		close(p.more)
-		p.more = make(chan struct{})
+		p.tell()
 	}
 }

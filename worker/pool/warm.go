@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/lifecycle"
@@ -55,6 +56,7 @@ type WarmConfig struct {
 	Dir      string // a folder per sandbox; what is in it goes
 	Max      int    // that wait; 0: none
 	NewID    func() string
+	Memory   func() (Memory, error) // they give way where it is short; nil: only their number is bounded
 	Log      *slog.Logger
 }
 
@@ -65,8 +67,11 @@ type Warm struct {
 	wake chan struct{} // holds a token when there may be something to do
 	work sync.WaitGroup
 
+	leaving atomic.Int64 // those that are being deleted
+
 	mu      sync.Mutex
 	demand  demand
+	gauge   gauge
 	ready   []*warmed
 	booting int
 	failed  time.Time // when one could not be made
@@ -86,7 +91,10 @@ func NewWarm(cfg WarmConfig) (*Warm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandboxes ahead: %w", err)
 	}
-	return &Warm{cfg: cfg, wake: make(chan struct{}, 1), more: make(chan struct{})}, nil
+	return &Warm{
+		cfg: cfg, wake: make(chan struct{}, 1), more: make(chan struct{}),
+		gauge: gauge{read: cfg.Memory, size: WarmMiB, most: cfg.Max, log: cfg.Log},
+	}, nil
 }
 
 // Take implements container.Ahead. It counts as demand, whether or not there is one.
@@ -163,10 +171,14 @@ func (w *Warm) step(ctx context.Context, now time.Time) time.Duration {
 	defer w.mu.Unlock()
 	wait := idleStep
 	n, next := w.demand.wanted(now)
-	n = min(n, w.cfg.Max)
 	if n > 0 && !next.IsZero() {
 		wait = min(wait, max(0, next.Sub(now))+time.Millisecond)
 	}
+	if n > 0 && w.cfg.Memory != nil {
+		wait = min(wait, look)
+	}
+	keep, most := w.gauge.room(now, len(w.ready)+int(w.leaving.Load()))
+	n = min(n, keep)
 	for len(w.ready) > n {
 		w.discard(w.ready[len(w.ready)-1])
 		w.ready = w.ready[:len(w.ready)-1]
@@ -178,7 +190,7 @@ func (w *Warm) step(ctx context.Context, now time.Time) time.Duration {
 	if d := w.failed.Add(retry).Sub(now); d > 0 {
 		return min(wait, d+time.Millisecond)
 	}
-	if w.booting == 0 && len(w.ready) < n {
+	if w.booting == 0 && len(w.ready) < min(n, most) {
 		w.booting++
 		w.work.Go(func() { w.boot(ctx) })
 	}
@@ -236,7 +248,9 @@ func (w *Warm) make(ctx context.Context) (*warmed, error) {
 
 // discard gives one back that nobody has, behind the caller's back.
 func (w *Warm) discard(m *warmed) {
+	w.leaving.Add(1)
 	w.work.Go(func() {
+		defer w.leaving.Add(-1)
 		ctx, cancel := context.WithTimeout(context.Background(), box.DeleteTimeout)
 		defer cancel()
 		if err := errors.Join(m.Delete(ctx), w.cfg.Network.Release(m.endpoint)); err != nil {

@@ -195,3 +195,43 @@ func TestWarmRefused(t *testing.T) {
 		t.Errorf("looks again after %s, %d are booted", wait, w.booting)
 	}
 }
+
+// TestWarmGivesWay has those that wait be given back as memory fills, and made again when there is enough.
+func TestWarmGivesWay(t *testing.T) {
+	var b bench
+	w := makeWarm(t, &b, MaxWarm)
+	used := 0 // besides what they take
+	w.cfg.Memory = func() (Memory, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return Memory{Offered: 1000, Used: used + WarmMiB*len(b.machines), Available: 1000}, nil
+	}
+	w.gauge.read = w.cfg.Memory
+	now := time.Now()
+	for range 8 {
+		w.demand.note(now)
+	}
+	step := func(others, want int) {
+		t.Helper()
+		b.mu.Lock()
+		used = others
+		b.mu.Unlock()
+		for range MaxWarm { // one is booted at a time
+			now = now.Add(quiet)
+			if wait := w.step(t.Context(), now); wait > look {
+				t.Errorf("looks again after %s", wait)
+			}
+			w.work.Wait()
+		}
+		if len(w.ready) != want || b.left() != 2*want {
+			t.Errorf("with %d MiB used: %d wait, %d things are there, want %d", others, len(w.ready), b.left(), want)
+		}
+	}
+	step(0, 10)
+	step(850, 10) // 60 MiB are free: enough to keep them
+	step(880, 7)  // 30 are, and 50 are to be
+	step(830, 7)  // 107 are: not enough for another
+	step(800, 10)
+	step(1100, 0)
+	step(850, 5)
+}
