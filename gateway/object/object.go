@@ -1,4 +1,4 @@
-// Package object is the noun of what has an id, a name in an environment, and contents that something else keeps: dicts and queues.
+// Package object is the noun of what has an id, a name in an environment, and contents that something else keeps: dicts, queues and volumes.
 package object
 
 import (
@@ -16,6 +16,14 @@ const (
 	DefaultPage = 100
 	MaxPage     = 1000
 )
+
+// PageSize is how many of a list are sent where so many are asked for; 0: DefaultPage.
+func PageSize(limit int) int {
+	if limit <= 0 {
+		return DefaultPage
+	}
+	return min(limit, MaxPage)
+}
 
 // Creation says what becomes of a name that nothing has, or that something has.
 type Creation uint8
@@ -60,7 +68,7 @@ type Page struct {
 	Limit       int
 }
 
-// Store keeps objects. An object that is doomed has no name any more and is found by nobody, until it is forgotten.
+// Store keeps what objects are called.
 type Store interface {
 	// CreateObject adds an object; seen is when its client was heard of, zero for one with a name. It sets CreatedAt so that no two of a kind and
 	// environment have the same. Errors: fault.Exists, fault.Precondition (the environment is being deleted).
@@ -69,6 +77,12 @@ type Store interface {
 	Object(ctx context.Context, ref Ref) (*Object, error)
 	// Objects lists objects that have a name.
 	Objects(ctx context.Context, p Page) ([]Object, error)
+	// RenameObject gives an object that has a name another one. Errors: fault.NotFound, fault.Exists.
+	RenameObject(ctx context.Context, id, name string) error
+}
+
+// Lives keeps how long objects live. An object that is doomed has no name any more and is found by nobody, until it is forgotten.
+type Lives interface {
 	// KeepObject notes that the client of an ephemeral object was heard of. Errors: fault.NotFound.
 	KeepObject(ctx context.Context, id string, at time.Time) error
 	// DoomObjects marks the object of an id as deleted, or all of a kind that an environment has. Errors: fault.NotFound, for an id.

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,20 +13,19 @@ import (
 	"github.com/skerry-dev/skerry/internal/ident"
 )
 
-const (
-	// reapEvery is the time between two looks for objects whose client is gone.
-	reapEvery = 30 * time.Second
-	// maxKnown bounds the objects that memory knows.
-	maxKnown = 10_000
-)
+// maxKnown bounds the objects that memory knows.
+const maxKnown = 10_000
 
-// Deps are the parts of a Service. All are required.
+// Deps are the parts of a Service. All but Window are required.
 type Deps struct {
 	Kind     ident.Kind
 	Noun     string // as errors call it, such as "dict"
 	Store    Store
+	Lives    Lives
 	Contents Contents
 	Log      *slog.Logger
+	// Window is how long an ephemeral object lives without a word from its client; 0: Window.
+	Window time.Duration
 }
 
 // Service finds, makes and deletes the objects of one kind. It is safe for concurrent use.
@@ -37,7 +37,10 @@ type Service struct {
 }
 
 // New returns a Service. Run is to be called for objects to end whose client is gone.
-func New(d Deps) *Service { return &Service{d: d, known: map[string]Object{}} }
+func New(d Deps) *Service {
+	d.Window = cmp.Or(d.Window, Window)
+	return &Service{d: d, known: map[string]Object{}}
+}
 
 // Get finds an object by name, or makes it. Errors: fault.NotFound, fault.Exists, fault.Invalid.
 func (s *Service) Get(ctx context.Context, environment, name string, c Creation, by string) (Object, error) {
@@ -75,10 +78,7 @@ func (s *Service) Get(ctx context.Context, environment, name string, c Creation,
 func (s *Service) create(ctx context.Context, o *Object, seen time.Time) (Object, error) {
 	o.ID, o.Kind = ident.New(s.d.Kind), s.d.Kind
 	if err := s.d.Store.CreateObject(ctx, o, seen); err != nil {
-		if errors.Is(err, fault.Exists) {
-			err = fault.New(fault.Exists, "%s %q: is there already; choose another name or delete it", s.d.Noun, o.Name)
-		}
-		return Object{}, err
+		return Object{}, s.taken(o.Name, err)
 	}
 	return *o, nil
 }
@@ -97,11 +97,8 @@ func (s *Service) Find(ctx context.Context, id string) (Object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock() // so that what is deleted meanwhile is not learnt
 	found, err := s.d.Store.Object(ctx, Ref{ID: id})
-	if errors.Is(err, fault.NotFound) {
-		return Object{}, fault.New(fault.NotFound, "%s %q: there is none, or it was deleted", s.d.Noun, id)
-	}
 	if err != nil {
-		return Object{}, err
+		return Object{}, s.named(id, err)
 	}
 	if len(s.known) >= maxKnown {
 		clear(s.known)
@@ -110,30 +107,64 @@ func (s *Service) Find(ctx context.Context, id string) (Object, error) {
 	return *found, nil
 }
 
-// List returns a page of those that have a name.
-func (s *Service) List(ctx context.Context, environment string, before time.Time, limit int) ([]Object, error) {
-	if limit <= 0 {
-		limit = DefaultPage
+// named says of what kind an object is that is not there.
+func (s *Service) named(id string, err error) error {
+	if errors.Is(err, fault.NotFound) {
+		return fault.New(fault.NotFound, "%s %q: there is none, or it was deleted", s.d.Noun, id)
 	}
-	return s.d.Store.Objects(ctx, Page{Kind: s.d.Kind, Environment: environment, Before: before, Limit: min(limit, MaxPage)})
+	return err
+}
+
+// Rename gives an object another name. Errors: fault.Invalid, fault.NotFound, fault.Exists, fault.Precondition for an ephemeral one.
+func (s *Service) Rename(ctx context.Context, id, name string) error {
+	if err := ident.CheckName(s.d.Noun, name); err != nil {
+		return err
+	}
+	o, err := s.Find(ctx, id)
+	if err != nil {
+		return err
+	}
+	if o.Name == "" {
+		return fault.New(fault.Precondition, "%s %q: is ephemeral and gets no name", s.d.Noun, id)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock() // so that the old name is not learnt meanwhile
+	delete(s.known, id)
+	if err := s.d.Store.RenameObject(ctx, id, name); err != nil {
+		return s.taken(name, s.named(id, err))
+	}
+	return nil
+}
+
+// taken says of what kind an object is whose name is taken.
+func (s *Service) taken(name string, err error) error {
+	if errors.Is(err, fault.Exists) {
+		return fault.New(fault.Exists, "%s %q: is there already; choose another name or delete it", s.d.Noun, name)
+	}
+	return err
+}
+
+// List returns a page of those that have a name; its limit is as for PageSize.
+func (s *Service) List(ctx context.Context, environment string, before time.Time, limit int) ([]Object, error) {
+	return s.d.Store.Objects(ctx, Page{Kind: s.d.Kind, Environment: environment, Before: before, Limit: PageSize(limit)})
 }
 
 // Keep notes that the client of an ephemeral object is there. Errors: fault.NotFound.
 func (s *Service) Keep(ctx context.Context, id string) error {
-	return s.d.Store.KeepObject(ctx, id, time.Now())
+	return s.named(id, s.d.Lives.KeepObject(ctx, id, time.Now()))
 }
 
 // Delete deletes an object with all that it holds. Errors: fault.NotFound.
 func (s *Service) Delete(ctx context.Context, id string) error {
-	if err := s.d.Store.DoomObjects(ctx, Ref{ID: id}); err != nil {
-		return err
+	if err := s.d.Lives.DoomObjects(ctx, Ref{ID: id}); err != nil {
+		return s.named(id, err)
 	}
 	return s.remove(ctx, id)
 }
 
 // DeleteAll deletes all that an environment has.
 func (s *Service) DeleteAll(ctx context.Context, environment string) error {
-	if err := s.d.Store.DoomObjects(ctx, Ref{Kind: s.d.Kind, Environment: environment}); err != nil {
+	if err := s.d.Lives.DoomObjects(ctx, Ref{Kind: s.d.Kind, Environment: environment}); err != nil {
 		return err
 	}
 	return s.reap(ctx, time.Time{})
@@ -147,17 +178,17 @@ func (s *Service) remove(ctx context.Context, id string) error {
 	if err := s.d.Contents.Drop(ctx, id); err != nil {
 		return fmt.Errorf("%s %q: is deleted, and its contents not yet: %w", s.d.Noun, id, err)
 	}
-	return s.d.Store.ForgetObject(ctx, id)
+	return s.d.Lives.ForgetObject(ctx, id)
 }
 
 // Run removes objects whose client is gone, and finishes what a crash broke off, until ctx ends. Clients have the whole window to be heard
 // after a start.
 func (s *Service) Run(ctx context.Context) error {
 	started := time.Now()
-	tick := time.NewTicker(reapEvery)
+	tick := time.NewTicker(s.d.Window / 4)
 	defer tick.Stop()
 	for {
-		before := time.Now().Add(-Window)
+		before := time.Now().Add(-s.d.Window)
 		if before.Before(started) {
 			before = time.Time{}
 		}
@@ -174,7 +205,7 @@ func (s *Service) Run(ctx context.Context) error {
 
 // reap removes what is doomed, and ephemeral objects whose client was not heard of since a moment.
 func (s *Service) reap(ctx context.Context, before time.Time) error {
-	doomed, err := s.d.Store.DoomedObjects(ctx, s.d.Kind, before)
+	doomed, err := s.d.Lives.DoomedObjects(ctx, s.d.Kind, before)
 	for _, id := range doomed {
 		err = errors.Join(err, s.remove(ctx, id))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/dict"
 	"github.com/skerry-dev/skerry/gateway/object"
+	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
@@ -17,16 +18,16 @@ import (
 
 // NewDictService returns the handler of DictService.
 func NewDictService(objects *object.Service, dicts *dict.Service) skerryv1connect.DictServiceHandler {
-	return &dictService{named{"dict", objects}, dicts}
+	return &dictService{gatewire.Named{Noun: "dict", Objects: objects}, dicts}
 }
 
 type dictService struct {
-	named
+	gatewire.Named
 	dicts *dict.Service
 }
 
 func (s *dictService) GetDict(ctx context.Context, req *connect.Request[skerryv1.GetDictRequest]) (*connect.Response[skerryv1.GetDictResponse], error) {
-	info, err := s.get(ctx, req.Msg.GetName(), req.Msg.GetEnvironment(), req.Msg.GetCreation())
+	info, err := s.Get(ctx, req.Msg.GetName(), req.Msg.GetEnvironment(), req.Msg.GetCreation())
 	if err != nil {
 		return nil, err
 	}
@@ -34,34 +35,34 @@ func (s *dictService) GetDict(ctx context.Context, req *connect.Request[skerryv1
 }
 
 func (s *dictService) DescribeDict(ctx context.Context, req *connect.Request[skerryv1.DescribeDictRequest]) (*connect.Response[skerryv1.DescribeDictResponse], error) {
-	o, err := s.find(ctx, req.Msg.GetDictId())
+	o, err := s.Find(ctx, req.Msg.GetDictId())
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.DescribeDictResponse{Info: infoToProto(ctx, o)}), nil
+	return connect.NewResponse(&skerryv1.DescribeDictResponse{Info: gatewire.ObjectToProto(ctx, o)}), nil
 }
 
 func (s *dictService) ListDicts(ctx context.Context, req *connect.Request[skerryv1.ListDictsRequest]) (*connect.Response[skerryv1.ListDictsResponse], error) {
-	found, err := s.list(ctx, req.Msg.GetPage())
+	found, err := s.List(ctx, req.Msg.GetPage())
 	if err != nil {
 		return nil, err
 	}
 	res := &skerryv1.ListDictsResponse{}
 	for _, o := range found {
-		res.Dicts = append(res.Dicts, infoToProto(ctx, o))
+		res.Dicts = append(res.Dicts, gatewire.ObjectToProto(ctx, o))
 	}
 	return connect.NewResponse(res), nil
 }
 
 func (s *dictService) DeleteDict(ctx context.Context, req *connect.Request[skerryv1.DeleteDictRequest]) (*connect.Response[skerryv1.DeleteDictResponse], error) {
-	if err := s.delete(ctx, req.Msg.GetDictId()); err != nil {
+	if err := s.Delete(ctx, req.Msg.GetDictId()); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.DeleteDictResponse{}), nil
 }
 
 func (s *dictService) KeepDict(ctx context.Context, req *connect.Request[skerryv1.KeepDictRequest]) (*connect.Response[skerryv1.KeepDictResponse], error) {
-	if err := s.keep(ctx, req.Msg.GetDictId()); err != nil {
+	if err := s.Keep(ctx, req.Msg.GetDictId()); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.KeepDictResponse{}), nil
@@ -69,7 +70,7 @@ func (s *dictService) KeepDict(ctx context.Context, req *connect.Request[skerryv
 
 // key checks a dict and a key.
 func (s *dictService) key(ctx context.Context, dictID string, p *skerryv1.Payload) (dict.Key, error) {
-	if _, err := s.find(ctx, dictID); err != nil {
+	if _, err := s.Find(ctx, dictID); err != nil {
 		return dict.Key{}, err
 	}
 	return keyFromProto(p)
@@ -129,7 +130,7 @@ func (s *dictService) HasDictEntry(ctx context.Context, req *connect.Request[ske
 
 func (s *dictService) PutDictEntry(ctx context.Context, req *connect.Request[skerryv1.PutDictEntryRequest]) (*connect.Response[skerryv1.PutDictEntryResponse], error) {
 	m := req.Msg
-	if _, err := s.find(ctx, m.GetDictId()); err != nil {
+	if _, err := s.Find(ctx, m.GetDictId()); err != nil {
 		return nil, err
 	}
 	e, err := entryFromProto(m.GetEntry())
@@ -149,7 +150,7 @@ func (s *dictService) PutDictEntry(ctx context.Context, req *connect.Request[ske
 
 func (s *dictService) UpdateDict(ctx context.Context, req *connect.Request[skerryv1.UpdateDictRequest]) (*connect.Response[skerryv1.UpdateDictResponse], error) {
 	m := req.Msg
-	if _, err := s.find(ctx, m.GetDictId()); err != nil {
+	if _, err := s.Find(ctx, m.GetDictId()); err != nil {
 		return nil, err
 	}
 	if n := len(m.GetEntries()); n == 0 || n > dict.MaxUpdate {
@@ -189,7 +190,7 @@ func (s *dictService) PopDictEntry(ctx context.Context, req *connect.Request[ske
 }
 
 func (s *dictService) CountDict(ctx context.Context, req *connect.Request[skerryv1.CountDictRequest]) (*connect.Response[skerryv1.CountDictResponse], error) {
-	if _, err := s.find(ctx, req.Msg.GetDictId()); err != nil {
+	if _, err := s.Find(ctx, req.Msg.GetDictId()); err != nil {
 		return nil, err
 	}
 	n, err := s.dicts.Count(ctx, req.Msg.GetDictId())
@@ -200,7 +201,7 @@ func (s *dictService) CountDict(ctx context.Context, req *connect.Request[skerry
 }
 
 func (s *dictService) ClearDict(ctx context.Context, req *connect.Request[skerryv1.ClearDictRequest]) (*connect.Response[skerryv1.ClearDictResponse], error) {
-	if _, err := s.find(ctx, req.Msg.GetDictId()); err != nil {
+	if _, err := s.Find(ctx, req.Msg.GetDictId()); err != nil {
 		return nil, err
 	}
 	if err := s.dicts.Clear(ctx, req.Msg.GetDictId()); err != nil {
@@ -211,7 +212,7 @@ func (s *dictService) ClearDict(ctx context.Context, req *connect.Request[skerry
 
 func (s *dictService) ReadDict(ctx context.Context, req *connect.Request[skerryv1.ReadDictRequest], stream *connect.ServerStream[skerryv1.ReadDictResponse]) error {
 	m := req.Msg
-	if _, err := s.find(ctx, m.GetDictId()); err != nil {
+	if _, err := s.Find(ctx, m.GetDictId()); err != nil {
 		return err
 	}
 	return s.dicts.Read(ctx, m.GetDictId(), m.GetAfter(), func(entries []dict.Entry, cursor uint64) error {

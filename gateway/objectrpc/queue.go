@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/object"
 	"github.com/skerry-dev/skerry/gateway/queue"
+	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
@@ -19,16 +20,16 @@ const maxReadWait = 10 * 365 * 24 * time.Hour
 
 // NewQueueService returns the handler of QueueService.
 func NewQueueService(objects *object.Service, queues *queue.Service) skerryv1connect.QueueServiceHandler {
-	return &queueService{named{"queue", objects}, queues}
+	return &queueService{gatewire.Named{Noun: "queue", Objects: objects}, queues}
 }
 
 type queueService struct {
-	named
+	gatewire.Named
 	queues *queue.Service
 }
 
 func (s *queueService) GetQueue(ctx context.Context, req *connect.Request[skerryv1.GetQueueRequest]) (*connect.Response[skerryv1.GetQueueResponse], error) {
-	info, err := s.get(ctx, req.Msg.GetName(), req.Msg.GetEnvironment(), req.Msg.GetCreation())
+	info, err := s.Get(ctx, req.Msg.GetName(), req.Msg.GetEnvironment(), req.Msg.GetCreation())
 	if err != nil {
 		return nil, err
 	}
@@ -36,21 +37,21 @@ func (s *queueService) GetQueue(ctx context.Context, req *connect.Request[skerry
 }
 
 func (s *queueService) DescribeQueue(ctx context.Context, req *connect.Request[skerryv1.DescribeQueueRequest]) (*connect.Response[skerryv1.DescribeQueueResponse], error) {
-	o, err := s.find(ctx, req.Msg.GetQueueId())
+	o, err := s.Find(ctx, req.Msg.GetQueueId())
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.DescribeQueueResponse{Info: infoToProto(ctx, o)}), nil
+	return connect.NewResponse(&skerryv1.DescribeQueueResponse{Info: gatewire.ObjectToProto(ctx, o)}), nil
 }
 
 func (s *queueService) ListQueues(ctx context.Context, req *connect.Request[skerryv1.ListQueuesRequest]) (*connect.Response[skerryv1.ListQueuesResponse], error) {
-	found, err := s.list(ctx, req.Msg.GetPage())
+	found, err := s.List(ctx, req.Msg.GetPage())
 	if err != nil {
 		return nil, err
 	}
 	res := &skerryv1.ListQueuesResponse{}
 	for _, o := range found {
-		l := &skerryv1.QueueListing{Info: infoToProto(ctx, o)}
+		l := &skerryv1.QueueListing{Info: gatewire.ObjectToProto(ctx, o)}
 		if req.Msg.GetWithSizes() {
 			total, err := s.queues.Total(ctx, o.ID)
 			if err != nil {
@@ -64,14 +65,14 @@ func (s *queueService) ListQueues(ctx context.Context, req *connect.Request[sker
 }
 
 func (s *queueService) DeleteQueue(ctx context.Context, req *connect.Request[skerryv1.DeleteQueueRequest]) (*connect.Response[skerryv1.DeleteQueueResponse], error) {
-	if err := s.delete(ctx, req.Msg.GetQueueId()); err != nil {
+	if err := s.Delete(ctx, req.Msg.GetQueueId()); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.DeleteQueueResponse{}), nil
 }
 
 func (s *queueService) KeepQueue(ctx context.Context, req *connect.Request[skerryv1.KeepQueueRequest]) (*connect.Response[skerryv1.KeepQueueResponse], error) {
-	if err := s.keep(ctx, req.Msg.GetQueueId()); err != nil {
+	if err := s.Keep(ctx, req.Msg.GetQueueId()); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.KeepQueueResponse{}), nil
@@ -79,7 +80,7 @@ func (s *queueService) KeepQueue(ctx context.Context, req *connect.Request[skerr
 
 // partition checks a queue and the key of a partition.
 func (s *queueService) partition(ctx context.Context, queueID string, key []byte) error {
-	if _, err := s.find(ctx, queueID); err != nil {
+	if _, err := s.Find(ctx, queueID); err != nil {
 		return err
 	}
 	return queue.CheckPartition(string(key))

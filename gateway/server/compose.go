@@ -44,7 +44,9 @@ func (s *Server) compose(tunnels tunnel.Config) {
 	s.environments = environment.New(environment.Deps{Store: s.db, Contents: s.contents(), Log: s.log})
 	s.secrets = secret.New(s.db, s.db, s.keys.Sealer())
 	s.mounts = mount.New(s.db, s.blobs)
-	s.volumes = volume.New(volume.Deps{Store: s.db, Versions: s.db, Blobs: s.blobs, Workers: volumes{s}, Window: s.cfg.HeartbeatWindow, Log: s.log})
+	s.volumes = volume.New(volume.Deps{
+		Objects: s.db, Lives: s.db, Store: s.db, Versions: s.db, Blobs: s.blobs, Workers: volumes{s}, Log: s.log,
+	})
 	s.layers = layer.New(s.cfg.Layers, s.db, s.blobs, s.log)
 	s.builders = buildlink.New(s.cfg.BuilderWait, buildlink.Deps{Layers: s.layers, Blobs: s.blobs, Log: s.log})
 	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Ages: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets, s.db}, Log: s.log})
@@ -84,8 +86,8 @@ func (s *Server) compose(tunnels tunnel.Config) {
 func (s *Server) composeObjects() {
 	s.entries = dict.New(dict.Deps{Entries: s.engine.Dicts(), Journal: s.engine.Dicts(), Blobs: payloads{s}})
 	s.items = queue.New(queue.Deps{Log: s.engine.Queues(), Blobs: payloads{s}, Logger: s.log})
-	s.dicts = object.New(object.Deps{Kind: ident.Dict, Noun: "dict", Store: s.db, Contents: s.entries, Log: s.log})
-	s.queues = object.New(object.Deps{Kind: ident.Queue, Noun: "queue", Store: s.db, Contents: s.items, Log: s.log})
+	s.dicts = object.New(object.Deps{Kind: ident.Dict, Noun: "dict", Store: s.db, Lives: s.db, Contents: s.entries, Log: s.log})
+	s.queues = object.New(object.Deps{Kind: ident.Queue, Noun: "queue", Store: s.db, Lives: s.db, Contents: s.items, Log: s.log})
 }
 
 // contents are all kinds of things that environments have, apps first: they use the others.
@@ -93,7 +95,7 @@ func (s *Server) contents() []environment.Contents {
 	return []environment.Contents{
 		{Noun: "apps", Empty: func(ctx context.Context, id string) error { return s.apps.StopAll(ctx, id) }},
 		{Noun: "names of images", Empty: s.db.DeleteImageNames},
-		{Noun: "volumes", Empty: func(ctx context.Context, id string) error { return s.volumes.Empty(ctx, id) }},
+		{Noun: "volumes", Empty: func(ctx context.Context, id string) error { return s.volumes.Objects().DeleteAll(ctx, id) }},
 		{Noun: "secrets", Empty: s.db.DeleteNamedSecrets},
 		{Noun: "dicts", Empty: func(ctx context.Context, id string) error { return s.dicts.DeleteAll(ctx, id) }},
 		{Noun: "queues", Empty: func(ctx context.Context, id string) error { return s.queues.DeleteAll(ctx, id) }},
@@ -114,7 +116,7 @@ func (s *Server) handler() http.Handler {
 		Relay:         sandboxrpc.NewRelay(s.sandboxes, s.snapshots, s.workers, s.log),
 		SecretService: secretrpc.NewService(s.secrets, s.db),
 		TunnelService: tunnelrpc.NewService(s.tunnels),
-		VolumeService: volumerpc.NewService(s.volumes, s.environments, s.sandboxes),
+		VolumeService: volumerpc.NewService(s.volumes, s.sandboxes),
 		DictService:   objectrpc.NewDictService(s.dicts, s.entries), QueueService: objectrpc.NewQueueService(s.queues, s.items),
 	}, opts)
 	mux := http.NewServeMux()

@@ -19,7 +19,7 @@ var _ rpc.Owners = owners{}
 func (o owners) EnvironmentOf(ctx context.Context, id string) (string, bool, error) {
 	finders := map[ident.Kind]func(context.Context, string) (string, error){
 		ident.App: o.app, ident.Function: o.function, ident.Call: o.call, ident.Container: o.container,
-		ident.Sandbox: o.sandbox, ident.Snapshot: o.snapshot, ident.Volume: o.volume, ident.Secret: o.secret,
+		ident.Sandbox: o.sandbox, ident.Snapshot: o.snapshot, ident.Volume: stored(o.s.volumes.Objects()), ident.Secret: o.secret,
 		ident.Dict: stored(o.s.dicts), ident.Queue: stored(o.s.queues),
 	}
 	for kind, find := range finders {
@@ -97,14 +97,6 @@ func (o owners) snapshot(ctx context.Context, id string) (string, error) {
 		return "", err
 	}
 	return snap.Sandbox.Environment, nil
-}
-
-func (o owners) volume(ctx context.Context, id string) (string, error) {
-	v, err := o.s.db.Volume(ctx, id)
-	if err != nil {
-		return "", err
-	}
-	return v.Environment, nil
 }
 
 // stored finds objects of one kind.

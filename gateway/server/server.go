@@ -244,7 +244,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"environments", s.environments.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}, {"tunnels", s.tunnels.Run}, {"volumes", s.volumes.Run}, {"dicts", s.dicts.Run}, {"queues", s.queues.Run}, {"items of queues", s.items.Run}} {
+	}{{"scheduler", s.scheduler.Run}, {"calls", s.calls.Run}, {"images", s.images.Run}, {"apps", s.apps.Run}, {"environments", s.environments.Run}, {"schedules", s.schedules.Run}, {"sandboxes", s.sandboxes.Run}, {"tunnels", s.tunnels.Run}, {"volumes", s.volumes.Objects().Run}, {"dicts", s.dicts.Run}, {"queues", s.queues.Run}, {"items of queues", s.items.Run}} {
 		parts.Go(p.name, func(ctx context.Context) error { return endedBy(ctx, p.run(ctx)) })
 	}
 	parts.Go("message engine", s.watchEngine)

@@ -12,7 +12,10 @@ import (
 	"github.com/skerry-dev/skerry/internal/ident"
 )
 
-var _ object.Store = (*DB)(nil)
+var (
+	_ object.Store = (*DB)(nil)
+	_ object.Lives = (*DB)(nil)
+)
 
 const objectColumns = `SELECT id, kind, environment, name, created_at, created_by FROM objects WHERE doomed = 0 AND `
 
@@ -29,34 +32,64 @@ func scanObject(scan func(...any) error) (*object.Object, error) {
 
 // CreateObject implements object.Store.
 func (d *DB) CreateObject(ctx context.Context, o *object.Object, seen time.Time) error {
+	return d.tx(ctx, func(tx *sql.Tx) error { return insertObject(ctx, tx, o, seen) })
+}
+
+func insertObject(ctx context.Context, tx *sql.Tx, o *object.Object, seen time.Time) error {
+	if err := enter(ctx, tx, o.Environment); err != nil {
+		return err
+	}
+	if err := nameIsFree(ctx, tx, o.Kind, o.Environment, o.Name); err != nil {
+		return err
+	}
+	// Pages of a list go on from a moment: no two may have the same.
+	var newest sql.NullInt64
+	err := tx.QueryRowContext(ctx, `SELECT MAX(created_at) FROM objects WHERE kind = $1 AND environment = $2`,
+		string(o.Kind), o.Environment).Scan(&newest)
+	if err != nil {
+		return fmt.Errorf("object %q: %w", o.ID, err)
+	}
+	created := max(millis(time.Now()), newest.Int64+1)
+	o.CreatedAt = fromMillis(created)
+	_, err = tx.ExecContext(ctx,
+		`INSERT INTO objects (id, kind, environment, name, created_at, created_by, seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		o.ID, string(o.Kind), o.Environment, sql.NullString{String: o.Name, Valid: o.Name != ""}, created, o.CreatedBy,
+		sql.NullInt64{Int64: millis(seen), Valid: !seen.IsZero()})
+	if err != nil {
+		return fmt.Errorf("object %q: %w", o.ID, err)
+	}
+	return nil
+}
+
+// nameIsFree returns a fault.Exists where an object has a name. No name is free.
+func nameIsFree(ctx context.Context, tx *sql.Tx, kind ident.Kind, environment, name string) error {
+	var same int
+	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM objects WHERE kind = $1 AND environment = $2 AND name = $3`,
+		string(kind), environment, name).Scan(&same)
+	if err != nil {
+		return fmt.Errorf("object %q: %w", name, err)
+	}
+	if same > 0 && name != "" {
+		return fault.New(fault.Exists, "object %q: is there already", name)
+	}
+	return nil
+}
+
+// RenameObject implements object.Store.
+func (d *DB) RenameObject(ctx context.Context, id, name string) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
-		if err := enter(ctx, tx, o.Environment); err != nil {
+		o, err := scanObject(tx.QueryRowContext(ctx, objectColumns+`id = $1 AND name IS NOT NULL`, id).Scan)
+		if err != nil {
+			return missing(err, "object", id)
+		}
+		if o.Name == name {
+			return nil
+		}
+		if err := nameIsFree(ctx, tx, o.Kind, o.Environment, name); err != nil {
 			return err
 		}
-		var same int
-		var newest sql.NullInt64
-		err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM objects WHERE kind = $1 AND environment = $2 AND name = $3`,
-			string(o.Kind), o.Environment, o.Name).Scan(&same)
-		if err != nil {
-			return fmt.Errorf("object %q: %w", o.Name, err)
-		}
-		if same > 0 && o.Name != "" {
-			return fault.New(fault.Exists, "object %q: is there already", o.Name)
-		}
-		// Pages of a list go on from a moment: no two may have the same.
-		err = tx.QueryRowContext(ctx, `SELECT MAX(created_at) FROM objects WHERE kind = $1 AND environment = $2`,
-			string(o.Kind), o.Environment).Scan(&newest)
-		if err != nil {
-			return fmt.Errorf("object %q: %w", o.ID, err)
-		}
-		created := max(millis(time.Now()), newest.Int64+1)
-		o.CreatedAt = fromMillis(created)
-		_, err = tx.ExecContext(ctx,
-			`INSERT INTO objects (id, kind, environment, name, created_at, created_by, seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			o.ID, string(o.Kind), o.Environment, sql.NullString{String: o.Name, Valid: o.Name != ""}, created, o.CreatedBy,
-			sql.NullInt64{Int64: millis(seen), Valid: !seen.IsZero()})
-		if err != nil {
-			return fmt.Errorf("object %q: %w", o.ID, err)
+		if _, err := tx.ExecContext(ctx, `UPDATE objects SET name = $1 WHERE id = $2`, name, id); err != nil {
+			return fmt.Errorf("object %q: %w", id, err)
 		}
 		return nil
 	})
@@ -99,12 +132,12 @@ func (d *DB) Objects(ctx context.Context, p object.Page) (found []object.Object,
 	return found, nil
 }
 
-// KeepObject implements object.Store.
+// KeepObject implements object.Lives.
 func (d *DB) KeepObject(ctx context.Context, id string, at time.Time) error {
 	return d.oneObject(ctx, id, `UPDATE objects SET seen_at = $2 WHERE id = $1 AND doomed = 0 AND seen_at IS NOT NULL`, id, millis(at))
 }
 
-// DoomObjects implements object.Store.
+// DoomObjects implements object.Lives.
 func (d *DB) DoomObjects(ctx context.Context, ref object.Ref) error {
 	const doom = `UPDATE objects SET doomed = 1, name = NULL WHERE doomed = 0 AND `
 	if ref.ID != "" {
@@ -127,7 +160,7 @@ func (d *DB) oneObject(ctx context.Context, id, statement string, args ...any) e
 	return nil
 }
 
-// DoomedObjects implements object.Store.
+// DoomedObjects implements object.Lives.
 func (d *DB) DoomedObjects(ctx context.Context, kind ident.Kind, heardBefore time.Time) (ids []string, err error) {
 	if !heardBefore.IsZero() {
 		_, err = d.writer.ExecContext(ctx, `UPDATE objects SET doomed = 1 WHERE kind = $1 AND doomed = 0 AND seen_at < $2`, string(kind), millis(heardBefore))
@@ -147,7 +180,7 @@ func (d *DB) DoomedObjects(ctx context.Context, kind ident.Kind, heardBefore tim
 	return ids, nil
 }
 
-// ForgetObject implements object.Store.
+// ForgetObject implements object.Lives.
 func (d *DB) ForgetObject(ctx context.Context, id string) error {
 	if _, err := d.writer.ExecContext(ctx, `DELETE FROM objects WHERE id = $1 AND doomed = 1`, id); err != nil {
 		return fmt.Errorf("object %q: %w", id, err)

@@ -36,7 +36,7 @@ func scanVersion(scan func(...any) error) (*volume.Version, error) {
 
 // Version implements volume.Versions.
 func (d *DB) Version(ctx context.Context, volumeID string, number uint64) (*volume.Version, error) {
-	const head = `SELECT ` + versionColumns + ` FROM volume_versions WHERE volume_id = $1 AND number = (SELECT head FROM volumes WHERE id = $1)`
+	const head = `SELECT ` + versionColumns + ` FROM volume_versions WHERE volume_id = $1 AND number = (SELECT head FROM volume_heads WHERE volume_id = $1)`
 	if number == 0 {
 		v, err := scanVersion(d.reader.QueryRowContext(ctx, head, volumeID).Scan)
 		if err != nil {
@@ -66,10 +66,10 @@ func (d *DB) VersionOf(ctx context.Context, volumeID, requestID string) (*volume
 func (d *DB) AddVersion(ctx context.Context, volumeID string, v volume.Version) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		var head int64
-		if err := tx.QueryRowContext(ctx, `SELECT head FROM volumes WHERE id = $1`, volumeID).Scan(&head); err != nil {
+		if err := tx.QueryRowContext(ctx, `SELECT head FROM volume_heads WHERE volume_id = $1`, volumeID).Scan(&head); err != nil {
 			return missing(err, "volume", volumeID)
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE volumes SET head = $1 WHERE id = $2 AND head = $3`, int64(v.Number), volumeID, int64(v.Number)-1)
+		res, err := tx.ExecContext(ctx, `UPDATE volume_heads SET head = $1 WHERE volume_id = $2 AND head = $3`, int64(v.Number), volumeID, int64(v.Number)-1)
 		if err != nil {
 			return fmt.Errorf("volume %q: %w", volumeID, err)
 		}

@@ -100,7 +100,7 @@ func (s *Service) Change(ctx context.Context, c Change) (v *Version, missing []s
 	if len(c.RequestID) != 22 {
 		return nil, nil, fault.New(fault.Invalid, "volume %q: request id %.80q: want 22 characters", c.VolumeID, c.RequestID)
 	}
-	if _, err := s.Volume(ctx, c.VolumeID); err != nil {
+	if _, err := s.objects.Find(ctx, c.VolumeID); err != nil {
 		return nil, nil, err
 	}
 	if done, err := s.d.Versions.VersionOf(ctx, c.VolumeID, c.RequestID); !errors.Is(err, fault.NotFound) {
@@ -151,7 +151,7 @@ func (s *Service) add(ctx context.Context, c Change, next func(head *Version) (v
 
 // Restore makes a new version with the content of an old one. Errors: fault.NotFound.
 func (s *Service) Restore(ctx context.Context, c Change, number uint64) (*Version, error) {
-	if _, err := s.Volume(ctx, c.VolumeID); err != nil {
+	if _, err := s.objects.Find(ctx, c.VolumeID); err != nil {
 		return nil, err
 	}
 	c.Reason = fmt.Sprintf("restore %d", number)

@@ -25,7 +25,7 @@ type Place struct {
 
 // tree returns a version and its root.
 func (s *Service) tree(ctx context.Context, p Place) (*Version, voltree.Entry, error) {
-	if _, err := s.Volume(ctx, p.VolumeID); err != nil {
+	if _, err := s.objects.Find(ctx, p.VolumeID); err != nil {
 		return nil, voltree.Entry{}, err
 	}
 	v, err := s.d.Versions.Version(ctx, p.VolumeID, p.Version)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/skerry-dev/skerry/gateway/environment"
+	"github.com/skerry-dev/skerry/gateway/object"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
 	"github.com/skerry-dev/skerry/gateway/volume"
 	"github.com/skerry-dev/skerry/internal/blob"
@@ -56,8 +57,8 @@ type store struct {
 	r *rig
 }
 
-func (s store) DeleteVolume(ctx context.Context, id string) error {
-	err := s.DB.DeleteVolume(ctx, id)
+func (s store) DropVersions(ctx context.Context, id string) error {
+	err := s.DB.DropVersions(ctx, id)
 	if err == nil {
 		s.r.gone <- id
 	}
@@ -77,10 +78,12 @@ func newRig(t *testing.T, window time.Duration) *rig {
 	}
 	r := &rig{db: db, blobs: blobs, gone: make(chan string, 1000)}
 	r.left.Store(math.MaxInt64)
-	r.Service = volume.New(volume.Deps{Store: store{db, r}, Versions: db, Blobs: sink{blobs, r}, Window: window, Log: slog.New(slog.DiscardHandler)})
+	r.Service = volume.New(volume.Deps{
+		Objects: db, Lives: db, Store: store{db, r}, Versions: db, Blobs: sink{blobs, r}, Window: window, Log: slog.New(slog.DiscardHandler),
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { defer close(ended); _ = r.Run(ctx) }()
+	go func() { defer close(ended); _ = r.Objects().Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		<-ended
@@ -93,7 +96,7 @@ func newRig(t *testing.T, window time.Duration) *rig {
 
 func (r *rig) volume(t *testing.T, name string) string {
 	t.Helper()
-	v, err := r.Get(t.Context(), volume.Wanted{Name: name, Environment: environment.Main, Creation: volume.MustBeNew, By: "tester"})
+	v, err := r.Objects().Get(t.Context(), environment.Main, name, object.MustBeNew, "tester")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,62 +164,70 @@ func (r *rig) read(t *testing.T, p volume.Place, offset, length uint64) (string,
 
 func TestNames(t *testing.T) {
 	r := newRig(t, 0)
-	ctx := t.Context()
-	want := volume.Wanted{Name: "data", Environment: environment.Main, By: "tester"}
-	if _, err := r.Get(ctx, want); !errors.Is(err, fault.NotFound) {
+	ctx, volumes := t.Context(), r.Objects()
+	get := func(environment string, c object.Creation) (object.Object, error) {
+		return volumes.Get(ctx, environment, "data", c, "tester")
+	}
+	if _, err := get(environment.Main, object.Lookup); !errors.Is(err, fault.NotFound) {
 		t.Error(err)
 	}
 	id := r.volume(t, "data")
-	want.Creation = volume.MustBeNew
-	if _, err := r.Get(ctx, want); !errors.Is(err, fault.Exists) {
+	if _, err := get(environment.Main, object.MustBeNew); !errors.Is(err, fault.Exists) {
 		t.Error(err)
 	}
-	want.Creation = volume.IfMissing
-	if v, err := r.Get(ctx, want); err != nil || v.ID != id || v.CreatedBy != "tester" {
+	if v, err := get(environment.Main, object.IfMissing); err != nil || v.ID != id || v.CreatedBy != "tester" {
 		t.Errorf("%+v, %v", v, err)
 	}
-	want.Environment = "nowhere"
-	if _, err := r.Get(ctx, want); !errors.Is(err, fault.NotFound) {
+	if _, err := get("nowhere", object.Lookup); !errors.Is(err, fault.NotFound) {
 		t.Error(err)
 	}
 	other := r.volume(t, "other")
-	if err := r.Rename(ctx, other, "data"); !errors.Is(err, fault.Exists) {
+	if err := volumes.Rename(ctx, other, "data"); !errors.Is(err, fault.Exists) {
 		t.Error(err)
 	}
-	if err := r.Rename(ctx, other, "third"); err != nil {
+	if err := volumes.Rename(ctx, other, "third"); err != nil {
 		t.Error(err)
 	}
-	list, err := r.List(ctx, environment.Main, time.Now().Add(time.Hour), 10)
+	if v, err := volumes.Find(ctx, other); err != nil || v.Name != "third" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	list, err := volumes.List(ctx, environment.Main, time.Time{}, 10)
 	if err != nil || len(list) != 2 || list[0].Name != "third" || !list[0].CreatedAt.After(list[1].CreatedAt) {
 		t.Errorf("%+v, %v", list, err)
 	}
-	if list, err := r.List(ctx, environment.Main, list[0].CreatedAt, 10); err != nil || len(list) != 1 || list[0].ID != id {
+	if list, err := volumes.List(ctx, environment.Main, list[0].CreatedAt, 10); err != nil || len(list) != 1 || list[0].ID != id {
 		t.Errorf("%+v, %v", list, err)
 	}
-	if err := r.Delete(ctx, id); err != nil {
+	if err := volumes.Delete(ctx, id); err != nil {
 		t.Error(err)
 	}
 	if _, err := r.Head(ctx, id); !errors.Is(err, fault.NotFound) {
 		t.Error(err)
 	}
-	if err := r.Empty(ctx, environment.Main); err != nil {
+	if err := volumes.DeleteAll(ctx, environment.Main); err != nil {
 		t.Error(err)
 	}
-	if err := r.Delete(ctx, other); !errors.Is(err, fault.NotFound) {
+	if err := volumes.Delete(ctx, other); !errors.Is(err, fault.NotFound) {
+		t.Error(err)
+	}
+	if err := volumes.Rename(ctx, other, "fourth"); !errors.Is(err, fault.NotFound) {
 		t.Error(err)
 	}
 }
 
 func TestAnEphemeralVolumeGoesWithItsClient(t *testing.T) {
 	r := newRig(t, 50*time.Millisecond)
-	v, err := r.Get(t.Context(), volume.Wanted{Environment: environment.Main, Creation: volume.Ephemeral})
+	v, err := r.Objects().Get(t.Context(), environment.Main, "", object.Ephemeral, "tester")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := r.Objects().Rename(t.Context(), v.ID, "kept"); !errors.Is(err, fault.Precondition) && !errors.Is(err, fault.NotFound) {
+		t.Error(err)
 	}
 	if gone := <-r.gone; gone != v.ID {
 		t.Errorf("%s went, not %s", gone, v.ID)
 	}
-	if err := r.Keep(t.Context(), v.ID); !errors.Is(err, fault.NotFound) {
+	if err := r.Objects().Keep(t.Context(), v.ID); !errors.Is(err, fault.NotFound) {
 		t.Error(err)
 	}
 }
@@ -386,7 +397,7 @@ func TestCollectionsSpareWhatVersionsHave(t *testing.T) {
 		}
 		return done
 	}
-	if err := r.Delete(t.Context(), other); err != nil {
+	if err := r.Objects().Delete(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
 	if done := collect(); done.Blobs > 1 { // the root of its first version goes

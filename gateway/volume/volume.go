@@ -13,6 +13,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/skerry-dev/skerry/gateway/object"
 	"github.com/skerry-dev/skerry/internal/cas"
 )
 
@@ -24,21 +25,8 @@ const (
 	KeepFor      = 30 * 24 * time.Hour
 )
 
-const (
-	// DefaultWindow is how long an ephemeral volume lives without its client.
-	DefaultWindow = 2 * time.Minute
-	// HoldFor is how long a tree is kept for a worker that has said that it uses it.
-	HoldFor = 2 * time.Hour
-)
-
-// Volume is a volume, without what is in it.
-type Volume struct {
-	// ID is "vo-...". Name is empty for an ephemeral one.
-	ID, Name, Environment string
-	CreatedAt             time.Time
-	// CreatedBy is the name of the token that made it.
-	CreatedBy string
-}
+// HoldFor is how long a tree is kept for a worker that has said that it uses it.
+const HoldFor = 2 * time.Hour
 
 // Version is one version of a volume.
 type Version struct {
@@ -56,23 +44,12 @@ type Version struct {
 	Files, Bytes uint64
 }
 
-// Store keeps volumes.
+// Store makes volumes and removes what they were.
 type Store interface {
-	// CreateVolume adds a volume with its first version; its CreatedAt becomes later than that of all others. Errors: fault.Exists where its
-	// name is taken.
-	CreateVolume(ctx context.Context, v *Volume, first Version) error
-	// Volume returns a volume, or a fault.NotFound.
-	Volume(ctx context.Context, id string) (*Volume, error)
-	// VolumeByName returns a volume, or a fault.NotFound.
-	VolumeByName(ctx context.Context, environment, name string) (*Volume, error)
-	// Volumes lists volumes that have a name and were made before a moment, newest first.
-	Volumes(ctx context.Context, environment string, before time.Time, limit int) ([]Volume, error)
-	// EphemeralVolumes lists those that have no name, of all environments.
-	EphemeralVolumes(ctx context.Context) ([]Volume, error)
-	// RenameVolume gives a volume another name. Errors: fault.NotFound, fault.Exists.
-	RenameVolume(ctx context.Context, id, name string) error
-	// DeleteVolume deletes a volume with its versions. Errors: fault.NotFound.
-	DeleteVolume(ctx context.Context, id string) error
+	// CreateVolume is object.Store's CreateObject, and gives the object its first version in the same transaction.
+	CreateVolume(ctx context.Context, o *object.Object, seen time.Time, first Version) error
+	// DropVersions removes all versions of a volume. One that has none is no error.
+	DropVersions(ctx context.Context, volumeID string) error
 }
 
 // Versions keeps what volumes were and are.

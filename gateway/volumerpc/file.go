@@ -22,7 +22,7 @@ const (
 
 func (s *service) ListVolumeFiles(ctx context.Context, req *connect.Request[skerryv1.ListVolumeFilesRequest], stream *connect.ServerStream[skerryv1.ListVolumeFilesResponse]) error {
 	m := req.Msg
-	if _, err := s.own(ctx, m.GetVolumeId()); err != nil {
+	if _, err := s.Find(ctx, m.GetVolumeId()); err != nil {
 		return err
 	}
 	// All messages tell the version.
@@ -69,7 +69,7 @@ func (f frames) Write(p []byte) (n int, err error) {
 
 func (s *service) ReadVolumeFile(ctx context.Context, req *connect.Request[skerryv1.ReadVolumeFileRequest], stream *connect.ServerStream[skerryv1.ReadVolumeFileResponse]) error {
 	m := req.Msg
-	if _, err := s.own(ctx, m.GetVolumeId()); err != nil {
+	if _, err := s.Find(ctx, m.GetVolumeId()); err != nil {
 		return err
 	}
 	f, err := s.volumes.File(ctx, volume.Place{VolumeID: m.GetVolumeId(), Version: m.GetVersion(), Path: m.GetPath()})
@@ -95,7 +95,7 @@ func (s *service) ChangeVolume(ctx context.Context, stream *connect.ClientStream
 		return nil, fault.New(fault.Invalid, "volume: a request without messages")
 	}
 	c := volume.Change{VolumeID: stream.Msg().GetVolumeId(), RequestID: stream.Msg().GetRequestId(), By: by(ctx)}
-	if _, err := s.own(ctx, c.VolumeID); err != nil {
+	if _, err := s.Find(ctx, c.VolumeID); err != nil {
 		return nil, err
 	}
 	var gather volume.Gatherer

@@ -4,30 +4,27 @@ package volumerpc
 import (
 	"context"
 	"errors"
-	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/skerry-dev/skerry/gateway/identity"
+	"github.com/skerry-dev/skerry/gateway/object"
 	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/volume"
+	gatewire "github.com/skerry-dev/skerry/gateway/wire"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/v1/skerryv1connect"
 	"github.com/skerry-dev/skerry/internal/ident"
 )
 
-const (
-	// defaultPage and maxPage are how many of a list are sent at a time.
-	defaultPage, maxPage = 100, 1000
-	// requestLength is that of a request's id.
-	requestLength = 22
-)
+// requestLength is that of a request's id.
+const requestLength = 22
 
-// NewService returns the handler of VolumeService. Names says what environments are called.
-func NewService(volumes *volume.Service, names identity.Environments, sandboxes Sandboxes) skerryv1connect.VolumeServiceHandler {
-	return &service{volumes: volumes, names: names, sandboxes: sandboxes}
+// NewService returns the handler of VolumeService.
+func NewService(volumes *volume.Service, sandboxes Sandboxes) skerryv1connect.VolumeServiceHandler {
+	return &service{Named: gatewire.Named{Noun: "volume", Objects: volumes.Objects()}, volumes: volumes, sandboxes: sandboxes}
 }
 
 // Sandboxes finds sandboxes. Implemented by sandbox.Service.
@@ -37,18 +34,9 @@ type Sandboxes interface {
 }
 
 type service struct {
+	gatewire.Named
 	volumes   *volume.Service
-	names     identity.Environments
 	sandboxes Sandboxes
-}
-
-// own returns a volume that the caller may use. Errors: fault.Invalid, fault.NotFound.
-func (s *service) own(ctx context.Context, id string) (*volume.Volume, error) {
-	v, err := s.volumes.Volume(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	return v, identity.CheckEnvironment(ctx, "volume", id, v.Environment)
 }
 
 // by names who asks: a container, or a token.
@@ -62,32 +50,16 @@ func by(ctx context.Context) string {
 	return ""
 }
 
-func (s *service) info(v *volume.Volume) *skerryv1.ObjectInfo {
-	return &skerryv1.ObjectInfo{
-		Id: v.ID, Name: v.Name, Environment: s.names.Name(v.Environment), CreatedAt: timestamppb.New(v.CreatedAt), CreatedBy: v.CreatedBy,
-	}
-}
-
 func (s *service) GetVolume(ctx context.Context, req *connect.Request[skerryv1.GetVolumeRequest]) (*connect.Response[skerryv1.GetVolumeResponse], error) {
-	m := req.Msg
-	environment, err := identity.Environment(ctx, m.GetEnvironment())
+	info, err := s.Get(ctx, req.Msg.GetName(), req.Msg.GetEnvironment(), req.Msg.GetCreation())
 	if err != nil {
 		return nil, err
 	}
-	if m.GetCreation() < 0 || m.GetCreation() > skerryv1.ObjectCreation_OBJECT_CREATION_EPHEMERAL {
-		return nil, fault.New(fault.Invalid, "volume %.80q: creation %d is not known", m.GetName(), m.GetCreation())
-	}
-	v, err := s.volumes.Get(ctx, volume.Wanted{
-		Name: m.GetName(), Environment: environment, Creation: volume.Creation(m.GetCreation()), By: by(ctx),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&skerryv1.GetVolumeResponse{Info: s.info(v)}), nil
+	return connect.NewResponse(&skerryv1.GetVolumeResponse{Info: info}), nil
 }
 
 func (s *service) DescribeVolume(ctx context.Context, req *connect.Request[skerryv1.DescribeVolumeRequest]) (*connect.Response[skerryv1.DescribeVolumeResponse], error) {
-	v, err := s.own(ctx, req.Msg.GetVolumeId())
+	v, err := s.Find(ctx, req.Msg.GetVolumeId())
 	if err != nil {
 		return nil, err
 	}
@@ -95,66 +67,41 @@ func (s *service) DescribeVolume(ctx context.Context, req *connect.Request[skerr
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&skerryv1.DescribeVolumeResponse{Info: s.info(v), Head: versionToProto(head)}), nil
-}
-
-// limited is how many of a list are asked for.
-func limited(n uint32) int {
-	if n == 0 {
-		return defaultPage
-	}
-	return int(min(n, maxPage))
+	return connect.NewResponse(&skerryv1.DescribeVolumeResponse{Info: gatewire.ObjectToProto(ctx, v), Head: versionToProto(head)}), nil
 }
 
 func (s *service) ListVolumes(ctx context.Context, req *connect.Request[skerryv1.ListVolumesRequest]) (*connect.Response[skerryv1.ListVolumesResponse], error) {
-	page := req.Msg.GetPage()
-	environment, err := identity.Environment(ctx, page.GetEnvironment())
-	if err != nil {
-		return nil, err
-	}
-	before := time.Now().Add(24 * time.Hour)
-	if page.GetBefore() != nil {
-		before = page.GetBefore().AsTime()
-	}
-	list, err := s.volumes.List(ctx, environment, before, limited(page.GetLimit()))
+	found, err := s.List(ctx, req.Msg.GetPage())
 	if err != nil {
 		return nil, err
 	}
 	res := &skerryv1.ListVolumesResponse{}
-	for i := range list {
-		res.Volumes = append(res.Volumes, s.info(&list[i]))
+	for _, o := range found {
+		res.Volumes = append(res.Volumes, gatewire.ObjectToProto(ctx, o))
 	}
 	return connect.NewResponse(res), nil
 }
 
 func (s *service) RenameVolume(ctx context.Context, req *connect.Request[skerryv1.RenameVolumeRequest]) (*connect.Response[skerryv1.RenameVolumeResponse], error) {
-	v, err := s.own(ctx, req.Msg.GetVolumeId())
+	v, err := s.Find(ctx, req.Msg.GetVolumeId())
 	if err != nil {
 		return nil, err
 	}
-	if err := s.volumes.Rename(ctx, v.ID, req.Msg.GetName()); err != nil {
+	if err := s.Objects.Rename(ctx, v.ID, req.Msg.GetName()); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.RenameVolumeResponse{}), nil
 }
 
 func (s *service) DeleteVolume(ctx context.Context, req *connect.Request[skerryv1.DeleteVolumeRequest]) (*connect.Response[skerryv1.DeleteVolumeResponse], error) {
-	v, err := s.own(ctx, req.Msg.GetVolumeId())
-	if err != nil {
-		return nil, err
-	}
-	if err := s.volumes.Delete(ctx, v.ID); err != nil {
+	if err := s.Delete(ctx, req.Msg.GetVolumeId()); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.DeleteVolumeResponse{}), nil
 }
 
 func (s *service) KeepVolume(ctx context.Context, req *connect.Request[skerryv1.KeepVolumeRequest]) (*connect.Response[skerryv1.KeepVolumeResponse], error) {
-	v, err := s.own(ctx, req.Msg.GetVolumeId())
-	if err != nil {
-		return nil, err
-	}
-	if err := s.volumes.Keep(ctx, v.ID); err != nil {
+	if err := s.Keep(ctx, req.Msg.GetVolumeId()); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&skerryv1.KeepVolumeResponse{}), nil
@@ -166,7 +113,7 @@ func (s *service) mounted(ctx context.Context, id string) (containerID string, e
 	if !inside {
 		return "", fault.New(fault.Precondition, "volume %q: only containers that have it commit and reload it; clients see the newest version", id)
 	}
-	_, err = s.own(ctx, id)
+	_, err = s.Find(ctx, id)
 	return scope.ContainerID, err
 }
 
@@ -220,11 +167,11 @@ func versionToProto(v *volume.Version) *skerryv1.VolumeVersion {
 }
 
 func (s *service) ListVolumeVersions(ctx context.Context, req *connect.Request[skerryv1.ListVolumeVersionsRequest]) (*connect.Response[skerryv1.ListVolumeVersionsResponse], error) {
-	v, err := s.own(ctx, req.Msg.GetVolumeId())
+	v, err := s.Find(ctx, req.Msg.GetVolumeId())
 	if err != nil {
 		return nil, err
 	}
-	list, err := s.volumes.History(ctx, v.ID, req.Msg.GetBefore(), limited(req.Msg.GetLimit()))
+	list, err := s.volumes.History(ctx, v.ID, req.Msg.GetBefore(), int(min(req.Msg.GetLimit(), object.MaxPage)))
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +184,7 @@ func (s *service) ListVolumeVersions(ctx context.Context, req *connect.Request[s
 
 func (s *service) RestoreVolumeVersion(ctx context.Context, req *connect.Request[skerryv1.RestoreVolumeVersionRequest]) (*connect.Response[skerryv1.RestoreVolumeVersionResponse], error) {
 	m := req.Msg
-	if _, err := s.own(ctx, m.GetVolumeId()); err != nil {
+	if _, err := s.Find(ctx, m.GetVolumeId()); err != nil {
 		return nil, err
 	}
 	request := m.GetRequestId()

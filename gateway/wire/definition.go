@@ -1,4 +1,4 @@
-// Package wire turns the gateway's nouns into messages, where the public services and the links to workers send the same ones.
+// Package wire turns the gateway's nouns into messages, and answers requests, where several services or links do it alike.
 package wire
 
 import (

@@ -109,7 +109,7 @@ func TestProcessesNeverImportOneAnother(t *testing.T) {
 
 // adapters are the packages that join nouns to a technology; nouns don't know them.
 var adapters = []string{
-	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/apprpc", "gateway/callrpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "gateway/ingress", "gateway/tunnelrpc", "gateway/secretrpc", "gateway/kms", "gateway/objectrpc", "worker/agent",
+	"gateway/sqlstore", "gateway/jetstream", "gateway/rpc", "gateway/apprpc", "gateway/callrpc", "gateway/server", "gateway/workerlink", "gateway/buildlink", "gateway/ingress", "gateway/tunnelrpc", "gateway/secretrpc", "gateway/kms", "gateway/objectrpc", "gateway/volumerpc", "worker/agent",
 	"worker/gatewaylink", "worker/sandboxlink", "worker/volumelink", "imagebuilder/server", "imagebuilder/gatewaylink", "imagebuilder/rpc", "internal/daemon",
 }
 
