@@ -1,5 +1,6 @@
 """Dicts and queues, of a gateway alone, that is killed in the middle of everything."""
 
+import asyncio
 import json
 import random
 import sys
@@ -114,6 +115,32 @@ def test_each_item_is_got_once_over_killed_gateways(gateway: Daemon, connection:
         assert not errors, errors
         assert sorted(item for items in tally.got for item in items) == list(range(total))
         assert queue.len() == 0
+
+
+def test_a_get_that_is_given_up_takes_nothing(connection: skerry.Client) -> None:
+    count = 200
+    with skerry.Queue.ephemeral(connection) as q:
+
+        async def give_up() -> list[int]:
+            kept: list[int] = []
+            for n in range(count):
+                getter = asyncio.create_task(q.get.aio(timeout=60))
+                await asyncio.sleep(0)
+                await q.put.aio(n)
+                for _ in range(random.randrange(4)):  # any moment will do: before, while and after it is served
+                    await asyncio.sleep(0)
+                getter.cancel()
+                try:
+                    kept.append(await getter)
+                except asyncio.CancelledError:
+                    continue
+            return kept
+
+        got = asyncio.run(give_up())
+        # What a cancelled one was served comes back in its own time.
+        got += [q.get(timeout=60) for _ in range(count - len(got))]
+        assert sorted(got) == list(range(count))
+        assert q.len() == 0
 
 
 @pytest.mark.parametrize("size", [40, 3000])

@@ -33,6 +33,9 @@ const (
 // defaultPartition stands for the empty key in subjects; no key has it as its base64.
 const defaultPartition = "_"
 
+// allPartitions stands for all of a queue's; no key has it as its base64 either.
+const allPartitions = "-"
+
 // Queues keeps the records of queues, a message for each on the subject qu.<queue>.<partition>.
 type Queues struct {
 	objects
@@ -47,7 +50,7 @@ func (e *Engine) Queues() *Queues { return &e.queues }
 func (e *Engine) openQueues(ctx context.Context) (err error) {
 	q := &e.queues
 	q.objects = e.objects
-	q.stream, err = e.stream(ctx, jetstream.StreamConfig{Name: queuesStream, Subjects: []string{"qu.>"}, AllowDirect: true})
+	q.stream, err = e.stream(ctx, jetstream.StreamConfig{Name: queuesStream, Subjects: []string{"qu.>"}, AllowDirect: true, AllowRollup: true})
 	return err
 }
 
@@ -74,6 +77,13 @@ func (q *Queues) Append(r *queue.Record, after *uint64, done func(place uint64, 
 		recordVersion, r.Kind, request, r.First, r.Count, r.Length, r.Expires.UnixMilli(), r.Size, blobSize)}
 	if after != nil {
 		m.header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(*after, 10)}
+	}
+	if r.Kind == queue.ClearAll {
+		m.subject = "qu." + r.QueueID + "." + allPartitions
+		m.header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject} // the one before says less
+		if after != nil {
+			m.header[jetstream.ExpectedLastSubjSeqSubjHeader] = []string{"qu." + r.QueueID + ".>"}
+		}
 	}
 	place := new(uint64)
 	m.place = place
@@ -117,7 +127,7 @@ func parseRecord(subject string, header nats.Header) (*queue.Record, error) {
 		return nil, damaged
 	}
 	r := &queue.Record{QueueID: parts[1]}
-	if parts[2] != defaultPartition {
+	if parts[2] != defaultPartition && parts[2] != allPartitions {
 		key, err := base64.RawURLEncoding.DecodeString(parts[2])
 		if err != nil {
 			return nil, damaged
@@ -169,8 +179,12 @@ func (q *Queues) Trim(ctx context.Context, queueID, partition string, before uin
 }
 
 // Purge implements queue.Log.
-func (q *Queues) Purge(ctx context.Context, queueID string) error {
-	if err := q.stream.Purge(ctx, jetstream.WithPurgeSubject("qu."+queueID+".>")); err != nil {
+func (q *Queues) Purge(ctx context.Context, queueID string, before uint64) error {
+	options := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSubject("qu." + queueID + ".>")}
+	if before > 0 {
+		options = append(options, jetstream.WithPurgeSequence(before))
+	}
+	if err := q.stream.Purge(ctx, options...); err != nil {
 		return fault.New(fault.Unavailable, "queue %q: purge: %w", queueID, err)
 	}
 	return nil

@@ -140,6 +140,21 @@ func (s *queueService) TakeQueueItems(ctx context.Context, req *connect.Request[
 	return connect.NewResponse(&skerryv1.TakeQueueItemsResponse{Items: itemsToProto(items)}), nil
 }
 
+func (s *queueService) ReturnQueueItems(ctx context.Context, req *connect.Request[skerryv1.ReturnQueueItemsRequest]) (*connect.Response[skerryv1.ReturnQueueItemsResponse], error) {
+	m := req.Msg
+	if err := s.partition(ctx, m.GetQueueId(), m.GetPartition()); err != nil {
+		return nil, err
+	}
+	if err := checkRequest(m.GetRequestId()); err != nil {
+		return nil, err
+	}
+	r := queue.Request{QueueID: m.GetQueueId(), Partition: string(m.GetPartition()), ID: m.GetRequestId()}
+	if err := s.queues.GiveBack(ctx, r); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&skerryv1.ReturnQueueItemsResponse{}), nil
+}
+
 func itemsToProto(items []queue.Item) []*skerryv1.QueueItem {
 	out := make([]*skerryv1.QueueItem, len(items))
 	for i, item := range items {

@@ -125,6 +125,7 @@ func (s *Service) Take(ctx context.Context, r Request, count int) ([]Item, error
 	err := s.with(ctx, r.QueueID, r.Partition, func(found *partition, now time.Time) error {
 		p = found
 		if t = p.takes[r.ID]; t != nil {
+			t.asking++
 			return nil
 		}
 		g = &getter{request: r.ID, count: uint64(count), granted: make(chan *taken, 1)} //nolint:gosec // checked to be small
@@ -144,6 +145,11 @@ func (s *Service) Take(ctx context.Context, r Request, count int) ([]Item, error
 			return nil, err
 		}
 	}
+	items, err := s.collectTaken(ctx, p, t)
+	return s.answer(ctx, p, t, items, err)
+}
+
+func (s *Service) collectTaken(ctx context.Context, p *partition, t *taken) ([]Item, error) {
 	if ok, err := s.landed(ctx, p, t.flight); !ok {
 		return nil, err
 	}
@@ -200,28 +206,16 @@ func (s *Service) Length(ctx context.Context, queueID, name string) (n int, err 
 	return n, err
 }
 
-// Clear removes all items of a partition.
-func (s *Service) Clear(ctx context.Context, queueID, name string) error {
-	var cleared *partition
-	var f *flight
-	err := s.with(ctx, queueID, name, func(p *partition, now time.Time) error {
-		p.clear(now)
-		p.trim(now)
-		cleared, f = p, p.last
-		return nil
-	})
-	if err == nil {
-		_, err = s.landed(ctx, cleared, f)
-	}
-	return err
-}
-
 // Total is what a queue holds.
 type Total struct{ Partitions, Items uint64 }
 
 // Total returns how many partitions have items, and how many there are in all.
 func (s *Service) Total(ctx context.Context, queueID string) (t Total, err error) {
-	parts, err := s.partitions(ctx, queueID)
+	q, err := s.open(ctx, queueID)
+	if err != nil {
+		return t, err
+	}
+	parts := q.all()
 	now := time.Now()
 	for _, p := range parts {
 		p.mu.Lock()
@@ -231,30 +225,5 @@ func (s *Service) Total(ctx context.Context, queueID string) (t Total, err error
 		}
 		p.mu.Unlock()
 	}
-	return t, err
-}
-
-func (s *Service) partitions(ctx context.Context, queueID string) ([]*partition, error) {
-	q, err := s.open(ctx, queueID)
-	if err != nil {
-		return nil, err
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	parts := make([]*partition, 0, len(q.parts))
-	for _, p := range q.parts {
-		parts = append(parts, p)
-	}
-	return parts, nil
-}
-
-// ClearAll removes the items of all partitions, of one after the other.
-func (s *Service) ClearAll(ctx context.Context, queueID string) error {
-	parts, err := s.partitions(ctx, queueID)
-	for _, p := range parts {
-		if err == nil {
-			err = s.Clear(ctx, queueID, p.name)
-		}
-	}
-	return err
+	return t, nil
 }

@@ -14,26 +14,40 @@ func (p *partition) load(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	p.puts, p.dead, p.deadBytes = nil, nil, 0
-	p.putsKnown, p.takes, p.takeOrder = map[string]*put{}, map[string]*taken{}, nil
+	p.clears = 0
+	p.back, p.putsKnown, p.takes, p.takeOrder = nil, map[string]*put{}, map[string]*taken{}, nil
 	head, last := uint64(0), uint64(0)
 	tail := uint64(0)
+	var gone returns
+	swept := p.q.cleared == 0
 	was := p.length
 	p.length = 0
 	err := p.q.s.d.Log.Records(ctx, p.q.id, p.name, func(r *Record) error {
 		last, p.expires = r.Place, r.Expires
 		end := r.First + r.Count
+		tail = max(tail, end)
+		if !swept && r.Place > p.q.cleared {
+			swept = true
+			p.clears++
+		}
+		if r.Place < p.q.cleared {
+			head = max(head, end)
+			gone.clear(span{r.First, end})
+		}
 		switch r.Kind {
 		case Put:
 			p.puts = append(p.puts, &put{flight: landed(r.Place), first: r.First, count: r.Count, request: r.Request, size: r.Size, blob: r.Blob})
-			tail = max(tail, end)
 		case Take:
 			head = max(head, end)
-			t := &taken{flight: landed(r.Place), request: r.Request, first: r.First, count: r.Count}
+			t := &taken{flight: landed(r.Place), request: r.Request, first: r.First, count: r.Count, clears: p.clears}
 			p.takeOrder = append(p.takeOrder, t)
-			tail = max(tail, end)
+			gone.take(t)
 		case Clear:
 			head = max(head, end)
-			tail = max(tail, end)
+			p.clears++
+			gone.clear(span{r.First, end})
+		case Return:
+			gone.giveBack(r.Request, span{r.First, end})
 		}
 		return nil
 	})
@@ -41,10 +55,13 @@ func (p *partition) load(ctx context.Context, now time.Time) error {
 		p.length = was
 		return err
 	}
+	if !swept {
+		p.clears++
+	}
 	if last == 0 {
 		tail = uint64(now.UnixMicro()) //nolint:gosec // a time after 1970; so numbers of a partition that was empty are new ones
 	}
-	p.settle(head, tail, now)
+	p.settle(head, tail, &gone, now)
 	p.last, p.after, p.loaded = landed(last), &last, true
 	if (was == 0) != (p.length == 0) {
 		p.q.count(p.length != 0)
@@ -53,7 +70,7 @@ func (p *partition) load(ctx context.Context, now time.Time) error {
 }
 
 // settle sorts what a log told: items before the head are gone, and requests are known whose items are still there.
-func (p *partition) settle(head, tail uint64, now time.Time) {
+func (p *partition) settle(head, tail uint64, gone *returns, now time.Time) {
 	// Several servers may have taken one that was sent again after its followers.
 	slices.SortStableFunc(p.puts, func(a, b *put) int { return cmp.Compare(a.first, b.first) })
 	slices.SortStableFunc(p.takeOrder, func(a, b *taken) int { return cmp.Compare(a.first, b.first) })
@@ -67,6 +84,9 @@ func (p *partition) settle(head, tail uint64, now time.Time) {
 	takes := p.takeOrder
 	p.takeOrder = nil
 	for _, t := range takes {
+		if gone.undone(t) {
+			continue
+		}
 		parts, count := p.parts(t.first, t.count, math.MaxInt)
 		if t.parts = parts; count == t.count && t.request != "" {
 			p.takes[t.request] = t
@@ -76,6 +96,11 @@ func (p *partition) settle(head, tail uint64, now time.Time) {
 	p.tail = tail
 	p.length = int(live) //nolint:gosec // at most MaxItems
 	p.advance(head, now)
+	for _, s := range gone.there() {
+		if s.to = min(s.to, head); s.from < s.to {
+			p.length += p.restore(s)
+		}
+	}
 }
 
 // trim forgets what is kept for requests that are done again, where that is much or old, and has the log do the same.
@@ -83,7 +108,7 @@ func (p *partition) trim(now time.Time) {
 	n, bytes := 0, p.deadBytes
 	for n < len(p.dead) {
 		put := p.dead[n]
-		if len(p.dead)-n <= keepRecords && bytes <= keepBytes && now.Sub(put.at) <= keepFor {
+		if put.back > 0 || len(p.dead)-n <= keepRecords && bytes <= keepBytes && now.Sub(put.at) <= keepFor {
 			break
 		}
 		bytes -= put.size

@@ -40,6 +40,7 @@ type put struct {
 	request      string
 	size         int
 	at           time.Time // when its last item went
+	back         uint64    // how many of its items that were taken are there again
 	blob         *payload.Ref
 	body         []byte // nil: it is in the log
 }
@@ -59,6 +60,10 @@ type taken struct {
 	request      string
 	first, count uint64
 	parts        []part
+	clears       uint64 // of the partition before it
+	asking       int    // attempts that are to be answered
+	answered     bool   // an attempt was
+	unwanted     bool   // nobody waits for an answer
 }
 
 // getter waits for items.
@@ -103,6 +108,8 @@ type partition struct {
 	puts       []*put // with items that are there
 	dead       []*put // whose items are gone, oldest first
 	deadBytes  int
+	back       []span // items before the head that are there again, in order
+	clears     uint64 // how often it was cleared
 
 	putsKnown map[string]*put
 	takes     map[string]*taken
@@ -151,6 +158,9 @@ func (p *partition) wake() {
 
 var errDeleted = fault.New(fault.NotFound, "queue: it was deleted")
 
+// errUnwanted answers a request whose items were given back meanwhile.
+var errUnwanted = fault.New(fault.Precondition, "queue: what the request has taken was given back")
+
 // errAgain tells a request to begin anew with a fresh partition.
 var errAgain = fault.New(fault.Unavailable, "queue: its log was not to be written; ask again")
 
@@ -179,15 +189,25 @@ func (p *partition) expire(now time.Time) {
 	}
 }
 
-// clear removes all items.
+// clear removes all items, also those that were taken and would be given back.
 func (p *partition) clear(now time.Time) {
-	if p.head == p.tail {
+	if n := len(p.takeOrder); p.front() == p.tail && (n == 0 || p.takeOrder[n-1].clears < p.clears) {
 		return
 	}
-	r := &Record{Kind: Clear, First: p.head, Count: p.tail - p.head}
+	r := &Record{Kind: Clear, First: p.front(), Count: p.tail - p.front()}
 	p.write(r, 0)
-	p.advance(p.tail, now)
+	p.empty(now)
 	p.serve(now)
+}
+
+// empty notes that all items have gone.
+func (p *partition) empty(now time.Time) {
+	p.clears++
+	for _, s := range p.back {
+		p.forget(s)
+	}
+	p.back = nil
+	p.advance(p.tail, now)
 }
 
 // advance moves the front.
@@ -231,11 +251,18 @@ func (p *partition) add(request string, b batch, now time.Time) *put {
 
 // take takes items from the front for a request: at least one.
 func (p *partition) take(request string, most uint64, now time.Time) *taken {
-	t := &taken{request: request, first: p.head}
-	t.parts, t.count = p.parts(p.head, most, MaxBytes)
+	t := &taken{request: request, first: p.front(), clears: p.clears}
+	if len(p.back) > 0 {
+		most = min(most, p.back[0].to-p.back[0].from)
+	}
+	t.parts, t.count = p.parts(t.first, most, MaxBytes)
 	r := &Record{Kind: Take, Request: request, First: t.first, Count: t.count}
-	t.flight = p.write(r, p.length-int(t.count)) //nolint:gosec // at most MaxItems
-	p.advance(p.head+t.count, now)
+	t.flight = p.write(r, p.length-int(t.count)) //nolint:gosec // at most MaxItems and what was given back
+	if len(p.back) > 0 {
+		p.retake(t)
+	} else {
+		p.advance(p.head+t.count, now)
+	}
 	p.takes[request] = t
 	p.takeOrder = append(p.takeOrder, t)
 	return t
@@ -277,12 +304,13 @@ func partsOf(puts []*put, from, most uint64, bytes *int, always bool) (parts []p
 // serve gives items to who waits for them, and room to who waits for that, in the order in which they came.
 func (p *partition) serve(now time.Time) {
 	for {
-		if e := p.getters.Front(); e != nil && p.head < p.tail {
+		if e := p.getters.Front(); e != nil && p.front() < p.tail {
 			g := p.getters.Remove(e).(*getter)
 			t := p.takes[g.request]
 			if t == nil {
 				t = p.take(g.request, g.count, now)
 			}
+			t.asking++
 			g.granted <- t
 			continue
 		}

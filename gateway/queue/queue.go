@@ -54,6 +54,10 @@ const (
 	Put   Kind = 1
 	Take  Kind = 2
 	Clear Kind = 3
+	// Return undoes a Take of the same request and items: nobody has got them.
+	Return Kind = 4
+	// ClearAll removes all items of all partitions whose records have places before its own.
+	ClearAll Kind = 5
 )
 
 // Record is one change of a partition.
@@ -79,10 +83,10 @@ type Record struct {
 
 // Log keeps records.
 type Log interface {
-	// Append writes a record after all those of its partition that were given before. After is the place of the partition's last record, where that
-	// is known: another one there is a fault.Exists. It may block while too much is on its way. done must not block.
+	// Append writes a record after all those of its partition that were given before. After is the place of the partition's last record, or of the
+	// queue's for ClearAll, where that is known: another one there is a fault.Exists. It may block while too much is on its way. done must not block.
 	Append(r *Record, after *uint64, done func(place uint64, err error))
-	// Newest hands over the newest record of each partition of a queue, without bodies; queueID empty: of all queues.
+	// Newest hands over the newest record of each partition of a queue, without bodies, and its newest ClearAll; queueID empty: of all queues.
 	Newest(ctx context.Context, queueID string, f func(*Record) error) error
 	// Records hands over the records of a partition, oldest first, without bodies.
 	Records(ctx context.Context, queueID, partition string, f func(*Record) error) error
@@ -90,8 +94,8 @@ type Log interface {
 	Body(ctx context.Context, place uint64) ([]byte, error)
 	// Trim removes the records of a partition before a place.
 	Trim(ctx context.Context, queueID, partition string, before uint64) error
-	// Purge removes all records of a queue.
-	Purge(ctx context.Context, queueID string) error
+	// Purge removes all records of a queue before a place; 0: all there are.
+	Purge(ctx context.Context, queueID string, before uint64) error
 }
 
 // Blobs keeps what is too large for a message.

@@ -31,11 +31,10 @@ func (s *Service) Read(ctx context.Context, r Reading, f func(page []Item, curso
 		var changed chan struct{}
 		err := s.with(ctx, r.QueueID, r.Partition, func(found *partition, _ time.Time) error {
 			p = found
-			from := max(r.After, p.head)
-			if from < p.tail {
+			if s := p.next(r.After); s.from < s.to {
 				var n uint64
-				parts, n = p.parts(from, pageItems, pageBytes)
-				r.After = from + n
+				parts, n = p.parts(s.from, min(pageItems, s.to-s.from), pageBytes)
+				r.After = s.from + n
 			}
 			if len(parts) == 0 && r.Wait > 0 {
 				if p.changed == nil {

@@ -47,15 +47,36 @@ type trimming struct {
 
 // open is a queue in use.
 type open struct {
-	s       *Service
-	id      string
-	ready   chan struct{} // closed once it is read
-	err     error
-	filled  atomic.Int64 // partitions with items
+	s      *Service
+	id     string
+	ready  chan struct{} // closed once it is read
+	err    error
+	filled atomic.Int64 // partitions with items
+	// whole is held to read by who changes a partition, and to write by who changes all. It is taken before the others.
+	whole   sync.RWMutex
+	cleared uint64 // the place of the newest ClearAll
 	mu      sync.Mutex
 	parts   map[string]*partition
-	deleted bool
+	gone    error // why it can't be used any more
 	used    time.Time
+}
+
+// all returns the partitions.
+func (q *open) all() []*partition {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	parts := make([]*partition, 0, len(q.parts))
+	for _, p := range q.parts {
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// over returns why it can't be used any more, or nil.
+func (q *open) over() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.gone
 }
 
 func (q *open) count(filled bool) {
@@ -100,15 +121,25 @@ func (s *Service) open(ctx context.Context, id string) (*open, error) {
 
 // read learns which partitions there are.
 func (q *open) read(ctx context.Context) error {
-	return q.s.d.Log.Newest(ctx, q.id, func(r *Record) error {
+	err := q.s.d.Log.Newest(ctx, q.id, func(r *Record) error {
+		if r.Kind == ClearAll {
+			q.cleared = r.Place
+			return nil
+		}
 		p := newPartition(q, r.Partition)
 		p.length, p.expires, p.last = r.Length, r.Expires, landed(r.Place)
 		q.parts[r.Partition] = p
+		return nil
+	})
+	for _, p := range q.parts {
+		if p.last.place < q.cleared {
+			p.length = 0
+		}
 		if p.length > 0 {
 			q.count(true)
 		}
-		return nil
-	})
+	}
+	return err
 }
 
 // attempts is how often a partition is fetched that is forgotten at the same time.
@@ -129,10 +160,12 @@ func (s *Service) once(ctx context.Context, queueID, name string, f func(p *part
 	if err != nil {
 		return err
 	}
+	q.whole.RLock()
+	defer q.whole.RUnlock()
 	q.mu.Lock()
-	if q.deleted {
-		q.mu.Unlock()
-		return errDeleted
+	if q.gone != nil {
+		defer q.mu.Unlock()
+		return q.gone
 	}
 	p := q.parts[name]
 	if p == nil {
@@ -215,13 +248,20 @@ func (s *Service) remove(ctx context.Context, t trimming) {
 func (s *Service) sweep(ctx context.Context) {
 	type place struct{ queueID, partition string }
 	var over []place
+	cleared := map[string]uint64{}
 	now := time.Now()
 	err := s.d.Log.Newest(ctx, "", func(r *Record) error {
-		if r.Length > 0 && now.After(r.Expires) {
+		switch {
+		case r.Kind == ClearAll && now.Sub(r.At) > keepFor:
+			cleared[r.QueueID] = r.Place
+		case r.Length > 0 && now.After(r.Expires):
 			over = append(over, place{r.QueueID, r.Partition})
 		}
 		return nil
 	})
+	for id, place := range cleared {
+		err = errors.Join(err, s.d.Log.Purge(ctx, id, place))
+	}
 	for _, p := range over {
 		err = errors.Join(err, s.with(ctx, p.queueID, p.partition, func(*partition, time.Time) error { return nil }))
 	}
@@ -273,13 +313,9 @@ func (q *open) asleep() bool {
 
 // tidy unloads partitions that were not used for a while.
 func (q *open) tidy(ctx context.Context, now time.Time) {
-	q.mu.Lock()
-	parts := make([]*partition, 0, len(q.parts))
-	for _, p := range q.parts {
-		parts = append(parts, p)
-	}
-	q.mu.Unlock()
-	for _, p := range parts {
+	q.whole.RLock()
+	defer q.whole.RUnlock()
+	for _, p := range q.all() {
 		p.mu.Lock()
 		if p.gone == nil && p.loaded && p.idle() && p.last.err == nil {
 			p.expire(now)
@@ -301,7 +337,7 @@ func (q *open) unload(ctx context.Context, p *partition) {
 	for _, put := range p.puts {
 		q.s.cache.drop(put)
 	}
-	p.puts, p.dead, p.takeOrder, p.putsKnown, p.takes = nil, nil, nil, nil, nil
+	p.puts, p.dead, p.back, p.takeOrder, p.putsKnown, p.takes = nil, nil, nil, nil, nil, nil
 	p.loaded = false
 	if p.length > 0 {
 		return
@@ -325,7 +361,7 @@ func (s *Service) Drop(ctx context.Context, queueID string) error {
 			return err
 		}
 	}
-	return s.d.Log.Purge(ctx, queueID)
+	return s.d.Log.Purge(ctx, queueID, 0)
 }
 
 // end has everybody who waits for something of the queue told that it is deleted, and waits for what is on its way into the log.
@@ -336,13 +372,11 @@ func (q *open) end(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	q.mu.Lock()
-	q.deleted = true
-	parts := make([]*partition, 0, len(q.parts))
-	for _, p := range q.parts {
-		parts = append(parts, p)
-	}
+	q.gone = errDeleted
 	q.mu.Unlock()
-	for _, p := range parts {
+	q.whole.Lock()   // who is about to write has written then
+	q.whole.Unlock() //nolint:staticcheck // nothing is to be done meanwhile
+	for _, p := range q.all() {
 		p.mu.Lock()
 		p.fail(errDeleted)
 		last := p.last

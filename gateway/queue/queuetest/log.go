@@ -32,6 +32,7 @@ func Log(t *testing.T, open func(t *testing.T) queue.Log) {
 	t.Run("records come back", func(t *testing.T) { records(t, open(t)) })
 	t.Run("a record has a place", func(t *testing.T) { fence(t, open(t)) })
 	t.Run("trim and purge", func(t *testing.T) { trim(t, open(t)) })
+	t.Run("clear all", func(t *testing.T) { clearAll(t, open(t)) })
 }
 
 func put(queueID, partition string, first uint64) *queue.Record {
@@ -122,6 +123,51 @@ func fence(t *testing.T, l queue.Log) {
 	}
 }
 
+// clearAll: such a record comes after what is known of the queue, and only the newest counts.
+func clearAll(t *testing.T, l queue.Log) {
+	ctx := context.Background()
+	id, other := ident.New(ident.Queue), ident.New(ident.Queue)
+	p, q := put(id, "p", 1), put(id, "q", 1)
+	mustAppend(t, l, p)
+	mustAppend(t, l, q)
+	mustAppend(t, l, put(other, "p", 1))
+	all := func() *queue.Record { return &queue.Record{QueueID: id, Kind: queue.ClearAll, Expires: p.Expires} }
+	if _, err := Append(l, all(), &p.Place); !errors.Is(err, fault.Exists) {
+		t.Errorf("written after what is not the last: %v", err)
+	}
+	first, err := Append(l, all(), &q.Place)
+	if err != nil || first <= q.Place {
+		t.Fatalf("place %d: %v", first, err)
+	}
+	second, err := Append(l, all(), &first)
+	if err != nil || second <= first {
+		t.Fatalf("place %d: %v", second, err)
+	}
+	newest := func() map[string]uint64 {
+		found := map[string]uint64{}
+		if err := l.Newest(ctx, id, func(r *queue.Record) error {
+			if r.Kind == queue.ClearAll {
+				found["all"] = r.Place
+				return nil
+			}
+			found[r.Partition] = r.Place
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if diff := cmp.Diff(map[string]uint64{"p": p.Place, "q": q.Place, "all": second}, newest()); diff != "" {
+		t.Error(diff)
+	}
+	if err := l.Purge(ctx, id, second); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]uint64{"all": second}, newest()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func trim(t *testing.T, l queue.Log) {
 	ctx := context.Background()
 	id := ident.New(ident.Queue)
@@ -144,7 +190,7 @@ func trim(t *testing.T, l queue.Log) {
 	if _, err := l.Body(ctx, places[0]); !errors.Is(err, fault.NotFound) {
 		t.Errorf("body of what was trimmed: %v", err)
 	}
-	if err := l.Purge(ctx, id); err != nil {
+	if err := l.Purge(ctx, id, 0); err != nil {
 		t.Fatal(err)
 	}
 	if a, b := len(all(t, l, id, "p")), len(all(t, l, id, "other")); a+b != 0 {

@@ -62,7 +62,7 @@ export interface QueueIterateParams {
 export interface QueueClearParams {
   /** Which queue of this queue. */
   partition?: string;
-  /** One after the other. */
+  /** All of them, at once. */
   all?: boolean;
 }
 
@@ -162,7 +162,7 @@ export class Queue implements AsyncDisposable {
     }
   }
 
-  /** Removes all items of a partition, or of one partition after the other. */
+  /** Removes all items of a partition, or of all partitions at once. */
   async clear(params: QueueClearParams = {}): Promise<void> {
     const all = params.all ?? false;
     if (all && params.partition !== undefined) {

@@ -875,6 +875,107 @@ func (x *TakeQueueItemsResponse) GetItems() []*QueueItem {
 	return nil
 }
 
+// Names a request whose answer was not used.
+type ReturnQueueItemsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "qu-...".
+	QueueId string `protobuf:"bytes,1,opt,name=queue_id,json=queueId,proto3" json:"queue_id,omitempty"`
+	// Its partition.
+	Partition []byte `protobuf:"bytes,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Its request_id.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnQueueItemsRequest) Reset() {
+	*x = ReturnQueueItemsRequest{}
+	mi := &file_skerry_v1_queue_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnQueueItemsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnQueueItemsRequest) ProtoMessage() {}
+
+func (x *ReturnQueueItemsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_queue_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnQueueItemsRequest.ProtoReflect.Descriptor instead.
+func (*ReturnQueueItemsRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ReturnQueueItemsRequest) GetQueueId() string {
+	if x != nil {
+		return x.QueueId
+	}
+	return ""
+}
+
+func (x *ReturnQueueItemsRequest) GetPartition() []byte {
+	if x != nil {
+		return x.Partition
+	}
+	return nil
+}
+
+func (x *ReturnQueueItemsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// Others get them.
+type ReturnQueueItemsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnQueueItemsResponse) Reset() {
+	*x = ReturnQueueItemsResponse{}
+	mi := &file_skerry_v1_queue_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnQueueItemsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnQueueItemsResponse) ProtoMessage() {}
+
+func (x *ReturnQueueItemsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_v1_queue_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnQueueItemsResponse.ProtoReflect.Descriptor instead.
+func (*ReturnQueueItemsResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{17}
+}
+
 // Asks how many items there are.
 type CountQueueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -890,7 +991,7 @@ type CountQueueRequest struct {
 
 func (x *CountQueueRequest) Reset() {
 	*x = CountQueueRequest{}
-	mi := &file_skerry_v1_queue_proto_msgTypes[16]
+	mi := &file_skerry_v1_queue_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1003,7 @@ func (x *CountQueueRequest) String() string {
 func (*CountQueueRequest) ProtoMessage() {}
 
 func (x *CountQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_queue_proto_msgTypes[16]
+	mi := &file_skerry_v1_queue_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1016,7 @@ func (x *CountQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountQueueRequest.ProtoReflect.Descriptor instead.
 func (*CountQueueRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{16}
+	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CountQueueRequest) GetQueueId() string {
@@ -950,7 +1051,7 @@ type CountQueueResponse struct {
 
 func (x *CountQueueResponse) Reset() {
 	*x = CountQueueResponse{}
-	mi := &file_skerry_v1_queue_proto_msgTypes[17]
+	mi := &file_skerry_v1_queue_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1063,7 @@ func (x *CountQueueResponse) String() string {
 func (*CountQueueResponse) ProtoMessage() {}
 
 func (x *CountQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_queue_proto_msgTypes[17]
+	mi := &file_skerry_v1_queue_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1076,7 @@ func (x *CountQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountQueueResponse.ProtoReflect.Descriptor instead.
 func (*CountQueueResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{17}
+	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CountQueueResponse) GetCount() uint64 {
@@ -1000,7 +1101,7 @@ type ClearQueueRequest struct {
 
 func (x *ClearQueueRequest) Reset() {
 	*x = ClearQueueRequest{}
-	mi := &file_skerry_v1_queue_proto_msgTypes[18]
+	mi := &file_skerry_v1_queue_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1113,7 @@ func (x *ClearQueueRequest) String() string {
 func (*ClearQueueRequest) ProtoMessage() {}
 
 func (x *ClearQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_queue_proto_msgTypes[18]
+	mi := &file_skerry_v1_queue_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1126,7 @@ func (x *ClearQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearQueueRequest.ProtoReflect.Descriptor instead.
 func (*ClearQueueRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{18}
+	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ClearQueueRequest) GetQueueId() string {
@@ -1058,7 +1159,7 @@ type ClearQueueResponse struct {
 
 func (x *ClearQueueResponse) Reset() {
 	*x = ClearQueueResponse{}
-	mi := &file_skerry_v1_queue_proto_msgTypes[19]
+	mi := &file_skerry_v1_queue_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1171,7 @@ func (x *ClearQueueResponse) String() string {
 func (*ClearQueueResponse) ProtoMessage() {}
 
 func (x *ClearQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_queue_proto_msgTypes[19]
+	mi := &file_skerry_v1_queue_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1184,7 @@ func (x *ClearQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearQueueResponse.ProtoReflect.Descriptor instead.
 func (*ClearQueueResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{19}
+	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{21}
 }
 
 // Asks to see items.
@@ -1103,7 +1204,7 @@ type ReadQueueRequest struct {
 
 func (x *ReadQueueRequest) Reset() {
 	*x = ReadQueueRequest{}
-	mi := &file_skerry_v1_queue_proto_msgTypes[20]
+	mi := &file_skerry_v1_queue_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1216,7 @@ func (x *ReadQueueRequest) String() string {
 func (*ReadQueueRequest) ProtoMessage() {}
 
 func (x *ReadQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_queue_proto_msgTypes[20]
+	mi := &file_skerry_v1_queue_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1229,7 @@ func (x *ReadQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadQueueRequest.ProtoReflect.Descriptor instead.
 func (*ReadQueueRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{20}
+	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReadQueueRequest) GetQueueId() string {
@@ -1172,7 +1273,7 @@ type ReadQueueResponse struct {
 
 func (x *ReadQueueResponse) Reset() {
 	*x = ReadQueueResponse{}
-	mi := &file_skerry_v1_queue_proto_msgTypes[21]
+	mi := &file_skerry_v1_queue_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1184,7 +1285,7 @@ func (x *ReadQueueResponse) String() string {
 func (*ReadQueueResponse) ProtoMessage() {}
 
 func (x *ReadQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_v1_queue_proto_msgTypes[21]
+	mi := &file_skerry_v1_queue_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1197,7 +1298,7 @@ func (x *ReadQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadQueueResponse.ProtoReflect.Descriptor instead.
 func (*ReadQueueResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{21}
+	return file_skerry_v1_queue_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReadQueueResponse) GetItems() []*QueueItem {
@@ -1268,7 +1369,13 @@ const file_skerry_v1_queue_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestId\"D\n" +
 	"\x16TakeQueueItemsResponse\x12*\n" +
-	"\x05items\x18\x01 \x03(\v2\x14.skerry.v1.QueueItemR\x05items\"b\n" +
+	"\x05items\x18\x01 \x03(\v2\x14.skerry.v1.QueueItemR\x05items\"q\n" +
+	"\x17ReturnQueueItemsRequest\x12\x19\n" +
+	"\bqueue_id\x18\x01 \x01(\tR\aqueueId\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\fR\tpartition\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"\x1a\n" +
+	"\x18ReturnQueueItemsResponse\"b\n" +
 	"\x11CountQueueRequest\x12\x19\n" +
 	"\bqueue_id\x18\x01 \x01(\tR\aqueueId\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\fR\tpartition\x12\x14\n" +
@@ -1287,7 +1394,7 @@ const file_skerry_v1_queue_proto_rawDesc = "" +
 	"\x04wait\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"W\n" +
 	"\x11ReadQueueResponse\x12*\n" +
 	"\x05items\x18\x01 \x03(\v2\x14.skerry.v1.QueueItemR\x05items\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\x04R\x06cursor2\x93\x06\n" +
+	"\x06cursor\x18\x02 \x01(\x04R\x06cursor2\xf0\x06\n" +
 	"\fQueueService\x12C\n" +
 	"\bGetQueue\x12\x1a.skerry.v1.GetQueueRequest\x1a\x1b.skerry.v1.GetQueueResponse\x12R\n" +
 	"\rDescribeQueue\x12\x1f.skerry.v1.DescribeQueueRequest\x1a .skerry.v1.DescribeQueueResponse\x12I\n" +
@@ -1296,7 +1403,8 @@ const file_skerry_v1_queue_proto_rawDesc = "" +
 	"\vDeleteQueue\x12\x1d.skerry.v1.DeleteQueueRequest\x1a\x1e.skerry.v1.DeleteQueueResponse\x12F\n" +
 	"\tKeepQueue\x12\x1b.skerry.v1.KeepQueueRequest\x1a\x1c.skerry.v1.KeepQueueResponse\x12R\n" +
 	"\rPutQueueItems\x12\x1f.skerry.v1.PutQueueItemsRequest\x1a .skerry.v1.PutQueueItemsResponse\x12U\n" +
-	"\x0eTakeQueueItems\x12 .skerry.v1.TakeQueueItemsRequest\x1a!.skerry.v1.TakeQueueItemsResponse\x12I\n" +
+	"\x0eTakeQueueItems\x12 .skerry.v1.TakeQueueItemsRequest\x1a!.skerry.v1.TakeQueueItemsResponse\x12[\n" +
+	"\x10ReturnQueueItems\x12\".skerry.v1.ReturnQueueItemsRequest\x1a#.skerry.v1.ReturnQueueItemsResponse\x12I\n" +
 	"\n" +
 	"CountQueue\x12\x1c.skerry.v1.CountQueueRequest\x1a\x1d.skerry.v1.CountQueueResponse\x12I\n" +
 	"\n" +
@@ -1318,50 +1426,52 @@ func file_skerry_v1_queue_proto_rawDescGZIP() []byte {
 	return file_skerry_v1_queue_proto_rawDescData
 }
 
-var file_skerry_v1_queue_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_skerry_v1_queue_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_skerry_v1_queue_proto_goTypes = []any{
-	(*GetQueueRequest)(nil),        // 0: skerry.v1.GetQueueRequest
-	(*GetQueueResponse)(nil),       // 1: skerry.v1.GetQueueResponse
-	(*DescribeQueueRequest)(nil),   // 2: skerry.v1.DescribeQueueRequest
-	(*DescribeQueueResponse)(nil),  // 3: skerry.v1.DescribeQueueResponse
-	(*ListQueuesRequest)(nil),      // 4: skerry.v1.ListQueuesRequest
-	(*QueueListing)(nil),           // 5: skerry.v1.QueueListing
-	(*ListQueuesResponse)(nil),     // 6: skerry.v1.ListQueuesResponse
-	(*DeleteQueueRequest)(nil),     // 7: skerry.v1.DeleteQueueRequest
-	(*DeleteQueueResponse)(nil),    // 8: skerry.v1.DeleteQueueResponse
-	(*KeepQueueRequest)(nil),       // 9: skerry.v1.KeepQueueRequest
-	(*KeepQueueResponse)(nil),      // 10: skerry.v1.KeepQueueResponse
-	(*QueueItem)(nil),              // 11: skerry.v1.QueueItem
-	(*PutQueueItemsRequest)(nil),   // 12: skerry.v1.PutQueueItemsRequest
-	(*PutQueueItemsResponse)(nil),  // 13: skerry.v1.PutQueueItemsResponse
-	(*TakeQueueItemsRequest)(nil),  // 14: skerry.v1.TakeQueueItemsRequest
-	(*TakeQueueItemsResponse)(nil), // 15: skerry.v1.TakeQueueItemsResponse
-	(*CountQueueRequest)(nil),      // 16: skerry.v1.CountQueueRequest
-	(*CountQueueResponse)(nil),     // 17: skerry.v1.CountQueueResponse
-	(*ClearQueueRequest)(nil),      // 18: skerry.v1.ClearQueueRequest
-	(*ClearQueueResponse)(nil),     // 19: skerry.v1.ClearQueueResponse
-	(*ReadQueueRequest)(nil),       // 20: skerry.v1.ReadQueueRequest
-	(*ReadQueueResponse)(nil),      // 21: skerry.v1.ReadQueueResponse
-	(ObjectCreation)(0),            // 22: skerry.v1.ObjectCreation
-	(*ObjectInfo)(nil),             // 23: skerry.v1.ObjectInfo
-	(*ObjectPage)(nil),             // 24: skerry.v1.ObjectPage
-	(PayloadFormat)(0),             // 25: skerry.v1.PayloadFormat
-	(*durationpb.Duration)(nil),    // 26: google.protobuf.Duration
+	(*GetQueueRequest)(nil),          // 0: skerry.v1.GetQueueRequest
+	(*GetQueueResponse)(nil),         // 1: skerry.v1.GetQueueResponse
+	(*DescribeQueueRequest)(nil),     // 2: skerry.v1.DescribeQueueRequest
+	(*DescribeQueueResponse)(nil),    // 3: skerry.v1.DescribeQueueResponse
+	(*ListQueuesRequest)(nil),        // 4: skerry.v1.ListQueuesRequest
+	(*QueueListing)(nil),             // 5: skerry.v1.QueueListing
+	(*ListQueuesResponse)(nil),       // 6: skerry.v1.ListQueuesResponse
+	(*DeleteQueueRequest)(nil),       // 7: skerry.v1.DeleteQueueRequest
+	(*DeleteQueueResponse)(nil),      // 8: skerry.v1.DeleteQueueResponse
+	(*KeepQueueRequest)(nil),         // 9: skerry.v1.KeepQueueRequest
+	(*KeepQueueResponse)(nil),        // 10: skerry.v1.KeepQueueResponse
+	(*QueueItem)(nil),                // 11: skerry.v1.QueueItem
+	(*PutQueueItemsRequest)(nil),     // 12: skerry.v1.PutQueueItemsRequest
+	(*PutQueueItemsResponse)(nil),    // 13: skerry.v1.PutQueueItemsResponse
+	(*TakeQueueItemsRequest)(nil),    // 14: skerry.v1.TakeQueueItemsRequest
+	(*TakeQueueItemsResponse)(nil),   // 15: skerry.v1.TakeQueueItemsResponse
+	(*ReturnQueueItemsRequest)(nil),  // 16: skerry.v1.ReturnQueueItemsRequest
+	(*ReturnQueueItemsResponse)(nil), // 17: skerry.v1.ReturnQueueItemsResponse
+	(*CountQueueRequest)(nil),        // 18: skerry.v1.CountQueueRequest
+	(*CountQueueResponse)(nil),       // 19: skerry.v1.CountQueueResponse
+	(*ClearQueueRequest)(nil),        // 20: skerry.v1.ClearQueueRequest
+	(*ClearQueueResponse)(nil),       // 21: skerry.v1.ClearQueueResponse
+	(*ReadQueueRequest)(nil),         // 22: skerry.v1.ReadQueueRequest
+	(*ReadQueueResponse)(nil),        // 23: skerry.v1.ReadQueueResponse
+	(ObjectCreation)(0),              // 24: skerry.v1.ObjectCreation
+	(*ObjectInfo)(nil),               // 25: skerry.v1.ObjectInfo
+	(*ObjectPage)(nil),               // 26: skerry.v1.ObjectPage
+	(PayloadFormat)(0),               // 27: skerry.v1.PayloadFormat
+	(*durationpb.Duration)(nil),      // 28: google.protobuf.Duration
 }
 var file_skerry_v1_queue_proto_depIdxs = []int32{
-	22, // 0: skerry.v1.GetQueueRequest.creation:type_name -> skerry.v1.ObjectCreation
-	23, // 1: skerry.v1.GetQueueResponse.info:type_name -> skerry.v1.ObjectInfo
-	23, // 2: skerry.v1.DescribeQueueResponse.info:type_name -> skerry.v1.ObjectInfo
-	24, // 3: skerry.v1.ListQueuesRequest.page:type_name -> skerry.v1.ObjectPage
-	23, // 4: skerry.v1.QueueListing.info:type_name -> skerry.v1.ObjectInfo
+	24, // 0: skerry.v1.GetQueueRequest.creation:type_name -> skerry.v1.ObjectCreation
+	25, // 1: skerry.v1.GetQueueResponse.info:type_name -> skerry.v1.ObjectInfo
+	25, // 2: skerry.v1.DescribeQueueResponse.info:type_name -> skerry.v1.ObjectInfo
+	26, // 3: skerry.v1.ListQueuesRequest.page:type_name -> skerry.v1.ObjectPage
+	25, // 4: skerry.v1.QueueListing.info:type_name -> skerry.v1.ObjectInfo
 	5,  // 5: skerry.v1.ListQueuesResponse.queues:type_name -> skerry.v1.QueueListing
-	25, // 6: skerry.v1.QueueItem.format:type_name -> skerry.v1.PayloadFormat
+	27, // 6: skerry.v1.QueueItem.format:type_name -> skerry.v1.PayloadFormat
 	11, // 7: skerry.v1.PutQueueItemsRequest.items:type_name -> skerry.v1.QueueItem
-	26, // 8: skerry.v1.PutQueueItemsRequest.ttl:type_name -> google.protobuf.Duration
-	26, // 9: skerry.v1.PutQueueItemsRequest.wait:type_name -> google.protobuf.Duration
-	26, // 10: skerry.v1.TakeQueueItemsRequest.wait:type_name -> google.protobuf.Duration
+	28, // 8: skerry.v1.PutQueueItemsRequest.ttl:type_name -> google.protobuf.Duration
+	28, // 9: skerry.v1.PutQueueItemsRequest.wait:type_name -> google.protobuf.Duration
+	28, // 10: skerry.v1.TakeQueueItemsRequest.wait:type_name -> google.protobuf.Duration
 	11, // 11: skerry.v1.TakeQueueItemsResponse.items:type_name -> skerry.v1.QueueItem
-	26, // 12: skerry.v1.ReadQueueRequest.wait:type_name -> google.protobuf.Duration
+	28, // 12: skerry.v1.ReadQueueRequest.wait:type_name -> google.protobuf.Duration
 	11, // 13: skerry.v1.ReadQueueResponse.items:type_name -> skerry.v1.QueueItem
 	0,  // 14: skerry.v1.QueueService.GetQueue:input_type -> skerry.v1.GetQueueRequest
 	2,  // 15: skerry.v1.QueueService.DescribeQueue:input_type -> skerry.v1.DescribeQueueRequest
@@ -1370,21 +1480,23 @@ var file_skerry_v1_queue_proto_depIdxs = []int32{
 	9,  // 18: skerry.v1.QueueService.KeepQueue:input_type -> skerry.v1.KeepQueueRequest
 	12, // 19: skerry.v1.QueueService.PutQueueItems:input_type -> skerry.v1.PutQueueItemsRequest
 	14, // 20: skerry.v1.QueueService.TakeQueueItems:input_type -> skerry.v1.TakeQueueItemsRequest
-	16, // 21: skerry.v1.QueueService.CountQueue:input_type -> skerry.v1.CountQueueRequest
-	18, // 22: skerry.v1.QueueService.ClearQueue:input_type -> skerry.v1.ClearQueueRequest
-	20, // 23: skerry.v1.QueueService.ReadQueue:input_type -> skerry.v1.ReadQueueRequest
-	1,  // 24: skerry.v1.QueueService.GetQueue:output_type -> skerry.v1.GetQueueResponse
-	3,  // 25: skerry.v1.QueueService.DescribeQueue:output_type -> skerry.v1.DescribeQueueResponse
-	6,  // 26: skerry.v1.QueueService.ListQueues:output_type -> skerry.v1.ListQueuesResponse
-	8,  // 27: skerry.v1.QueueService.DeleteQueue:output_type -> skerry.v1.DeleteQueueResponse
-	10, // 28: skerry.v1.QueueService.KeepQueue:output_type -> skerry.v1.KeepQueueResponse
-	13, // 29: skerry.v1.QueueService.PutQueueItems:output_type -> skerry.v1.PutQueueItemsResponse
-	15, // 30: skerry.v1.QueueService.TakeQueueItems:output_type -> skerry.v1.TakeQueueItemsResponse
-	17, // 31: skerry.v1.QueueService.CountQueue:output_type -> skerry.v1.CountQueueResponse
-	19, // 32: skerry.v1.QueueService.ClearQueue:output_type -> skerry.v1.ClearQueueResponse
-	21, // 33: skerry.v1.QueueService.ReadQueue:output_type -> skerry.v1.ReadQueueResponse
-	24, // [24:34] is the sub-list for method output_type
-	14, // [14:24] is the sub-list for method input_type
+	16, // 21: skerry.v1.QueueService.ReturnQueueItems:input_type -> skerry.v1.ReturnQueueItemsRequest
+	18, // 22: skerry.v1.QueueService.CountQueue:input_type -> skerry.v1.CountQueueRequest
+	20, // 23: skerry.v1.QueueService.ClearQueue:input_type -> skerry.v1.ClearQueueRequest
+	22, // 24: skerry.v1.QueueService.ReadQueue:input_type -> skerry.v1.ReadQueueRequest
+	1,  // 25: skerry.v1.QueueService.GetQueue:output_type -> skerry.v1.GetQueueResponse
+	3,  // 26: skerry.v1.QueueService.DescribeQueue:output_type -> skerry.v1.DescribeQueueResponse
+	6,  // 27: skerry.v1.QueueService.ListQueues:output_type -> skerry.v1.ListQueuesResponse
+	8,  // 28: skerry.v1.QueueService.DeleteQueue:output_type -> skerry.v1.DeleteQueueResponse
+	10, // 29: skerry.v1.QueueService.KeepQueue:output_type -> skerry.v1.KeepQueueResponse
+	13, // 30: skerry.v1.QueueService.PutQueueItems:output_type -> skerry.v1.PutQueueItemsResponse
+	15, // 31: skerry.v1.QueueService.TakeQueueItems:output_type -> skerry.v1.TakeQueueItemsResponse
+	17, // 32: skerry.v1.QueueService.ReturnQueueItems:output_type -> skerry.v1.ReturnQueueItemsResponse
+	19, // 33: skerry.v1.QueueService.CountQueue:output_type -> skerry.v1.CountQueueResponse
+	21, // 34: skerry.v1.QueueService.ClearQueue:output_type -> skerry.v1.ClearQueueResponse
+	23, // 35: skerry.v1.QueueService.ReadQueue:output_type -> skerry.v1.ReadQueueResponse
+	25, // [25:36] is the sub-list for method output_type
+	14, // [14:25] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -1403,7 +1515,7 @@ func file_skerry_v1_queue_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_v1_queue_proto_rawDesc), len(file_skerry_v1_queue_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -17,6 +17,7 @@ A coroutine that is run so may await :func:`ask`, :func:`waiting` and others lik
 from __future__ import annotations
 
 import sys
+from contextvars import ContextVar
 
 from skerry._twin import BoundTwin, warn_if_in_event_loop
 
@@ -42,6 +43,10 @@ else:
     S = P = R = T = None
 
 
+# What undoes the results of a task in another event loop, which may be cancelled when they are on their way to it.
+_unused: ContextVar[list[Callable[[], Coroutine[Any, Any, None]]] | None] = ContextVar("unused", default=None)
+
+
 class direct(Generic[S, P, R]):  # noqa: N801 - used as a decorator
     """Descriptor that makes a coroutine method one that blocks, with ``.aio``."""
 
@@ -56,7 +61,16 @@ class direct(Generic[S, P, R]):  # noqa: N801 - used as a decorator
         async def native(owner: S, *args: P.args, **kwargs: P.kwargs) -> R:
             from . import background
 
-            return await background.run_aio(coroutine(owner, *args, **kwargs))
+            unused: list[Callable[[], Coroutine[Any, Any, None]]] = []
+            token = _unused.set(unused)
+            try:
+                return await background.run_aio(coroutine(owner, *args, **kwargs))
+            except BaseException:
+                for undo in unused:
+                    background.submit(undo())
+                raise
+            finally:
+                _unused.reset(token)
 
         blocking.__qualname__ = coroutine.__qualname__
         self._blocking: Callable[..., R] = blocking
@@ -145,6 +159,27 @@ async def waiting(coroutine: Coroutine[Any, Any, T]) -> T:
     from . import background
 
     return background.run(coroutine)
+
+
+def unless_used(undo: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Have a method's result undone where whoever waits for it was cancelled when it was there already."""
+    if (unused := _unused.get()) is not None:
+        unused.append(undo)
+
+
+_asides: set[Any] = set()
+
+
+async def aside(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Have short requests done though the task that runs this was cancelled: in the caller's thread now, in the background on their own."""
+    if not in_background():
+        drive(coroutine)
+        return
+    import asyncio
+
+    task = asyncio.get_running_loop().create_task(coroutine)
+    _asides.add(task)
+    task.add_done_callback(_asides.discard)
 
 
 async def in_thread(blocking: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from skerry import exception as exc
-from skerry._client.direct import ask, direct, waiting
+from skerry._client.direct import aside, ask, direct, unless_used, waiting
 from skerry._client.dual import dual_iterator
 from skerry._gen.skerry.v1 import queue_pb as pb
 from skerry._names import new_id
@@ -31,6 +32,8 @@ _MAX_PUT_BYTES = 32 << 20
 _MAX_TTL_SECONDS = 7 * 24 * 3600
 # How long one request waits at the server: the wait goes on with the next one.
 _WAIT_SECONDS = 50.0
+# How long the server is tried to be told that what was taken is not wanted.
+_GIVE_BACK_SECONDS = 2.0
 _YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 
 
@@ -44,7 +47,8 @@ class Queue(Named):
         print(jobs.get())
 
     Items are anything that can be pickled. A partition is a queue of its own, named by up to 64 bytes; without one the default partition is
-    meant. Each item is got once: by who waits longest. A partition is cleared once nothing was put into it for its time to live.
+    meant. Each item is got once: by who waits longest. A ``get`` that is given up while it waits takes nothing; a process that dies after
+    an item was sent to it takes the item with it. A partition is cleared once nothing was put into it for its time to live.
 
     A queue has up to 100,000 partitions with items, a partition up to 5,000 items of up to 1 MiB.
 
@@ -174,7 +178,7 @@ class Queue(Named):
 
     @direct
     async def clear(self, *, partition: str | None = None, all: bool = False) -> None:  # noqa: A002 - the reference's name
-        """Remove all items of a partition or, with ``all``, of one partition after the other."""
+        """Remove all items of a partition or, with ``all``, of all partitions at once."""
         if partition is not None and all:
             raise exc.InvalidError("Queue.clear: either partition or all, not both")
         client, queue_id = await self._ready()
@@ -232,10 +236,29 @@ class Queue(Named):
             request.wait = duration(seconds)
             return list((await ask(client, lambda services: services.queues.take_queue_items(request))).items)
 
-        items = await _patiently(take, block, timeout)
+        try:
+            items = await _patiently(take, block, timeout)
+        except BaseException as err:
+            if not isinstance(err, Exception):  # Ctrl-C, or a cancelled task: the answer may be on its way
+                await self._give_back(client, request)
+            raise
         if not items and block:
             raise queue.Empty
+        if items:
+            unless_used(lambda: self._give_back(client, request))
         return [_read(item) for item in items]
+
+    async def _give_back(self, client: Client, take: pb.TakeQueueItemsRequest) -> None:
+        """Have others get what a request has taken that was given up."""
+        request = pb.ReturnQueueItemsRequest(
+            queue_id=take.queue_id, partition=take.partition, request_id=take.request_id
+        )
+
+        async def give() -> None:
+            with contextlib.suppress(exc.Error):  # it is gone, or the server is away: then nobody gets them
+                await ask(client, lambda services: services.queues.return_queue_items(request), _GIVE_BACK_SECONDS)
+
+        await aside(give())
 
 
 Queue.objects = Manager(Queue)

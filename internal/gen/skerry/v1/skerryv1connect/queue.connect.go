@@ -51,6 +51,9 @@ const (
 	// QueueServiceTakeQueueItemsProcedure is the fully-qualified name of the QueueService's
 	// TakeQueueItems RPC.
 	QueueServiceTakeQueueItemsProcedure = "/skerry.v1.QueueService/TakeQueueItems"
+	// QueueServiceReturnQueueItemsProcedure is the fully-qualified name of the QueueService's
+	// ReturnQueueItems RPC.
+	QueueServiceReturnQueueItemsProcedure = "/skerry.v1.QueueService/ReturnQueueItems"
 	// QueueServiceCountQueueProcedure is the fully-qualified name of the QueueService's CountQueue RPC.
 	QueueServiceCountQueueProcedure = "/skerry.v1.QueueService/CountQueue"
 	// QueueServiceClearQueueProcedure is the fully-qualified name of the QueueService's ClearQueue RPC.
@@ -75,10 +78,14 @@ type QueueServiceClient interface {
 	// resource_exhausted (too many partitions).
 	PutQueueItems(context.Context, *connect.Request[v1.PutQueueItemsRequest]) (*connect.Response[v1.PutQueueItemsResponse], error)
 	// TakeQueueItems takes items from the front of a partition. Who waits longest is served first. Errors: not_found, invalid_argument.
+	// A request that is given up before its answer is sent takes nothing.
 	TakeQueueItems(context.Context, *connect.Request[v1.TakeQueueItemsRequest]) (*connect.Response[v1.TakeQueueItemsResponse], error)
+	// ReturnQueueItems puts back to the front what a request has taken whose answer was not used. It does nothing where the request took
+	// nothing or is not known any more, or its items were cleared. Errors: not_found, invalid_argument.
+	ReturnQueueItems(context.Context, *connect.Request[v1.ReturnQueueItemsRequest]) (*connect.Response[v1.ReturnQueueItemsResponse], error)
 	// CountQueue counts items. Errors: not_found, invalid_argument.
 	CountQueue(context.Context, *connect.Request[v1.CountQueueRequest]) (*connect.Response[v1.CountQueueResponse], error)
-	// ClearQueue removes all items of a partition, at once, or of all partitions, one after the other. Errors: not_found, invalid_argument.
+	// ClearQueue removes all items of a partition, or of all partitions, at once. Errors: not_found, invalid_argument.
 	ClearQueue(context.Context, *connect.Request[v1.ClearQueueRequest]) (*connect.Response[v1.ClearQueueResponse], error)
 	// ReadQueue streams the items of a partition without taking them, as fast as they are read, and those that are put while it waits.
 	// Errors: not_found, invalid_argument.
@@ -138,6 +145,12 @@ func NewQueueServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(queueServiceMethods.ByName("TakeQueueItems")),
 			connect.WithClientOptions(opts...),
 		),
+		returnQueueItems: connect.NewClient[v1.ReturnQueueItemsRequest, v1.ReturnQueueItemsResponse](
+			httpClient,
+			baseURL+QueueServiceReturnQueueItemsProcedure,
+			connect.WithSchema(queueServiceMethods.ByName("ReturnQueueItems")),
+			connect.WithClientOptions(opts...),
+		),
 		countQueue: connect.NewClient[v1.CountQueueRequest, v1.CountQueueResponse](
 			httpClient,
 			baseURL+QueueServiceCountQueueProcedure,
@@ -161,16 +174,17 @@ func NewQueueServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 
 // queueServiceClient implements QueueServiceClient.
 type queueServiceClient struct {
-	getQueue       *connect.Client[v1.GetQueueRequest, v1.GetQueueResponse]
-	describeQueue  *connect.Client[v1.DescribeQueueRequest, v1.DescribeQueueResponse]
-	listQueues     *connect.Client[v1.ListQueuesRequest, v1.ListQueuesResponse]
-	deleteQueue    *connect.Client[v1.DeleteQueueRequest, v1.DeleteQueueResponse]
-	keepQueue      *connect.Client[v1.KeepQueueRequest, v1.KeepQueueResponse]
-	putQueueItems  *connect.Client[v1.PutQueueItemsRequest, v1.PutQueueItemsResponse]
-	takeQueueItems *connect.Client[v1.TakeQueueItemsRequest, v1.TakeQueueItemsResponse]
-	countQueue     *connect.Client[v1.CountQueueRequest, v1.CountQueueResponse]
-	clearQueue     *connect.Client[v1.ClearQueueRequest, v1.ClearQueueResponse]
-	readQueue      *connect.Client[v1.ReadQueueRequest, v1.ReadQueueResponse]
+	getQueue         *connect.Client[v1.GetQueueRequest, v1.GetQueueResponse]
+	describeQueue    *connect.Client[v1.DescribeQueueRequest, v1.DescribeQueueResponse]
+	listQueues       *connect.Client[v1.ListQueuesRequest, v1.ListQueuesResponse]
+	deleteQueue      *connect.Client[v1.DeleteQueueRequest, v1.DeleteQueueResponse]
+	keepQueue        *connect.Client[v1.KeepQueueRequest, v1.KeepQueueResponse]
+	putQueueItems    *connect.Client[v1.PutQueueItemsRequest, v1.PutQueueItemsResponse]
+	takeQueueItems   *connect.Client[v1.TakeQueueItemsRequest, v1.TakeQueueItemsResponse]
+	returnQueueItems *connect.Client[v1.ReturnQueueItemsRequest, v1.ReturnQueueItemsResponse]
+	countQueue       *connect.Client[v1.CountQueueRequest, v1.CountQueueResponse]
+	clearQueue       *connect.Client[v1.ClearQueueRequest, v1.ClearQueueResponse]
+	readQueue        *connect.Client[v1.ReadQueueRequest, v1.ReadQueueResponse]
 }
 
 // GetQueue calls skerry.v1.QueueService.GetQueue.
@@ -208,6 +222,11 @@ func (c *queueServiceClient) TakeQueueItems(ctx context.Context, req *connect.Re
 	return c.takeQueueItems.CallUnary(ctx, req)
 }
 
+// ReturnQueueItems calls skerry.v1.QueueService.ReturnQueueItems.
+func (c *queueServiceClient) ReturnQueueItems(ctx context.Context, req *connect.Request[v1.ReturnQueueItemsRequest]) (*connect.Response[v1.ReturnQueueItemsResponse], error) {
+	return c.returnQueueItems.CallUnary(ctx, req)
+}
+
 // CountQueue calls skerry.v1.QueueService.CountQueue.
 func (c *queueServiceClient) CountQueue(ctx context.Context, req *connect.Request[v1.CountQueueRequest]) (*connect.Response[v1.CountQueueResponse], error) {
 	return c.countQueue.CallUnary(ctx, req)
@@ -239,10 +258,14 @@ type QueueServiceHandler interface {
 	// resource_exhausted (too many partitions).
 	PutQueueItems(context.Context, *connect.Request[v1.PutQueueItemsRequest]) (*connect.Response[v1.PutQueueItemsResponse], error)
 	// TakeQueueItems takes items from the front of a partition. Who waits longest is served first. Errors: not_found, invalid_argument.
+	// A request that is given up before its answer is sent takes nothing.
 	TakeQueueItems(context.Context, *connect.Request[v1.TakeQueueItemsRequest]) (*connect.Response[v1.TakeQueueItemsResponse], error)
+	// ReturnQueueItems puts back to the front what a request has taken whose answer was not used. It does nothing where the request took
+	// nothing or is not known any more, or its items were cleared. Errors: not_found, invalid_argument.
+	ReturnQueueItems(context.Context, *connect.Request[v1.ReturnQueueItemsRequest]) (*connect.Response[v1.ReturnQueueItemsResponse], error)
 	// CountQueue counts items. Errors: not_found, invalid_argument.
 	CountQueue(context.Context, *connect.Request[v1.CountQueueRequest]) (*connect.Response[v1.CountQueueResponse], error)
-	// ClearQueue removes all items of a partition, at once, or of all partitions, one after the other. Errors: not_found, invalid_argument.
+	// ClearQueue removes all items of a partition, or of all partitions, at once. Errors: not_found, invalid_argument.
 	ClearQueue(context.Context, *connect.Request[v1.ClearQueueRequest]) (*connect.Response[v1.ClearQueueResponse], error)
 	// ReadQueue streams the items of a partition without taking them, as fast as they are read, and those that are put while it waits.
 	// Errors: not_found, invalid_argument.
@@ -298,6 +321,12 @@ func NewQueueServiceHandler(svc QueueServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(queueServiceMethods.ByName("TakeQueueItems")),
 		connect.WithHandlerOptions(opts...),
 	)
+	queueServiceReturnQueueItemsHandler := connect.NewUnaryHandler(
+		QueueServiceReturnQueueItemsProcedure,
+		svc.ReturnQueueItems,
+		connect.WithSchema(queueServiceMethods.ByName("ReturnQueueItems")),
+		connect.WithHandlerOptions(opts...),
+	)
 	queueServiceCountQueueHandler := connect.NewUnaryHandler(
 		QueueServiceCountQueueProcedure,
 		svc.CountQueue,
@@ -332,6 +361,8 @@ func NewQueueServiceHandler(svc QueueServiceHandler, opts ...connect.HandlerOpti
 			queueServicePutQueueItemsHandler.ServeHTTP(w, r)
 		case QueueServiceTakeQueueItemsProcedure:
 			queueServiceTakeQueueItemsHandler.ServeHTTP(w, r)
+		case QueueServiceReturnQueueItemsProcedure:
+			queueServiceReturnQueueItemsHandler.ServeHTTP(w, r)
 		case QueueServiceCountQueueProcedure:
 			queueServiceCountQueueHandler.ServeHTTP(w, r)
 		case QueueServiceClearQueueProcedure:
@@ -373,6 +404,10 @@ func (UnimplementedQueueServiceHandler) PutQueueItems(context.Context, *connect.
 
 func (UnimplementedQueueServiceHandler) TakeQueueItems(context.Context, *connect.Request[v1.TakeQueueItemsRequest]) (*connect.Response[v1.TakeQueueItemsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.QueueService.TakeQueueItems is not implemented"))
+}
+
+func (UnimplementedQueueServiceHandler) ReturnQueueItems(context.Context, *connect.Request[v1.ReturnQueueItemsRequest]) (*connect.Response[v1.ReturnQueueItemsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.v1.QueueService.ReturnQueueItems is not implemented"))
 }
 
 func (UnimplementedQueueServiceHandler) CountQueue(context.Context, *connect.Request[v1.CountQueueRequest]) (*connect.Response[v1.CountQueueResponse], error) {

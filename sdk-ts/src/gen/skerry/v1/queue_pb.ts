@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file skerry/v1/queue.proto.
  */
 export const file_skerry_v1_queue: GenFile = /*@__PURE__*/
-  fileDesc("ChVza2VycnkvdjEvcXVldWUucHJvdG8SCXNrZXJyeS52MSJhCg9HZXRRdWV1ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRITCgtlbnZpcm9ubWVudBgCIAEoCRIrCghjcmVhdGlvbhgDIAEoDjIZLnNrZXJyeS52MS5PYmplY3RDcmVhdGlvbiI3ChBHZXRRdWV1ZVJlc3BvbnNlEiMKBGluZm8YASABKAsyFS5za2VycnkudjEuT2JqZWN0SW5mbyIoChREZXNjcmliZVF1ZXVlUmVxdWVzdBIQCghxdWV1ZV9pZBgBIAEoCSI8ChVEZXNjcmliZVF1ZXVlUmVzcG9uc2USIwoEaW5mbxgBIAEoCzIVLnNrZXJyeS52MS5PYmplY3RJbmZvIkwKEUxpc3RRdWV1ZXNSZXF1ZXN0EiMKBHBhZ2UYASABKAsyFS5za2VycnkudjEuT2JqZWN0UGFnZRISCgp3aXRoX3NpemVzGAIgASgIIlYKDFF1ZXVlTGlzdGluZxIjCgRpbmZvGAEgASgLMhUuc2tlcnJ5LnYxLk9iamVjdEluZm8SEgoKcGFydGl0aW9ucxgCIAEoBBINCgVpdGVtcxgDIAEoBCI9ChJMaXN0UXVldWVzUmVzcG9uc2USJwoGcXVldWVzGAEgAygLMhcuc2tlcnJ5LnYxLlF1ZXVlTGlzdGluZyImChJEZWxldGVRdWV1ZVJlcXVlc3QSEAoIcXVldWVfaWQYASABKAkiFQoTRGVsZXRlUXVldWVSZXNwb25zZSIkChBLZWVwUXVldWVSZXF1ZXN0EhAKCHF1ZXVlX2lkGAEgASgJIhMKEUtlZXBRdWV1ZVJlc3BvbnNlIkMKCVF1ZXVlSXRlbRIoCgZmb3JtYXQYASABKA4yGC5za2VycnkudjEuUGF5bG9hZEZvcm1hdBIMCgRkYXRhGAIgASgMIsUBChRQdXRRdWV1ZUl0ZW1zUmVxdWVzdBIQCghxdWV1ZV9pZBgBIAEoCRIRCglwYXJ0aXRpb24YAiABKAwSIwoFaXRlbXMYAyADKAsyFC5za2VycnkudjEuUXVldWVJdGVtEiYKA3R0bBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgR3YWl0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhIKCnJlcXVlc3RfaWQYBiABKAkiJQoVUHV0UXVldWVJdGVtc1Jlc3BvbnNlEgwKBGZ1bGwYASABKAgiiAEKFVRha2VRdWV1ZUl0ZW1zUmVxdWVzdBIQCghxdWV1ZV9pZBgBIAEoCRIRCglwYXJ0aXRpb24YAiABKAwSDQoFY291bnQYAyABKA0SJwoEd2FpdBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGAUgASgJIj0KFlRha2VRdWV1ZUl0ZW1zUmVzcG9uc2USIwoFaXRlbXMYASADKAsyFC5za2VycnkudjEuUXVldWVJdGVtIkcKEUNvdW50UXVldWVSZXF1ZXN0EhAKCHF1ZXVlX2lkGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDBINCgV0b3RhbBgDIAEoCCIjChJDb3VudFF1ZXVlUmVzcG9uc2USDQoFY291bnQYASABKAQiRQoRQ2xlYXJRdWV1ZVJlcXVlc3QSEAoIcXVldWVfaWQYASABKAkSEQoJcGFydGl0aW9uGAIgASgMEgsKA2FsbBgDIAEoCCIUChJDbGVhclF1ZXVlUmVzcG9uc2UibwoQUmVhZFF1ZXVlUmVxdWVzdBIQCghxdWV1ZV9pZBgBIAEoCRIRCglwYXJ0aXRpb24YAiABKAwSDQoFYWZ0ZXIYAyABKAQSJwoEd2FpdBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJIChFSZWFkUXVldWVSZXNwb25zZRIjCgVpdGVtcxgBIAMoCzIULnNrZXJyeS52MS5RdWV1ZUl0ZW0SDgoGY3Vyc29yGAIgASgEMpMGCgxRdWV1ZVNlcnZpY2USQwoIR2V0UXVldWUSGi5za2VycnkudjEuR2V0UXVldWVSZXF1ZXN0Ghsuc2tlcnJ5LnYxLkdldFF1ZXVlUmVzcG9uc2USUgoNRGVzY3JpYmVRdWV1ZRIfLnNrZXJyeS52MS5EZXNjcmliZVF1ZXVlUmVxdWVzdBogLnNrZXJyeS52MS5EZXNjcmliZVF1ZXVlUmVzcG9uc2USSQoKTGlzdFF1ZXVlcxIcLnNrZXJyeS52MS5MaXN0UXVldWVzUmVxdWVzdBodLnNrZXJyeS52MS5MaXN0UXVldWVzUmVzcG9uc2USTAoLRGVsZXRlUXVldWUSHS5za2VycnkudjEuRGVsZXRlUXVldWVSZXF1ZXN0Gh4uc2tlcnJ5LnYxLkRlbGV0ZVF1ZXVlUmVzcG9uc2USRgoJS2VlcFF1ZXVlEhsuc2tlcnJ5LnYxLktlZXBRdWV1ZVJlcXVlc3QaHC5za2VycnkudjEuS2VlcFF1ZXVlUmVzcG9uc2USUgoNUHV0UXVldWVJdGVtcxIfLnNrZXJyeS52MS5QdXRRdWV1ZUl0ZW1zUmVxdWVzdBogLnNrZXJyeS52MS5QdXRRdWV1ZUl0ZW1zUmVzcG9uc2USVQoOVGFrZVF1ZXVlSXRlbXMSIC5za2VycnkudjEuVGFrZVF1ZXVlSXRlbXNSZXF1ZXN0GiEuc2tlcnJ5LnYxLlRha2VRdWV1ZUl0ZW1zUmVzcG9uc2USSQoKQ291bnRRdWV1ZRIcLnNrZXJyeS52MS5Db3VudFF1ZXVlUmVxdWVzdBodLnNrZXJyeS52MS5Db3VudFF1ZXVlUmVzcG9uc2USSQoKQ2xlYXJRdWV1ZRIcLnNrZXJyeS52MS5DbGVhclF1ZXVlUmVxdWVzdBodLnNrZXJyeS52MS5DbGVhclF1ZXVlUmVzcG9uc2USSAoJUmVhZFF1ZXVlEhsuc2tlcnJ5LnYxLlJlYWRRdWV1ZVJlcXVlc3QaHC5za2VycnkudjEuUmVhZFF1ZXVlUmVzcG9uc2UwAWIGcHJvdG8z", [file_google_protobuf_duration, file_skerry_v1_object, file_skerry_v1_payload]);
+  fileDesc("ChVza2VycnkvdjEvcXVldWUucHJvdG8SCXNrZXJyeS52MSJhCg9HZXRRdWV1ZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRITCgtlbnZpcm9ubWVudBgCIAEoCRIrCghjcmVhdGlvbhgDIAEoDjIZLnNrZXJyeS52MS5PYmplY3RDcmVhdGlvbiI3ChBHZXRRdWV1ZVJlc3BvbnNlEiMKBGluZm8YASABKAsyFS5za2VycnkudjEuT2JqZWN0SW5mbyIoChREZXNjcmliZVF1ZXVlUmVxdWVzdBIQCghxdWV1ZV9pZBgBIAEoCSI8ChVEZXNjcmliZVF1ZXVlUmVzcG9uc2USIwoEaW5mbxgBIAEoCzIVLnNrZXJyeS52MS5PYmplY3RJbmZvIkwKEUxpc3RRdWV1ZXNSZXF1ZXN0EiMKBHBhZ2UYASABKAsyFS5za2VycnkudjEuT2JqZWN0UGFnZRISCgp3aXRoX3NpemVzGAIgASgIIlYKDFF1ZXVlTGlzdGluZxIjCgRpbmZvGAEgASgLMhUuc2tlcnJ5LnYxLk9iamVjdEluZm8SEgoKcGFydGl0aW9ucxgCIAEoBBINCgVpdGVtcxgDIAEoBCI9ChJMaXN0UXVldWVzUmVzcG9uc2USJwoGcXVldWVzGAEgAygLMhcuc2tlcnJ5LnYxLlF1ZXVlTGlzdGluZyImChJEZWxldGVRdWV1ZVJlcXVlc3QSEAoIcXVldWVfaWQYASABKAkiFQoTRGVsZXRlUXVldWVSZXNwb25zZSIkChBLZWVwUXVldWVSZXF1ZXN0EhAKCHF1ZXVlX2lkGAEgASgJIhMKEUtlZXBRdWV1ZVJlc3BvbnNlIkMKCVF1ZXVlSXRlbRIoCgZmb3JtYXQYASABKA4yGC5za2VycnkudjEuUGF5bG9hZEZvcm1hdBIMCgRkYXRhGAIgASgMIsUBChRQdXRRdWV1ZUl0ZW1zUmVxdWVzdBIQCghxdWV1ZV9pZBgBIAEoCRIRCglwYXJ0aXRpb24YAiABKAwSIwoFaXRlbXMYAyADKAsyFC5za2VycnkudjEuUXVldWVJdGVtEiYKA3R0bBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgR3YWl0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhIKCnJlcXVlc3RfaWQYBiABKAkiJQoVUHV0UXVldWVJdGVtc1Jlc3BvbnNlEgwKBGZ1bGwYASABKAgiiAEKFVRha2VRdWV1ZUl0ZW1zUmVxdWVzdBIQCghxdWV1ZV9pZBgBIAEoCRIRCglwYXJ0aXRpb24YAiABKAwSDQoFY291bnQYAyABKA0SJwoEd2FpdBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGAUgASgJIj0KFlRha2VRdWV1ZUl0ZW1zUmVzcG9uc2USIwoFaXRlbXMYASADKAsyFC5za2VycnkudjEuUXVldWVJdGVtIlIKF1JldHVyblF1ZXVlSXRlbXNSZXF1ZXN0EhAKCHF1ZXVlX2lkGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDBISCgpyZXF1ZXN0X2lkGAMgASgJIhoKGFJldHVyblF1ZXVlSXRlbXNSZXNwb25zZSJHChFDb3VudFF1ZXVlUmVxdWVzdBIQCghxdWV1ZV9pZBgBIAEoCRIRCglwYXJ0aXRpb24YAiABKAwSDQoFdG90YWwYAyABKAgiIwoSQ291bnRRdWV1ZVJlc3BvbnNlEg0KBWNvdW50GAEgASgEIkUKEUNsZWFyUXVldWVSZXF1ZXN0EhAKCHF1ZXVlX2lkGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDBILCgNhbGwYAyABKAgiFAoSQ2xlYXJRdWV1ZVJlc3BvbnNlIm8KEFJlYWRRdWV1ZVJlcXVlc3QSEAoIcXVldWVfaWQYASABKAkSEQoJcGFydGl0aW9uGAIgASgMEg0KBWFmdGVyGAMgASgEEicKBHdhaXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iSAoRUmVhZFF1ZXVlUmVzcG9uc2USIwoFaXRlbXMYASADKAsyFC5za2VycnkudjEuUXVldWVJdGVtEg4KBmN1cnNvchgCIAEoBDLwBgoMUXVldWVTZXJ2aWNlEkMKCEdldFF1ZXVlEhouc2tlcnJ5LnYxLkdldFF1ZXVlUmVxdWVzdBobLnNrZXJyeS52MS5HZXRRdWV1ZVJlc3BvbnNlElIKDURlc2NyaWJlUXVldWUSHy5za2VycnkudjEuRGVzY3JpYmVRdWV1ZVJlcXVlc3QaIC5za2VycnkudjEuRGVzY3JpYmVRdWV1ZVJlc3BvbnNlEkkKCkxpc3RRdWV1ZXMSHC5za2VycnkudjEuTGlzdFF1ZXVlc1JlcXVlc3QaHS5za2VycnkudjEuTGlzdFF1ZXVlc1Jlc3BvbnNlEkwKC0RlbGV0ZVF1ZXVlEh0uc2tlcnJ5LnYxLkRlbGV0ZVF1ZXVlUmVxdWVzdBoeLnNrZXJyeS52MS5EZWxldGVRdWV1ZVJlc3BvbnNlEkYKCUtlZXBRdWV1ZRIbLnNrZXJyeS52MS5LZWVwUXVldWVSZXF1ZXN0Ghwuc2tlcnJ5LnYxLktlZXBRdWV1ZVJlc3BvbnNlElIKDVB1dFF1ZXVlSXRlbXMSHy5za2VycnkudjEuUHV0UXVldWVJdGVtc1JlcXVlc3QaIC5za2VycnkudjEuUHV0UXVldWVJdGVtc1Jlc3BvbnNlElUKDlRha2VRdWV1ZUl0ZW1zEiAuc2tlcnJ5LnYxLlRha2VRdWV1ZUl0ZW1zUmVxdWVzdBohLnNrZXJyeS52MS5UYWtlUXVldWVJdGVtc1Jlc3BvbnNlElsKEFJldHVyblF1ZXVlSXRlbXMSIi5za2VycnkudjEuUmV0dXJuUXVldWVJdGVtc1JlcXVlc3QaIy5za2VycnkudjEuUmV0dXJuUXVldWVJdGVtc1Jlc3BvbnNlEkkKCkNvdW50UXVldWUSHC5za2VycnkudjEuQ291bnRRdWV1ZVJlcXVlc3QaHS5za2VycnkudjEuQ291bnRRdWV1ZVJlc3BvbnNlEkkKCkNsZWFyUXVldWUSHC5za2VycnkudjEuQ2xlYXJRdWV1ZVJlcXVlc3QaHS5za2VycnkudjEuQ2xlYXJRdWV1ZVJlc3BvbnNlEkgKCVJlYWRRdWV1ZRIbLnNrZXJyeS52MS5SZWFkUXVldWVSZXF1ZXN0Ghwuc2tlcnJ5LnYxLlJlYWRRdWV1ZVJlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_duration, file_skerry_v1_object, file_skerry_v1_payload]);
 
 /**
  * Names a queue, to find or to make.
@@ -448,6 +448,56 @@ export const TakeQueueItemsResponseSchema: GenMessage<TakeQueueItemsResponse> = 
   messageDesc(file_skerry_v1_queue, 15);
 
 /**
+ * Names a request whose answer was not used.
+ *
+ * @generated from message skerry.v1.ReturnQueueItemsRequest
+ */
+export type ReturnQueueItemsRequest = Message<"skerry.v1.ReturnQueueItemsRequest"> & {
+  /**
+   * "qu-...".
+   *
+   * @generated from field: string queue_id = 1;
+   */
+  queueId: string;
+
+  /**
+   * Its partition.
+   *
+   * @generated from field: bytes partition = 2;
+   */
+  partition: Uint8Array;
+
+  /**
+   * Its request_id.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message skerry.v1.ReturnQueueItemsRequest.
+ * Use `create(ReturnQueueItemsRequestSchema)` to create a new message.
+ */
+export const ReturnQueueItemsRequestSchema: GenMessage<ReturnQueueItemsRequest> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_queue, 16);
+
+/**
+ * Others get them.
+ *
+ * @generated from message skerry.v1.ReturnQueueItemsResponse
+ */
+export type ReturnQueueItemsResponse = Message<"skerry.v1.ReturnQueueItemsResponse"> & {
+};
+
+/**
+ * Describes the message skerry.v1.ReturnQueueItemsResponse.
+ * Use `create(ReturnQueueItemsResponseSchema)` to create a new message.
+ */
+export const ReturnQueueItemsResponseSchema: GenMessage<ReturnQueueItemsResponse> = /*@__PURE__*/
+  messageDesc(file_skerry_v1_queue, 17);
+
+/**
  * Asks how many items there are.
  *
  * @generated from message skerry.v1.CountQueueRequest
@@ -480,7 +530,7 @@ export type CountQueueRequest = Message<"skerry.v1.CountQueueRequest"> & {
  * Use `create(CountQueueRequestSchema)` to create a new message.
  */
 export const CountQueueRequestSchema: GenMessage<CountQueueRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_queue, 16);
+  messageDesc(file_skerry_v1_queue, 18);
 
 /**
  * The number of items.
@@ -501,7 +551,7 @@ export type CountQueueResponse = Message<"skerry.v1.CountQueueResponse"> & {
  * Use `create(CountQueueResponseSchema)` to create a new message.
  */
 export const CountQueueResponseSchema: GenMessage<CountQueueResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_queue, 17);
+  messageDesc(file_skerry_v1_queue, 19);
 
 /**
  * Names what to clear.
@@ -536,7 +586,7 @@ export type ClearQueueRequest = Message<"skerry.v1.ClearQueueRequest"> & {
  * Use `create(ClearQueueRequestSchema)` to create a new message.
  */
 export const ClearQueueRequestSchema: GenMessage<ClearQueueRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_queue, 18);
+  messageDesc(file_skerry_v1_queue, 20);
 
 /**
  * It is empty.
@@ -551,7 +601,7 @@ export type ClearQueueResponse = Message<"skerry.v1.ClearQueueResponse"> & {
  * Use `create(ClearQueueResponseSchema)` to create a new message.
  */
 export const ClearQueueResponseSchema: GenMessage<ClearQueueResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_queue, 19);
+  messageDesc(file_skerry_v1_queue, 21);
 
 /**
  * Asks to see items.
@@ -593,7 +643,7 @@ export type ReadQueueRequest = Message<"skerry.v1.ReadQueueRequest"> & {
  * Use `create(ReadQueueRequestSchema)` to create a new message.
  */
 export const ReadQueueRequestSchema: GenMessage<ReadQueueRequest> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_queue, 20);
+  messageDesc(file_skerry_v1_queue, 22);
 
 /**
  * Some items.
@@ -621,7 +671,7 @@ export type ReadQueueResponse = Message<"skerry.v1.ReadQueueResponse"> & {
  * Use `create(ReadQueueResponseSchema)` to create a new message.
  */
 export const ReadQueueResponseSchema: GenMessage<ReadQueueResponse> = /*@__PURE__*/
-  messageDesc(file_skerry_v1_queue, 21);
+  messageDesc(file_skerry_v1_queue, 23);
 
 /**
  * QueueService keeps queues: items that are taken in the order in which they were put, in partitions that are queues of their own. A
@@ -694,6 +744,7 @@ export const QueueService: GenService<{
   },
   /**
    * TakeQueueItems takes items from the front of a partition. Who waits longest is served first. Errors: not_found, invalid_argument.
+   * A request that is given up before its answer is sent takes nothing.
    *
    * @generated from rpc skerry.v1.QueueService.TakeQueueItems
    */
@@ -701,6 +752,17 @@ export const QueueService: GenService<{
     methodKind: "unary";
     input: typeof TakeQueueItemsRequestSchema;
     output: typeof TakeQueueItemsResponseSchema;
+  },
+  /**
+   * ReturnQueueItems puts back to the front what a request has taken whose answer was not used. It does nothing where the request took
+   * nothing or is not known any more, or its items were cleared. Errors: not_found, invalid_argument.
+   *
+   * @generated from rpc skerry.v1.QueueService.ReturnQueueItems
+   */
+  returnQueueItems: {
+    methodKind: "unary";
+    input: typeof ReturnQueueItemsRequestSchema;
+    output: typeof ReturnQueueItemsResponseSchema;
   },
   /**
    * CountQueue counts items. Errors: not_found, invalid_argument.
@@ -713,7 +775,7 @@ export const QueueService: GenService<{
     output: typeof CountQueueResponseSchema;
   },
   /**
-   * ClearQueue removes all items of a partition, at once, or of all partitions, one after the other. Errors: not_found, invalid_argument.
+   * ClearQueue removes all items of a partition, or of all partitions, at once. Errors: not_found, invalid_argument.
    *
    * @generated from rpc skerry.v1.QueueService.ClearQueue
    */

@@ -19,7 +19,7 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from protobuf import DescService
 
 from . import queue_pb
-from .queue_pb import ClearQueueRequest, ClearQueueResponse, CountQueueRequest, CountQueueResponse, DeleteQueueRequest, DeleteQueueResponse, DescribeQueueRequest, DescribeQueueResponse, GetQueueRequest, GetQueueResponse, KeepQueueRequest, KeepQueueResponse, ListQueuesRequest, ListQueuesResponse, PutQueueItemsRequest, PutQueueItemsResponse, ReadQueueRequest, ReadQueueResponse, TakeQueueItemsRequest, TakeQueueItemsResponse
+from .queue_pb import ClearQueueRequest, ClearQueueResponse, CountQueueRequest, CountQueueResponse, DeleteQueueRequest, DeleteQueueResponse, DescribeQueueRequest, DescribeQueueResponse, GetQueueRequest, GetQueueResponse, KeepQueueRequest, KeepQueueResponse, ListQueuesRequest, ListQueuesResponse, PutQueueItemsRequest, PutQueueItemsResponse, ReadQueueRequest, ReadQueueResponse, ReturnQueueItemsRequest, ReturnQueueItemsResponse, TakeQueueItemsRequest, TakeQueueItemsResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -76,6 +76,14 @@ class QueueService(Protocol):
     async def take_queue_items(self, request: TakeQueueItemsRequest, ctx: RequestContext[TakeQueueItemsRequest, TakeQueueItemsResponse], /) -> TakeQueueItemsResponse:
         """
         TakeQueueItems takes items from the front of a partition. Who waits longest is served first. Errors: not_found, invalid_argument.
+        A request that is given up before its answer is sent takes nothing.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def return_queue_items(self, request: ReturnQueueItemsRequest, ctx: RequestContext[ReturnQueueItemsRequest, ReturnQueueItemsResponse], /) -> ReturnQueueItemsResponse:
+        """
+        ReturnQueueItems puts back to the front what a request has taken whose answer was not used. It does nothing where the request took
+        nothing or is not known any more, or its items were cleared. Errors: not_found, invalid_argument.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -87,7 +95,7 @@ class QueueService(Protocol):
 
     async def clear_queue(self, request: ClearQueueRequest, ctx: RequestContext[ClearQueueRequest, ClearQueueResponse], /) -> ClearQueueResponse:
         """
-        ClearQueue removes all items of a partition, at once, or of all partitions, one after the other. Errors: not_found, invalid_argument.
+        ClearQueue removes all items of a partition, or of all partitions, at once. Errors: not_found, invalid_argument.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -192,6 +200,17 @@ class QueueServiceASGIApplication(ConnectASGIApplication[QueueService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.take_queue_items,
+                ),
+                "/skerry.v1.QueueService/ReturnQueueItems": Endpoint.unary(
+                    method=MethodInfo(
+                        name="ReturnQueueItems",
+                        service_name="skerry.v1.QueueService",
+                        input=ReturnQueueItemsRequest,
+                        output=ReturnQueueItemsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.return_queue_items,
                 ),
                 "/skerry.v1.QueueService/CountQueue": Endpoint.unary(
                     method=MethodInfo(
@@ -393,6 +412,7 @@ class QueueServiceClient(ConnectClient):
     ) -> TakeQueueItemsResponse:
         """
         TakeQueueItems takes items from the front of a partition. Who waits longest is served first. Errors: not_found, invalid_argument.
+        A request that is given up before its answer is sent takes nothing.
         """
         return await self.execute_unary(
             request=request,
@@ -401,6 +421,30 @@ class QueueServiceClient(ConnectClient):
                 service_name="skerry.v1.QueueService",
                 input=TakeQueueItemsRequest,
                 output=TakeQueueItemsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    async def return_queue_items(
+        self,
+        request: ReturnQueueItemsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ReturnQueueItemsResponse:
+        """
+        ReturnQueueItems puts back to the front what a request has taken whose answer was not used. It does nothing where the request took
+        nothing or is not known any more, or its items were cleared. Errors: not_found, invalid_argument.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ReturnQueueItems",
+                service_name="skerry.v1.QueueService",
+                input=ReturnQueueItemsRequest,
+                output=ReturnQueueItemsResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),
@@ -438,7 +482,7 @@ class QueueServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> ClearQueueResponse:
         """
-        ClearQueue removes all items of a partition, at once, or of all partitions, one after the other. Errors: not_found, invalid_argument.
+        ClearQueue removes all items of a partition, or of all partitions, at once. Errors: not_found, invalid_argument.
         """
         return await self.execute_unary(
             request=request,
@@ -524,6 +568,14 @@ class QueueServiceSync(Protocol):
     def take_queue_items(self, request: TakeQueueItemsRequest, ctx: RequestContext[TakeQueueItemsRequest, TakeQueueItemsResponse], /) -> TakeQueueItemsResponse:
         """
         TakeQueueItems takes items from the front of a partition. Who waits longest is served first. Errors: not_found, invalid_argument.
+        A request that is given up before its answer is sent takes nothing.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def return_queue_items(self, request: ReturnQueueItemsRequest, ctx: RequestContext[ReturnQueueItemsRequest, ReturnQueueItemsResponse], /) -> ReturnQueueItemsResponse:
+        """
+        ReturnQueueItems puts back to the front what a request has taken whose answer was not used. It does nothing where the request took
+        nothing or is not known any more, or its items were cleared. Errors: not_found, invalid_argument.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -535,7 +587,7 @@ class QueueServiceSync(Protocol):
 
     def clear_queue(self, request: ClearQueueRequest, ctx: RequestContext[ClearQueueRequest, ClearQueueResponse], /) -> ClearQueueResponse:
         """
-        ClearQueue removes all items of a partition, at once, or of all partitions, one after the other. Errors: not_found, invalid_argument.
+        ClearQueue removes all items of a partition, or of all partitions, at once. Errors: not_found, invalid_argument.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -638,6 +690,17 @@ class QueueServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.take_queue_items,
+                ),
+                "/skerry.v1.QueueService/ReturnQueueItems": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="ReturnQueueItems",
+                        service_name="skerry.v1.QueueService",
+                        input=ReturnQueueItemsRequest,
+                        output=ReturnQueueItemsResponse,
+                        idempotency_level=IdempotencyLevel.UNKNOWN,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.return_queue_items,
                 ),
                 "/skerry.v1.QueueService/CountQueue": EndpointSync.unary(
                     method=MethodInfo(
@@ -839,6 +902,7 @@ class QueueServiceClientSync(ConnectClientSync):
     ) -> TakeQueueItemsResponse:
         """
         TakeQueueItems takes items from the front of a partition. Who waits longest is served first. Errors: not_found, invalid_argument.
+        A request that is given up before its answer is sent takes nothing.
         """
         return self.execute_unary(
             request=request,
@@ -847,6 +911,30 @@ class QueueServiceClientSync(ConnectClientSync):
                 service_name="skerry.v1.QueueService",
                 input=TakeQueueItemsRequest,
                 output=TakeQueueItemsResponse,
+                idempotency_level=IdempotencyLevel.UNKNOWN,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def return_queue_items(
+        self,
+        request: ReturnQueueItemsRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> ReturnQueueItemsResponse:
+        """
+        ReturnQueueItems puts back to the front what a request has taken whose answer was not used. It does nothing where the request took
+        nothing or is not known any more, or its items were cleared. Errors: not_found, invalid_argument.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="ReturnQueueItems",
+                service_name="skerry.v1.QueueService",
+                input=ReturnQueueItemsRequest,
+                output=ReturnQueueItemsResponse,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
                 stream_type=StreamType.UNARY,
             ),
@@ -884,7 +972,7 @@ class QueueServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> ClearQueueResponse:
         """
-        ClearQueue removes all items of a partition, at once, or of all partitions, one after the other. Errors: not_found, invalid_argument.
+        ClearQueue removes all items of a partition, or of all partitions, at once. Errors: not_found, invalid_argument.
         """
         return self.execute_unary(
             request=request,

@@ -633,6 +633,74 @@ class TakeQueueItemsResponse(Message[_TakeQueueItemsResponseFields]):
 
         items: list[QueueItem]
 
+_ReturnQueueItemsRequestFields: TypeAlias = Literal["queue_id", "partition", "request_id"]
+
+class ReturnQueueItemsRequest(Message[_ReturnQueueItemsRequestFields]):
+    """
+    Names a request whose answer was not used.
+
+    ```proto
+    message skerry.v1.ReturnQueueItemsRequest
+    ```
+
+    Attributes:
+        queue_id:
+            "qu-...".
+
+            ```proto
+            string queue_id = 1;
+            ```
+        partition:
+            Its partition.
+
+            ```proto
+            bytes partition = 2;
+            ```
+        request_id:
+            Its request_id.
+
+            ```proto
+            string request_id = 3;
+            ```
+    """
+
+    __slots__ = ("queue_id", "partition", "request_id")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            queue_id: str = "",
+            partition: bytes = b"",
+            request_id: str = "",
+        ) -> None:
+            pass
+
+        queue_id: str
+        partition: bytes
+        request_id: str
+
+_ReturnQueueItemsResponseFields: TypeAlias = NoReturn
+
+class ReturnQueueItemsResponse(Message[_ReturnQueueItemsResponseFields]):
+    """
+    Others get them.
+
+    ```proto
+    message skerry.v1.ReturnQueueItemsResponse
+    ```
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+        ) -> None:
+            pass
+
 _CountQueueRequestFields: TypeAlias = Literal["queue_id", "partition", "total"]
 
 class CountQueueRequest(Message[_CountQueueRequestFields]):
@@ -879,7 +947,7 @@ class ReadQueueResponse(Message[_ReadQueueResponseFields]):
 
 
 _DESC = file_desc(
-    b'\n\x15skerry/v1/queue.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/object.proto\x1a\x17skerry/v1/payload.proto"~\n\x0fGetQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x125\n\x08creation\x18\x03 \x01(\x0e2\x19.skerry.v1.ObjectCreationR\x08creation"=\n\x10GetQueueResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info"1\n\x14DescribeQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId"B\n\x15DescribeQueueResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info"]\n\x11ListQueuesRequest\x12)\n\x04page\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectPageR\x04page\x12\x1d\n\nwith_sizes\x18\x02 \x01(\x08R\twithSizes"o\n\x0cQueueListing\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info\x12\x1e\n\npartitions\x18\x02 \x01(\x04R\npartitions\x12\x14\n\x05items\x18\x03 \x01(\x04R\x05items"E\n\x12ListQueuesResponse\x12/\n\x06queues\x18\x01 \x03(\x0b2\x17.skerry.v1.QueueListingR\x06queues"/\n\x12DeleteQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId"\x15\n\x13DeleteQueueResponse"-\n\x10KeepQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId"\x13\n\x11KeepQueueResponse"Q\n\tQueueItem\x120\n\x06format\x18\x01 \x01(\x0e2\x18.skerry.v1.PayloadFormatR\x06format\x12\x12\n\x04data\x18\x02 \x01(\x0cR\x04data"\xf6\x01\n\x14PutQueueItemsRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12*\n\x05items\x18\x03 \x03(\x0b2\x14.skerry.v1.QueueItemR\x05items\x12+\n\x03ttl\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x03ttl\x12-\n\x04wait\x18\x05 \x01(\x0b2\x19.google.protobuf.DurationR\x04wait\x12\x1d\n\nrequest_id\x18\x06 \x01(\tR\trequestId"+\n\x15PutQueueItemsResponse\x12\x12\n\x04full\x18\x01 \x01(\x08R\x04full"\xb4\x01\n\x15TakeQueueItemsRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12\x14\n\x05count\x18\x03 \x01(\rR\x05count\x12-\n\x04wait\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x04wait\x12\x1d\n\nrequest_id\x18\x05 \x01(\tR\trequestId"D\n\x16TakeQueueItemsResponse\x12*\n\x05items\x18\x01 \x03(\x0b2\x14.skerry.v1.QueueItemR\x05items"b\n\x11CountQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12\x14\n\x05total\x18\x03 \x01(\x08R\x05total"*\n\x12CountQueueResponse\x12\x14\n\x05count\x18\x01 \x01(\x04R\x05count"^\n\x11ClearQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12\x10\n\x03all\x18\x03 \x01(\x08R\x03all"\x14\n\x12ClearQueueResponse"\x90\x01\n\x10ReadQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12\x14\n\x05after\x18\x03 \x01(\x04R\x05after\x12-\n\x04wait\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x04wait"W\n\x11ReadQueueResponse\x12*\n\x05items\x18\x01 \x03(\x0b2\x14.skerry.v1.QueueItemR\x05items\x12\x16\n\x06cursor\x18\x02 \x01(\x04R\x06cursor2\x93\x06\n\x0cQueueService\x12C\n\x08GetQueue\x12\x1a.skerry.v1.GetQueueRequest\x1a\x1b.skerry.v1.GetQueueResponse\x12R\n\rDescribeQueue\x12\x1f.skerry.v1.DescribeQueueRequest\x1a .skerry.v1.DescribeQueueResponse\x12I\n\nListQueues\x12\x1c.skerry.v1.ListQueuesRequest\x1a\x1d.skerry.v1.ListQueuesResponse\x12L\n\x0bDeleteQueue\x12\x1d.skerry.v1.DeleteQueueRequest\x1a\x1e.skerry.v1.DeleteQueueResponse\x12F\n\tKeepQueue\x12\x1b.skerry.v1.KeepQueueRequest\x1a\x1c.skerry.v1.KeepQueueResponse\x12R\n\rPutQueueItems\x12\x1f.skerry.v1.PutQueueItemsRequest\x1a .skerry.v1.PutQueueItemsResponse\x12U\n\x0eTakeQueueItems\x12 .skerry.v1.TakeQueueItemsRequest\x1a!.skerry.v1.TakeQueueItemsResponse\x12I\n\nCountQueue\x12\x1c.skerry.v1.CountQueueRequest\x1a\x1d.skerry.v1.CountQueueResponse\x12I\n\nClearQueue\x12\x1c.skerry.v1.ClearQueueRequest\x1a\x1d.skerry.v1.ClearQueueResponse\x12H\n\tReadQueue\x12\x1b.skerry.v1.ReadQueueRequest\x1a\x1c.skerry.v1.ReadQueueResponse0\x01b\x06proto3',
+    b'\n\x15skerry/v1/queue.proto\x12\tskerry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16skerry/v1/object.proto\x1a\x17skerry/v1/payload.proto"~\n\x0fGetQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12 \n\x0benvironment\x18\x02 \x01(\tR\x0benvironment\x125\n\x08creation\x18\x03 \x01(\x0e2\x19.skerry.v1.ObjectCreationR\x08creation"=\n\x10GetQueueResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info"1\n\x14DescribeQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId"B\n\x15DescribeQueueResponse\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info"]\n\x11ListQueuesRequest\x12)\n\x04page\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectPageR\x04page\x12\x1d\n\nwith_sizes\x18\x02 \x01(\x08R\twithSizes"o\n\x0cQueueListing\x12)\n\x04info\x18\x01 \x01(\x0b2\x15.skerry.v1.ObjectInfoR\x04info\x12\x1e\n\npartitions\x18\x02 \x01(\x04R\npartitions\x12\x14\n\x05items\x18\x03 \x01(\x04R\x05items"E\n\x12ListQueuesResponse\x12/\n\x06queues\x18\x01 \x03(\x0b2\x17.skerry.v1.QueueListingR\x06queues"/\n\x12DeleteQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId"\x15\n\x13DeleteQueueResponse"-\n\x10KeepQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId"\x13\n\x11KeepQueueResponse"Q\n\tQueueItem\x120\n\x06format\x18\x01 \x01(\x0e2\x18.skerry.v1.PayloadFormatR\x06format\x12\x12\n\x04data\x18\x02 \x01(\x0cR\x04data"\xf6\x01\n\x14PutQueueItemsRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12*\n\x05items\x18\x03 \x03(\x0b2\x14.skerry.v1.QueueItemR\x05items\x12+\n\x03ttl\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x03ttl\x12-\n\x04wait\x18\x05 \x01(\x0b2\x19.google.protobuf.DurationR\x04wait\x12\x1d\n\nrequest_id\x18\x06 \x01(\tR\trequestId"+\n\x15PutQueueItemsResponse\x12\x12\n\x04full\x18\x01 \x01(\x08R\x04full"\xb4\x01\n\x15TakeQueueItemsRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12\x14\n\x05count\x18\x03 \x01(\rR\x05count\x12-\n\x04wait\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x04wait\x12\x1d\n\nrequest_id\x18\x05 \x01(\tR\trequestId"D\n\x16TakeQueueItemsResponse\x12*\n\x05items\x18\x01 \x03(\x0b2\x14.skerry.v1.QueueItemR\x05items"q\n\x17ReturnQueueItemsRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId"\x1a\n\x18ReturnQueueItemsResponse"b\n\x11CountQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12\x14\n\x05total\x18\x03 \x01(\x08R\x05total"*\n\x12CountQueueResponse\x12\x14\n\x05count\x18\x01 \x01(\x04R\x05count"^\n\x11ClearQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12\x10\n\x03all\x18\x03 \x01(\x08R\x03all"\x14\n\x12ClearQueueResponse"\x90\x01\n\x10ReadQueueRequest\x12\x19\n\x08queue_id\x18\x01 \x01(\tR\x07queueId\x12\x1c\n\tpartition\x18\x02 \x01(\x0cR\tpartition\x12\x14\n\x05after\x18\x03 \x01(\x04R\x05after\x12-\n\x04wait\x18\x04 \x01(\x0b2\x19.google.protobuf.DurationR\x04wait"W\n\x11ReadQueueResponse\x12*\n\x05items\x18\x01 \x03(\x0b2\x14.skerry.v1.QueueItemR\x05items\x12\x16\n\x06cursor\x18\x02 \x01(\x04R\x06cursor2\xf0\x06\n\x0cQueueService\x12C\n\x08GetQueue\x12\x1a.skerry.v1.GetQueueRequest\x1a\x1b.skerry.v1.GetQueueResponse\x12R\n\rDescribeQueue\x12\x1f.skerry.v1.DescribeQueueRequest\x1a .skerry.v1.DescribeQueueResponse\x12I\n\nListQueues\x12\x1c.skerry.v1.ListQueuesRequest\x1a\x1d.skerry.v1.ListQueuesResponse\x12L\n\x0bDeleteQueue\x12\x1d.skerry.v1.DeleteQueueRequest\x1a\x1e.skerry.v1.DeleteQueueResponse\x12F\n\tKeepQueue\x12\x1b.skerry.v1.KeepQueueRequest\x1a\x1c.skerry.v1.KeepQueueResponse\x12R\n\rPutQueueItems\x12\x1f.skerry.v1.PutQueueItemsRequest\x1a .skerry.v1.PutQueueItemsResponse\x12U\n\x0eTakeQueueItems\x12 .skerry.v1.TakeQueueItemsRequest\x1a!.skerry.v1.TakeQueueItemsResponse\x12[\n\x10ReturnQueueItems\x12".skerry.v1.ReturnQueueItemsRequest\x1a#.skerry.v1.ReturnQueueItemsResponse\x12I\n\nCountQueue\x12\x1c.skerry.v1.CountQueueRequest\x1a\x1d.skerry.v1.CountQueueResponse\x12I\n\nClearQueue\x12\x1c.skerry.v1.ClearQueueRequest\x1a\x1d.skerry.v1.ClearQueueResponse\x12H\n\tReadQueue\x12\x1b.skerry.v1.ReadQueueRequest\x1a\x1c.skerry.v1.ReadQueueResponse0\x01b\x06proto3',
     [
         duration_pb.desc(),
         object_pb.desc(),
@@ -902,6 +970,8 @@ _DESC = file_desc(
         "PutQueueItemsResponse": PutQueueItemsResponse,
         "TakeQueueItemsRequest": TakeQueueItemsRequest,
         "TakeQueueItemsResponse": TakeQueueItemsResponse,
+        "ReturnQueueItemsRequest": ReturnQueueItemsRequest,
+        "ReturnQueueItemsResponse": ReturnQueueItemsResponse,
         "CountQueueRequest": CountQueueRequest,
         "CountQueueResponse": CountQueueResponse,
         "ClearQueueRequest": ClearQueueRequest,
