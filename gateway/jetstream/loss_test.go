@@ -66,7 +66,7 @@ func TestALostServer(t *testing.T) {
 		if err := e.Logs().Append(t.Context(), []logs.Entry{entry("ap-1", fn, "ta-1", time.Now(), strings.Repeat("x", i+1))}); err != nil {
 			t.Errorf("logs: %v", err)
 		}
-		<-got.all
+		got.wait(t)
 		if err := cluster.Restart(t.Context(), i); err != nil {
 			t.Fatal(err)
 		}
@@ -106,6 +106,18 @@ func (t *tally) expect(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.want, t.all = n, make(chan struct{})
+}
+
+// wait returns when there are as many. What a lost server had is given up after half a minute; this is for what never comes.
+func (t *tally) wait(tb testing.TB) {
+	tb.Helper()
+	select {
+	case <-t.all:
+	case <-time.After(3 * time.Minute):
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		tb.Fatalf("%d inputs of %d have come", len(t.seen), t.want)
+	}
 }
 
 func (t *tally) add(k payload.Key) {

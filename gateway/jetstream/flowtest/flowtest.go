@@ -58,7 +58,7 @@ func Main(m *testing.M) int {
 // Clustered returns the cluster that the tests use, or nil.
 func Clustered() *Cluster { return cluster.Load() }
 
-// Config is where a test's flow is, whose files would be in dir: what was there under another name is gone. The test has one flow at a time.
+// Config is where a test's flow is, whose files would be in dir: under another name than before, an empty one. The test has one flow at a time.
 func Config(t testing.TB, dir string) skerry.Config {
 	t.Helper()
 	c := cluster.Load()
@@ -74,18 +74,21 @@ func Config(t testing.TB, dir string) skerry.Config {
 		if err := c.empty(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		if c.account++; c.account == Accounts {
+			t.Fatalf("all %d accounts of the cluster are used up", Accounts)
+		}
 		c.used = dir
 	}
-	return skerry.Config{Cluster: skerry.Cluster{URLs: c.URLs}}
+	return skerry.Config{Cluster: skerry.Cluster{URLs: c.urls(c.account)}}
 }
 
 // Embedded is a flow with the embedded server, whose files are in dir. It syncs them at the end alone: what tests lose is processes, not machines,
 // and the server starts the timer of its syncing in a way that the race detector reports when it runs out early.
 func Embedded(dir string) skerry.Config { return skerry.Config{Dir: dir, SyncInterval: time.Hour} }
 
-// empty removes all streams.
+// empty removes all streams of the account in use: servers need not go on with them.
 func (c *Cluster) empty(ctx context.Context) error {
-	nc, err := nats.Connect(c.URLs, nats.MaxReconnects(-1))
+	nc, err := nats.Connect(c.urls(c.account), nats.MaxReconnects(-1))
 	if err != nil {
 		return err
 	}
