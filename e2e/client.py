@@ -49,6 +49,11 @@ class Client:
                 if times == 0:
                     return line
 
+    def tell(self, line: str) -> None:
+        """Write a line to its standard input, which is open if it was asked for."""
+        assert self.process.stdin is not None
+        print(line, file=self.process.stdin, flush=True)
+
     def finish(self, seconds: float = 300) -> list[str]:
         """Every line it printed. Raises AssertionError unless it ends by itself with exit code 0."""
         code = self.end(seconds)
@@ -71,10 +76,23 @@ class Client:
 
 
 @contextlib.contextmanager
-def client(daemon: Daemon, argv: Sequence[str], env: dict[str, str] | None = None, cwd: Path = ROOT) -> Generator[Client]:
-    """A program with the daemon's HOME, standard error joined to its output; at the end it is interrupted, as by Ctrl-C."""
+def client(
+    daemon: Daemon, argv: Sequence[str], env: dict[str, str] | None = None, cwd: Path = ROOT, *, told: bool = False
+) -> Generator[Client]:
+    """A program with the daemon's HOME, standard error joined to its output; at the end it is interrupted, as by Ctrl-C.
+
+    One that is told something has a standard input of its own.
+    """
     full = {**daemon.env, **(env or {})}
-    process = subprocess.Popen([*daemon.prefix, *argv], env=full, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [*daemon.prefix, *argv],
+        env=full,
+        cwd=cwd,
+        text=True,
+        stdin=subprocess.PIPE if told else None,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     try:
         yield Client(process, daemon)
     finally:

@@ -4,14 +4,13 @@ import contextlib
 import hashlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from e2e.processes import watch
+from e2e.processes import kill
 
 ROOT = Path(__file__).resolve().parent.parent
 SKERRY = ROOT / ".venv/bin/skerry"
@@ -72,9 +71,7 @@ class Daemon:
         """End it as a power cut would end its process."""
         pid = self.pid
         assert pid is not None, "skerryd does not run"
-        with watch([pid]) as gone:
-            os.kill(pid, signal.SIGKILL)
-            gone.wait(120)
+        kill([pid])
 
     def revive(self) -> None:
         """Start it again if it was killed. One that has ended in good order stays as it is."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import signal
 import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
@@ -60,3 +61,13 @@ def watch(pids: Iterable[int]) -> Generator[Watch]:
         yield held
     finally:
         held.close()
+
+
+def kill(pids: Iterable[int], seconds: float = 120) -> None:
+    """End processes as a power cut would; those that have ended already have. Raises AssertionError with those that still run."""
+    pids = list(pids)
+    with watch(pids) as gone:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        gone.wait(seconds)

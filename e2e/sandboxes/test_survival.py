@@ -1,11 +1,7 @@
 """Sandboxes outlive every process of Skerry that is killed."""
 
-import contextlib
 import json
-import os
 import random
-import signal
-import subprocess
 import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,27 +10,13 @@ import pytest
 import skerry
 from skerry.exception import ConflictError
 
-from e2e.client import Client
+from e2e.client import client
 from e2e.daemon import ROOT, Daemon
 from e2e.fleet import Fleet
-from e2e.processes import running, watch
+from e2e.processes import kill, running
 
 from .conftest import Make
 from .remains import boxes
-
-
-@contextlib.contextmanager
-def _held(daemon: Daemon) -> Generator[Client]:
-    argv = [*daemon.prefix, str(ROOT / ".venv/bin/python"), "-m", "e2e.sandboxes.held"]
-    process = subprocess.Popen(
-        argv, env=daemon.env, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        yield Client(process, daemon)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
 
 
 def _kill_box(worker: Daemon, sandbox: str) -> None:
@@ -42,22 +24,18 @@ def _kill_box(worker: Daemon, sandbox: str) -> None:
     [record] = worker.data.glob(f"**/{sandbox}.json")
     pids = running(json.loads(record.read_text())["Box"]["Spec"]["ID"])
     assert pids, f"no process of {sandbox}"
-    with watch(pids) as gone:
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        gone.wait(120)
+    kill(pids)
 
 
 def _survive(gateway: Daemon, worker: Daemon, killed: list[Daemon]) -> None:
-    with _held(gateway) as program:
+    with client(gateway, [str(ROOT / ".venv/bin/python"), "-m", "e2e.sandboxes.held"], told=True) as program:
         victim = program.until("open ").split()[1]
         for each in killed:
             each.kill()
         _kill_box(worker, victim)
         for each in killed:
             each.start()
-        assert program.process.stdin is not None
-        print(file=program.process.stdin, flush=True)
+        program.tell("")
         program.until("complete")
 
 

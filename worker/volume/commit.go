@@ -37,6 +37,9 @@ func (p *Process) commit(ctx context.Context, args containerArgs, reload bool) (
 	if err != nil {
 		return reached{}, err
 	}
+	if len(found) == 0 { // the worker asks for what another process had
+		return reached{}, fault.New(fault.NotFound, "container %q: its volumes are not served by this process", args.ContainerID)
+	}
 	var out reached
 	for _, m := range found {
 		version, err := m.commit(ctx)

@@ -47,6 +47,7 @@ type Host struct {
 	mu         sync.Mutex
 	link       *link // or nil
 	containers map[string][]mounted
+	lost       map[string]error  // containers whose volumes are gone, until their end
 	commits    map[string]Commit // that are being staged, by request
 	closing    bool
 }
@@ -65,7 +66,7 @@ func NewHost(cfg HostConfig) *Host {
 	life, end := context.WithCancel(context.Background())
 	return &Host{
 		cfg: cfg, at: beside.Folder(cfg.Process.Dir), log: cfg.Process.Log, life: life, end: end, turn: make(chan struct{}, 1),
-		containers: map[string][]mounted{}, commits: map[string]Commit{},
+		containers: map[string][]mounted{}, lost: map[string]error{}, commits: map[string]Commit{},
 	}
 }
 
@@ -131,18 +132,27 @@ func binds(list []mounted) (out []container.Bind) {
 
 // Adopt returns the volumes of a container that an earlier worker started. Errors: fault.NotFound if the process that had them has ended.
 func (h *Host) Adopt(ctx context.Context, containerID string) ([]container.Bind, error) {
+	list, err := h.adopt(ctx, containerID)
+	if err != nil {
+		h.mu.Lock()
+		h.lost[containerID] = err
+		h.mu.Unlock()
+	}
+	return binds(list), err
+}
+
+func (h *Host) adopt(ctx context.Context, containerID string) (list []mounted, err error) {
 	l, err := h.connected(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	var list []mounted
 	if _, _, err := l.peer.Call(ctx, asks(opAdopt, containerArgs{ContainerID: containerID}), &list); err != nil {
 		return nil, err
 	}
 	if len(list) == 0 {
 		return nil, fault.New(fault.NotFound, "container %q: its volumes are gone with the process that served them", containerID)
 	}
-	return binds(list), h.note(l, containerID, list)
+	return list, h.note(l, containerID, list)
 }
 
 // End implements container.Volumes.
@@ -150,6 +160,7 @@ func (h *Host) End(ctx context.Context, containerID string) error {
 	h.mu.Lock()
 	_, has := h.containers[containerID]
 	delete(h.containers, containerID)
+	delete(h.lost, containerID)
 	h.mu.Unlock()
 	if !has {
 		return nil
@@ -180,31 +191,39 @@ func (h *Host) Reload(ctx context.Context, containerID, volumeID string) (uint64
 }
 
 func (h *Host) ask(ctx context.Context, op, containerID, volumeID string) (uint64, error) {
-	if len(h.Paths(containerID, volumeID)) == 0 {
-		if volumeID == "" {
-			return 0, nil
-		}
-		return 0, fault.New(fault.NotFound, "volume %q: is not mounted in container %q", volumeID, containerID)
-	}
-	l, err := h.connected(ctx, false)
+	paths, err := h.Paths(containerID, volumeID)
 	if err != nil {
 		return 0, err
 	}
+	if len(paths) == 0 {
+		return 0, fault.New(fault.NotFound, "volume %q: is not mounted in container %q", volumeID, containerID)
+	}
 	var out reached
-	_, _, err = l.peer.Call(ctx, asks(op, containerArgs{containerID, volumeID}), &out)
+	l, err := h.connected(ctx, false)
+	if err == nil {
+		_, _, err = l.peer.Call(ctx, asks(op, containerArgs{containerID, volumeID}), &out)
+	}
+	if err != nil {
+		if _, lost := h.Paths(containerID, volumeID); lost != nil {
+			err = lost // meanwhile
+		}
+	}
 	return out.Version, err
 }
 
-// Paths are where a container has a volume, or with "" all of its.
-func (h *Host) Paths(containerID, volumeID string) (paths []string) {
+// Paths are where a container has a volume, or with "" all of its; none after its end. Errors: fault.Unavailable if its volumes are lost.
+func (h *Host) Paths(containerID, volumeID string) (paths []string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := h.lost[containerID]; err != nil {
+		return nil, fault.New(fault.Unavailable, "container %q: its volumes are lost: %w", containerID, err)
+	}
 	for _, m := range h.containers[containerID] {
 		if volumeID == "" || m.Mount.VolumeID == volumeID {
 			paths = append(paths, m.Mount.Path)
 		}
 	}
-	return paths
+	return paths, nil
 }
 
 // Find connects to the process of an earlier worker, if there is one, so that it is served again.
@@ -330,10 +349,12 @@ func (h *Host) gone(l *link) {
 		h.link = nil
 	}
 	closing := h.closing
+	cause := errors.New("the process that served its volumes has died; what was written since the last commit is lost")
 	var lost []string
 	if !closing {
 		for id := range h.containers {
 			lost = append(lost, id)
+			h.lost[id] = cause
 		}
 		h.containers = map[string][]mounted{}
 	}
@@ -346,7 +367,6 @@ func (h *Host) gone(l *link) {
 		return
 	}
 	slices.Sort(lost)
-	cause := errors.New("the process that served its volumes has died; what was written since the last commit is lost")
 	h.log.Error("volumes are lost with their process", "containers", lost, "log", h.cfg.LogFile)
 	if h.cfg.Lost != nil {
 		h.cfg.Lost(lost, cause)

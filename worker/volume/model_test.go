@@ -246,13 +246,20 @@ func (w *writer) check(t *testing.T) {
 // What is left of a process that was killed is cleared away, and settings are refused that make no sense.
 func TestLeftovers(t *testing.T) {
 	r := newRig(t)
-	dir := r.mount(t, ident.New(ident.Container))
+	id := ident.New(ident.Container)
+	dir := r.mount(t, id)
 	if err := os.WriteFile(filepath.Join(dir, "x"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.kill(t)
 	if _, err := os.ReadFile(filepath.Join(dir, "x")); err == nil {
 		t.Error("read from a process that is gone")
+	}
+	// Nobody is promised what is lost, not even who does not say of which volume.
+	for _, volumeID := range []string{"", r.id} {
+		if _, err := r.Reload(t.Context(), id, volumeID); !errors.Is(err, fault.Unavailable) {
+			t.Errorf("a reload of what is lost: %v", err)
+		}
 	}
 	if err := r.Reap(t.Context()); err != nil {
 		t.Fatal(err)

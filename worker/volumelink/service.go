@@ -68,18 +68,24 @@ func (s *Service) ReloadMounted(
 	if err := check(m.GetContainerId(), m.GetVolumeId()); err != nil {
 		return nil, err
 	}
-	if paths := s.volumes.Paths(m.GetContainerId(), m.GetVolumeId()); len(paths) > 0 {
-		inside, err := s.containers(ctx, m.GetContainerId())
-		if err != nil {
-			return nil, err
-		}
-		open, err := inside.OpenFiles(ctx, paths)
-		if err != nil {
-			return nil, err
-		}
-		if len(open) > 0 {
-			return nil, opened(open)
-		}
+	paths, err := s.volumes.Paths(m.GetContainerId(), m.GetVolumeId())
+	if err != nil {
+		return nil, err
+	}
+	// This fails for one that has ended, which had volumes perhaps: only of one that runs is it known that it has none.
+	inside, err := s.containers(ctx, m.GetContainerId())
+	if err != nil {
+		return nil, err
+	}
+	open, err := inside.OpenFiles(ctx, paths)
+	if err != nil {
+		return nil, err
+	}
+	if len(open) > 0 {
+		return nil, opened(open)
+	}
+	if len(paths) == 0 && m.GetVolumeId() == "" {
+		return connect.NewResponse(&workerv1.ReloadMountedResponse{}), nil
 	}
 	version, err := s.volumes.Reload(ctx, m.GetContainerId(), m.GetVolumeId())
 	if err != nil {
