@@ -83,6 +83,7 @@ type Config struct {
 	CPU                                float64
 	Memory                             int
 	Disk, ImageCache, HotSandboxes     int
+	VolumeWrites                       int
 	AllowPrivate, Nameservers          []string
 	Subnet, BuildSubnet                string
 	EgressRoots                        string
@@ -259,8 +260,8 @@ func (c *Config) Check() error {
 	if c.HotSandboxes < -1 {
 		return fault.New(fault.Invalid, "hot_sandboxes: want 0 (the default), more, or -1")
 	}
-	if c.BlobGrace < 0 || c.ImageCache < 0 {
-		return fault.New(fault.Invalid, "blob_grace and image_cache: want 0 (the default) or more")
+	if c.BlobGrace < 0 || c.ImageCache < 0 || c.VolumeWrites < 0 {
+		return fault.New(fault.Invalid, "blob_grace, image_cache and volume_writes: want 0 (the default) or more")
 	}
 	if c.BuildCPU < 0 || c.BuildMemory < 0 || c.BuildDisk < 0 || c.BuildProcesses < 0 || c.BuildTimeout < 0 || c.BuildTotalTimeout < 0 {
 		return fault.New(fault.Invalid, "build_cpu, build_memory, build_disk, build_processes, build_timeout and build_total_timeout: want 0 (the default) or more")

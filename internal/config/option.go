@@ -71,6 +71,7 @@ func Options(c *Config) []Option {
 		{"memory", "memory offered to containers in MiB; 0: most of the host's", GroupWorker, &c.Memory},
 		{"disk", "size of a container's writable layer in MiB where the function gives none; 0: 10,240", GroupWorker, &c.Disk},
 		{"image_cache", "what a worker keeps of images from elsewhere in MiB; 0: 51,200", GroupWorker, &c.ImageCache},
+		{"volume_writes", "what a container may have written to a volume that is not committed yet, in MiB; 0: 65,536", GroupWorker, &c.VolumeWrites},
 		{"hot_sandboxes", "memory for sandboxes that are kept ready for images in use, in MiB; 0: a tenth of memory; -1: none are", GroupWorker, &c.HotSandboxes},
 		{"allow_private", "private ranges that containers and builds may reach (CIDR, comma-separated)", GroupWorker, &c.AllowPrivate},
 		{"nameservers", "DNS servers for containers; none: those of the host", GroupWorker, &c.Nameservers},

@@ -162,7 +162,7 @@ func (n *node) openWorker() error {
 		DataDir: filepath.Join(n.cfg.Data, "worker"), RunDir: n.cfg.RunDir(), Instance: n.cfg.Instance(),
 		RuntimeDir: guest, Runsc: runsc, Keeper: []string{"/proc/self/exe", keeperCommand}, Volumes: []string{"/proc/self/exe", volumesCommand}, Version: Version, Gateway: address, Labels: labels,
 		CPUMilli: uint32(n.cfg.CPU * 1000), MemoryMiB: uint32(n.cfg.Memory), DiskMiB: uint32(n.cfg.Disk), CacheBytes: uint64(n.cfg.ImageCache) << 20,
-		HotMiB: n.cfg.HotSandboxes,
+		HotMiB: n.cfg.HotSandboxes, VolumeBytes: int64(n.cfg.VolumeWrites) << 20,
 		Bucket: optionalProgram("skerry-bucket"), BucketEndpoints: n.cfg.BucketEndpoints,
 		Blobs: n.blobs, Network: net, Log: n.log.With("part", "worker"),
 	})
