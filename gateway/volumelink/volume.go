@@ -67,33 +67,19 @@ func (s *volumeService) HoldVersions(ctx context.Context, req *connect.Request[w
 }
 
 func (s *volumeService) CommitChanges(ctx context.Context, stream *connect.ClientStream[workerv1.CommitChangesRequest]) (*connect.Response[workerv1.CommitChangesResponse], error) {
-	if !stream.Receive() {
-		if err := stream.Err(); err != nil {
-			return nil, err
-		}
-		return nil, fault.New(fault.Invalid, "volume: a request without messages")
+	m, err := gatewire.First(stream)
+	if err != nil {
+		return nil, err
 	}
-	m := stream.Msg()
 	c := volume.Change{
 		VolumeID: m.GetVolumeId(), RequestID: m.GetRequestId(), LastWins: true, By: m.GetContainerId(), Reason: "commit",
 	}
 	if err := s.mayCommit(ctx, c.By); err != nil {
 		return nil, err
 	}
-	var gather volume.Gatherer
-	for ok := true; ok; ok = stream.Receive() {
-		changes, err := gatewire.VolumeChangesFromProto(stream.Msg().GetChanges())
-		if err == nil {
-			err = gather.Add(changes)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	if err := stream.Err(); err != nil {
+	if c.Changes, err = gatewire.GatherChanges(stream); err != nil {
 		return nil, err
 	}
-	c.Changes = gather.Changes
 	v, missing, err := s.d.Volumes.Change(ctx, c)
 	if err == nil && len(missing) > 0 {
 		err = fault.New(fault.Precondition, "volume %q: blob %q is not stored, of %d; store and commit again", c.VolumeID, missing[0], len(missing))

@@ -8,7 +8,6 @@ import (
 
 	"github.com/skerry-dev/skerry/gateway/volume"
 	gatewire "github.com/skerry-dev/skerry/gateway/wire"
-	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	"github.com/skerry-dev/skerry/internal/voltree"
 )
@@ -88,30 +87,17 @@ func (s *service) ReadVolumeFile(ctx context.Context, req *connect.Request[skerr
 }
 
 func (s *service) ChangeVolume(ctx context.Context, stream *connect.ClientStream[skerryv1.ChangeVolumeRequest]) (*connect.Response[skerryv1.ChangeVolumeResponse], error) {
-	if !stream.Receive() {
-		if err := stream.Err(); err != nil {
-			return nil, err
-		}
-		return nil, fault.New(fault.Invalid, "volume: a request without messages")
+	m, err := gatewire.First(stream)
+	if err != nil {
+		return nil, err
 	}
-	c := volume.Change{VolumeID: stream.Msg().GetVolumeId(), RequestID: stream.Msg().GetRequestId(), By: by(ctx)}
+	c := volume.Change{VolumeID: m.GetVolumeId(), RequestID: m.GetRequestId(), By: by(ctx)}
 	if _, err := s.Find(ctx, c.VolumeID); err != nil {
 		return nil, err
 	}
-	var gather volume.Gatherer
-	for ok := true; ok; ok = stream.Receive() {
-		changes, err := gatewire.VolumeChangesFromProto(stream.Msg().GetChanges())
-		if err == nil {
-			err = gather.Add(changes)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	if err := stream.Err(); err != nil {
+	if c.Changes, err = gatewire.GatherChanges(stream); err != nil {
 		return nil, err
 	}
-	c.Changes = gather.Changes
 	c.Reason = reason(c.Changes)
 	v, missing, err := s.volumes.Change(ctx, c)
 	if err != nil {

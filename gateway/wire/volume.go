@@ -43,8 +43,8 @@ func VolumeEntryToProto(path string, e *voltree.Entry) *skerryv1.VolumeEntry {
 // maxBatch is how many changes a message has at most.
 const maxBatch = 10_000
 
-// VolumeChangesFromProto returns changes, which whoever applies them checks. Errors: fault.Invalid.
-func VolumeChangesFromProto(messages []*skerryv1.VolumeChange) ([]voltree.Change, error) {
+// volumeChangesFromProto returns changes, which whoever applies them checks. Errors: fault.Invalid.
+func volumeChangesFromProto(messages []*skerryv1.VolumeChange) ([]voltree.Change, error) {
 	if len(messages) > maxBatch {
 		return nil, fault.New(fault.Invalid, "%d changes in a message, at most %d", len(messages), maxBatch)
 	}
