@@ -105,13 +105,19 @@ def client(
                 process.wait()
 
 
+def profile_of(daemon: Daemon) -> dict[str, str]:
+    """The settings of a client of a daemon: the arguments of skerry.Client."""
+    profile: dict[str, str] = tomllib.loads((daemon.home / ".skerry.toml").read_text())["local"]
+    return {key: profile[key] for key in ("server_url", "token_id", "token_secret")}
+
+
 @contextlib.contextmanager
 def sdk_of(daemon: Daemon) -> Generator[dict[str, str]]:
     """Has the SDK in this process use a daemon, and no other's client that it still had; gives the settings."""
-    profile: dict[str, str] = tomllib.loads((daemon.home / ".skerry.toml").read_text())["local"]
+    profile = profile_of(daemon)
     with pytest.MonkeyPatch.context() as patch:
-        for key in ("server_url", "token_id", "token_secret"):
-            patch.setenv(f"SKERRY_{key.upper()}", profile[key])
+        for key, value in profile.items():
+            patch.setenv(f"SKERRY_{key.upper()}", value)
         skerry.Client.from_env().close()
         try:
             yield profile

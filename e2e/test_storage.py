@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 import skerry
-import tomllib
 
-from e2e.client import client
+from e2e.client import client, profile_of
 from e2e.daemon import Daemon
 
 GETTERS = 20
@@ -37,8 +36,7 @@ def gateway() -> Iterator[Daemon]:
 def connection(gateway: Daemon) -> Iterator[skerry.Client]:
     """A client of it."""
     gateway.start()
-    profile = tomllib.loads((gateway.home / ".skerry.toml").read_text())["local"]
-    with skerry.Client(profile["server_url"], profile["token_id"], profile["token_secret"]) as made:
+    with skerry.Client(**profile_of(gateway)) as made:
         yield made
 
 

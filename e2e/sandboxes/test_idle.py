@@ -30,7 +30,11 @@ def test_idle_ones_have_room_and_answer(full: bool) -> None:
         assert list(pool.map(_number, made)) == list(range(count))
         assert [each.poll() for each in made] == [None] * count
         print(f"{count} idle sandboxes: {per:.1f} MiB of the host for each, those that wait for others included")
-        list(pool.map(lambda each: each.terminate(wait=True), made))
+        list(pool.map(_end, made))
+
+
+def _end(sandbox: skerry.Sandbox) -> None:
+    sandbox.terminate(wait=True)
 
 
 def _number(sandbox: skerry.Sandbox) -> int:
