@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,9 @@ const (
 	Nudge = unix.SIGUSR1
 	// memoryGoal is how much memory init aims to stay below, in bytes: it is the container's. Output may take half of it.
 	memoryGoal = 128 << 20
+	// processors is how many of init's goroutines run at a time. What init does is short and waits for others; a second thread that is woken to look
+	// for work costs a sandbox more than the work, for in gVisor each sleep and wake is a way through its kernel.
+	processors = 1
 )
 
 // Config says how init runs.
@@ -84,6 +88,7 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 	}
 	debug.SetMemoryLimit(memoryGoal)
+	runtime.GOMAXPROCS(processors)
 	outputs := output.Config{}
 	if cfg.Outlive {
 		outputs.Dir = cfg.OutputDir
