@@ -61,7 +61,8 @@ func (s *Service) Get(ctx context.Context, environment, name string, c Creation,
 		case !errors.Is(err, fault.NotFound):
 			return Object{}, err
 		case c == Lookup:
-			return Object{}, fault.New(fault.NotFound, "%s %q: there is none in this environment; make it with create_if_missing", s.d.Noun, name)
+			return Object{}, fault.New(fault.NotFound, "%s %q: there is none in this environment; make it with create_if_missing, or: skerry %[1]s create %[2]s",
+				s.d.Noun, name)
 		}
 	}
 	made, err := s.create(ctx, &Object{Environment: environment, Name: name, CreatedBy: by}, time.Time{})
