@@ -168,8 +168,8 @@ testbase: .cache/test-base.erofs ## make the base file system that container tes
 	@$(STEP) testbase 'base file system for tests' .venv/bin/python tools/testbase.py $${SKERRY_BASES:-/var/lib/skerry/bases} $@
 
 .PHONY: bench
-bench: build base ## measure against floors and peers; table, and JSON in bench/out
-	@$(STEP) bench-packages 'Debian packages' tools/sh/packages.sh $(RUN_PACKAGES) redis-server runc
+bench: build base bin/s3server ## measure against floors and peers; table, and JSON in bench/out
+	@$(STEP) bench-packages 'Debian packages' tools/sh/packages.sh $(RUN_PACKAGES) curl redis-server runc
 	@$(MAKE) testbase bench/.venv/.made
 	@.venv/bin/python -m bench
 

@@ -11,6 +11,7 @@ from typing import Any
 from bench import floors, machine
 from bench.importing import importing
 from bench.report import Figure, table, write
+from e2e import s3
 from e2e.daemon import Daemon
 
 ROOT = machine.ROOT
@@ -18,6 +19,9 @@ ROOT = machine.ROOT
 
 def main() -> int:
     """Exit code 0 even where a target is missed: figures are compared by people, not asserted."""
+    if sys.argv[1:] == ["volumes"]:
+        print(table(_volumes(volumes())))
+        return 0
     raw: dict[str, Any] = {}
     _say("floors: unix socket out of gVisor, runsc run")
     raw["echo"] = {name: dataclasses.asdict(spread) for name, spread in floors.echo().items()}
@@ -33,6 +37,8 @@ def main() -> int:
     _say("dicts and queues")
     with Daemon.temporary() as daemon:
         raw["storage"] = _script(ROOT / ".venv/bin/python", "bench.storage", daemon.env)
+    _say("volumes and buckets")
+    raw["volumes"] = volumes()
     _say("sandboxes")
     with Daemon.temporary() as daemon:
         raw["sandboxes"] = _script(ROOT / ".venv/bin/python", "bench.sandboxes", daemon.env)
@@ -47,6 +53,7 @@ def main() -> int:
     figures = (
         _figures(raw)
         + _storage(raw["storage"])
+        + _volumes(raw["volumes"])
         + _sandboxes(raw["sandboxes"], raw["runsc_run"]["p50"])
         + _build_figures(builds["runsc"], builds["runc"])
         + _images(raw["images"])
@@ -101,6 +108,42 @@ def _storage(raw: dict[str, Any]) -> list[Figure]:
         Figure("Queue.put_many and .get_many of 1,000", raw["queue_many_per_s"], "items/s", None, beside("queue_many_per_s"), least=True),
         Figure("blocked Queue.get wakes, p50", raw["wake_ms"]["p50"], "ms", 10, {}),
         Figure("... p99", raw["wake_ms"]["p99"], "ms", None, {}),
+    ]
+
+
+def volumes() -> Any:
+    """What bench.volumes measures, with a daemon whose operator lets buckets be on this host."""
+    with s3.server("bench") as server, Daemon.temporary(flags=(f"--bucket-endpoints={server.url}",)) as daemon:
+        return _script(ROOT / ".venv/bin/python", "bench.volumes", {**daemon.env, "BENCH_S3": server.url})
+
+
+def _volumes(raw: dict[str, float]) -> list[Figure]:
+    """Volumes in containers beside a plain folder of the host there; what commits and reloads take, beside a copy of the same files."""
+
+    def speed(name: str, key: str, unit: str) -> Figure:
+        return Figure(name, raw[key], unit, None, {"plain folder": raw[f"plain_{key}"]}, least=True)
+
+    def times(count: int) -> list[Figure]:
+        copy = {"cp -a of plain files": raw[f"cp_{count}"]}
+        return [
+            Figure(f"commit of {count:,} new files", raw[f"commit_{count}"], "ms", None, copy),
+            Figure("... of one more", raw[f"commit_one_of_{count}"], "ms", None, {}),
+            Figure("... reload of them elsewhere", raw[f"reload_{count}"], "ms", None, copy),
+        ]
+
+    def bucket(name: str, key: str) -> Figure:
+        return Figure(name, raw[f"bucket_{key}"], "MiB/s", None, {"S3 server, directly": raw[f"bucket_direct_{key}"]}, least=True)
+
+    return [
+        speed("volume, sequential write", "write", "MiB/s"),
+        speed("... read in another container", "cold_read", "MiB/s"),
+        speed("... again", "warm_read", "MiB/s"),
+        speed("volume, small files written", "small_write", "files/s"),
+        speed("... read in another container", "small_cold_read", "files/s"),
+        speed("... again", "small_warm_read", "files/s"),
+        *(figure for count in (10, 10_000, 100_000) if f"commit_{count}" in raw for figure in times(count)),
+        bucket("bucket, written and synced", "write"),
+        bucket("... read", "read"),
     ]
 
 
