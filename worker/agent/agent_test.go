@@ -246,10 +246,7 @@ func TestReapAfterKill(t *testing.T) {
 	defer g.server.Close()
 	cleanRunDir(t)
 	data, tools := t.TempDir(), filepath.Dir(testbase.Tool(t, "runsc"))
-	cached := filepath.Join(data, "cache", "blobs") // so that the image is not fetched; TestAgent does that
-	ok(t, os.MkdirAll(cached, 0o700))
-	digest, _ := g.baseRef(t)
-	ok(t, os.Symlink(g.base, filepath.Join(cached, strings.TrimPrefix(digest, "sha256:"))))
+	g.cacheBase(t, data)
 	self, err := os.Executable()
 	ok(t, err)
 	child := exec.Command(self)

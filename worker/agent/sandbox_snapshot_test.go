@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -133,9 +134,10 @@ func TestSandboxPausesWhenIdle(t *testing.T) {
 	ok(t, err)
 	g.await(t, id, paused)
 
-	// An empty folder where it was asked for, writable, which no checkpoint can have.
+	// An empty folder where it was asked for, writable, which no checkpoint can have: while it is there the sandbox waits with its pause.
 	_, err = g.states.MountImage(t.Context(), connect.NewRequest(&workerv1.MountImageRequest{SandboxId: id, Path: "/shown"}))
 	ok(t, err)
+	g.await(t, id, func(s *workerv1.SandboxStatus) bool { return runs(s) && s.GetIdleSince() == nil })
 	out, exit := follow(t, startProcess(t, g.processes(id), &skerryv1.StartProcessRequest{
 		ProcessId: "w", Argv: []string{"sh", "-c", "echo x > /shown/file && ls /shown"},
 	}))
@@ -145,4 +147,35 @@ func TestSandboxPausesWhenIdle(t *testing.T) {
 	if _, err := g.states.UnmountImage(t.Context(), connect.NewRequest(&workerv1.UnmountImageRequest{SandboxId: id, Path: "/shown"})); err != nil {
 		t.Error(err)
 	}
+	g.await(t, id, paused)
+}
+
+// TestSandboxUsedWhilePausing has somebody use a sandbox whose pause is under way: it runs on for them, and nobody waits for another.
+func TestSandboxUsedWhilePausing(t *testing.T) {
+	g, data, tools := newSandboxGateway(t)
+	stop := g.inProcess(t, data, tools)
+	defer stop()
+	id := g.start(t, g.spec("sleep", "1000"))
+	g.await(t, id, runs)
+	list := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := g.processes(id).ListProcesses(ctx, connect.NewRequest(&skerryv1.ListProcessesRequest{}))
+		return err
+	}
+	for range 3 {
+		over := make(chan error, 1)
+		go func() {
+			_, err := g.states.PauseSandbox(t.Context(), connect.NewRequest(&workerv1.PauseSandboxRequest{SandboxId: id}))
+			over <- err
+		}()
+		// A request that was there before the pause loses its link.
+		if err := list(); err != nil && connect.CodeOf(err) != connect.CodeUnavailable {
+			t.Errorf("while it was paused: %v", err)
+		}
+		ok(t, <-over)
+		ok(t, list())
+	}
+	stop()
+	nothingOf(t)
 }

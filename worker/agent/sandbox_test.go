@@ -46,10 +46,7 @@ func newSandboxGateway(t testing.TB) (g *sandboxGateway, data, tools string) {
 	t.Cleanup(g.server.Close)
 	cleanRunDir(t)
 	data, tools = t.TempDir(), filepath.Dir(testbase.Tool(t, "runsc"))
-	cached := filepath.Join(data, "cache", "blobs")
-	ok(t, os.MkdirAll(cached, 0o700))
-	digest, _ := g.baseRef(t)
-	ok(t, os.Symlink(g.base, filepath.Join(cached, strings.TrimPrefix(digest, "sha256:"))))
+	g.cacheBase(t, data)
 	return g, data, tools
 }
 

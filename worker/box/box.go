@@ -29,6 +29,8 @@ type Spec struct {
 	VolumesOf string
 	Buckets   []container.BucketMount // credentials are not in its JSON
 	Network   policy.Policy
+	// Openable: it has a network interface while its policy blocks the network, so that a change of the policy can open it.
+	Openable bool `json:",omitempty"`
 	// Access gives it a socket to the gateway, with the rights of this container; empty: none.
 	Access string
 	// From is a folder with the checkpoint of a box of the same image, mounts and disk to go on with; empty: it begins anew.

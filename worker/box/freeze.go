@@ -125,6 +125,13 @@ func (b *Box) Unmount(ctx context.Context, at string) error {
 	return nil
 }
 
+// Shows says whether Mount shows anything: then its memory can't be kept.
+func (b *Box) Shows() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.mounts) > 0
+}
+
 // mount is an image that is shown in the box.
 type mount struct {
 	image   container.Image

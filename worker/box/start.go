@@ -12,6 +12,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/container"
+	"github.com/skerry-dev/skerry/worker/network/policy"
 )
 
 const (
@@ -31,7 +32,7 @@ func (b *Box) prepare(ctx context.Context) error {
 	var endpoint *container.Endpoint
 	var netErr, rootErr error
 	var releases []func()
-	wg.Go(func() { endpoint, netErr = b.host.cfg.Network.AcquireWith(ctx, b.spec.ID, b.spec.Network) })
+	wg.Go(func() { endpoint, netErr = b.acquire(ctx) })
 	wg.Go(func() { releases, rootErr = b.files(ctx) })
 	dirErr := b.makeDir()
 	wg.Wait()
@@ -48,6 +49,19 @@ func (b *Box) prepare(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(b.listen(), b.writeNames())
+}
+
+// acquire takes an endpoint. What it returns is to be released, also with an error.
+func (b *Box) acquire(ctx context.Context) (*container.Endpoint, error) {
+	network, p := b.host.cfg.Network, b.spec.Network
+	if !p.Block || !b.spec.Openable {
+		return network.AcquireWith(ctx, b.spec.ID, p)
+	}
+	e, err := network.AcquireWith(ctx, b.spec.ID, policy.Policy{}) // nothing is in it yet that could use it
+	if err != nil {
+		return nil, err
+	}
+	return e, network.SetPolicy(e, p)
 }
 
 func (b *Box) owns(e *container.Endpoint) {

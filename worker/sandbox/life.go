@@ -127,7 +127,10 @@ func (l *life) run() *command.End {
 				return command.NewEnd(command.TimedOut, "its timeout has passed")
 			}
 		case <-idle.C:
-			if passed(l.idleDeadline()) && l.spec.PauseWhenIdle {
+			if l.spec.PauseWhenIdle {
+				if !l.takeIdle() {
+					continue
+				}
 				return l.pauseIdle()
 			} else if passed(l.idleDeadline()) {
 				return command.NewEnd(command.IdleTimeout, fmt.Sprintf("nobody has used it for its idle timeout of %s", l.spec.IdleTimeout))
@@ -150,17 +153,6 @@ func (l *life) run() *command.End {
 		case <-l.poke:
 		}
 	}
-}
-
-// pauseIdle pauses a sandbox that nobody uses; it returns the sandbox's end if that can't be.
-func (l *life) pauseIdle() *command.End {
-	c, cancel := context.WithTimeout(context.Background(), pauseTimeout)
-	defer cancel()
-	err := l.pause(c)
-	if l.paused = err == nil; l.paused {
-		return nil
-	}
-	return command.NewEnd(command.IdleTimeout, fmt.Sprintf("nobody has used it for its idle timeout of %s, and it could not be paused: %s", l.spec.IdleTimeout, err))
 }
 
 // passed says whether a deadline has passed; zero is none.

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -66,6 +67,28 @@ func (l *life) pause(ctx context.Context) error {
 	}
 	l.left.Store(false)
 	return errors.Join(err, l.moveIn(l.box))
+}
+
+// takeIdle takes a sandbox away from those who come from now on, if it has been idle for too long.
+func (l *life) takeIdle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.spec.IdleTimeout == 0 || l.idleSince.IsZero() || !passed(l.idleSince.Add(l.spec.IdleTimeout)) {
+		return false
+	}
+	l.Sandbox.box = nil
+	return true
+}
+
+// pauseIdle pauses a sandbox that nobody uses; it returns the sandbox's end if that can't be.
+func (l *life) pauseIdle() *command.End {
+	c, cancel := context.WithTimeout(context.Background(), pauseTimeout)
+	defer cancel()
+	err := l.pause(c)
+	if l.paused = err == nil; l.paused {
+		return nil
+	}
+	return command.NewEnd(command.IdleTimeout, fmt.Sprintf("nobody has used it for its idle timeout of %s, and it could not be paused: %s", l.spec.IdleTimeout, err))
 }
 
 // rest gives all back that a paused sandbox does not need, and says that it is paused.
@@ -155,7 +178,8 @@ func (s *Sandbox) boxSpec(from string) box.Spec {
 	p := s.policy
 	s.mu.Unlock()
 	spec := box.Spec{
-		ID: ident.New(ident.Box), Image: s.spec.Image, Mounts: s.spec.Mounts, Volumes: s.spec.Volumes, VolumesOf: s.spec.ID, Buckets: s.spec.Buckets, Network: p, DiskMiB: s.spec.DiskMiB, From: from,
+		ID: ident.New(ident.Box), Image: s.spec.Image, Mounts: s.spec.Mounts, Volumes: s.spec.Volumes, VolumesOf: s.spec.ID, Buckets: s.spec.Buckets,
+		Network: p, Openable: !s.spec.Network.Block, DiskMiB: s.spec.DiskMiB, From: from,
 		CPUMilli: s.spec.CPUMilli, CPULimitMilli: s.spec.CPULimitMilli, MemoryLimitMiB: s.spec.MemoryLimitMiB,
 	}
 	if s.spec.GatewayAccess {

@@ -204,19 +204,13 @@ func (s *Sandbox) hasNotEnded() error {
 // Use returns the link to the sandbox's init, waiting while it starts, and resuming it if it is paused. The sandbox is in use until release is called. Errors:
 // fault.Precondition if it has ended, fault.Unavailable if its box has.
 func (s *Sandbox) Use(ctx context.Context) (g box.Guest, release func(), err error) {
-	if s.Status().State == command.Paused {
-		c, cancel := lifecycle.Detach(ctx, resumeTimeout)
-		defer cancel()
-		if err := s.Resume(c, Renewal{}); err != nil {
-			return nil, nil, err
-		}
-	}
-	b, err := s.running(ctx)
+	s.use(1) // before it is looked for: what is in use does not pause by itself
+	release = sync.OnceFunc(func() { s.use(-1) })
+	b, err := s.awake(ctx)
 	if err != nil {
+		release()
 		return nil, nil, err
 	}
-	s.use(1)
-	release = sync.OnceFunc(func() { s.use(-1) })
 	if g, err = b.Guest(ctx); err != nil {
 		release()
 		return nil, nil, s.Explain(ctx, err)
@@ -248,13 +242,35 @@ func (s *Sandbox) Explain(ctx context.Context, err error) error {
 	}
 }
 
-// running waits until the sandbox can be used.
-func (s *Sandbox) running(ctx context.Context) (*box.Box, error) {
+// awake is running, and resumes a sandbox that is paused, also one whose pause was under way.
+func (s *Sandbox) awake(ctx context.Context) (*box.Box, error) {
+	for {
+		b, err := s.reach(ctx, true)
+		if b != nil || err != nil {
+			return b, err
+		}
+		c, cancel := lifecycle.Detach(ctx, resumeTimeout)
+		err = s.Resume(c, Renewal{})
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// running waits until the sandbox can be used, also while it is paused.
+func (s *Sandbox) running(ctx context.Context) (*box.Box, error) { return s.reach(ctx, false) }
+
+// reach waits until the sandbox can be used; nil without an error: it is paused, where that is asked for.
+func (s *Sandbox) reach(ctx context.Context, orPaused bool) (*box.Box, error) {
 	for {
 		s.mu.Lock()
 		// A box that is there without its identity and its command is not the sandbox yet.
-		b, usable, moved := s.box, s.ending == nil && s.state != command.Starting, s.moved
+		b, usable, paused, moved := s.box, s.ending == nil && s.state != command.Starting, s.state == command.Paused, s.moved
 		s.mu.Unlock()
+		if paused && orPaused && b == nil {
+			return nil, nil
+		}
 		if b != nil && usable {
 			return b, nil
 		}
@@ -298,7 +314,7 @@ func (s *Sandbox) sidecarsChanged(u sidecar.Use) {
 
 // settleIdle sets idleSince by what uses the sandbox; the mutex is held.
 func (s *Sandbox) settleIdle() (changed bool) {
-	unpausable := s.spec.PauseWhenIdle && s.besides.Running > 0
+	unpausable := s.spec.PauseWhenIdle && (s.besides.Running > 0 || s.box != nil && s.box.Shows())
 	idle := s.state == command.Running && s.uses == 0 && s.processes == 0 && s.besides.Processes == 0 && !unpausable
 	if idle == !s.idleSince.IsZero() {
 		return false
