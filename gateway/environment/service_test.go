@@ -4,21 +4,21 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/skerry-dev/skerry/gateway/environment"
 	"github.com/skerry-dev/skerry/gateway/sqlstore"
+	"github.com/skerry-dev/skerry/gateway/sqlstore/storetest"
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 )
 
-// run starts a service over a database file; stop ends it as a crash would: nothing is finished.
-func run(t *testing.T, path string, contents ...environment.Contents) (s *environment.Service, stop func()) {
+// run starts a service over a database; stop ends it as a crash would: nothing is finished.
+func run(t *testing.T, where string, contents ...environment.Contents) (s *environment.Service, stop func()) {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), path)
+	db, err := sqlstore.Open(t.Context(), where)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,8 +48,8 @@ func is(t *testing.T, what string, err error, kind *fault.Kind, says string) {
 }
 
 func TestNamesAreOfIDs(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
-	s, stop := run(t, path)
+	where := storetest.Where(t)
+	s, stop := run(t, where)
 	for _, name := range []string{"", environment.Main} {
 		if id, err := s.Resolve(name); err != nil || id != environment.Main {
 			t.Errorf("Resolve(%q) = %q, %v", name, id, err)
@@ -76,7 +76,7 @@ func TestNamesAreOfIDs(t *testing.T) {
 		t.Fatalf("Rename = %+v, %v", r, err)
 	}
 	stop()
-	s, stop = run(t, path)
+	s, stop = run(t, where)
 	defer stop()
 	if id, err := s.Resolve("stage"); err != nil || id != e.ID || s.Name(e.ID) != "stage" {
 		t.Errorf("after a start: %q, %v", id, err)
@@ -90,9 +90,9 @@ func TestNamesAreOfIDs(t *testing.T) {
 
 // TestDeletionSurvivesCrashes: what a crash breaks off is gone on with, and meanwhile nothing comes into the environment.
 func TestDeletionSurvivesCrashes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
+	where := storetest.Where(t)
 	begun := make(chan string, 1)
-	s, stop := run(t, path, environment.Contents{Noun: "things", Empty: func(ctx context.Context, id string) error {
+	s, stop := run(t, where, environment.Contents{Noun: "things", Empty: func(ctx context.Context, id string) error {
 		begun <- id
 		<-ctx.Done()
 		return ctx.Err()
@@ -119,7 +119,7 @@ func TestDeletionSurvivesCrashes(t *testing.T) {
 
 	fail := true
 	var order []string
-	s, stop = run(t, path, environment.Contents{Noun: "things", Empty: func(context.Context, string) error {
+	s, stop = run(t, where, environment.Contents{Noun: "things", Empty: func(context.Context, string) error {
 		order = append(order, "things")
 		return nil
 	}}, environment.Contents{Noun: "others", Empty: func(context.Context, string) error {
@@ -144,7 +144,7 @@ func TestDeletionSurvivesCrashes(t *testing.T) {
 		t.Errorf("the name again: %+v, %v", again, err)
 	}
 	stop()
-	s, stop = run(t, path)
+	s, stop = run(t, where)
 	defer stop()
 	if id, err := s.Resolve("old"); err != nil || id != again.ID {
 		t.Errorf("after a start: %q, %v", id, err)
@@ -153,7 +153,7 @@ func TestDeletionSurvivesCrashes(t *testing.T) {
 
 // TestNothingComesIntoAClosedEnvironment, whatever was resolved before.
 func TestStoreKeepsClosedEnvironmentsClosed(t *testing.T) {
-	db, err := sqlstore.Open(t.Context(), filepath.Join(t.TempDir(), "db"))
+	db, err := sqlstore.Open(t.Context(), storetest.Where(t))
 	if err != nil {
 		t.Fatal(err)
 	}
