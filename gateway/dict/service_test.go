@@ -108,7 +108,7 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) open() {
 	r.t.Helper()
-	engine, err := jetstream.Open(ctx, flowtest.Embedded(r.dir), slog.New(slog.DiscardHandler))
+	engine, err := jetstream.Open(ctx, flowtest.Config(r.t, r.dir), slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -128,9 +128,14 @@ func (r *rig) close() {
 	}
 }
 
-// crash goes on with what is on the disk at this moment.
+// crash goes on with what is on the disk at this moment; of a cluster, which outlives us, with what it has.
 func (r *rig) crash() {
 	r.t.Helper()
+	if flowtest.Clustered() != nil {
+		r.close()
+		r.open()
+		return
+	}
 	dir := r.t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(r.dir)); err != nil {
 		r.t.Fatal(err)
@@ -142,17 +147,22 @@ func (r *rig) crash() {
 
 func (r *rig) all() map[string]string {
 	r.t.Helper()
+	found, err := r.read(r.id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return found
+}
+
+func (r *rig) read(id string) (map[string]string, error) {
 	found := map[string]string{}
-	err := r.s.Read(ctx, r.id, 0, func(page []dict.Entry, _ uint64) error {
+	err := r.s.Read(ctx, id, 0, func(page []dict.Entry, _ uint64) error {
 		for _, e := range page {
 			found[string(e.Key.Data)] = string(e.Value.Inline)
 		}
 		return nil
 	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return found
+	return found, err
 }
 
 func (r *rig) has(want map[string]string) {

@@ -113,24 +113,27 @@ func (e *Engine) reconnected() {
 	}
 }
 
-// insist calls f, again while a cluster has nobody who could answer, for electionTimeout. F is harmless to repeat.
+// insist calls f, again while a cluster has nobody who could answer, for electionTimeout. F is harmless to repeat, and to be done late.
 func (e *Engine) insist(ctx context.Context, f func(ctx context.Context) error) error {
+	return e.insistFor(ctx, attemptTimeout, f)
+}
+
+// insistFor is insist for what may take longer than attemptTimeout.
+func (e *Engine) insistFor(ctx context.Context, timeout time.Duration, f func(ctx context.Context) error) error {
 	if !e.cluster.on() {
 		return f(ctx)
 	}
-	whole, cancel := context.WithTimeout(ctx, electionTimeout)
-	defer cancel()
-	for {
-		attempt, cancel := context.WithTimeout(whole, attemptTimeout)
+	for begun := time.Now(); ; {
+		attempt, cancel := context.WithTimeout(ctx, timeout)
 		err := f(attempt)
 		cancel()
-		if err == nil || whole.Err() != nil || !passing(err) {
+		if err == nil || ctx.Err() != nil || time.Since(begun) > electionTimeout || !passing(err) {
 			return err
 		}
 		pause := time.NewTimer(electionPause)
 		select {
 		case <-pause.C:
-		case <-whole.Done():
+		case <-ctx.Done():
 			pause.Stop()
 			return err
 		}
@@ -144,13 +147,14 @@ const (
 	codeInsufficient        = 10023 // a peer is missing
 	codeClusterIncomplete   = 10004
 	codeNotLeader           = 10009
+	codeInProcess           = 10158 // a message of the same id is on its way into the stream
 )
 
 // passing says whether an error means that a cluster is electing servers, or that one did not answer.
 func passing(err error) bool {
 	for _, e := range []error{
 		nats.ErrNoResponders, nats.ErrTimeout, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrNoServers, nats.ErrStaleConnection,
-		context.DeadlineExceeded, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse,
+		context.DeadlineExceeded, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse, errBehind,
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -162,10 +166,11 @@ func passing(err error) bool {
 
 func passingCode(code int, description string) bool {
 	switch code {
-	case codeClusterNotAvailable, codeStreamNotAvailable, codeInsufficient, codeClusterIncomplete, codeNotLeader:
+	case codeClusterNotAvailable, codeStreamNotAvailable, codeInsufficient, codeClusterIncomplete, codeNotLeader, codeInProcess:
 		return true
 	}
 	return strings.Contains(description, "raft:") || // such as that a proposal was given up
+		strings.Contains(description, "peer offline") || // one that has just come again is not known to all yet
 		strings.Contains(description, "error creating store") // a server still removes the files of a stream of that name that was deleted
 }
 

@@ -51,15 +51,15 @@ func (e *Engine) openDicts(ctx context.Context) (err error) {
 	d := &e.dicts
 	d.objects = e.objects
 	if d.entries, err = e.stream(ctx, jetstream.StreamConfig{
-		Name: entriesStream, Subjects: []string{"di.>"}, MaxMsgsPerSubject: 1, MaxAge: dict.Retention + dict.FreshFor, AllowDirect: true,
+		Name: entriesStream, Subjects: []string{"di.>"}, MaxMsgsPerSubject: 1, MaxAge: dict.Retention + dict.FreshFor, AllowDirect: d.direct(),
 	}); err != nil {
 		return err
 	}
-	if d.intents, err = e.stream(ctx, jetstream.StreamConfig{Name: intentsStream, Subjects: []string{"dl.>"}, AllowDirect: true}); err != nil {
+	if d.intents, err = e.stream(ctx, jetstream.StreamConfig{Name: intentsStream, Subjects: []string{"dl.>"}, AllowDirect: d.direct()}); err != nil {
 		return err
 	}
 	d.pops, err = e.stream(ctx, jetstream.StreamConfig{
-		Name: popsStream, Subjects: []string{"dp.>"}, MaxAge: popsMaxAge, MaxMsgs: popsMaxMsgs, MaxBytes: popsMaxBytes, AllowDirect: true,
+		Name: popsStream, Subjects: []string{"dp.>"}, MaxAge: popsMaxAge, MaxMsgs: popsMaxMsgs, MaxBytes: popsMaxBytes, AllowDirect: d.direct(),
 	})
 	return err
 }
@@ -68,7 +68,7 @@ func entrySubject(dictID string, slot dict.Slot) string { return "di." + dictID 
 
 // Entry implements dict.Entries.
 func (d *Dicts) Entry(ctx context.Context, dictID string, slot dict.Slot) (dict.Stored, error) {
-	m, err := d.entries.GetLastMsgForSubject(ctx, entrySubject(dictID, slot))
+	m, err := d.last(ctx, d.entries, entrySubject(dictID, slot))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return dict.Stored{}, fault.New(fault.NotFound, "dict %q: the key has no value", dictID)
 	}
@@ -101,35 +101,18 @@ func (d *Dicts) PutEntries(dictID string, entries []dict.Entry, c dict.Condition
 
 // RemoveEntry implements dict.Entries.
 func (d *Dicts) RemoveEntry(ctx context.Context, place uint64) error {
-	return removeMsg(ctx, d.entries, place)
-}
-
-// removeMsg removes the message at a place, if there is one.
-func removeMsg(ctx context.Context, s jetstream.Stream, place uint64) error {
-	err := s.DeleteMsg(ctx, place)
-	if err == nil {
-		return nil
-	}
-	if _, gerr := s.GetMsg(ctx, place); errors.Is(gerr, jetstream.ErrMsgNotFound) {
-		return nil
-	}
-	return fault.New(fault.Unavailable, "stream %q: remove message %d: %w", s.CachedInfo().Config.Name, place, err)
+	return d.remove(ctx, d.entries, place)
 }
 
 // CountEntries implements dict.Entries.
-func (d *Dicts) CountEntries(ctx context.Context, dictID string) (n uint64, err error) {
-	p := page{stream: entriesStream, filter: "di." + dictID + ".>", msgs: 1}
-	err = readPage(ctx, d.nc, p, func(m found) (bool, error) {
-		n = m.pending + 1
-		return false, nil
-	})
-	return n, err
+func (d *Dicts) CountEntries(ctx context.Context, dictID string) (uint64, error) {
+	return d.count(ctx, d.entries, "di."+dictID+".>")
 }
 
 // ReadEntries implements dict.Entries.
 func (d *Dicts) ReadEntries(ctx context.Context, dictID string, after uint64, f func(dict.Stored) (more bool)) error {
-	p := page{stream: entriesStream, filter: "di." + dictID + ".>", from: after + 1, msgs: pageMsgs, bytes: pageBytes}
-	return readPage(ctx, d.nc, p, func(m found) (bool, error) {
+	p := page{filter: "di." + dictID + ".>", from: after + 1, msgs: pageMsgs, bytes: pageBytes}
+	return d.readPage(ctx, d.entries, p, func(m found) (bool, error) {
 		e, _, err := dict.ParseEntry(m.Data)
 		if err != nil {
 			return false, err
@@ -139,17 +122,30 @@ func (d *Dicts) ReadEntries(ctx context.Context, dictID string, after uint64, f 
 }
 
 // LastPlace implements dict.Entries.
-func (d *Dicts) LastPlace(ctx context.Context) (uint64, error) {
-	info, err := d.entries.Info(ctx)
+func (d *Dicts) LastPlace(ctx context.Context) (place uint64, err error) {
+	err = d.e.insist(ctx, func(ctx context.Context) error {
+		info, err := d.entries.Info(ctx)
+		if err == nil {
+			place = info.State.LastSeq
+		}
+		return err
+	})
 	if err != nil {
 		return 0, fault.New(fault.Unavailable, "stream %q: %w", entriesStream, err)
 	}
-	return info.State.LastSeq, nil
+	return place, nil
 }
 
 // PurgeEntries implements dict.Entries.
 func (d *Dicts) PurgeEntries(ctx context.Context, dictID string) error {
-	if err := d.entries.Purge(ctx, jetstream.WithPurgeSubject("di."+dictID+".>")); err != nil {
+	// A cluster may do late what was asked of a server that is gone: it must not remove what came since.
+	last, err := d.LastPlace(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.e.insist(ctx, func(ctx context.Context) error {
+		return d.entries.Purge(ctx, jetstream.WithPurgeSubject("di."+dictID+".>"), jetstream.WithPurgeSequence(last+1))
+	}); err != nil {
 		return fault.New(fault.Unavailable, "dict %q: purge: %w", dictID, err)
 	}
 	return nil
@@ -157,11 +153,11 @@ func (d *Dicts) PurgeEntries(ctx context.Context, dictID string) error {
 
 // Blobs hands over the digests of all blobs that entries of dicts refer to, some more than once.
 func (d *Dicts) Blobs(ctx context.Context, add func(digest string) error) error {
-	return scanBlobs(ctx, d.entries, "di.>", add)
+	return d.scanBlobs(ctx, d.entries, "di.>", add)
 }
 
-func scanBlobs(ctx context.Context, s jetstream.Stream, filter string, add func(digest string) error) error {
-	return scan(ctx, s, filter, jetstream.DeliverAllPolicy, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
+func (o *objects) scanBlobs(ctx context.Context, s jetstream.Stream, filter string, add func(digest string) error) error {
+	return o.scan(ctx, scanning{stream: s, filter: filter, policy: jetstream.DeliverAllPolicy}, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
 		if digest := m.Headers().Get(blobHeader); digest != "" {
 			return add(digest)
 		}
@@ -208,7 +204,7 @@ func (d *Dicts) PutIntent(_ context.Context, in dict.Intent) (uint64, error) {
 
 // DropIntent implements dict.Journal.
 func (d *Dicts) DropIntent(ctx context.Context, place uint64) error {
-	return removeMsg(ctx, d.intents, place)
+	return d.remove(ctx, d.intents, place)
 }
 
 // Intents implements dict.Journal.
@@ -217,7 +213,7 @@ func (d *Dicts) Intents(ctx context.Context, dictID string, f func(dict.Intent) 
 	if dictID != "" {
 		filter = "dl." + dictID
 	}
-	return readAll(ctx, d.nc, page{stream: intentsStream, filter: filter}, func(m found) error {
+	return d.readAll(ctx, d.intents, page{filter: filter}, func(m found) error {
 		in, err := parseIntent(m.Data)
 		if err != nil {
 			return err
@@ -258,7 +254,7 @@ func (d *Dicts) PutPop(_ context.Context, p dict.Pop) error {
 
 // Pop implements dict.Journal.
 func (d *Dicts) Pop(ctx context.Context, dictID, request string) (dict.Pop, error) {
-	m, err := d.pops.GetLastMsgForSubject(ctx, "dp."+dictID+"."+request)
+	m, err := d.last(ctx, d.pops, "dp."+dictID+"."+request)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return dict.Pop{}, fault.New(fault.NotFound, "dict %q: request %q is not known", dictID, request)
 	}
@@ -270,16 +266,16 @@ func (d *Dicts) Pop(ctx context.Context, dictID, request string) (dict.Pop, erro
 
 // Pops implements dict.Journal.
 func (d *Dicts) Pops(ctx context.Context, within time.Duration, f func(dict.Pop) error) error {
-	info, err := d.pops.Info(ctx)
+	m, err := d.last(ctx, d.pops, "dp.>")
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
 	if err != nil {
 		return fault.New(fault.Unavailable, "stream %q: %w", popsStream, err)
 	}
-	if info.State.Msgs == 0 {
-		return nil
-	}
-	p := page{stream: popsStream, filter: "dp.>", since: info.State.LastTime.Add(-within)}
-	return readAll(ctx, d.nc, p, func(m found) error {
-		pop, err := parsePop(m.Data)
+	s := scanning{stream: d.pops, filter: "dp.>", since: m.Time.Add(-within), bodies: true}
+	return d.scan(ctx, s, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
+		pop, err := parsePop(m.Data())
 		if err != nil {
 			return err
 		}

@@ -161,7 +161,7 @@ func (e *Engine) connect(ctx context.Context, cfg Config) error {
 	}
 	if e.outs, err = e.stream(ctx, jetstream.StreamConfig{
 		Name: outputsStream, Subjects: []string{"out.>"}, MaxAge: outputsMaxAge, MaxMsgs: outputsMaxMsgs, MaxBytes: outputsMaxBytes,
-		AllowDirect: true,
+		AllowDirect: !cfg.Cluster.on(), // a cluster's leader knows all that was acknowledged
 	}); err != nil {
 		return err
 	}

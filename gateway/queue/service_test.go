@@ -57,7 +57,7 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) open() {
 	r.t.Helper()
-	engine, err := jetstream.Open(ctx, flowtest.Embedded(r.dir), slog.New(slog.DiscardHandler))
+	engine, err := jetstream.Open(ctx, flowtest.Config(r.t, r.dir), slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -75,9 +75,14 @@ func (r *rig) close() {
 	}
 }
 
-// crash goes on with what is on the disk at this moment.
+// crash goes on with what is on the disk at this moment; of a cluster, which outlives us, with what it has.
 func (r *rig) crash() {
 	r.t.Helper()
+	if flowtest.Clustered() != nil {
+		r.close()
+		r.open()
+		return
+	}
 	dir := r.t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(r.dir)); err != nil {
 		r.t.Fatal(err)
