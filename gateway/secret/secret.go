@@ -36,9 +36,10 @@ type Owner struct{ AppID, Environment string }
 
 // Store keeps sealed secrets.
 type Store interface {
-	// CreateSecret adds a secret. Errors: fault.NotFound where its app or environment is not there, fault.Exists where its name is taken,
+	// CreateSecret adds a secret. Of those with a name, no two of an environment were made at the same time, for lists go on from one: it sets
+	// CreatedAt to a later one. Errors: fault.NotFound where its app or environment is not there, fault.Exists where its name is taken,
 	// fault.Precondition where its app has stopped.
-	CreateSecret(ctx context.Context, r Record) error
+	CreateSecret(ctx context.Context, r *Record) error
 	// Secret returns a secret, or a fault.NotFound.
 	Secret(ctx context.Context, id string) (*Record, error)
 	// NamedSecret returns the secret of a name, or a fault.NotFound.

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/skerry-dev/skerry/gateway/app"
 	"github.com/skerry-dev/skerry/gateway/secret"
@@ -257,5 +259,34 @@ func TestRotation(t *testing.T) {
 	}
 	if _, err := secret.OpenRing(dir, nil); !errors.Is(err, fault.DataLoss) {
 		t.Errorf("only an old key: %v", err)
+	}
+}
+
+// TestListsAreWhole pages through secrets that were made in the same moment.
+func TestListsAreWhole(t *testing.T) {
+	db := database(t)
+	s := secret.New(db, db, ring(t, t.TempDir()).Sealer())
+	const count = 50
+	made := map[string]bool{}
+	for i := range count {
+		r, err := s.CreateNamed(t.Context(), secret.Record{Environment: "main", Name: fmt.Sprint("s", i)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[r.Name] = true
+	}
+	var before time.Time
+	for len(made) > 0 {
+		page, err := s.List(t.Context(), "main", before, 7)
+		if err != nil || len(page) == 0 {
+			t.Fatalf("%d of %d were not listed: %v", len(made), count, err)
+		}
+		for _, r := range page {
+			if !made[r.Name] {
+				t.Errorf("%q comes twice", r.Name)
+			}
+			delete(made, r.Name)
+			before = r.CreatedAt
+		}
 	}
 }

@@ -54,7 +54,7 @@ func (s *Service) create(ctx context.Context, r Record, variables map[string]str
 	if r.Sealed, err = s.seal(ctx, r.ID, variables); err != nil {
 		return nil, err
 	}
-	if err := s.store.CreateSecret(ctx, r); err != nil {
+	if err := s.store.CreateSecret(ctx, &r); err != nil {
 		return nil, err
 	}
 	return &r, nil

@@ -54,7 +54,7 @@ func TestDeployments(t *testing.T) {
 	}
 	second := newApp(t, db)
 	sealed := secret.Record{ID: "st-1", AppID: second.ID, Sealed: secret.Sealed{KeyID: "k", Key: []byte{1}, Content: []byte{0, 1, 255}}, CreatedAt: time.UnixMilli(9).UTC()}
-	if err := db.CreateSecret(ctx, sealed); err != nil {
+	if err := db.CreateSecret(ctx, &sealed); err != nil {
 		t.Fatal(err)
 	}
 	merged := deploy(t, db, second.ID, scheduled, function.Definition{Name: "h"})
@@ -85,7 +85,7 @@ func TestDeployments(t *testing.T) {
 	if _, err := db.SetAppState(ctx, "ap-none", app.Stopped, app.ClientLost, time.Now()); !errors.Is(err, fault.NotFound) {
 		t.Errorf("an app that is not there: %v", err)
 	}
-	if err := db.CreateSecret(ctx, secret.Record{ID: "st-2", AppID: first.ID}); !errors.Is(err, fault.Precondition) {
+	if err := db.CreateSecret(ctx, &secret.Record{ID: "st-2", AppID: first.ID}); !errors.Is(err, fault.Precondition) {
 		t.Errorf("a secret of a stopped app: %v", err)
 	}
 	if err := db.DeleteAppSecrets(ctx, first.ID); err != nil {

@@ -62,7 +62,7 @@ func (d *DB) secrets(ctx context.Context, query string, args ...any) ([]secret.R
 }
 
 // CreateSecret implements secret.Store.
-func (d *DB) CreateSecret(ctx context.Context, r secret.Record) error {
+func (d *DB) CreateSecret(ctx context.Context, r *secret.Record) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		if r.Name == "" {
 			a, err := scanApp(tx.QueryRowContext(ctx, `SELECT `+appColumns+` FROM apps WHERE id = $1`, r.AppID))
@@ -87,20 +87,27 @@ func (d *DB) CreateSecret(ctx context.Context, r secret.Record) error {
 	})
 }
 
-// nameSecret checks that a secret may have its name.
-func (d *DB) nameSecret(ctx context.Context, tx *sql.Tx, r secret.Record) error {
+// nameSecret checks that a secret may have its name, and gives it a time of its own.
+func (d *DB) nameSecret(ctx context.Context, tx *sql.Tx, r *secret.Record) error {
 	if err := enter(ctx, tx, r.Environment); err != nil {
 		return err
 	}
 	var there int
 	err := tx.QueryRowContext(ctx, `SELECT 1 FROM secrets WHERE environment = $1 AND name = $2`, r.Environment, r.Name).Scan(&there)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
+	if err == nil {
+		return fault.New(fault.Exists, "secret %q: there is one of that name already", r.Name)
 	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("secret %q: %w", r.Name, err)
+	}
+	// Pages of a list go on from a moment: no two may have the same.
+	var newest int64
+	err = tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(created_at), 0) FROM secrets WHERE environment = $1 AND name <> ''`, r.Environment).Scan(&newest)
 	if err != nil {
 		return fmt.Errorf("secret %q: %w", r.Name, err)
 	}
-	return fault.New(fault.Exists, "secret %q: there is one of that name already", r.Name)
+	r.CreatedAt = fromMillis(max(millis(r.CreatedAt), newest+1))
+	return nil
 }
 
 // Secret implements secret.Store.
