@@ -21,7 +21,7 @@ import (
 // format names the archive. A reader refuses others.
 const format = "skerry.backup.1"
 
-// Entries of an archive: the head, streams as numbered pieces and a description each, rows as JSON lines, the master key if it was asked for, blobs by
+// Entries of an archive: the head, streams as numbered pieces and a description each, rows as JSON lines, the master keys if they were asked for, blobs by
 // digest, and at its end a sum of all before it. What has no end is not whole.
 const (
 	headEntry    = "head.json"
@@ -29,6 +29,7 @@ const (
 	describes    = "/description.json"
 	rowsPrefix   = "records/"
 	keyEntry     = "master.key"
+	oldKeyEntry  = "master.key.old"
 	blobPrefix   = "blobs/"
 	endEntry     = "end.json"
 )
@@ -106,14 +107,14 @@ func (p *pieces) flush(size int) error {
 
 func (p *pieces) close() error { return p.flush(p.buf.Len()) }
 
-// Write writes an archive of the stores, which may be in use. MasterKey is in it unless it is nil.
-func Write(ctx context.Context, from Stores, to io.Writer, masterKey []byte, tell Progress) error {
+// Write writes an archive of the stores, which may be in use. Keys are in it unless they are nil; they were read before.
+func Write(ctx context.Context, from Stores, to io.Writer, keys *MasterKeys, tell Progress) error {
 	w := &writer{tar: tar.NewWriter(to), sum: sha256.New()}
 	schema, err := from.Records.Schema(ctx)
 	if err != nil {
 		return err
 	}
-	if err := w.addJSON(headEntry, head{Format: format, Schema: schema, Made: time.Now().UTC(), WithKey: masterKey != nil}); err != nil {
+	if err := w.addJSON(headEntry, head{Format: format, Schema: schema, Made: time.Now().UTC(), WithKey: keys != nil}); err != nil {
 		return err
 	}
 	done := &Done{}
@@ -124,10 +125,8 @@ func Write(ctx context.Context, from Stores, to io.Writer, masterKey []byte, tel
 		return err
 	}
 	tell(*done)
-	if masterKey != nil {
-		if err := w.add(keyEntry, int64(len(masterKey)), bytes.NewReader(masterKey)); err != nil {
-			return err
-		}
+	if err := w.keys(keys); err != nil {
+		return err
 	}
 	if err := w.blobs(ctx, from.Blobs, done, tell); err != nil {
 		return err
@@ -136,6 +135,17 @@ func Write(ctx context.Context, from Stores, to io.Writer, masterKey []byte, tel
 		return err
 	}
 	return w.tar.Close()
+}
+
+func (w *writer) keys(keys *MasterKeys) error {
+	if keys == nil {
+		return nil
+	}
+	err := w.add(keyEntry, int64(len(keys.Current)), bytes.NewReader(keys.Current))
+	if err == nil && keys.Before != nil {
+		err = w.add(oldKeyEntry, int64(len(keys.Before)), bytes.NewReader(keys.Before))
+	}
+	return err
 }
 
 func (w *writer) streams(ctx context.Context, flow Flow, done *Done, tell Progress) error {

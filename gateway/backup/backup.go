@@ -42,6 +42,13 @@ type Stores struct {
 	Blobs   *blob.Store
 }
 
+// MasterKeys are the files of an installation's master keys.
+type MasterKeys struct {
+	Current []byte
+	// Before is the one before, while secrets may be sealed under it; else nil.
+	Before []byte
+}
+
 // Progress hears what has been done so far.
 type Progress func(done Done)
 

@@ -179,7 +179,7 @@ func TestArchives(t *testing.T) {
 	from := embedded(t)
 	functionID, callID := fill(t, from)
 	var archive bytes.Buffer
-	if err := backup.Write(t.Context(), from.all(), &archive, []byte("key"), func(backup.Done) {}); err != nil {
+	if err := backup.Write(t.Context(), from.all(), &archive, &backup.MasterKeys{Current: []byte("key"), Before: []byte("old")}, func(backup.Done) {}); err != nil {
 		t.Fatal(err)
 	}
 	for name, to := range map[string]func(*testing.T) *stores{"embedded": embedded, "larger": larger} {
@@ -192,7 +192,7 @@ func TestArchives(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if string(done.MasterKey) != "key" || done.Blobs != 40 {
+			if done.Keys == nil || string(done.Keys.Current) != "key" || string(done.Keys.Before) != "old" || done.Blobs != 40 {
 				t.Errorf("%+v", done)
 			}
 			same(t, from, s, functionID, callID)
@@ -202,7 +202,7 @@ func TestArchives(t *testing.T) {
 				t.Fatal(err)
 			}
 			home := embedded(t)
-			if done, err = backup.Read(t.Context(), home.all(), &again, t.TempDir(), func(backup.Done) {}); err != nil || done.MasterKey != nil {
+			if done, err = backup.Read(t.Context(), home.all(), &again, t.TempDir(), func(backup.Done) {}); err != nil || done.Keys != nil {
 				t.Fatal(done, err)
 			}
 			same(t, from, home, functionID, callID)

@@ -21,8 +21,8 @@ import (
 // Restored says what an archive held.
 type Restored struct {
 	Done
-	// MasterKey is nil where the archive has none.
-	MasterKey []byte
+	// Keys is nil where the archive has none.
+	Keys *MasterKeys
 }
 
 // Read puts what an archive holds into stores that nobody uses, and which are replaced. Scratch is a folder for what has to wait. An archive that is
@@ -106,9 +106,13 @@ func (r *reader) entry(ctx context.Context, h *tar.Header, content io.Reader) er
 	switch name := h.Name; {
 	case name == headEntry:
 		return r.head(ctx, content)
-	case name == keyEntry:
+	case name == keyEntry, name == oldKeyEntry && r.done.Keys != nil:
 		key, err := io.ReadAll(io.LimitReader(content, 1<<10))
-		r.done.MasterKey = key
+		if name == oldKeyEntry {
+			r.done.Keys.Before = key
+		} else {
+			r.done.Keys = &MasterKeys{Current: key}
+		}
 		return err
 	case strings.HasPrefix(name, blobPrefix):
 		return r.blob(ctx, "sha256:"+strings.TrimPrefix(name, blobPrefix), uint64(h.Size), content) //nolint:gosec // not negative

@@ -74,6 +74,11 @@ func MakeKey(path string) error {
 	if _, err := rand.Read(key); err != nil {
 		return err
 	}
+	return WriteKey(path, key)
+}
+
+// WriteKey makes the file of a master key that there is, as MakeKey does.
+func WriteKey(path string, key []byte) error {
 	tmp := path + ".new"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

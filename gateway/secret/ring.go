@@ -14,8 +14,8 @@ import (
 // KeyFile is the master key's name in a gateway's folder, where no other key is given.
 const KeyFile = "master.key"
 
-// oldKeyFile is the one before, while there may be secrets under it.
-const oldKeyFile = KeyFile + ".old"
+// OldKeyFile is the one before, while there may be secrets under it.
+const OldKeyFile = KeyFile + ".old"
 
 // Ring is the master keys of a gateway.
 type Ring struct {
@@ -38,7 +38,7 @@ func OpenRing(dir string, given Key, before ...Key) (*Ring, error) {
 	case !errors.Is(err, fault.NotFound):
 		return nil, err
 	case given == nil:
-		if _, err := os.Stat(filepath.Join(dir, oldKeyFile)); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, OldKeyFile)); err == nil {
 			return nil, fault.New(fault.DataLoss, "master key %q: is gone, though there is the one before; restore it from a backup", filepath.Join(dir, KeyFile))
 		}
 		if err := MakeKey(filepath.Join(dir, KeyFile)); err != nil {
@@ -48,7 +48,7 @@ func OpenRing(dir string, given Key, before ...Key) (*Ring, error) {
 			return nil, err
 		}
 	}
-	old, err := ReadKey(filepath.Join(dir, oldKeyFile))
+	old, err := ReadKey(filepath.Join(dir, OldKeyFile))
 	if err == nil {
 		r.others = append(r.others, old)
 	} else if !errors.Is(err, fault.NotFound) {
@@ -77,7 +77,7 @@ func (r *Ring) Renew() error {
 	if !r.files {
 		return fault.New(fault.Precondition, "master key: is not in the data folder; give the new one as secrets_key and the one before as secrets_keys_before")
 	}
-	path, old := filepath.Join(r.dir, KeyFile), filepath.Join(r.dir, oldKeyFile)
+	path, old := filepath.Join(r.dir, KeyFile), filepath.Join(r.dir, OldKeyFile)
 	if _, err := os.Stat(old); err == nil {
 		return fault.New(fault.Precondition, "master key: the one before has not been done away with yet")
 	}
@@ -99,7 +99,7 @@ func (r *Ring) Renew() error {
 
 // Clean removes the keys in the folder that are not current. No secret may be sealed under one.
 func (r *Ring) Clean() error {
-	names := []string{oldKeyFile}
+	names := []string{OldKeyFile}
 	if !r.files {
 		names = append(names, KeyFile)
 	}

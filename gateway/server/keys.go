@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/skerry-dev/skerry/gateway/kms"
 	"github.com/skerry-dev/skerry/gateway/secret"
@@ -73,11 +72,11 @@ func (s *Server) reseal(ctx context.Context) error {
 // service it seals what is under others under that. The gateway must not run. What a crash breaks off, the next call or start goes on
 // with. It returns how many secrets there were. Errors: fault.Precondition where no gateway has run yet, fault.DataLoss, fault.Unavailable.
 func RotateKey(ctx context.Context, cfg Config) (count int, err error) {
-	path := filepath.Join(cfg.Dir, "skerry.db")
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return 0, fault.New(fault.Precondition, "database %q: there is none; start skerryd up first", path)
+	where := Database(cfg.Dir, cfg.DB)
+	if _, err := os.Stat(where); !sqlstore.IsURL(where) && errors.Is(err, fs.ErrNotExist) {
+		return 0, fault.New(fault.Precondition, "database %q: there is none; start skerryd up first", where)
 	}
-	db, err := sqlstore.Open(ctx, path)
+	db, err := sqlstore.Open(ctx, where)
 	if err != nil {
 		return 0, err
 	}

@@ -59,6 +59,35 @@ func flowConfig(cfg Config) jetstream.Config {
 // MasterKey is the file of a gateway's master key.
 func MasterKey(dir string) string { return filepath.Join(dir, secret.KeyFile) }
 
+// ReadMasterKeys reads the files of a gateway's master keys for a backup, which reads records afterwards only: those are then sealed under one of
+// them, whatever a rotation does meanwhile. Errors: fault.Precondition where there is none.
+func ReadMasterKeys(dir string) (*backup.MasterKeys, error) {
+	keys := &backup.MasterKeys{}
+	var err error
+	// The one before is looked at first: it goes, and never comes, while a gateway runs.
+	if keys.Before, err = os.ReadFile(filepath.Join(dir, secret.OldKeyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	keys.Current, err = os.ReadFile(MasterKey(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.Precondition, "master key %q: there is none, so it is in a service; leave it out of the backup", MasterKey(dir))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	return keys, nil
+}
+
+// WriteMasterKeys puts master keys into a gateway's folder. Its next start does away with the one before.
+func WriteMasterKeys(dir string, keys *backup.MasterKeys) error {
+	if keys.Before != nil {
+		if err := secret.WriteKey(filepath.Join(dir, secret.OldKeyFile), keys.Before); err != nil {
+			return err
+		}
+	}
+	return secret.WriteKey(MasterKey(dir), keys.Current)
+}
+
 // CreateToken makes a token in a gateway's database (see Database), whether or not the gateway runs: it is for those who can write there.
 // Errors: fault.Precondition where no gateway has run yet, fault.Invalid, fault.NotFound (an environment).
 func CreateToken(ctx context.Context, where string, t NewToken) (c identity.Credential, err error) {

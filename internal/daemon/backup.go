@@ -113,14 +113,14 @@ func (c *command) copyInto(ctx context.Context, cfg config.Config, to io.Writer,
 }
 
 func writeStores(ctx context.Context, cfg config.Config, stores backup.Stores, to io.Writer, key bool, tell backup.Progress) error {
-	var master []byte
+	var keys *backup.MasterKeys
 	if key {
 		var err error
-		if master, err = os.ReadFile(server.MasterKey(gatewayDir(cfg))); err != nil {
-			return fmt.Errorf("master key: %w", err)
+		if keys, err = server.ReadMasterKeys(gatewayDir(cfg)); err != nil {
+			return err
 		}
 	}
-	return backup.Write(ctx, stores, to, master, tell)
+	return backup.Write(ctx, stores, to, keys, tell)
 }
 
 // openStores opens what the settings say.

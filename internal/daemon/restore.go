@@ -72,8 +72,8 @@ func (c *command) readBackup(ctx context.Context, cfg config.Config, from string
 	}
 	key := server.MasterKey(gatewayDir(cfg))
 	note := "secrets need " + key + " of the installation that was copied"
-	if done.MasterKey != nil {
-		if err := writeKey(key, done.MasterKey); err != nil {
+	if done.Keys != nil {
+		if err := server.WriteMasterKeys(gatewayDir(cfg), done.Keys); err != nil {
 			return err
 		}
 		note = "with the master key"
@@ -82,19 +82,6 @@ func (c *command) readBackup(ctx context.Context, cfg config.Config, from string
 	}
 	_, err = fmt.Fprintf(c.out, "restored %d records, %d streams, %d blobs; %s\n", done.Rows, done.Streams, done.Blobs+done.Kept, note)
 	return err
-}
-
-// writeKey puts a master key in place.
-func writeKey(path string, key []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("master key: %w", err)
-	}
-	_, err = f.Write(key)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("master key: %w", err)
-	}
-	return os.Rename(path+".new", path)
 }
 
 // newScratch makes a folder for what has to wait; what an earlier process has left there goes.

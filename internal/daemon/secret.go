@@ -40,7 +40,7 @@ secrets_keys_before to the one before, and restart skerryd.`,
 			}
 			defer func() { err = errors.Join(err, lock.release()) }()
 			n, err := server.RotateKey(cmd.Context(), server.Config{
-				Dir: gatewayDir(cfg), SecretsKey: cfg.SecretsKey, SecretsKeysBefore: cfg.SecretsKeysBefore,
+				Dir: gatewayDir(cfg), DB: cfg.DB, SecretsKey: cfg.SecretsKey, SecretsKeysBefore: cfg.SecretsKeysBefore,
 			})
 			if err != nil {
 				return err
@@ -49,6 +49,6 @@ secrets_keys_before to the one before, and restart skerryd.`,
 			return err
 		},
 	}
-	c.bind(cmd, "data")
+	c.bind(cmd, "data", "db")
 	return cmd
 }
