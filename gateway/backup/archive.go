@@ -11,7 +11,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/skerry-dev/skerry/internal/blob"
@@ -153,7 +156,15 @@ func (w *writer) streams(ctx context.Context, flow Flow, done *Done, tell Progre
 	if err != nil {
 		return err
 	}
+	together, err := w.together(ctx, flow)
+	if err != nil {
+		return err
+	}
+	done.Streams += len(together)
 	for _, name := range names {
+		if slices.Contains(together, name) {
+			continue
+		}
 		p := &pieces{w: w, name: streamPrefix + name}
 		description, err := flow.SaveStream(ctx, name, p)
 		if err := errors.Join(err, p.close()); err != nil {
@@ -166,6 +177,60 @@ func (w *writer) streams(ctx context.Context, flow Flow, done *Done, tell Progre
 		tell(*done)
 	}
 	return nil
+}
+
+// together writes the streams that have to be of one moment. They wait in files without a name meanwhile, for whoever reads the archive may be slow.
+func (w *writer) together(ctx context.Context, flow Flow) (names []string, err error) {
+	names, release, err := flow.Still(ctx)
+	if err != nil {
+		return nil, err
+	}
+	released := sync.OnceFunc(release)
+	defer released()
+	files := make([]*os.File, len(names))
+	defer func() {
+		for _, f := range files {
+			if f != nil {
+				err = errors.Join(err, f.Close())
+			}
+		}
+	}()
+	descriptions := make([]json.RawMessage, len(names))
+	for i, name := range names {
+		if files[i], err = aside(); err != nil {
+			return nil, err
+		}
+		if descriptions[i], err = flow.SaveStream(ctx, name, files[i]); err != nil {
+			return nil, err
+		}
+	}
+	released()
+	for i, name := range names {
+		if _, err := files[i].Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		p := &pieces{w: w, name: streamPrefix + name}
+		_, err := io.Copy(p, files[i])
+		if err := errors.Join(err, p.close()); err != nil {
+			return nil, err
+		}
+		if err := w.addJSON(streamPrefix+name+describes, descriptions[i]); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// aside makes a file that goes with its last user.
+func aside() (*os.File, error) {
+	f, err := os.CreateTemp("", "skerry-backup-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (w *writer) records(ctx context.Context, records Records, done *Done) error {

@@ -29,7 +29,10 @@ type Records interface {
 type Flow interface {
 	// StreamNames lists all streams.
 	StreamNames(ctx context.Context) ([]string, error)
-	// SaveStream writes a stream's content as it is at one moment, and returns what describes it.
+	// Still returns streams that are to be copied as they are at one moment, all together, and has nobody change them until release is called: who
+	// writes waits, so it is to be soon.
+	Still(ctx context.Context) (streams []string, release func(), err error)
+	// SaveStream writes a stream's content as it is at one moment, and returns what describes it. Of what is written meanwhile some may be missing.
 	SaveStream(ctx context.Context, name string, to io.Writer) (json.RawMessage, error)
 	// ReplaceStream puts a saved stream in place of the one of its name, if there is one.
 	ReplaceStream(ctx context.Context, name string, description json.RawMessage, from io.Reader) error

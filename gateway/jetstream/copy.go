@@ -56,6 +56,14 @@ func (e *Engine) StreamNames(ctx context.Context) (all []string, err error) {
 	return all, nil
 }
 
+// Still implements backup.Flow: of what is in dicts the server may copy neither the old nor the new where one takes the other's place meanwhile, and a
+// change of many entries is known by its intent.
+func (e *Engine) Still(context.Context) (streams []string, release func(), err error) {
+	d := &e.dicts
+	d.still.Lock()
+	return []string{intentsStream, popsStream, entriesStream}, d.still.Unlock, nil
+}
+
 // SaveStream implements backup.Flow. Consumers are not in it: whoever has one makes it again.
 func (e *Engine) SaveStream(ctx context.Context, name string, to io.Writer) (json.RawMessage, error) {
 	inbox := nats.NewInbox()

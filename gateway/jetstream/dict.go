@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,6 +38,8 @@ const blobHeader = "Skerry-Blob"
 type Dicts struct {
 	objects
 	entries, intents, pops jetstream.Stream
+	// still is held for reading by whoever changes a stream, until that is done, and for writing while all are copied.
+	still sync.RWMutex
 }
 
 var (
@@ -96,11 +99,17 @@ func (d *Dicts) PutEntries(dictID string, entries []dict.Entry, c dict.Condition
 		}
 		messages[i] = m
 	}
-	d.publish(messages, done)
+	d.still.RLock()
+	d.publish(messages, func(errs []error) {
+		d.still.RUnlock()
+		done(errs)
+	})
 }
 
 // RemoveEntry implements dict.Entries.
 func (d *Dicts) RemoveEntry(ctx context.Context, place uint64) error {
+	d.still.RLock()
+	defer d.still.RUnlock()
 	return d.remove(ctx, d.entries, place)
 }
 
@@ -138,6 +147,8 @@ func (d *Dicts) LastPlace(ctx context.Context) (place uint64, err error) {
 
 // PurgeEntries implements dict.Entries.
 func (d *Dicts) PurgeEntries(ctx context.Context, dictID string) error {
+	d.still.RLock()
+	defer d.still.RUnlock()
 	// A cluster may do late what was asked of a server that is gone: it must not remove what came since.
 	last, err := d.LastPlace(ctx)
 	if err != nil {
@@ -178,10 +189,12 @@ const (
 const popVersion = 1
 
 // publishOne publishes one message and waits for its place. It is not given up: what is under way may be stored.
-func (o *objects) publishOne(m message) (place uint64, err error) {
+func (d *Dicts) publishOne(m message) (place uint64, err error) {
+	d.still.RLock()
+	defer d.still.RUnlock()
 	m.place = &place
 	errs := make(chan error, 1)
-	o.publish([]message{m}, func(all []error) { errs <- errors.Join(all...) })
+	d.publish([]message{m}, func(all []error) { errs <- errors.Join(all...) })
 	err = <-errs
 	return place, err
 }
@@ -204,6 +217,8 @@ func (d *Dicts) PutIntent(_ context.Context, in dict.Intent) (uint64, error) {
 
 // DropIntent implements dict.Journal.
 func (d *Dicts) DropIntent(ctx context.Context, place uint64) error {
+	d.still.RLock()
+	defer d.still.RUnlock()
 	return d.remove(ctx, d.intents, place)
 }
 
