@@ -31,7 +31,8 @@ def show_error(error: BaseException) -> None:
     if _wants_everything():
         console.print("".join(traceback.format_exception(error)), markup=False)
         return
-    if isinstance(error, exc.Error) and not _has_user_frames(error):
+    # Commands and file methods raise Python's own errors for files that are not there, and the like.
+    if isinstance(error, (exc.Error, OSError)) and not _has_user_frames(error):
         show_panel(str(error), type(error).__name__)
         return
     for line in _render(error):
