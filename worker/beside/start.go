@@ -32,7 +32,7 @@ type Program struct {
 
 // Start starts a process that outlives this one, and returns when it has said that it is ready. The channel is closed when it has ended;
 // running waits for that until life ends.
-func Start(ctx, life context.Context, running *sync.WaitGroup, p Program) (process chan struct{}, err error) {
+func Start(ctx, life context.Context, running *sync.WaitGroup, p Program) (chan struct{}, error) {
 	log, err := os.OpenFile(p.LogFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("log file: %w", err)
@@ -50,7 +50,7 @@ func Start(ctx, life context.Context, running *sync.WaitGroup, p Program) (proce
 	if err := errors.Join(cmd.Start(), w.Close()); err != nil {
 		return nil, err
 	}
-	process = make(chan struct{})
+	process := make(chan struct{})
 	running.Go(func() {
 		defer close(process)
 		// It may outlive us.
