@@ -18,6 +18,7 @@ const (
 
 // start makes the box, gives it its identity and starts the command.
 func (l *life) start(ctx context.Context) {
+	defer l.host.turns.sandbox(ctx)()
 	b, err := l.makeBox(ctx)
 	select {
 	case l.notes <- note{kind: noteBox, box: b, err: err}:

@@ -46,6 +46,7 @@ const DefaultLinkTimeout = 45 * time.Second
 type Host struct {
 	cfg   Config
 	files files
+	turns *turns // of what is started
 	life  sync.WaitGroup
 	// reading are those who hand over output: one may wait for the sink when its sandbox has ended.
 	reading sync.WaitGroup
@@ -61,7 +62,7 @@ func NewHost(cfg Config) *Host {
 	if cfg.LinkTimeout == 0 {
 		cfg.LinkTimeout = DefaultLinkTimeout
 	}
-	return &Host{cfg: cfg, files: files{cfg.Dir}, byID: map[string]*Sandbox{}, watchers: map[*Watcher]struct{}{}}
+	return &Host{cfg: cfg, files: files{cfg.Dir}, turns: newTurns(), byID: map[string]*Sandbox{}, watchers: map[*Watcher]struct{}{}}
 }
 
 // Start takes a sandbox; what becomes of it is told to watchers. One that is there already is left as it is. Errors: fault.Invalid,
@@ -118,6 +119,9 @@ func (h *Host) Get(id string) (*Sandbox, error) {
 	}
 	return nil, fault.New(fault.NotFound, "sandbox %q: is not on this worker", id)
 }
+
+// Turn waits until a process may be started in a sandbox, a second at most. What is returned ends its turn, which ends by itself soon.
+func (h *Host) Turn(ctx context.Context) (end func()) { return h.turns.process(ctx) }
 
 // Forget drops a sandbox that has ended. One that is not there is no error. Errors: fault.Precondition if it has not ended.
 func (h *Host) Forget(id string) error {

@@ -347,6 +347,7 @@ func (l *life) finish(end command.End) {
 		l.lastOutput()
 	}
 	<-ended
+	defer l.host.turns.ended(context.Background())()
 	if l.box != nil {
 		l.warn(l.box.Kill())
 	}

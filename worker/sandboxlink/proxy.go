@@ -64,8 +64,16 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
-	p.pass(w, r, to)
+	started := func() {}
+	if strings.HasSuffix(to.path, startProcess) {
+		started = p.host.Turn(r.Context())
+	}
+	defer started()
+	p.pass(w, r, to, started)
 }
+
+// startProcess ends the paths of requests that start processes.
+const startProcess = ".ProcessService/StartProcess"
 
 // sidecarPrefix is the beginning of what follows a sandbox's id in the paths of requests to a sidecar of it: sidecars/<name>/...
 const sidecarPrefix = "sidecars/"
@@ -92,8 +100,8 @@ type way struct {
 	explain func(context.Context, error) error
 }
 
-// pass sends the request and takes the answer.
-func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, to way) {
+// pass sends the request and takes the answer; begun is called when some of it has been passed on.
+func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, to way, begun func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel() // ends what still goes to init when its answer has ended
 	out := r.Clone(ctx)
@@ -110,7 +118,7 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, to way) {
 	defer res.Body.Close()
 	maps.Copy(w.Header(), res.Header)
 	w.WriteHeader(res.StatusCode)
-	if err := p.copyBody(w, res.Body); err != nil {
+	if err := p.copyBody(w, res.Body, begun); err != nil {
 		p.log.Debug("answer of a sandbox broken off", "path", r.URL.Path, "error", err)
 		panic(http.ErrAbortHandler) // resets the stream: the peer must not take what it has for the whole
 	}
@@ -119,8 +127,8 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, to way) {
 	}
 }
 
-// copyBody passes an answer's body on as it comes.
-func (p *Proxy) copyBody(w http.ResponseWriter, body io.Reader) error {
+// copyBody passes an answer's body on as it comes. It calls begun after each piece.
+func (p *Proxy) copyBody(w http.ResponseWriter, body io.Reader, begun func()) error {
 	flush := http.NewResponseController(w).Flush
 	if err := flush(); err != nil {
 		return err
@@ -136,6 +144,7 @@ func (p *Proxy) copyBody(w http.ResponseWriter, body io.Reader) error {
 			if err := flush(); err != nil {
 				return err
 			}
+			begun()
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
