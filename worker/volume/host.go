@@ -311,16 +311,7 @@ func (h *Host) connected(ctx context.Context, start bool) (*link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("volumes: %w", err)
 	}
-	var process chan struct{}
-	switch {
-	case !alive && !start:
-		return nil, fault.New(fault.NotFound, "volumes: no process serves them")
-	case !alive:
-		if process, err = h.launch(ctx); err != nil {
-			return nil, fmt.Errorf("volumes: %w", err)
-		}
-	}
-	if l, err = h.dial(ctx, process); err != nil {
+	if l, err = h.reach(ctx, alive, start); err != nil {
 		return nil, fmt.Errorf("volumes: %w", err)
 	}
 	h.mu.Lock()
@@ -332,6 +323,24 @@ func (h *Host) connected(ctx context.Context, start bool) (*link, error) {
 		close(l.ended)
 	})
 	return l, nil
+}
+
+// reach connects to the process, which is started if there is none. One that is there and doesn't answer may be about to end.
+func (h *Host) reach(ctx context.Context, alive, start bool) (*link, error) {
+	if alive {
+		l, err := h.dial(ctx, nil)
+		if err == nil || errors.Is(err, fault.Precondition) || !h.at.Ends(ctx) {
+			return l, err
+		}
+	}
+	if !start {
+		return nil, fault.New(fault.NotFound, "no process serves them")
+	}
+	process, err := h.launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.dial(ctx, process)
 }
 
 func (h *Host) launch(ctx context.Context) (process chan struct{}, err error) {
