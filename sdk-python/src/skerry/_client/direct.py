@@ -43,8 +43,28 @@ else:
     S = P = R = T = None
 
 
-# What undoes the results of a task in another event loop, which may be cancelled when they are on their way to it.
-_unused: ContextVar[list[Callable[[], Coroutine[Any, Any, None]]] | None] = ContextVar("unused", default=None)
+class _Use:
+    """Whether the task in another event loop for which a method works still wants its result, and what undoes the result if not.
+
+    The task may be cancelled at any moment, also when the result is there and on its way: whoever comes second undoes it.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = True
+        self.undo: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+    def left(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """Return what is to be undone, for whoever asks first alone."""
+        left: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        while self.undo:
+            try:
+                left.append(self.undo.pop())
+            except IndexError:  # the other was quicker
+                break
+        return left
+
+
+_use: ContextVar[_Use | None] = ContextVar("use", default=None)
 
 
 class direct(Generic[S, P, R]):  # noqa: N801 - used as a decorator
@@ -61,16 +81,17 @@ class direct(Generic[S, P, R]):  # noqa: N801 - used as a decorator
         async def native(owner: S, *args: P.args, **kwargs: P.kwargs) -> R:
             from . import background
 
-            unused: list[Callable[[], Coroutine[Any, Any, None]]] = []
-            token = _unused.set(unused)
+            use = _Use()
+            token = _use.set(use)
             try:
                 return await background.run_aio(coroutine(owner, *args, **kwargs))
             except BaseException:
-                for undo in unused:
+                use.wanted = False
+                for undo in use.left():
                     background.submit(undo())
                 raise
             finally:
-                _unused.reset(token)
+                _use.reset(token)
 
         blocking.__qualname__ = coroutine.__qualname__
         self._blocking: Callable[..., R] = blocking
@@ -161,10 +182,14 @@ async def waiting(coroutine: Coroutine[Any, Any, T]) -> T:
     return background.run(coroutine)
 
 
-def unless_used(undo: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Have a method's result undone where whoever waits for it was cancelled when it was there already."""
-    if (unused := _unused.get()) is not None:
-        unused.append(undo)
+async def unless_used(undo: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Have a method's result undone where whoever waits for it was cancelled, by now or until it has it."""
+    if (use := _use.get()) is None:
+        return
+    use.undo.append(undo)
+    if not use.wanted:
+        for each in use.left():
+            await each()
 
 
 _asides: set[Any] = set()

@@ -245,7 +245,7 @@ class Queue(Named):
         if not items and block:
             raise queue.Empty
         if items:
-            unless_used(lambda: self._give_back(client, request))
+            await unless_used(lambda: self._give_back(client, request))
         return [_read(item) for item in items]
 
     async def _give_back(self, client: Client, take: pb.TakeQueueItemsRequest) -> None:
