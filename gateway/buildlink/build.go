@@ -137,6 +137,7 @@ func (h *Hub) buildAnywhere(
 		var refusal error
 		other := h.using(ctx, lacking, func(b *builder) (err error) {
 			req.Shared = h.share(ctx, b, found)
+			defer h.opens(b, req.GetRecipe())()
 			im, failure, err = b.build(ctx, req, emit)
 			if errors.Is(err, fault.Precondition) {
 				lacking[b], refusal = true, err

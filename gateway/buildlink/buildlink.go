@@ -39,7 +39,8 @@ type Hub struct {
 
 	mu      sync.Mutex
 	links   map[*builder]struct{}
-	joined  chan struct{} // closed, and replaced, when a builder joins
+	uses    map[*use]struct{} // of volumes by builds
+	joined  chan struct{}     // closed, and replaced, when a builder joins
 	closed  bool
 	serving sync.WaitGroup
 }
@@ -64,7 +65,7 @@ func New(wait time.Duration, d Deps) *Hub {
 	if wait == 0 {
 		wait = DefaultConnectWait
 	}
-	return &Hub{log: d.Log, wait: wait, layers: d.Layers, blobs: d.Blobs, links: map[*builder]struct{}{}, joined: make(chan struct{})}
+	return &Hub{log: d.Log, wait: wait, layers: d.Layers, blobs: d.Blobs, links: map[*builder]struct{}{}, uses: map[*use]struct{}{}, joined: make(chan struct{})}
 }
 
 // ServeHTTP takes the connection over and returns when the link has ended.

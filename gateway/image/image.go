@@ -36,6 +36,7 @@ type Recipe struct {
 	PythonSeries string           // such as "3.11"; empty where the base is no Debian slim
 	TreeDigests  []string         // trees that it needs
 	Secrets      map[int][]string // ids of the secrets of steps, by their numbers from 1; 0: the base's
+	Volumes      []string         // ids of the volumes that steps see, each once
 	Force        bool             // some step is to run again whatever the cache has
 	Existing     string           // id of the image that it begins with; empty: none
 	Bare         bool             // it has no steps
@@ -44,7 +45,7 @@ type Recipe struct {
 // Request asks for an image.
 type Request struct {
 	Recipe Recipe
-	AppID  string // whose secrets the recipe may name; may be empty
+	AppID  string // whose secrets, and the volumes of whose environment, the recipe may name; may be empty
 	Force  bool   // build again even if it is there
 	// Apart builds again and keeps the result as an image of its own, whatever there is.
 	Apart bool
@@ -143,6 +144,12 @@ type Ages interface {
 type Secrets interface {
 	// Variables returns what the app's secrets hold, later ones over earlier ones. Errors: fault.NotFound.
 	Variables(ctx context.Context, appID string, ids []string) (map[string]string, error)
+}
+
+// Volumes checks the volumes that builds are given. Implemented in gateway/server.
+type Volumes interface {
+	// CheckVolumes refuses volumes that are not in the app's environment. Errors: fault.NotFound, also for the app.
+	CheckVolumes(ctx context.Context, appID string, ids []string) error
 }
 
 // Trees finds the files that recipes copy in. Implemented by mount.Service.

@@ -25,6 +25,7 @@ type Deps struct {
 	Builder Builder
 	Trees   Trees
 	Secrets Secrets
+	Volumes Volumes
 	Log     *slog.Logger
 }
 
@@ -73,12 +74,15 @@ func (s *Service) Image(ctx context.Context, id string) (*Image, error) {
 
 // Build hands the events of the image's build to emit until its end: those there have been and those to come, of one build whoever asked
 // for it first. An image that is there is Built at once, unless force. A build goes on as long as anybody listens to it; it ends when ctx
-// of the last listener does. Errors: fault.Invalid, fault.NotFound (a tree, a secret), fault.Precondition (a Python series), fault.Unavailable, and
+// of the last listener does. Errors: fault.Invalid, fault.NotFound (a tree, a secret, a volume), fault.Precondition (a Python series), fault.Unavailable, and
 // those of emit.
 func (s *Service) Build(ctx context.Context, r Request, emit func(Event) error) error {
 	job := Job{Recipe: r.Recipe.Encoded, NoCache: r.Force && !r.Recipe.Force}
 	var err error
 	if job.Secrets, err = s.secrets(ctx, r); err != nil {
+		return err
+	}
+	if err := s.volumes(ctx, r); err != nil {
 		return err
 	}
 	if r.Recipe.Existing != "" {
@@ -121,6 +125,17 @@ func (s *Service) secrets(ctx context.Context, r Request) (map[int]map[string]st
 		opened[step] = variables
 	}
 	return opened, nil
+}
+
+// volumes refuses volumes that the request's app may not use.
+func (s *Service) volumes(ctx context.Context, r Request) error {
+	if len(r.Recipe.Volumes) == 0 {
+		return nil
+	}
+	if r.AppID == "" {
+		return fault.New(fault.Invalid, "image: its steps have volumes, which are of an app's environment; build it in an app")
+	}
+	return s.d.Volumes.CheckVolumes(ctx, r.AppID, r.Recipe.Volumes)
 }
 
 // join returns the flight of the image, after starting it if there is none. Leave is to be called when the listener is done.

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/internal/fault"
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
@@ -104,12 +105,33 @@ func noteBase(r *image.Recipe, b *skerryv1.Base) error {
 func noteStep(r *image.Recipe, number int, s *skerryv1.Step) error {
 	r.Force = r.Force || s.GetForceBuild()
 	ids := s.GetSecretIds()
+	if err := noteVolumes(r, s); err != nil {
+		return err
+	}
 	s.ForceBuild, s.SecretIds = false, nil
 	err := note(r, number, ids, stepTree(s))
 	if f := s.GetRunFunction(); f != nil {
 		f.PayloadTreeDigest = ""
 	}
 	return err
+}
+
+// noteVolumes checks the volumes that a step sees. They stay a part of the image's identity.
+func noteVolumes(r *image.Recipe, s *skerryv1.Step) error {
+	if len(s.GetVolumes()) == 0 {
+		return nil
+	}
+	if s.GetRunCommands() == nil && s.GetRunFunction() == nil {
+		return fault.New(fault.Invalid, "volumes: only steps that run commands or a function have them")
+	}
+	mounts := make([]function.VolumeMount, 0, len(s.GetVolumes()))
+	for path, v := range s.GetVolumes() {
+		mounts = append(mounts, function.VolumeMount{VolumeID: v.GetVolumeId(), Path: path, ReadOnly: v.GetReadOnly(), SubPath: v.GetSubPath()})
+		if !slices.Contains(r.Volumes, v.GetVolumeId()) {
+			r.Volumes = append(r.Volumes, v.GetVolumeId())
+		}
+	}
+	return function.CheckVolumes(mounts)
 }
 
 // stepTree is the digest of the tree that a step needs; empty: none.

@@ -49,7 +49,7 @@ func (s *Server) compose(tunnels tunnel.Config) {
 	})
 	s.layers = layer.New(s.cfg.Layers, s.db, s.blobs, s.log)
 	s.builders = buildlink.New(s.cfg.BuilderWait, buildlink.Deps{Layers: s.layers, Blobs: s.blobs, Log: s.log})
-	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Ages: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets, s.db}, Log: s.log})
+	s.images = image.New(image.Deps{Store: s.db, Names: s.db, Ages: s.db, Builder: s.builders, Trees: s.mounts, Secrets: secrets{s.secrets, s.db}, Volumes: references{s}, Log: s.log})
 	s.logs = logs.New(logs.Deps{Stream: s.engine.Logs(), Containers: origins{s}, Apps: ends{s}, Calls: ends{s}, Sandboxes: ends{s}, Log: s.log})
 	workers := fleet.New()
 	s.scheduler = task.New(task.Deps{
@@ -127,8 +127,8 @@ func (s *Server) handler() http.Handler {
 		Blobs: s.blobs, Mounts: s.mounts, Profiles: s.db, Logs: s.logs, Owners: s.workers,
 	}, opts)
 	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, bulk, identity.Worker, identity.Builder)))
-	path, stores := volumelink.NewHandler(volumelink.Deps{Volumes: s.volumes, Owners: s.workers}, opts)
-	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, stores, identity.Worker)))
+	path, stores := volumelink.NewHandler(volumelink.Deps{Volumes: s.volumes, Owners: s.workers, Builds: s.builders}, opts)
+	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, stores, identity.Worker, identity.Builder)))
 	path, layers := buildlink.NewLayersHandler(s.layers, opts)
 	mux.Handle(path, s.bulk.guard(rpc.Authenticate(s.tokens, layers, identity.Builder)))
 	// What names a port of a sandbox goes there, and never to what is ours.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"github.com/skerry-dev/skerry/gateway/image"
 	"github.com/skerry-dev/skerry/gateway/volume"
 	"github.com/skerry-dev/skerry/gateway/volumelink"
 	"github.com/skerry-dev/skerry/internal/ident"
@@ -11,7 +12,10 @@ import (
 // volumes finds workers for volumes that are mounted.
 type volumes struct{ s *Server }
 
-var _ volume.Workers = volumes{}
+var (
+	_ volume.Workers = volumes{}
+	_ image.Volumes  = references{}
+)
 
 func (v volumes) MountedOf(containerID string) (volume.Mounted, error) {
 	if ident.Check(ident.Sandbox, containerID) == nil {
@@ -34,6 +38,20 @@ func (v volumes) on(workerID string) (volume.Mounted, error) {
 		return nil, err
 	}
 	return volumelink.NewMounted(client), nil
+}
+
+// CheckVolumes refuses volumes that are not in the app's environment.
+func (r references) CheckVolumes(ctx context.Context, appID string, ids []string) error {
+	a, err := r.s.db.App(ctx, appID)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := r.s.volumes.CheckVolume(ctx, a.Environment, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r references) CheckVolume(ctx context.Context, environment, id string) error {

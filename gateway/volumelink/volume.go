@@ -1,4 +1,4 @@
-// Package volumelink joins workers and the volumes that they mount: it serves what workers ask, and asks workers for what they have mounted.
+// Package volumelink joins workers and builders and the volumes that they mount: it serves what they ask, and asks workers for what they have mounted.
 package volumelink
 
 import (
@@ -31,13 +31,21 @@ type Owners interface {
 	OwnerOf(containerID string) (tokenID string, err error)
 }
 
+// Builds says which volumes builders may use. Implemented by buildlink.Hub.
+type Builds interface {
+	// MayUse refuses a volume to the builder with a token, unless a recipe names it that the builder builds, or did a moment ago: to write to
+	// it, not as one that is read alone. Errors: fault.NotFound.
+	MayUse(tokenID, volumeID string, write bool) error
+}
+
 // Deps are what the service of volumes works with. All are required.
 type Deps struct {
 	Volumes *volume.Service
 	Owners  Owners
+	Builds  Builds
 }
 
-// NewHandler returns the path and handler of VolumeStoreService, which workers call as BulkService; it goes behind their
+// NewHandler returns the path and handler of VolumeStoreService, which workers and builders call as BulkService; it goes behind their
 // authentication.
 func NewHandler(d Deps, opts []connect.HandlerOption) (string, http.Handler) {
 	own := []connect.HandlerOption{connect.WithReadMaxBytes(maxHolds)}
@@ -47,6 +55,11 @@ func NewHandler(d Deps, opts []connect.HandlerOption) (string, http.Handler) {
 type volumeService struct{ d Deps }
 
 func (s *volumeService) OpenVolume(ctx context.Context, req *connect.Request[workerv1.OpenVolumeRequest]) (*connect.Response[workerv1.OpenVolumeResponse], error) {
+	if t := identity.Caller(ctx); t != nil && t.Role == identity.Builder {
+		if err := s.d.Builds.MayUse(t.ID, req.Msg.GetVolumeId(), false); err != nil {
+			return nil, err
+		}
+	}
 	v, err := s.d.Volumes.Open(ctx, req.Msg.GetVolumeId())
 	if err != nil {
 		return nil, err
@@ -74,7 +87,7 @@ func (s *volumeService) CommitChanges(ctx context.Context, stream *connect.Clien
 	c := volume.Change{
 		VolumeID: m.GetVolumeId(), RequestID: m.GetRequestId(), LastWins: true, By: m.GetContainerId(), Reason: "commit",
 	}
-	if err := s.mayCommit(ctx, c.By); err != nil {
+	if err := s.mayCommit(ctx, c.By, c.VolumeID); err != nil {
 		return nil, err
 	}
 	if c.Changes, err = gatewire.GatherChanges(stream); err != nil {
@@ -90,8 +103,15 @@ func (s *volumeService) CommitChanges(ctx context.Context, stream *connect.Clien
 	return connect.NewResponse(&workerv1.CommitChangesResponse{Version: v.Number, Root: v.Root}), nil
 }
 
-// mayCommit refuses containers of other workers. One that nobody knows any more has ended, and what it has written comes late.
-func (s *volumeService) mayCommit(ctx context.Context, containerID string) error {
+// mayCommit refuses containers of other workers, and builders what they do not build. A container that nobody knows any more has ended, and
+// what it has written comes late.
+func (s *volumeService) mayCommit(ctx context.Context, containerID, volumeID string) error {
+	if t := identity.Caller(ctx); t != nil && t.Role == identity.Builder {
+		if err := ident.Check(ident.BuildStep, containerID); err != nil {
+			return err
+		}
+		return s.d.Builds.MayUse(t.ID, volumeID, true)
+	}
 	if err := ident.CheckAnyContainer(containerID); err != nil {
 		return err
 	}

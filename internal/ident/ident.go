@@ -31,6 +31,7 @@ const (
 	Snapshot  Kind = "sn"
 	Box       Kind = "bx"
 	Bucket    Kind = "bk" // a bucket that is mounted on a worker
+	BuildStep Kind = "bs" // a run of a step of an image build that has volumes
 
 	Environment Kind = "en"
 	Volume      Kind = "vo"
@@ -89,6 +90,14 @@ func CheckAnyContainer(id string) error {
 		return Check(Sandbox, id)
 	}
 	return Check(Container, id)
+}
+
+// CheckHolder returns an Invalid fault unless id has the form of what has volumes mounted: a container of any kind, or a step of a build.
+func CheckHolder(id string) error {
+	if strings.HasPrefix(id, string(BuildStep)+"-") {
+		return Check(BuildStep, id)
+	}
+	return CheckAnyContainer(id)
 }
 
 var (

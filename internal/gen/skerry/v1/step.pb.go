@@ -52,7 +52,8 @@ type Step struct {
 	SecretIds []string `protobuf:"bytes,20,rep,name=secret_ids,json=secretIds,proto3" json:"secret_ids,omitempty"`
 	// A GPU to build on, such as "T4"; empty: none.
 	Gpu string `protobuf:"bytes,21,opt,name=gpu,proto3" json:"gpu,omitempty"`
-	// Volumes that the step sees, by absolute path. Reserved: none can be had yet.
+	// Volumes that the step sees, by path as in VolumeMount; of the app's environment. Only of run_commands and run_function. Which they are is a
+	// part of the image's identity, what they hold is not. What a step has written is committed at its end, before the image goes on.
 	Volumes       map[string]*StepVolume `protobuf:"bytes,22,rep,name=volumes,proto3" json:"volumes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -412,7 +413,9 @@ type StepVolume struct {
 	// "vo-...".
 	VolumeId string `protobuf:"bytes,1,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
 	// The step can't write to it.
-	ReadOnly      bool `protobuf:"varint,2,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	ReadOnly bool `protobuf:"varint,2,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// The folder of the volume that is put there, made where it is not there; empty: all of it.
+	SubPath       string `protobuf:"bytes,3,opt,name=sub_path,json=subPath,proto3" json:"sub_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -459,6 +462,13 @@ func (x *StepVolume) GetReadOnly() bool {
 		return x.ReadOnly
 	}
 	return false
+}
+
+func (x *StepVolume) GetSubPath() string {
+	if x != nil {
+		return x.SubPath
+	}
+	return ""
 }
 
 // Options of pip-like installers.
@@ -1637,11 +1647,12 @@ const file_skerry_v1_step_proto_rawDesc = "" +
 	"\fVolumesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
 	"\x05value\x18\x02 \x01(\v2\x15.skerry.v1.StepVolumeR\x05value:\x028\x01B\x06\n" +
-	"\x04kind\"F\n" +
+	"\x04kind\"a\n" +
 	"\n" +
 	"StepVolume\x12\x1b\n" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\x12\x1b\n" +
-	"\tread_only\x18\x02 \x01(\bR\breadOnly\"\xa9\x01\n" +
+	"\tread_only\x18\x02 \x01(\bR\breadOnly\x12\x19\n" +
+	"\bsub_path\x18\x03 \x01(\tR\asubPath\"\xa9\x01\n" +
 	"\fIndexOptions\x12\x1d\n" +
 	"\n" +
 	"find_links\x18\x01 \x01(\tR\tfindLinks\x12\x1b\n" +

@@ -415,7 +415,7 @@ type CommitChangesRequest struct {
 	VolumeId string `protobuf:"bytes,1,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
 	// Chosen by the worker: 22 random characters.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// "ta-..." or "sb-...".
+	// "ta-..." or "sb-..."; of a builder "bs-...", a step that it has chosen this for.
 	ContainerId string `protobuf:"bytes,3,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
 	// Applied in this order; at most 10,000 in a message.
 	Changes       []*v1.VolumeChange `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
