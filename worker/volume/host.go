@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -155,28 +154,48 @@ func (h *Host) adopt(ctx context.Context, containerID string) (list []mounted, e
 	return list, h.note(l, containerID, list)
 }
 
-// End implements container.Volumes.
+// End implements container.Volumes. That volumes were lost or deleted before is no error of it.
 func (h *Host) End(ctx context.Context, containerID string) error {
+	_, err := h.finish(ctx, containerID)
+	return err
+}
+
+// Finish is End for what counts as done only when all that it has written is committed. Errors: fault.NotFound for volumes that were deleted,
+// fault.Unavailable for those that were lost, or are not committed yet.
+func (h *Host) Finish(ctx context.Context, containerID string) error {
+	missing, err := h.finish(ctx, containerID)
+	return errors.Join(missing, err)
+}
+
+// finish commits and takes down; missing is why something will never be committed.
+func (h *Host) finish(ctx context.Context, containerID string) (missing, err error) {
 	h.mu.Lock()
 	_, has := h.containers[containerID]
+	lost := h.lost[containerID]
 	delete(h.containers, containerID)
 	delete(h.lost, containerID)
 	h.mu.Unlock()
+	if lost != nil {
+		return fault.New(fault.Unavailable, "%w", lost), nil
+	}
 	if !has {
-		return nil
+		return nil, nil
 	}
 	l, err := h.connected(ctx, false)
 	if err != nil {
-		return fmt.Errorf("volumes of container %q: %w", containerID, err)
+		return nil, fmt.Errorf("volumes of container %q: %w", containerID, err)
 	}
 	var out ended
 	if _, _, err := l.peer.Call(ctx, asks(opEnd, containerArgs{ContainerID: containerID}), &out); err != nil {
-		return fmt.Errorf("volumes of container %q: %w", containerID, err)
+		return nil, fmt.Errorf("volumes of container %q: %w", containerID, err)
 	}
 	if out.Pending != "" {
-		return fault.New(fault.Unavailable, "container %q: %s; it is tried again", containerID, out.Pending)
+		return nil, fault.New(fault.Unavailable, "container %q: %s; it is tried again", containerID, out.Pending)
 	}
-	return nil
+	if out.Dropped != "" {
+		missing = fault.New(fault.NotFound, "%s", out.Dropped)
+	}
+	return missing, nil
 }
 
 // Commit commits what a container has written to a volume, or with "" to all of its, and returns the newest version that has it. Errors:
@@ -251,7 +270,7 @@ func (h *Host) Reap(ctx context.Context) error {
 	return clearAway(h.at, h.cfg.Process.UpperDir)
 }
 
-// Close ends the connection, and the process as well if there is no volume in it.
+// Close ends the connection, and the process as well if there is no volume in it. What a process that has died has left is taken down.
 func (h *Host) Close() error {
 	h.mu.Lock()
 	h.closing = true
@@ -263,7 +282,11 @@ func (h *Host) Close() error {
 	}
 	h.end()
 	h.running.Wait()
-	return err
+	alive, looked := h.at.Alive()
+	if looked == nil && !alive {
+		looked = clearAway(h.at, h.cfg.Process.UpperDir)
+	}
+	return errors.Join(err, looked)
 }
 
 func (h *Host) stop(l *link) error {
@@ -349,37 +372,6 @@ func (h *Host) launch(ctx context.Context) (process chan struct{}, err error) {
 		return nil, err
 	}
 	return beside.Start(ctx, h.life, &h.running, beside.Program{Command: h.cfg.Command, Settings: string(settings), LogFile: h.cfg.LogFile})
-}
-
-// gone hears that the process has ended, with all that was not committed.
-func (h *Host) gone(l *link) {
-	h.mu.Lock()
-	if h.link == l {
-		h.link = nil
-	}
-	closing := h.closing
-	cause := errors.New("the process that served its volumes has died; what was written since the last commit is lost")
-	var lost []string
-	if !closing {
-		for id := range h.containers {
-			lost = append(lost, id)
-			h.lost[id] = cause
-		}
-		h.containers = map[string][]mounted{}
-	}
-	for id, c := range h.commits {
-		c.Abort()
-		delete(h.commits, id)
-	}
-	h.mu.Unlock()
-	if len(lost) == 0 {
-		return
-	}
-	slices.Sort(lost)
-	h.log.Error("volumes are lost with their process", "containers", lost, "log", h.cfg.LogFile)
-	if h.cfg.Lost != nil {
-		h.cfg.Lost(lost, cause)
-	}
 }
 
 // Process is the process that serves volumes. Errors: fault.NotFound where there is none.

@@ -41,6 +41,7 @@ type mount struct {
 	base    string // root of the version that its folders are read from
 	apart   bool   // what it shows is no version: others have committed as well
 	last    error  // of the last commit
+	dropped error  // why what was written last is in no version; nil: it is in one
 	down    bool   // it is not mounted any more
 }
 
@@ -178,6 +179,11 @@ func (p *Process) ends(ctx context.Context, containerID string) ended {
 	for _, m := range found {
 		select {
 		case <-m.done:
+			m.mu.Lock()
+			if m.dropped != nil {
+				out.Dropped = m.dropped.Error()
+			}
+			m.mu.Unlock()
 		case <-ctx.Done():
 			m.mu.Lock()
 			out.Pending = fmt.Sprintf("volume %q: not committed within %s: %v", m.Mount.VolumeID, EndTimeout, m.last)
@@ -226,7 +232,10 @@ func (m *mount) conclude() {
 			break
 		}
 		if errors.Is(err, fault.NotFound) {
-			p.cfg.Log.Warn("a volume was deleted: what a container has written to it last is dropped", "volume", m.Mount.VolumeID,
+			m.mu.Lock()
+			m.dropped = err
+			m.mu.Unlock()
+			p.cfg.Log.Warn("a volume is no more to be had: what was written to it last is dropped", "volume", m.Mount.VolumeID,
 				"container", m.ContainerID, "error", err)
 			break
 		}

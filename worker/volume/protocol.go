@@ -56,6 +56,8 @@ type stageArgs struct {
 type ended struct {
 	// Pending is why something is not committed yet; the process goes on trying.
 	Pending string `json:"pending,omitempty"`
+	// Dropped is why something will never be: its volume is no more to be had.
+	Dropped string `json:"dropped,omitempty"`
 }
 
 func asks(op string, args any) beside.Request { return beside.Request{Op: op, Args: args} }

@@ -70,10 +70,10 @@ type containerArgs struct {
 	VolumeID    string `json:"volume,omitempty"`
 }
 
-func (a containerArgs) check() error { return ident.CheckAnyContainer(a.ContainerID) }
+func (a containerArgs) check() error { return ident.CheckHolder(a.ContainerID) }
 
 func (a mountArgs) check() error {
-	if err := ident.CheckAnyContainer(a.ContainerID); err != nil {
+	if err := ident.CheckHolder(a.ContainerID); err != nil {
 		return err
 	}
 	if a.Index < 0 || a.Index > 1000 {

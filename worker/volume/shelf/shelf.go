@@ -56,6 +56,7 @@ type Shelf struct {
 	mu       sync.Mutex
 	blobs    Blobs
 	versions map[string][]string // roots of the versions of each volume, from the first on
+	deleted  map[string]bool
 	away     bool
 	Missed   chan struct{} // has a token when somebody came while it was away
 	tree     *voltree.Reader
@@ -63,7 +64,7 @@ type Shelf struct {
 
 // New returns a shelf without volumes that keeps blobs somewhere.
 func New(blobs Blobs) *Shelf {
-	s := &Shelf{blobs: blobs, versions: map[string][]string{}, Missed: make(chan struct{}, 1)}
+	s := &Shelf{blobs: blobs, versions: map[string][]string{}, deleted: map[string]bool{}, Missed: make(chan struct{}, 1)}
 	s.tree = voltree.NewReader(s, voltree.DefaultCache)
 	return s
 }
@@ -109,8 +110,11 @@ func (s *Shelf) Change(ctx context.Context, id string, changes []voltree.Change)
 		s.Step()
 	}
 	s.mu.Lock()
-	list := s.versions[id]
+	list, deleted := s.versions[id], s.deleted[id]
 	s.mu.Unlock()
+	if deleted {
+		return volume.Version{}, fault.New(fault.NotFound, "volume %q", id)
+	}
 	root := ""
 	if len(list) > 0 {
 		root = list[len(list)-1]
@@ -134,6 +138,13 @@ func (s *Shelf) OpenVolume(_ context.Context, id string) (volume.Version, error)
 		return volume.Version{}, fault.New(fault.NotFound, "volume %q", id)
 	}
 	return volume.Version{Number: uint64(len(list)), Root: list[len(list)-1]}, nil
+}
+
+// Delete deletes a volume; commits to it are refused.
+func (s *Shelf) Delete(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deleted[id] = true
 }
 
 // HoldVersions implements volume.Store.
