@@ -171,7 +171,6 @@ func TestHowBuildsFail(t *testing.T) {
 	}{
 		"no base": {func(m *buildv1.BuildRequest) { m.Recipe.Base = nil }, connect.CodeUnimplemented},
 		"no step": {func(m *buildv1.BuildRequest) { m.Recipe.Steps[0].Kind = nil }, connect.CodeUnimplemented},
-		"volumes": {func(m *buildv1.BuildRequest) { m.Recipe.Steps[0].Volumes = map[string]*skerryv1.StepVolume{"/v": {}} }, connect.CodeUnimplemented},
 		"path":    {func(m *buildv1.BuildRequest) { m.Trees[0].Files[0].Path = "../x" }, connect.CodeInvalidArgument},
 		"blob":    {func(m *buildv1.BuildRequest) { m.Trees[0].Files[0].Blob = nil }, connect.CodeInvalidArgument},
 	} {

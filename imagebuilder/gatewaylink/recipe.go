@@ -38,14 +38,18 @@ func recipeFromProto(req *buildv1.BuildRequest) (recipe.Recipe, error) {
 		if a == nil {
 			return r, fault.New(fault.Unimplemented, "image step %d: is of a kind that this builder does not know; update the builder", i+1)
 		}
-		if len(s.GetVolumes()) > 0 {
-			return r, fault.New(fault.Unimplemented, "image step %d: volumes can't be had in builds yet", i+1)
-		}
 		r.Steps = append(r.Steps, recipe.Step{
-			Action: a, Number: i + 1, BuildEnv: s.GetBuildEnv(), Secrets: names[i+1], GPU: s.GetGpu(), Force: s.GetForceBuild(),
+			Action: a, Number: i + 1, BuildEnv: s.GetBuildEnv(), Secrets: names[i+1], Volumes: volumesFromProto(s), GPU: s.GetGpu(), Force: s.GetForceBuild(),
 		})
 	}
 	return r, nil
+}
+
+func volumesFromProto(s *skerryv1.Step) (out []recipe.Volume) {
+	for p, v := range s.GetVolumes() {
+		out = append(out, recipe.Volume{ID: v.GetVolumeId(), Path: p, SubPath: v.GetSubPath(), ReadOnly: v.GetReadOnly()})
+	}
+	return out
 }
 
 func sourceFromProto(m *skerryv1.Base, secrets []string) recipe.Source {

@@ -169,6 +169,12 @@ func TestGolden(t *testing.T) {
 		"secrets": {one1(recipe.Step{
 			Action: &recipe.RunCommands{Commands: []string{"true"}}, Secrets: []string{"A", "PIP_INDEX_URL"}, BuildEnv: map[string]string{"A": "1"},
 		}), full, nil},
+		"volumes": {one1(recipe.Step{
+			Action: &recipe.RunCommands{Commands: []string{"true"}},
+			Volumes: []recipe.Volume{
+				{ID: "vo-" + strings.Repeat("1", 22), Path: "/data", SubPath: "a"}, {ID: "vo-" + strings.Repeat("2", 22), Path: "/models", ReadOnly: true},
+			},
+		}), llb.Options{}, nil},
 		"configuration": {steps(
 			&recipe.Entrypoint{Command: []string{"/e"}}, &recipe.Shell{Command: []string{"/bin/bash", "-c"}}, &recipe.Cmd{Command: []string{"c"}},
 			&recipe.RunCommands{Commands: []string{"true"}},

@@ -72,6 +72,7 @@ func vertex(n int, name string) bk.ConstraintsOpt {
 type stepBuild struct {
 	env     map[string]string
 	secrets []string
+	volumes []recipe.Volume
 	number  int // of the recipe's step that the secrets are of
 }
 
@@ -79,7 +80,7 @@ func (p *planner) step(ctx context.Context, s recipe.Step) error {
 	if s.GPU != "" {
 		return noGPU(s.GPU)
 	}
-	b := stepBuild{env: s.BuildEnv, secrets: s.Secrets, number: s.Number}
+	b := stepBuild{env: s.BuildEnv, secrets: s.Secrets, volumes: s.Volumes, number: s.Number}
 	if p.pythonStep(s.Action, b) || p.configure(s.Action) {
 		return nil
 	}
@@ -205,6 +206,7 @@ func (p *planner) runOptions(b stepBuild) []bk.RunOption {
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
 		opts = append(opts, bk.AddSecret(name, bk.SecretID(secrets[name]), bk.SecretAsEnv(true), bk.SecretAsEnvName(name)))
 	}
+	opts = append(opts, volumeOptions(b)...)
 	if x := p.options.Proxy; x != (Proxy{}) {
 		opts = append(opts, bk.WithProxy(bk.ProxyEnv{HTTPProxy: x.HTTP, HTTPSProxy: x.HTTPS, NoProxy: x.No, AllProxy: x.All}))
 	}

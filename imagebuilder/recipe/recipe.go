@@ -4,6 +4,7 @@ package recipe
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Recipe is how to make an image. Equal canonical recipes make the same image; see Canonical.
@@ -32,10 +33,24 @@ type Step struct {
 	BuildEnv map[string]string
 	// Secrets are the names of variables that this step alone has of secrets; their values come beside the recipe.
 	Secrets []string
+	// Volumes are what the step sees of volumes, by path; only of RunCommands and RunFunction. What they hold is no part of the recipe.
+	Volumes []Volume `json:",omitempty"` // so that steps without them are what they were
 	// GPU is what the step is to be built on; empty: none.
 	GPU string
 	// Force runs this step and all after it again, whatever the cache has.
 	Force bool
+}
+
+// Volume is a volume that a step sees.
+type Volume struct {
+	// ID is such as "vo-...".
+	ID string
+	// Path is where it is, absolute.
+	Path string
+	// SubPath is the folder of the volume that is there; empty: all of it.
+	SubPath string
+	// ReadOnly has the step not write to it.
+	ReadOnly bool
 }
 
 // Action is one of *PipInstall, *PipRequirements, *PipPrivateRepos, *UvPipInstall, *UvSync, *PoetryInstall, *MicromambaInstall,
@@ -59,7 +74,7 @@ func Canonical(r Recipe) Recipe {
 		if a == nil {
 			continue
 		}
-		c := Step{Action: a, Number: s.Number, GPU: s.GPU, Force: force, BuildEnv: cloned(s.BuildEnv), Secrets: sorted(s.Secrets)}
+		c := Step{Action: a, Number: s.Number, GPU: s.GPU, Force: force, BuildEnv: cloned(s.BuildEnv), Secrets: sorted(s.Secrets), Volumes: byPath(s.Volumes)}
 		if c.Number == 0 {
 			c.Number = i + 1
 		}
@@ -81,6 +96,11 @@ func (r Recipe) Trees() []string {
 // sorted returns the texts in order, each once; nil for none.
 func sorted(texts []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(texts)))
+}
+
+// byPath returns volumes in the order of their paths.
+func byPath(volumes []Volume) []Volume {
+	return slices.SortedFunc(slices.Values(volumes), func(a, b Volume) int { return strings.Compare(a.Path, b.Path) })
 }
 
 // cloned returns a copy of a map; nil for an empty one.

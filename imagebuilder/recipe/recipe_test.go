@@ -22,6 +22,7 @@ func from(s recipe.Source) recipe.Recipe { return recipe.Recipe{Base: recipe.Bas
 
 func TestValidate(t *testing.T) {
 	tree := "sha256:" + strings.Repeat("0", 64)
+	volume, other := "vo-"+strings.Repeat("0", 22), "vo-"+strings.Repeat("1", 22)
 	for name, c := range map[string]struct {
 		recipe recipe.Recipe
 		want   string // part of the error; empty: valid
@@ -70,28 +71,39 @@ func TestValidate(t *testing.T) {
 		"private": {with(&recipe.PipPrivateRepos{
 			Repositories: []string{"github.com/o/r@v1.0#subdirectory=x", "gitlab.com/g/s/r"}, GitUser: "me",
 		}), ""},
-		"private host":        {with(&recipe.PipPrivateRepos{Repositories: []string{"example.com/o/r"}, GitUser: "me"}), "repository"},
-		"private shell":       {with(&recipe.PipPrivateRepos{Repositories: []string{"github.com/o/r'x"}, GitUser: "me"}), "repository"},
-		"private user":        {with(&recipe.PipPrivateRepos{Repositories: []string{"github.com/o/r"}, GitUser: "a:b"}), "git_user"},
-		"uv files":            {with(&recipe.UvPipInstall{Tree: tree, Files: []string{"0.txt"}}), ""},
-		"uv files path":       {with(&recipe.UvPipInstall{Tree: tree, Files: []string{"../x"}}), "plain name"},
-		"uv files no tree":    {with(&recipe.UvPipInstall{Files: []string{"0.txt"}}), "digest"},
-		"uv sync":             {with(&recipe.UvSync{Tree: tree, Groups: []string{"dev"}, Extras: []string{"a.b"}}), ""},
-		"uv sync group":       {with(&recipe.UvSync{Tree: tree, Groups: []string{"a b"}}), "group"},
-		"poetry":              {with(&recipe.PoetryInstall{Tree: tree, Version: "latest"}), ""},
-		"poetry version":      {with(&recipe.PoetryInstall{Tree: tree, Version: "$(x)"}), "poetry_version"},
-		"mamba":               {with(&recipe.MicromambaInstall{Packages: []string{"a=1"}, Channels: []string{"conda-forge"}, Tree: tree, File: "e.yml"}), ""},
-		"mamba channel":       {with(&recipe.MicromambaInstall{Channels: []string{"a b"}}), "channel"},
-		"function":            {with(&recipe.RunFunction{Name: "m.f", Definition: tree, Payload: tree, Timeout: 3600}), ""},
-		"function timeout":    {with(&recipe.RunFunction{Name: "m.f", Definition: tree, Payload: tree}), "timeout"},
-		"function name":       {with(&recipe.RunFunction{Name: "a\nb", Definition: tree, Payload: tree, Timeout: 1}), "one line"},
-		"instructions":        {with(&recipe.DockerfileCommands{Commands: []string{"RUN true"}, Context: tree}), ""},
-		"shell":               {with(&recipe.Shell{}), "no words"},
-		"entrypoint none":     {with(&recipe.Entrypoint{}), ""},
-		"cmd nul":             {with(&recipe.Cmd{Command: []string{"\x00"}}), "NUL"},
-		"secret name":         {recipe.Recipe{Base: slim("3.11"), Steps: []recipe.Step{{Action: &recipe.Cmd{}, Secrets: []string{"A-B"}}}}, "secret variable"},
-		"gpu":                 {recipe.Recipe{Base: slim("3.11"), Steps: []recipe.Step{{Action: &recipe.Cmd{}, GPU: "H100:2"}}}, ""},
-		"gpu name":            {recipe.Recipe{Base: slim("3.11"), Steps: []recipe.Step{{Action: &recipe.Cmd{}, GPU: "a b"}}}, "gpu"},
+		"private host":     {with(&recipe.PipPrivateRepos{Repositories: []string{"example.com/o/r"}, GitUser: "me"}), "repository"},
+		"private shell":    {with(&recipe.PipPrivateRepos{Repositories: []string{"github.com/o/r'x"}, GitUser: "me"}), "repository"},
+		"private user":     {with(&recipe.PipPrivateRepos{Repositories: []string{"github.com/o/r"}, GitUser: "a:b"}), "git_user"},
+		"uv files":         {with(&recipe.UvPipInstall{Tree: tree, Files: []string{"0.txt"}}), ""},
+		"uv files path":    {with(&recipe.UvPipInstall{Tree: tree, Files: []string{"../x"}}), "plain name"},
+		"uv files no tree": {with(&recipe.UvPipInstall{Files: []string{"0.txt"}}), "digest"},
+		"uv sync":          {with(&recipe.UvSync{Tree: tree, Groups: []string{"dev"}, Extras: []string{"a.b"}}), ""},
+		"uv sync group":    {with(&recipe.UvSync{Tree: tree, Groups: []string{"a b"}}), "group"},
+		"poetry":           {with(&recipe.PoetryInstall{Tree: tree, Version: "latest"}), ""},
+		"poetry version":   {with(&recipe.PoetryInstall{Tree: tree, Version: "$(x)"}), "poetry_version"},
+		"mamba":            {with(&recipe.MicromambaInstall{Packages: []string{"a=1"}, Channels: []string{"conda-forge"}, Tree: tree, File: "e.yml"}), ""},
+		"mamba channel":    {with(&recipe.MicromambaInstall{Channels: []string{"a b"}}), "channel"},
+		"function":         {with(&recipe.RunFunction{Name: "m.f", Definition: tree, Payload: tree, Timeout: 3600}), ""},
+		"function timeout": {with(&recipe.RunFunction{Name: "m.f", Definition: tree, Payload: tree}), "timeout"},
+		"function name":    {with(&recipe.RunFunction{Name: "a\nb", Definition: tree, Payload: tree, Timeout: 1}), "one line"},
+		"instructions":     {with(&recipe.DockerfileCommands{Commands: []string{"RUN true"}, Context: tree}), ""},
+		"shell":            {with(&recipe.Shell{}), "no words"},
+		"entrypoint none":  {with(&recipe.Entrypoint{}), ""},
+		"cmd nul":          {with(&recipe.Cmd{Command: []string{"\x00"}}), "NUL"},
+		"secret name":      {recipe.Recipe{Base: slim("3.11"), Steps: []recipe.Step{{Action: &recipe.Cmd{}, Secrets: []string{"A-B"}}}}, "secret variable"},
+		"gpu":              {recipe.Recipe{Base: slim("3.11"), Steps: []recipe.Step{{Action: &recipe.Cmd{}, GPU: "H100:2"}}}, ""},
+		"gpu name":         {recipe.Recipe{Base: slim("3.11"), Steps: []recipe.Step{{Action: &recipe.Cmd{}, GPU: "a b"}}}, "gpu"},
+		"volume":           {seeing(&recipe.RunCommands{Commands: []string{"x"}}, recipe.Volume{ID: volume, Path: "/v", SubPath: "a/b"}), ""},
+		"volume of pip":    {seeing(&recipe.PipInstall{}, recipe.Volume{ID: volume, Path: "/v"}), "only steps that run"},
+		"volume id":        {seeing(&recipe.RunCommands{Commands: []string{"x"}}, recipe.Volume{ID: "x", Path: "/v"}), "vo-"},
+		"volume at root":   {seeing(&recipe.RunCommands{Commands: []string{"x"}}, recipe.Volume{ID: volume, Path: "/"}), "not for volumes"},
+		"volume over ours": {seeing(&recipe.RunCommands{Commands: []string{"x"}}, recipe.Volume{ID: volume, Path: "/run"}), "something of theirs"},
+		"volume in ours":   {seeing(&recipe.RunCommands{Commands: []string{"x"}}, recipe.Volume{ID: volume, Path: "/__skerry/x"}), "something of theirs"},
+		"volume outside":   {seeing(&recipe.RunCommands{Commands: []string{"x"}}, recipe.Volume{ID: volume, Path: "/v", SubPath: "../x"}), "sub_path"},
+		"volume twice": {seeing(&recipe.RunCommands{Commands: []string{"x"}}, recipe.Volume{ID: volume, Path: "/a"}, recipe.Volume{ID: volume, Path: "/b"}),
+			"mount it once"},
+		"volume in a volume": {seeing(&recipe.RunCommands{Commands: []string{"x"}}, recipe.Volume{ID: volume, Path: "/a"}, recipe.Volume{ID: other, Path: "/a/b"}),
+			"in the other"},
 		"add local no digest": {with(&recipe.AddLocal{TreeDigest: "x", RemotePath: "/srv"}), "digest"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -104,6 +116,32 @@ func TestValidate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestVolumesAreInNamesOfBeginnings has what steps see of volumes count, and steps without any be named as ever.
+func TestVolumesAreInNamesOfBeginnings(t *testing.T) {
+	name := func(volumes ...recipe.Volume) string {
+		names, err := recipe.Beginnings(recipe.Canonical(seeing(&recipe.RunCommands{Commands: []string{"x"}}, volumes...)), "base")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names[1]
+	}
+	one := recipe.Volume{ID: "vo-" + strings.Repeat("1", 22), Path: "/a"}
+	two := recipe.Volume{ID: "vo-" + strings.Repeat("2", 22), Path: "/b"}
+	read := one
+	read.ReadOnly = true
+	if name(one, two) != name(two, one) {
+		t.Error("the order of volumes counts")
+	}
+	seen := map[string]bool{name(): true, name(one): true, name(two): true, name(read): true, name(one, two): true}
+	if len(seen) != 5 {
+		t.Errorf("%d names of 5", len(seen))
+	}
+}
+
+func seeing(a recipe.Action, volumes ...recipe.Volume) recipe.Recipe {
+	return recipe.Recipe{Base: slim("3.11"), Steps: []recipe.Step{{Action: a, Volumes: volumes}}}
 }
 
 func TestCanonical(t *testing.T) {

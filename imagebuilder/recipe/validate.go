@@ -44,7 +44,7 @@ func Validate(r Recipe) error {
 		if s.Action == nil {
 			return fault.New(fault.Invalid, "image step %d: says nothing to do", i+1)
 		}
-		if err := errors.Join(s.Action.validate(), validateEnv(s.BuildEnv), validateNames(s.Secrets), validateGPU(s.GPU)); err != nil {
+		if err := errors.Join(s.Action.validate(), validateEnv(s.BuildEnv), validateNames(s.Secrets), validateGPU(s.GPU), s.validateVolumes()); err != nil {
 			return fault.New(fault.Invalid, "image step %d: %w", i+1, err)
 		}
 	}

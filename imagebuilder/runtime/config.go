@@ -19,6 +19,9 @@ type Config struct {
 	Platform string
 	// Limits are those of one step.
 	Limits Limits
+	// Volumes is the socket of the desk that steps get their volumes of, see stepvolume; and Variable the variable with their tickets. Empty:
+	// none have volumes.
+	Volumes, Variable string
 	// Mark begins the line that tells a verdict; whoever knows it can tell one. See Verdict.
 	Mark string
 }
@@ -70,6 +73,8 @@ func (c Config) Command() []string {
 		word("time", c.Limits.Time.String())
 	}
 	word("cgroup", c.Limits.Cgroup)
+	word("volumes", c.Volumes)
+	word("variable", c.Variable)
 	word("mark", c.Mark)
 	return append(args, "--")
 }
@@ -89,6 +94,8 @@ func parseConfig(args []string) (Config, []string, error) {
 	f.Int64Var(&c.Limits.DiskBytes, "disk", 0, "")
 	f.DurationVar(&c.Limits.Time, "time", 0, "")
 	f.StringVar(&c.Limits.Cgroup, "cgroup", "", "")
+	f.StringVar(&c.Volumes, "volumes", "", "")
+	f.StringVar(&c.Variable, "variable", "", "")
 	f.StringVar(&c.Mark, "mark", "", "")
 	if err := f.Parse(args); err != nil {
 		return c, nil, err

@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +28,7 @@ type step struct {
 	groups *cgroup.Subtree
 	id     string // of its group
 	disk   *disk
+	lost   <-chan struct{} // closed when its volumes are gone; nil: it has none
 }
 
 // run runs the container of a bundle to its end and returns its exit code. What it went over is said in the last line of its output.
@@ -38,14 +38,33 @@ func (c Config) run(bundle string, argv []string) (code int, err error) {
 		return 0, err
 	}
 	s := &step{limits: c.Limits, groups: groups, id: GroupFolder + "/" + filepath.Base(bundle)}
-	spec, err := c.prepare(bundle, groups.Path(s.id))
+	spec, err := readSpec(bundle)
 	if err != nil {
 		return 0, err
 	}
+	if err := confine(spec, groups.Path(s.id)); err != nil {
+		return 0, err
+	}
+	// What is in volumes is not on the step's disk.
 	if s.disk, err = newDisk(spec, c.Limits.DiskBytes); err != nil {
 		return 0, err
 	}
-	held, err := groups.Hold(s.id, cgroup.Limits{
+	volumes, err := c.volumes(spec)
+	if err != nil {
+		return c.refuse(err), nil
+	}
+	return c.withVolumes(volumes, func(lost <-chan struct{}) (int, error) {
+		if err := writeSpec(bundle, spec); err != nil {
+			return 0, err
+		}
+		s.lost = lost
+		return c.start(s, argv)
+	})
+}
+
+// start starts the runtime of a step within its limits, and waits for its end.
+func (c Config) start(s *step, argv []string) (code int, err error) {
+	held, err := s.groups.Hold(s.id, cgroup.Limits{
 		MemoryBytes: uint64(c.Limits.MemoryBytes), Processes: uint64(c.Limits.Processes), CPUMilli: cpuWeight, //nolint:gosec // not negative
 	}, c.Limits.CPUMilli)
 	if err != nil {
@@ -60,7 +79,7 @@ func (c Config) run(bundle string, argv []string) (code int, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	start := cmd.Start
 	if c.Runc == "" {
-		start = func() error { return groups.Start(held, cmd.SysProcAttr, cmd.Start) }
+		start = func() error { return s.groups.Start(held, cmd.SysProcAttr, cmd.Start) }
 	}
 	if err := start(); err != nil {
 		return 0, err
@@ -74,7 +93,7 @@ func (c Config) run(bundle string, argv []string) (code int, err error) {
 	if exit := new(exec.ExitError); waitErr != nil && !errors.As(waitErr, &exit) {
 		return 0, errors.Join(waitErr, v.err)
 	}
-	return s.end(cmd.ProcessState, v, c.Mark)
+	return c.end(s, cmd.ProcessState, v)
 }
 
 func (s *step) remove() error {
@@ -106,6 +125,8 @@ func (s *step) watch(ended <-chan struct{}) verdict {
 			return verdict{text, err}
 		case <-late:
 			return s.kill(overTime(s.limits))
+		case <-s.lost:
+			return s.kill(lostVolumes)
 		case <-tick.C:
 		}
 		text, err := s.look()
@@ -151,7 +172,7 @@ func (s *step) kill(text string) verdict {
 }
 
 // end tells the verdict, if there is one, and returns the step's exit code.
-func (s *step) end(state *os.ProcessState, v verdict, mark string) (int, error) {
+func (c Config) end(s *step, state *os.ProcessState, v verdict) (int, error) {
 	if v.err != nil {
 		return 0, v.err
 	}
@@ -169,9 +190,7 @@ func (s *step) end(state *os.ProcessState, v verdict, mark string) (int, error) 
 		}
 		v.text = text
 	}
-	if mark != "" {
-		_, _ = fmt.Fprintf(os.Stderr, "%s %s\n", mark, v.text) // nobody to tell
-	}
+	c.tell(v.text)
 	return KilledCode, nil
 }
 

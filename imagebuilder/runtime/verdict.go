@@ -18,6 +18,12 @@ func Verdict(line, mark string) (own, verdict string, ok bool) {
 	return strings.Cut(line, mark+" ")
 }
 
+// again begins verdicts on what is not the step's doing.
+const again = "again: "
+
+// Again says whether a verdict is on something that was not the step's doing, which may go well another time, and what that was.
+func Again(verdict string) (text string, ok bool) { return strings.CutPrefix(verdict, again) }
+
 // The verdicts.
 
 func overMemory(l Limits, shared bool) string {
@@ -38,6 +44,8 @@ func overTime(l Limits) string {
 func overDisk(l Limits) string {
 	return "the step wrote more than " + size(l.DiskBytes) + " (the builder's build_disk)"
 }
+
+const lostVolumes = again + "volumes of the step: the process that served them has died; what was not committed is lost"
 
 const diskFull = "the step was killed: the disk that images are built on is full"
 

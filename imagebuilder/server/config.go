@@ -116,6 +116,9 @@ type Config struct {
 	// GuestDir is the folder of what runs build functions: the SDK and what it needs; empty: there are none.
 	GuestDir string
 
+	// Volumes has volumes on this host for build steps; nil: steps can have none.
+	Volumes build.Volumes
+
 	// CABundle is the file of certificates that build steps trust; default: DefaultCABundle where that exists; "none": the image's own.
 	CABundle string
 	// Settings are environment variables of every build step that are neither part of cache keys nor left in images, such as

@@ -26,6 +26,7 @@ import (
 	"github.com/skerry-dev/skerry/imagebuilder/recipe"
 	rt "github.com/skerry-dev/skerry/imagebuilder/runtime"
 	"github.com/skerry-dev/skerry/imagebuilder/solve"
+	"github.com/skerry-dev/skerry/imagebuilder/stepvolume"
 	"github.com/skerry-dev/skerry/internal/cas"
 	"github.com/skerry-dev/skerry/internal/erofs"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -51,7 +52,8 @@ type Server struct {
 	interpreters *base.Interpreters
 	daemon       *solve.Daemon
 	link         *gatewaylink.Link
-	turns        chan struct{} // holds a token for each running build
+	desk         *stepvolume.Desk // or nil
+	turns        chan struct{}    // holds a token for each running build
 	tmp          string
 
 	giving   *lifecycle.Group // what goes to other builders behind builds
@@ -77,6 +79,9 @@ func New(c Config, blobs build.Blobs, log *slog.Logger) (*Server, error) {
 	}
 	if s.chain, err = c.bases(s.interpreters); err != nil {
 		return nil, err
+	}
+	if c.Volumes != nil && c.Buildkit == "" {
+		s.desk = stepvolume.NewDesk(c.volumesSocket(), c.Volumes, log)
 	}
 	d := c.daemon(log)
 	if d.Cache, err = solve.ParseCache(c.SharedCache); err != nil {
@@ -160,6 +165,9 @@ func (c Config) daemon(log *slog.Logger) solve.DaemonConfig {
 		RuntimeState: filepath.Join(c.RunDir, "build-"+c.runtimeName()),
 	}
 	r := rt.Config{State: d.RuntimeState, Platform: c.Platform, Limits: c.Step, Mark: d.Mark, Runsc: c.Runsc}
+	if c.Volumes != nil {
+		r.Volumes, r.Variable = c.volumesSocket(), llb.VolumesVariable
+	}
 	if c.Runc != "" {
 		r.Runsc, r.Runc = "", c.Runc
 	}
@@ -183,9 +191,17 @@ func (s *Server) Run(ctx context.Context) error {
 		s.log.Warn("build steps run in a buildkitd that is not ours: its own configuration isolates them, not gVisor, the limits of steps and the network's "+
 			"rules of this builder", "buildkit", s.config.Buildkit)
 	}
+	if s.desk != nil {
+		if err := s.desk.Open(ctx); err != nil {
+			return fmt.Errorf("image builder: volumes of steps: %w", err)
+		}
+	}
 	g := lifecycle.NewGroup(ctx)
 	g.Go("buildkitd", s.daemon.Run)
 	g.Go("gateway link", s.link.Run)
+	if s.desk != nil {
+		g.Go("volumes of steps", s.desk.Run)
+	}
 	if err := errors.Join(g.Wait(), s.stopGiving()); err != nil {
 		return fmt.Errorf("image builder: %w", err)
 	}
@@ -247,6 +263,11 @@ func (s *Server) make(ctx context.Context, r build.Request, events build.Events)
 	if err != nil {
 		return nil, err
 	}
+	revoke, err := s.admit(canonical, secrets)
+	if err != nil {
+		return nil, err
+	}
+	defer revoke()
 	names, err := recipe.Beginnings(b.recipe, cmp.Or(b.plan.Digest, b.plan.Reference))
 	if err != nil {
 		return nil, err

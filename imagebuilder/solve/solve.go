@@ -23,6 +23,7 @@ import (
 	"github.com/skerry-dev/skerry/imagebuilder/build"
 	"github.com/skerry-dev/skerry/imagebuilder/llb"
 	"github.com/skerry-dev/skerry/imagebuilder/login"
+	"github.com/skerry-dev/skerry/imagebuilder/runtime"
 	"github.com/skerry-dev/skerry/internal/fault"
 )
 
@@ -323,7 +324,11 @@ func (p *progress) explain(ctx context.Context, err error) error {
 		f.RecipeStep = p.plan.Steps[step-1].RecipeStep
 		f.Step, f.Command = p.plan.Steps[step-1].Name, p.plan.Steps[step-1].Command
 		f.LastLines = p.steps[step-1].last
-		if v := p.steps[step-1].verdict; v != "" {
+		v := p.steps[step-1].verdict
+		if reason, ok := runtime.Again(v); ok {
+			return fault.New(fault.Unavailable, "image step %q: %s; build it again", f.Step, reason)
+		}
+		if v != "" {
 			f.Message = v
 		}
 	}

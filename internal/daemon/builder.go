@@ -104,6 +104,7 @@ func (n *node) openBuilder() error {
 			}
 		}
 	}
+	n.openVolumes(&c, blobs)
 	n.builder, err = builder.New(c, blobs, n.log.With("part", "builder"))
 	return err
 }

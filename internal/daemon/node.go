@@ -24,6 +24,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/agent"
 	"github.com/skerry-dev/skerry/worker/gatewaylink"
 	"github.com/skerry-dev/skerry/worker/network"
+	"github.com/skerry-dev/skerry/worker/volume"
 )
 
 // roles are the processes of Skerry that run in this one.
@@ -38,6 +39,7 @@ type node struct {
 	worker  *agent.Agent
 	network *network.Network // of builds, where no worker brings one
 	builder *builder.Server
+	volumes *volume.Host // of builds; nil: there are none
 	release func()
 }
 
@@ -61,6 +63,9 @@ func newNode(ctx context.Context, cfg config.Config, log *slog.Logger, r roles) 
 			return nil, err
 		}
 		undo.Add(func() { n.warn("image builder", n.builder.Close()) })
+		if n.volumes != nil {
+			undo.Add(func() { n.warn("volumes of builds", n.volumes.Close()) })
+		}
 	}
 	n.release = undo.Release()
 	return n, nil
