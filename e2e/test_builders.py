@@ -183,3 +183,12 @@ def test_the_next_request_finishes_a_build_that_was_killed(daemon: Daemon, what:
         daemon.start()
         with client(daemon, run_app("resumed_image"), {**env, "SECONDS_TO_SLEEP": "0"}) as program:
             assert f"has {made}" in program.finish()
+
+
+def test_builders_on_other_hosts_have_volumes(builders: tuple[Daemon, list[Daemon]]) -> None:
+    gateway, made = builders
+    tag = uuid.uuid4().hex
+    with client(gateway, run_app("volume_image"), {"TAG": tag}) as program:
+        output = program.finish()
+    assert f"  weights of {tag}more" in output and "left in the image []" in output, output
+    assert any(running(" volumes {", str(builder.data)) for builder in made), "no builder has served a volume"

@@ -167,13 +167,31 @@ def test_imports_swallow_locally_and_raise_in_the_container(monkeypatch):
         uses.get_raw_f()
 
 
+def test_volumes_of_steps(recipe, client):
+    image = skerry.Image.debian_slim()
+    volume = skerry.Volume.from_id("vo-" + "0" * 22, client)
+    found = recipe(
+        image.run_commands(
+            "true", volumes={"/a": volume.with_mount_options(read_only=True, sub_path="/b")}
+        ).run_function(local_series, volumes={"/c": volume})
+    )
+    seen = [
+        (path, each.volume_id, each.read_only, each.sub_path)
+        for step in found.steps
+        for path, each in step.volumes.items()
+    ]
+    assert seen == [("/a", "vo-" + "0" * 22, True, "b"), ("/c", "vo-" + "0" * 22, False, "")]
+    bucket = skerry.CloudBucketMount("bucket")
+    for bad in ({"/a": bucket}, {"/a": 1}, {"a": volume}, {"/root": volume}, {"/a": volume, "/b": volume}):
+        with pytest.raises(exc.InvalidError):
+            image.run_commands("x", volumes=bad)
+        with pytest.raises(exc.InvalidError):
+            image.run_function(local_series, volumes=bad)
+
+
 def test_what_comes_later_says_so():
     image = skerry.Image.debian_slim()
-    for later in (
-        lambda: image.run_commands("x", volumes={"/a": 1}),
-        lambda: image.run_function(local_series, volumes={"/a": 1}),
-        lambda: image.run_function(local_series, network_file_systems={"/a": 1}),
-    ):
+    for later in (lambda: image.run_function(local_series, network_file_systems={"/a": 1}),):
         with pytest.raises(exc.UnimplementedError, match="not available"):
             later()
     with pytest.raises(AttributeError):

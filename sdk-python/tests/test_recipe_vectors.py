@@ -9,12 +9,14 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import skerry
+from skerry._gen.skerry.v1.volume_mount_pb import VolumeMount
 from skerry._objects.local import LocalFiles
 from skerry._run.mounts import walk
 from skerry._run.recipes import make_recipe
@@ -36,6 +38,14 @@ class Server:
     def secret(self, secret: skerry.Secret) -> str:
         return "st-" + next(iter(secret._variables))
 
+    def volumes(self, volumes: Mapping[str, skerry.Volume]) -> list[VolumeMount]:
+        return [
+            VolumeMount(
+                mount_path=path, volume_id=each._object_id or "", read_only=each._read_only, sub_path=each._sub_path
+            )
+            for path, each in volumes.items()
+        ]
+
     def named(self, fields: dict[str, str]) -> str:
         raise NotImplementedError
 
@@ -43,6 +53,11 @@ class Server:
 def value(described: Any) -> Any:
     if isinstance(described, dict) and "$secret" in described:
         return skerry.Secret.from_dict({described["$secret"]: "x"})
+    if isinstance(described, dict) and "$volume" in described:
+        volume = skerry.Volume.from_id(described["$volume"])
+        return volume.with_mount_options(read_only=described["read_only"], sub_path=described["sub_path"])
+    if isinstance(described, dict):
+        return {name: value(item) for name, item in described.items()}
     return [value(item) for item in described] if isinstance(described, list) else described
 
 

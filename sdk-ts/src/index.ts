@@ -40,6 +40,7 @@ export type {
   PoetryParams,
   PrivateReposParams,
   PyprojectParams,
+  RunCommandsParams,
   StepParams,
   UvPipParams,
   UvSyncParams,

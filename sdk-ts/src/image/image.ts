@@ -10,6 +10,7 @@ import type {
   PoetryParams,
   PrivateReposParams,
   PyprojectParams,
+  RunCommandsParams,
   StepParams,
   UvPipParams,
   UvSyncParams,
@@ -106,7 +107,7 @@ export class Image {
   }
 
   /** Runs shell commands, each a layer of its own. */
-  runCommands(commands: string | readonly string[], params: StepParams = {}): Image {
+  runCommands(commands: string | readonly string[], params: RunCommandsParams = {}): Image {
     return this.#with(steps.runCommands(commands, params));
   }
 

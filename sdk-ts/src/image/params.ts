@@ -1,8 +1,11 @@
 /** Parameters of the methods that images are built with, and their checks. */
 
+import { checkMountPaths } from "../bucket.js";
 import { InvalidError } from "../errors.js";
+import type { VolumeMount } from "../gen/skerry/v1/volume_mount_pb.js";
 import { checkVariables, quote } from "../names.js";
 import type { Secret } from "../secret.js";
+import { type Volume, volumeMounts } from "../storage/volume.js";
 import type { Ignore } from "./patterns.js";
 
 /** What all steps of images have in common. */
@@ -15,6 +18,15 @@ export interface StepParams {
   gpu?: string;
   /** Run this step and all after it whatever the cache has. */
   forceBuild?: boolean;
+}
+
+/** Parameters of {@link Image.runCommands}. */
+export interface RunCommandsParams extends StepParams {
+  /**
+   * Volumes by the absolute path that the commands see them at. What a command writes there is committed at its end, and is not in the
+   * image. Which volumes they are says whether the step runs again, what they hold does not.
+   */
+  volumes?: Readonly<Record<string, Volume>>;
 }
 
 /** Parameters of steps that install Python packages. */
@@ -123,15 +135,18 @@ export interface Build {
   secrets: readonly Secret[];
   gpu: string;
   force: boolean;
+  volumes: readonly VolumeMount[];
 }
 
 /** Returns how a step is built. Throws {@link InvalidError}. */
-export function checkBuild(method: string, params: StepParams): Build {
+export function checkBuild(method: string, params: StepParams, volumes: Readonly<Record<string, Volume>> = {}): Build {
+  checkMountPaths(volumes);
   return {
     env: inOrder(checkVariables(`${method}: env`, params.env ?? {})),
     secrets: [...(params.secrets ?? [])],
     gpu: params.gpu ?? "",
     force: params.forceBuild ?? false,
+    volumes: volumeMounts(volumes).sort((a, b) => (a.mountPath < b.mountPath ? -1 : 1)),
   };
 }
 

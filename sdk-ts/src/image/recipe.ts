@@ -72,9 +72,15 @@ async function makeBase(layer: Layer<BaseKind>, server: RecipeServer): Promise<B
 
 async function makeStep(layer: Layer<StepKind>, server: RecipeServer): Promise<Step> {
   const { env, force, gpu, secrets } = layer.build;
+  const volumes = Object.fromEntries(
+    layer.build.volumes.map(({ mountPath, volumeId, readOnly, subPath }) => [
+      mountPath,
+      { volumeId, readOnly, subPath },
+    ]),
+  );
   const kind = await layer.resolve(server);
   const secretIds = await idsOf(secrets, server);
-  return create(StepSchema, { kind, buildEnv: env, forceBuild: force, secretIds, gpu });
+  return create(StepSchema, { kind, buildEnv: env, forceBuild: force, secretIds, gpu, volumes });
 }
 
 async function idsOf(secrets: readonly Secret[], server: RecipeServer): Promise<string[]> {

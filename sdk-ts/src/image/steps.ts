@@ -20,6 +20,7 @@ import {
   type PoetryParams,
   type PrivateReposParams,
   type PyprojectParams,
+  type RunCommandsParams,
   type StepParams,
   showCall,
   type UvPipParams,
@@ -30,7 +31,7 @@ import type { Layer, StepKind } from "./recipe.js";
 type Made = Layer<StepKind>;
 type Texts = string | readonly string[];
 
-const PLAIN: Build = { env: {}, secrets: [], gpu: "", force: false };
+const PLAIN: Build = { env: {}, secrets: [], gpu: "", force: false, volumes: [] };
 
 /** `pip install`; undefined without packages. */
 export function pipInstall(packages: Texts, params: PipParams): Made | undefined {
@@ -194,9 +195,9 @@ export function aptInstall(packages: Texts, params: StepParams): Made | undefine
 }
 
 /** Shell commands; undefined without any. */
-export function runCommands(commands: Texts, params: StepParams): Made | undefined {
+export function runCommands(commands: Texts, params: RunCommandsParams): Made | undefined {
   const lines = checkTexts("runCommands", commands);
-  const build = checkBuild("runCommands", params);
+  const build = checkBuild("runCommands", params, params.volumes);
   const resolve = (): StepKind => ({ case: "runCommands", value: { commands: lines } });
   return lines.length > 0 ? { shown: showCall("runCommands", lines), build, resolve } : undefined;
 }

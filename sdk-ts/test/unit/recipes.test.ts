@@ -9,12 +9,19 @@ import { RecipeSchema } from "../../src/gen/skerry/v1/recipe_pb.js";
 import { type LocalFiles, listLocal } from "../../src/image/local.js";
 import { makeRecipe, type RecipeServer } from "../../src/image/recipe.js";
 import { FilePatternMatcher, type Image, InvalidError, NotFoundError, type SkerryClient } from "../../src/index.js";
+import { Volume } from "../../src/storage/volume.js";
 import { clientOf } from "./gateway.js";
 
 interface Call {
   method: string;
   args?: unknown[];
   options?: Record<string, unknown>;
+}
+
+interface VolumeValue {
+  $volume: string;
+  read_only: boolean;
+  sub_path: string;
 }
 
 interface Vector {
@@ -53,6 +60,13 @@ function value(described: unknown): unknown {
   }
   if (typeof described === "object" && described !== null && "$secret" in described) {
     return client.secrets.fromObject({ [String(described.$secret)]: "x" });
+  }
+  if (typeof described === "object" && described !== null && "$volume" in described) {
+    const { $volume: id, read_only: readOnly, sub_path: subPath } = described as VolumeValue;
+    return Reflect.construct(Volume, [undefined, { id, name: "" }]).withMountOptions({ readOnly, subPath });
+  }
+  if (typeof described === "object" && described !== null) {
+    return Object.fromEntries(Object.entries(described).map(([name, item]) => [name, value(item)]));
   }
   return described;
 }

@@ -9,7 +9,7 @@ from .steps import Build
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any, TypeAlias
 
     Packages: TypeAlias = str | list[str]
@@ -74,16 +74,24 @@ def building(
     secrets: object = None,
     gpu: object = None,
     force_build: bool = False,
+    volumes: Mapping[str, object] | None = None,
 ) -> Build:
     """Return how a step is built, or raise InvalidError for what makes no sense."""
     from .options import check_secrets
+    from .volumes import check_step_volumes
 
     if env is not None and not isinstance(env, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidError(f"{method}: env must be a dict of str to str")
     if gpu is not None and not isinstance(gpu, str):
         raise InvalidError(f"{method}: gpu must be a name such as 'T4' or 'H100:2', got {gpu!r}")
     given: Any = secrets
-    return Build(check_variables(f"{method}: env", env or {}), check_secrets(given), gpu or "", bool(force_build))
+    return Build(
+        check_variables(f"{method}: env", env or {}),
+        check_secrets(given),
+        gpu or "",
+        bool(force_build),
+        check_step_volumes(method, volumes),
+    )
 
 
 def variables(method: str, noun: str, values: Any) -> dict[str, str]:

@@ -52,7 +52,8 @@ class FunctionSteps(Layers):
 
         Args:
             raw_f: a function of a module or a script, not a lambda. It needs no decorator.
-            volumes: not available yet.
+            volumes: volumes by the path that the function sees them at. What it writes there is committed at its end, and is not
+                in the image. Which volumes they are says whether it runs again, what they hold does not.
             network_file_systems: not available yet.
             gpu: a GPU to build on, or several of which one will do.
             cpu: processors that it asks for.
@@ -73,12 +74,10 @@ class FunctionSteps(Layers):
             )
         if raw_f.__name__ == "<lambda>":
             raise InvalidError(f"{method}: a lambda can't be sent; define a function with a name")
-        if volumes:
-            raise later("run_function(volumes=...)")
         if network_file_systems:
             raise later("run_function(network_file_systems=...)")
         one = gpu[0] if isinstance(gpu, (list, tuple)) and gpu else gpu
-        build = building(method, env, secrets, one or None, force_build)
+        build = building(method, env, secrets, one or None, force_build, volumes)
         seconds = _positive("timeout", timeout, _MAX_TIMEOUT)
         asked = {
             "timeout_seconds": int(seconds),

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NamedTuple, TypeAlias
 
+    from skerry._volume.volume import Volume
+
     from .secret import Secret
 
     Fields: TypeAlias = dict[str, Any] | Callable[[], dict[str, Any]]
@@ -38,7 +40,7 @@ def call_site() -> Site | tuple[str, int]:
 class Build:
     """What a base and a step have in common: how it is built."""
 
-    __slots__ = ("env", "force", "gpu", "secrets")
+    __slots__ = ("env", "force", "gpu", "secrets", "volumes")
 
     def __init__(
         self,
@@ -46,11 +48,13 @@ class Build:
         secrets: list[Secret] | None = None,
         gpu: str = "",
         force: bool = False,
+        volumes: dict[str, Volume] | None = None,
     ) -> None:
         self.env = env or {}
         self.secrets = secrets or []
         self.gpu = gpu
         self.force = force
+        self.volumes = volumes or {}
 
 
 class Step:

@@ -11,7 +11,7 @@ from .arguments import absolute, building, flatten, strings, variables
 from .arguments import packages as package_names
 from .layers import Layers, builder
 from .patterns import AUTO_DOCKERIGNORE
-from .steps import later, show_call
+from .steps import show_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,16 +60,14 @@ class SystemSteps(Layers):
 
         Args:
             commands: for the image's shell, or lists of them.
-            volumes: not available yet.
+            volumes: as in :meth:`run_function`; each command sees what those before it have written.
 
         Other arguments are as in :meth:`pip_install`.
         """
         lines = flatten("run_commands", commands)
-        build = building("run_commands", env, secrets, gpu, force_build)
+        build = building("run_commands", env, secrets, gpu, force_build, volumes)
         if not lines:
             return self
-        if volumes:
-            raise later("run_commands(volumes=...)")
         return self._with("run_commands", {"commands": lines}, show_call("run_commands", lines), build)
 
     @builder

@@ -1,4 +1,4 @@
-"""What ``volumes={...}`` may be, for functions and sandboxes."""
+"""What ``volumes={...}`` may be, for functions, sandboxes and steps of images."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ def check_volumes(volumes: Mapping[str, Any] | None) -> dict[str, Volume | Cloud
             )
         checked[_check_path(path)] = mounted
     _check_once({path: mounted for path, mounted in checked.items() if isinstance(mounted, Volume)})
+    return checked
+
+
+def check_step_volumes(method: str, volumes: Mapping[str, Any] | None) -> dict[str, Volume]:
+    """Return the volumes of a step of an image, by path, or raise InvalidError."""
+    from skerry._volume.volume import Volume
+
+    checked: dict[str, Volume] = {}
+    for path, mounted in check_volumes(volumes).items():
+        if not isinstance(mounted, Volume):
+            raise InvalidError(f"{method}: {path!r}: a step of an image can have volumes, not a CloudBucketMount")
+        checked[path] = mounted
     return checked
 
 

@@ -6,17 +6,23 @@ from typing import TYPE_CHECKING
 
 from protobuf import Oneof
 
+from skerry._client.direct import drive
 from skerry._gen.skerry.v1 import image_pb
+from skerry._objects.volumes import volume_messages
 from skerry.config import config
 from skerry.exception import ImageBuildError, ServiceError
 
 from .recipes import Recipe, make_recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from skerry._client.client import Client
+    from skerry._gen.skerry.v1.volume_mount_pb import VolumeMount
     from skerry._objects.image import Image
     from skerry._objects.local import LocalFiles
     from skerry._objects.secret import Secret
+    from skerry._volume.volume import Volume
 
     from .display import Display
     from .mounts import Mounts
@@ -26,8 +32,11 @@ if TYPE_CHECKING:
 class Images:
     """Turns images into ids. An image that several functions share is asked for once."""
 
-    def __init__(self, client: Client, mounts: Mounts, secrets: Secrets, display: Display) -> None:
+    def __init__(
+        self, client: Client, mounts: Mounts, secrets: Secrets, display: Display, environment: str = ""
+    ) -> None:
         self._client = client
+        self._environment = environment
         self._mounts = mounts
         self._secrets = secrets
         self._display = display
@@ -57,6 +66,10 @@ class Images:
     def secret(self, secret: Secret) -> str:
         """Return the id of a secret, made if need be."""
         return self._secrets.load(secret)
+
+    def volumes(self, volumes: Mapping[str, Volume]) -> list[VolumeMount]:
+        """Return what a step sees of volumes, which are looked up. Raises NotFoundError."""
+        return drive(volume_messages(volumes, self._environment))
 
     def named(self, fields: dict[str, str]) -> str:
         """Return the id of the image that has a name. Raises NotFoundError."""

@@ -68,7 +68,7 @@ class Loader:
         self._interactive = interactive
         self._mounts = Mounts(client, display)
         self._secrets = Secrets(client, app_id)
-        self._images = Images(client, self._mounts, self._secrets, display)
+        self._images = Images(client, self._mounts, self._secrets, display, environment)
 
     @property
     def paths(self) -> list[str]:

@@ -10,11 +10,13 @@ from skerry._gen.skerry.v1 import recipe_pb, step_pb
 from skerry._objects.local import LocalFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from skerry._gen.skerry.v1.volume_mount_pb import VolumeMount
     from skerry._objects.image import Image
     from skerry._objects.secret import Secret
     from skerry._objects.steps import Step
+    from skerry._volume.volume import Volume
 
 _BASES: dict[str, Callable[..., Any]] = {
     "debian_slim": recipe_pb.DebianSlim,
@@ -71,6 +73,10 @@ class Server(Protocol):
         """Return the id of a secret."""
         ...
 
+    def volumes(self, volumes: Mapping[str, Volume]) -> Sequence[VolumeMount]:
+        """Return what a step sees of volumes."""
+        ...
+
     def named(self, fields: dict[str, str]) -> str:
         """Return the id of the image that has a name."""
         ...
@@ -101,10 +107,22 @@ def make_recipe(image: Image, server: Server) -> Recipe:
                     force_build=build.force,
                     secret_ids=[server.secret(each) for each in build.secrets],
                     gpu=build.gpu,
+                    volumes=_volumes(build.volumes, server),
                 )
             )
             calls.append(step)
     return Recipe(recipe, calls)
+
+
+def _volumes(volumes: Mapping[str, Volume], server: Server) -> dict[str, step_pb.StepVolume]:
+    if not volumes:
+        return {}
+    return {
+        mount.mount_path: step_pb.StepVolume(
+            volume_id=mount.volume_id, read_only=mount.read_only, sub_path=mount.sub_path
+        )
+        for mount in sorted(server.volumes(volumes), key=lambda each: each.mount_path)
+    }
 
 
 def _oneof(kind: str, message: Any) -> Any:
