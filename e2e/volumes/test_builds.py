@@ -7,6 +7,7 @@ import skerry
 
 from e2e.client import client, run_app
 from e2e.daemon import Daemon
+from e2e.host import left_on_host
 from e2e.processes import kill, running
 
 
@@ -88,3 +89,17 @@ def test_what_a_failed_step_has_written_is_committed(daemon: Daemon, connected: 
         assert any("exit code: 3" in line for line in program.seen), program.seen
     assert b"".join(skerry.Volume.from_name(f"failing-{tag}").read_file("kept.txt")) == b"kept\n"
     skerry.Volume.objects.delete(f"failing-{tag}")
+
+
+def test_a_stop_leaves_nothing_of_a_step_with_volumes(daemon: Daemon, connected: None) -> None:
+    del connected
+    tag = uuid.uuid4().hex
+    try:
+        with client(daemon, run_app("held_volume_image"), {"TAG": tag}) as program:
+            program.until(f"  began {tag}")
+            daemon.stop()
+            assert program.end() == 1
+        assert left_on_host(daemon) == []
+    finally:
+        daemon.start()
+    skerry.Volume.objects.delete(f"held-{tag}")

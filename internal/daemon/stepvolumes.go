@@ -32,6 +32,7 @@ func (n *node) openVolumes(c *builder.Config, blobs build.Blobs) {
 		},
 		LogFile: filepath.Join(dir, "volumes.log"), Command: []string{"/proc/self/exe", volumesCommand},
 		Store: volumelink.NewStore(link.HTTPClient(c.Token, c.TLS), c.Gateway), Blobs: blobs,
+		Drops: true, // a step whose volumes are not committed has failed
 	})
 	c.Volumes = stepVolumes{n.volumes}
 }

@@ -29,6 +29,8 @@ type HostConfig struct {
 	Command []string // a program that runs Main with the argument after these
 	Store   Store
 	Blobs   Blobs
+	// Drops has Close drop what is not committed, for nobody has a use for it: what wrote it has ended with this process.
+	Drops bool
 	// Lost hears of containers whose volumes are gone because the process died; or nil.
 	Lost func(containerIDs []string, cause error)
 }
@@ -292,7 +294,7 @@ func (h *Host) Close() error {
 func (h *Host) stop(l *link) error {
 	ctx, cancel := context.WithTimeout(context.Background(), StartTimeout)
 	defer cancel()
-	_, _, err := l.peer.Call(ctx, asks(opStop, struct{}{}), nil)
+	_, _, err := l.peer.Call(ctx, asks(opStop, stopArgs{Drop: h.cfg.Drops}), nil)
 	if errors.Is(err, fault.Precondition) {
 		return nil // it goes on with what there is
 	}

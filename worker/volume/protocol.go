@@ -14,7 +14,7 @@ const (
 	opReload = "reload" // and show it the newest version
 	opEnd    = "end"    // a container that has ended: commit, and take its volumes down
 	opSettle = "settle" // containers that this worker has neither mounted nor adopted volumes of have ended
-	opStop   = "stop"   // end, if there is no volume
+	opStop   = "stop"   // end, if there is no volume, or whatever is not committed
 )
 
 // What the process asks the worker.
@@ -36,6 +36,11 @@ type hello struct {
 type blobArgs struct {
 	Digest string `json:"digest"`
 	Limit  int64  `json:"limit"`
+}
+
+// stopArgs says whether what is not committed is dropped.
+type stopArgs struct {
+	Drop bool `json:"drop,omitempty"`
 }
 
 type openArgs struct {

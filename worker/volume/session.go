@@ -88,7 +88,11 @@ func (s *session) answer(ctx context.Context, m *beside.Message) (beside.Reply, 
 	case opSettle:
 		return beside.Reply{}, p.settle(s)
 	case opStop:
-		return beside.Reply{}, p.stop(s)
+		var args stopArgs
+		if err := decode(m, &args); err != nil {
+			return beside.Reply{}, err
+		}
+		return beside.Reply{}, p.stop(s, args.Drop)
 	}
 	return beside.Reply{}, fault.New(fault.Unimplemented, "volumes of release %s: does not know %q", p.cfg.Release, m.Op)
 }
@@ -154,14 +158,14 @@ func (p *Process) settle(s *session) error {
 	return nil
 }
 
-// stop ends the process if there is no volume.
-func (p *Process) stop(s *session) error {
+// stop ends the process if there is no volume, or whatever is not committed.
+func (p *Process) stop(s *session, drop bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.session != s {
 		return beside.ErrEnded
 	}
-	if len(p.mounts) > 0 {
+	if len(p.mounts) > 0 && !drop {
 		return fault.New(fault.Precondition, "volumes: %d are mounted, or not committed yet", len(p.mounts))
 	}
 	p.stopping = true
