@@ -66,12 +66,6 @@ func (s *Scheduler) Offer(ctx context.Context, functionID string, in *Input) err
 		if err != nil || wait == nil {
 			return err
 		}
-		if w, ok := in.Handle.(Withdrawer); ok && w.Withdrawn() { // Cancel may have looked before it waited
-			s.mu.Lock()
-			in.cancelled = true
-			s.mu.Unlock()
-			continue
-		}
 		select {
 		case <-wait:
 		case <-ctx.Done():
@@ -100,7 +94,7 @@ func (p *pool) offer(in *Input) (wait <-chan struct{}, err error) {
 	if p.stopped {
 		return nil, p.stoppedError()
 	}
-	if in.cancelled {
+	if w, ok := in.Handle.(Withdrawer); in.cancelled || ok && w.Withdrawn() { // Cancel may have looked before it was here
 		fx.finish(p.fn.ID, Outcome{in, cancelledByUser})
 		return nil, nil
 	}

@@ -370,6 +370,25 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// withdrawn is the handle of an input whose call was cancelled before the input was offered.
+type withdrawn struct{}
+
+func (withdrawn) Withdrawn() bool { return true }
+
+func TestCancelBeforeOffer(t *testing.T) {
+	r := newRig(t)
+	r.join(1)
+	fn := r.function(function.Autoscaler{MaxContainers: 1})
+	in := &task.Input{Key: payload.Key{CallID: "fc-1"}, QueuedAt: r.clock.Now(), Handle: withdrawn{}}
+	if err := r.s.Offer(t.Context(), fn.ID, in); err != nil {
+		t.Fatal(err)
+	}
+	if res := r.outcomes(1)[0]; res.Status != payload.Cancelled {
+		t.Errorf("it ended as %+v", res)
+	}
+	r.none()
+}
+
 func TestStopContainer(t *testing.T) {
 	r := newRig(t)
 	r.join(2)
