@@ -43,6 +43,8 @@ def check_volumes(volumes: Mapping[str, Any] | None) -> dict[str, Volume | Cloud
 
 def check_step_volumes(method: str, volumes: Mapping[str, Any] | None) -> dict[str, Volume]:
     """Return the volumes of a step of an image, by path, or raise InvalidError."""
+    if not volumes:
+        return {}
     from skerry._volume.volume import Volume
 
     checked: dict[str, Volume] = {}
