@@ -40,8 +40,11 @@ def _go(tag: str) -> None:
         batch.put_file(io.BytesIO(b""), "go")
 
 
-def _settled(tag: str) -> None:
-    """What a step has written that was ended is in the volume whole, or not at all."""
+def _runs_again(daemon: Daemon, tag: str) -> None:
+    """A step that was ended runs at the next build; what it had written is in the volume whole, or not at all."""
+    with client(daemon, run_app("held_volume_image"), {"TAG": tag}) as program:
+        output = program.finish()
+    assert f"  went {tag}" in output and "volume in the image: False" in output, output
     volume = skerry.Volume.from_name(f"held-{tag}")
     found = {entry.path: b"".join(volume.read_file(entry.path)) for entry in volume.listdir("/")}
     assert found.pop("half.txt", b"half\n") == b"half\n"
@@ -60,10 +63,7 @@ def test_a_step_whose_volumes_are_lost_fails_and_can_be_run_again(daemon: Daemon
         # The box around an error breaks its lines.
         text = " ".join("".join(program.seen).replace("│", " ").split())
         assert "ServiceError" in text and "what was written since the last commit is lost" in text and "build it again" in text, text
-    with client(daemon, run_app("held_volume_image"), {"TAG": tag}) as program:
-        output = program.finish()
-    assert f"  went {tag}" in output and "volume in the image: False" in output, output
-    _settled(tag)
+    _runs_again(daemon, tag)
 
 
 def test_a_step_with_volumes_runs_again_after_a_kill_of_the_builder(daemon: Daemon, connected: None) -> None:
@@ -75,10 +75,7 @@ def test_a_step_with_volumes_runs_again_after_a_kill_of_the_builder(daemon: Daem
         daemon.kill()
         daemon.start()
         assert program.end() == 1
-    with client(daemon, run_app("held_volume_image"), {"TAG": tag}) as program:
-        output = program.finish()
-    assert f"  went {tag}" in output and "volume in the image: False" in output, output
-    _settled(tag)
+    _runs_again(daemon, tag)
 
 
 def test_what_a_failed_step_has_written_is_committed(daemon: Daemon, connected: None) -> None:

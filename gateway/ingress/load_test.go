@@ -7,13 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"runtime"
 	"sync"
 	"testing"
 
 	"github.com/skerry-dev/skerry/gateway/route"
 	"github.com/skerry-dev/skerry/gateway/tunnel"
+	"github.com/skerry-dev/skerry/internal/testbase"
 )
 
 // memoryConn is a connection to a server in this process that sends everything back: it needs no file, as one over a worker's link.
@@ -39,7 +39,7 @@ func (memoryDialer) DialPort(context.Context, string, uint16) (route.Conn, error
 // TestManyConnections holds many open at once, has each carry something, and measures what they cost.
 func TestManyConnections(t *testing.T) {
 	count := 300
-	if os.Getenv("SKERRY_TEST_FULL") == "1" {
+	if testbase.Full() {
 		count = 9000 // of 10,000, for both ends are in this process, which may have 20,000 files
 	}
 	r := start(t, options{ports: []tunnel.Port{{Number: 9000, Kind: tunnel.Unencrypted}}, dialer: memoryDialer{}})

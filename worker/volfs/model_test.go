@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/skerry-dev/skerry/internal/testbase"
 )
 
 // exercise does the same at random in two folders: a volume and one of the host.
@@ -120,7 +122,7 @@ func (x *exercise) step(t *testing.T) {
 // A volume is like a plain folder, and so is each version that was committed of it.
 func TestModel(t *testing.T) {
 	rounds, steps := 12, 150
-	if os.Getenv("SKERRY_TEST_FULL") == "1" {
+	if testbase.Full() {
 		rounds, steps = 200, 600
 	}
 	seed := uint64(time.Now().UnixNano())

@@ -19,6 +19,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/testbase"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/volume"
 	"github.com/skerry-dev/skerry/worker/volume/shelf"
@@ -173,7 +174,7 @@ func (w *writer) commit(t *testing.T, do func() error) error {
 // file is torn.
 func TestModel(t *testing.T) {
 	rounds, turns, writers := 4, 25, 3
-	if os.Getenv("SKERRY_TEST_FULL") == "1" {
+	if testbase.Full() {
 		rounds, turns, writers = 60, 120, 8
 	}
 	seed := uint64(time.Now().UnixNano())
