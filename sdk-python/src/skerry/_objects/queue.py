@@ -244,9 +244,11 @@ class Queue(Named):
             raise
         if not items and block:
             raise queue.Empty
-        if items:
+        # Read first: what can't be read must not come back to its getter again and again.
+        values = [_read(item) for item in items]
+        if values:
             await unless_used(lambda: self._give_back(client, request))
-        return [_read(item) for item in items]
+        return values
 
     async def _give_back(self, client: Client, take: pb.TakeQueueItemsRequest) -> None:
         """Have others get what a request has taken that was given up."""
