@@ -76,7 +76,7 @@ func (s *Server) compose(tunnels tunnel.Config) {
 		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Store: s.db, Log: s.log,
 	})
 	s.sidecars = sidecar.New(sidecar.Deps{
-		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Secrets: secrets{s.secrets, s.db}, Trees: s.mounts,
+		Sandboxes: s.sandboxes, Workers: snapshots{s.workers}, Images: images{s.images}, Secrets: secrets{s.secrets, s.db}, Trees: s.mounts, Volumes: s.volumes,
 	})
 	s.composeObjects()
 	s.tunnels = tunnel.New(tunnels, tunnel.Deps{Sandboxes: reached{s}, Dialer: reached{s}, Store: s.db, Listeners: s.ingress, Log: s.log})

@@ -59,6 +59,7 @@ type Deps struct {
 	Images    sandbox.Images
 	Secrets   sandbox.Secrets
 	Trees     sandbox.Trees
+	Volumes   sandbox.Volumes
 }
 
 // Service makes, finds and ends sidecars. It is safe for concurrent use.
@@ -98,13 +99,13 @@ func check(sandboxID, id, name string, d sandbox.Definition) (sandbox.Definition
 		return d, fault.New(fault.Invalid, "sidecar %q: want a name with letters or digits", name)
 	}
 	rest := d
-	rest.Argv, rest.ImageID, rest.Env, rest.SecretIDs, rest.Workdir, rest.PTY, rest.Mounts = nil, "", nil, nil, "", false, nil
+	rest.Argv, rest.ImageID, rest.Env, rest.SecretIDs, rest.Workdir, rest.PTY, rest.Mounts, rest.Volumes = nil, "", nil, nil, "", false, nil, nil
 	n := rest.Network
 	bare := rest.Name == "" && len(rest.Tags) == 0 && rest.Timeout == 0 && rest.IdleTimeout == 0 && rest.Resources == (function.Resources{}) &&
 		!n.Block && n.OutboundCIDRs == nil && n.OutboundDomains == nil && n.InboundCIDRs == nil && len(rest.Ports) == 0 && rest.Probe == nil &&
-		len(rest.Egress) == 0 && rest.Owner == "" && !rest.GatewayAccess && rest.CustomDomain == ""
+		len(rest.Buckets) == 0 && len(rest.Egress) == 0 && rest.Owner == "" && !rest.GatewayAccess && rest.CustomDomain == ""
 	if !bare {
-		return d, fault.New(fault.Invalid, "sidecar %q: only command, image, environment, secrets, workdir, terminal and mounts are its own; the rest is its sandbox's", name)
+		return d, fault.New(fault.Invalid, "sidecar %q: only command, image, environment, secrets, workdir, terminal, mounts and volumes are its own; the rest is its sandbox's", name)
 	}
 	return d.Checked()
 }
@@ -126,6 +127,11 @@ func (s *Service) Create(ctx context.Context, sandboxID, id, name string, d sand
 	}
 	for _, m := range d.Mounts {
 		if err := s.d.Trees.Check(ctx, m.TreeDigest); err != nil {
+			return Sidecar{}, err
+		}
+	}
+	for _, m := range d.Volumes {
+		if err := s.d.Volumes.CheckVolume(ctx, sb.Environment, m.VolumeID); err != nil {
 			return Sidecar{}, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skerry-dev/skerry/gateway/function"
 	"github.com/skerry-dev/skerry/gateway/sandbox"
 	"github.com/skerry-dev/skerry/gateway/sidecar"
 	"github.com/skerry-dev/skerry/internal/fault"
@@ -27,6 +28,7 @@ func TestRefusals(t *testing.T) {
 		"a time of its own":     {box, id, "one", sandbox.Definition{ImageID: image, Timeout: time.Minute}},
 		"a network of its own":  {box, id, "one", sandbox.Definition{ImageID: image, Network: sandbox.Network{Block: true}}},
 		"ports of its own":      {box, id, "one", sandbox.Definition{ImageID: image, Ports: []sandbox.Port{{Port: 80, Kind: sandbox.H2}}}},
+		"a bucket":              {box, id, "one", sandbox.Definition{ImageID: image, Buckets: []function.BucketMount{{}}}},
 		"a relative directory":  {box, id, "one", sandbox.Definition{ImageID: image, Workdir: "here"}},
 		"an empty program name": {box, id, "one", sandbox.Definition{ImageID: image, Argv: []string{""}}},
 	} {

@@ -100,12 +100,12 @@ func (s *Service) Commit(ctx context.Context, containerID, id string) (uint64, e
 
 // Reload has the worker of a container commit, and show it the newest version. Errors: fault.NotFound, fault.Precondition,
 // fault.Unavailable.
-func (s *Service) Reload(ctx context.Context, containerID, id string) (uint64, error) {
-	w, err := s.d.Workers.MountedOf(containerID)
+func (s *Service) Reload(ctx context.Context, p MountPlace) (uint64, error) {
+	w, err := s.d.Workers.MountedOf(p.ContainerID)
 	if err != nil {
 		return 0, err
 	}
-	return w.Reload(ctx, containerID, id)
+	return w.Reload(ctx, p)
 }
 
 // Open returns the newest version for a worker that mounts the volume, and holds its tree. Errors: fault.Invalid, fault.NotFound.

@@ -77,13 +77,16 @@ type Blobs interface {
 	Open(ctx context.Context, digest string, offset uint64) (io.ReadCloser, error)
 }
 
+// MountPlace is where a volume, or with "" all, is mounted: in a container, or in a sidecar of that.
+type MountPlace struct{ ContainerID, Sidecar, VolumeID string }
+
 // Mounted is a worker that has volumes mounted in containers. Implemented in gateway/workerlink.
 type Mounted interface {
 	// Commit makes what a container has written part of the volume, and returns the version that has it. Errors: fault.NotFound,
 	// fault.Unavailable.
 	Commit(ctx context.Context, containerID, volumeID string) (uint64, error)
 	// Reload commits as well, and shows the container the newest version. Errors: fault.Precondition where files are open.
-	Reload(ctx context.Context, containerID, volumeID string) (uint64, error)
+	Reload(ctx context.Context, p MountPlace) (uint64, error)
 }
 
 // Workers finds the worker of a container.

@@ -112,7 +112,7 @@ func (s *volumeService) mayCommit(ctx context.Context, containerID, volumeID str
 		}
 		return s.d.Builds.MayUse(t.ID, volumeID, true)
 	}
-	if err := ident.CheckAnyContainer(containerID); err != nil {
+	if err := ident.CheckAnyRoot(containerID); err != nil {
 		return err
 	}
 	owner, err := s.d.Owners.OwnerOf(containerID)
@@ -150,8 +150,10 @@ func (m *Mounted) Commit(ctx context.Context, containerID, volumeID string) (uin
 }
 
 // Reload implements volume.Mounted.
-func (m *Mounted) Reload(ctx context.Context, containerID, volumeID string) (uint64, error) {
-	res, err := m.rpc.ReloadMounted(ctx, connect.NewRequest(&workerv1.ReloadMountedRequest{ContainerId: containerID, VolumeId: volumeID}))
+func (m *Mounted) Reload(ctx context.Context, p volume.MountPlace) (uint64, error) {
+	res, err := m.rpc.ReloadMounted(ctx, connect.NewRequest(&workerv1.ReloadMountedRequest{
+		ContainerId: p.ContainerID, VolumeId: p.VolumeID, Sidecar: p.Sidecar,
+	}))
 	if err != nil {
 		return 0, fault.FromConnect(err)
 	}

@@ -134,7 +134,7 @@ func (s *service) ReloadVolume(ctx context.Context, req *connect.Request[skerryv
 	if err != nil {
 		return nil, err
 	}
-	version, err := s.volumes.Reload(ctx, container, req.Msg.GetVolumeId())
+	version, err := s.volumes.Reload(ctx, volume.MountPlace{ContainerID: container, Sidecar: req.Msg.GetSidecar(), VolumeID: req.Msg.GetVolumeId()})
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +144,14 @@ func (s *service) ReloadVolume(ctx context.Context, req *connect.Request[skerryv
 // reloading returns the container that is to see the newest version: the one whose code asks, or a sandbox that is named.
 func (s *service) reloading(ctx context.Context, m *skerryv1.ReloadVolumeRequest) (containerID string, err error) {
 	id := m.GetSandboxId()
+	if name := m.GetSidecar(); name != "" {
+		if err := ident.CheckName("sidecar", name); err != nil {
+			return "", err
+		}
+		if id == "" {
+			return "", fault.New(fault.Invalid, "sidecar %q: name its sandbox as well", name)
+		}
+	}
 	if id == "" {
 		return s.mounted(ctx, m.GetVolumeId())
 	}

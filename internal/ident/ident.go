@@ -97,6 +97,15 @@ func CheckHolder(id string) error {
 	if strings.HasPrefix(id, string(BuildStep)+"-") {
 		return Check(BuildStep, id)
 	}
+	return CheckAnyRoot(id)
+}
+
+// CheckAnyRoot returns an Invalid fault unless id has the form of what names something with files of its own: a function's container, a sandbox,
+// or a sidecar.
+func CheckAnyRoot(id string) error {
+	if strings.HasPrefix(id, string(Sidecar)+"-") {
+		return Check(Sidecar, id)
+	}
 	return CheckAnyContainer(id)
 }
 

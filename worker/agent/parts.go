@@ -15,6 +15,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/sandbox"
 	"github.com/skerry-dev/skerry/worker/sandboxlink"
 	"github.com/skerry-dev/skerry/worker/snapshot"
+	"github.com/skerry-dev/skerry/worker/volume"
 	"github.com/skerry-dev/skerry/worker/volumelink"
 )
 
@@ -32,6 +33,7 @@ type parts struct {
 	containers *container.Host
 	service    *gatewaylink.Service
 	sandboxes  *sandbox.Host
+	volumes    *volume.Host // nil: none can be mounted
 }
 
 func (a *Agent) parts() (*parts, error) {
@@ -74,6 +76,7 @@ func (a *Agent) parts() (*parts, error) {
 		warm:       warm,
 		containers: host,
 		service:    gatewaylink.NewService(host, a.describe(), a.cfg.Log),
+		volumes:    a.volumes,
 		sandboxes: sandbox.NewHost(sandbox.Config{
 			Dir: filepath.Join(a.cfg.DataDir, "sandboxes"), Boxes: ready, Groups: a.groups, Snapshots: states, Logs: a.logs, Log: a.cfg.Log,
 			Authority: a.network.CA, MemoryMiB: a.cfg.MemoryMiB,
@@ -109,7 +112,7 @@ func (a *Agent) control(p *parts) http.Handler {
 	mux.Handle(sandboxlink.NewHandler(p.sandboxes, a.cfg.Labels, a.cfg.Log))
 	mux.Handle(sandboxlink.NewSnapshotHandler(p.sandboxes, a.cfg.Log))
 	if a.volumes != nil {
-		mux.Handle(volumelink.NewHandler(a.volumes, p.inside, a.cfg.Log))
+		mux.Handle(volumelink.NewHandler(a.volumes, p.sees, a.cfg.Log))
 	}
 	mux.Handle("/", p.service.Handler())
 	return mux

@@ -80,29 +80,27 @@ func (a *Agent) reapVolumes(ctx context.Context) error {
 	return a.volumes.Reap(ctx)
 }
 
-// inside finds what is in a container of a function or in a sandbox.
-func (p *parts) inside(ctx context.Context, id string) (container.Inside, error) {
-	if c := p.containers.Get(id); c != nil {
-		return c.Guest()
+// sees finds how a function's container, a sandbox, or with a name a sidecar of that, sees a volume, or with "" all of its.
+func (p *parts) sees(ctx context.Context, of container.MountsOf, sidecar string) (container.Seen, error) {
+	c := p.containers.Get(of.ContainerID)
+	if c == nil {
+		s, err := p.sandboxes.Get(of.ContainerID)
+		if err != nil {
+			return container.Seen{}, err
+		}
+		return s.SeesVolume(ctx, sidecar, of.VolumeID)
 	}
-	s, err := p.sandboxes.Get(id)
+	g, err := c.Guest()
 	if err != nil {
-		return nil, err
+		return container.Seen{}, err
 	}
-	g, release, err := s.Use(ctx)
+	paths, err := p.volumes.Paths(of.ContainerID, of.VolumeID)
 	if err != nil {
-		return nil, err
+		return container.Seen{}, err
 	}
-	return used{g, release}, nil
-}
-
-// used is a sandbox's guest that is in use until it has answered.
-type used struct {
-	box.Guest
-	release func()
-}
-
-func (u used) OpenFiles(ctx context.Context, paths []string) ([]container.OpenFile, error) {
-	defer u.release()
-	return u.Guest.OpenFiles(ctx, paths)
+	seen := container.Seen{Views: []container.View{{Inside: g, Paths: paths}}, Release: func() {}}
+	if len(paths) > 0 {
+		seen.Mounts = []container.MountsOf{of}
+	}
+	return seen, nil
 }

@@ -145,13 +145,8 @@ func (b *Box) resume(ctx context.Context, e *container.Endpoint, r *Record) erro
 	}
 	b.undo.Add(release)
 	b.image, b.binds = files.Image, files.Binds
-	if len(b.spec.Volumes) > 0 {
-		if b.host.cfg.Volumes == nil {
-			return fault.New(fault.Unavailable, "volumes: this worker's host has no FUSE")
-		}
-		if _, err := b.host.cfg.Volumes.Adopt(ctx, b.spec.VolumesOf); err != nil {
-			return err
-		}
+	if err := b.adoptVolumes(ctx); err != nil {
+		return err
 	}
 	if err := b.adoptBuckets(ctx, r.Buckets); err != nil {
 		return err

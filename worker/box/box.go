@@ -92,6 +92,7 @@ type Box struct {
 	endpoint *container.Endpoint
 	image    string
 	binds    []container.Bind
+	volumes  []container.Bind           // by the spec's order
 	buckets  []*container.MountedBucket // by the spec's order
 	accessL  *net.UnixListener          // nil: no access
 	group    *lifecycle.Group

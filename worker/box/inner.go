@@ -24,6 +24,8 @@ type InnerSpec struct {
 	Name   string // no other in the box has it
 	Image  container.Image
 	Mounts []container.Mount
+	// Volumes are mounted for this container, but for those that the box has as well, which are shown in it.
+	Volumes []container.VolumeMount `json:",omitempty"`
 }
 
 // Inner is a container besides a box's own, with an image, a writable layer, processes and an init of its own. The box's network, limits and end
@@ -38,6 +40,7 @@ type Inner struct {
 	group *lifecycle.Group
 	part  Part // nil until it has been started
 
+	served                       bool // its init's links have been taken: it may have written something
 	stopping, releasing, deleted sync.Once
 
 	failing sync.Mutex
@@ -138,7 +141,11 @@ func (i *Inner) start(ctx context.Context, m Machine) error {
 		return fmt.Errorf("mounts: %w", err)
 	}
 	i.undo.Add(release)
-	if i.part, err = m.Add(ctx, i.params(binds)); err != nil {
+	volumes, err := i.mountVolumes(ctx)
+	if err != nil {
+		return err
+	}
+	if i.part, err = m.Add(ctx, i.params(append(binds, volumes...))); err != nil {
 		return err
 	}
 	i.serve()
@@ -161,6 +168,7 @@ func (i *Inner) params(binds []container.Bind) container.SandboxParams {
 
 // serve takes its init's links and waits for its end.
 func (i *Inner) serve() {
+	i.served = true
 	i.group.Go("link", func(ctx context.Context) error {
 		i.takeLinks(ctx)
 		return nil
@@ -191,6 +199,9 @@ func (b *Box) resumeInner(ctx context.Context, spec InnerSpec) {
 	}
 	if err == nil {
 		i.socket, err = listenAt(i.dir, guestSocket, i.undo)
+	}
+	if err == nil {
+		err = i.adoptVolumes(ctx)
 	}
 	if err != nil {
 		err = errors.Join(err, i.Delete(ctx))
@@ -225,7 +236,10 @@ func (i *Inner) stop() {
 // release gives back what the container, which has ended, is made of.
 func (i *Inner) release() {
 	i.stop()
-	i.releasing.Do(i.undo.Run)
+	i.releasing.Do(func() {
+		i.endVolumes()
+		i.undo.Run()
+	})
 	i.box.mu.Lock()
 	defer i.box.mu.Unlock()
 	delete(i.box.inners, i.spec.ID)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/lifecycle"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/network/policy"
@@ -80,17 +79,9 @@ func (b *Box) files(ctx context.Context) (releases []func(), err error) {
 		return releases, fmt.Errorf("mounts: %w", err)
 	}
 	b.image, b.binds = image, binds
-	if releases = append(releases, release); len(b.spec.Volumes) == 0 {
-		return releases, nil
-	}
-	if b.host.cfg.Volumes == nil {
-		return releases, fault.New(fault.Unimplemented, "volumes: this worker's host has no FUSE")
-	}
-	if binds, err = b.host.cfg.Volumes.Mount(ctx, b.spec.VolumesOf, b.spec.Volumes); err != nil {
-		return releases, err
-	}
-	b.binds = append(b.binds, binds...)
-	return releases, nil
+	err = b.mountVolumes(ctx)
+	b.binds = append(b.binds, b.volumes...)
+	return append(releases, release), err
 }
 
 func (b *Box) makeDir() error {

@@ -79,6 +79,15 @@ func (s *Sandbox) Add(ctx context.Context, p container.SandboxParams) (*Containe
 	return s.add(ctx, p, "run", "--detach")
 }
 
+// sharing are the flags for a container of which others change mounts. gVisor takes annotations about mounts from a sandbox's first container
+// only, so that for one that is added it is all of its mounts or none that are looked up again.
+func sharing(p container.SandboxParams) []string {
+	if slices.ContainsFunc(p.Binds, func(b container.Bind) bool { return b.Shared }) {
+		return []string{"--file-access-mounts=shared"}
+	}
+	return nil
+}
+
 // add makes a container in the sandbox by a command of runsc.
 func (s *Sandbox) add(ctx context.Context, p container.SandboxParams, command ...string) (*Container, error) {
 	spec := imageSpec(p)
@@ -97,7 +106,7 @@ func (s *Sandbox) add(ctx context.Context, p container.SandboxParams, command ..
 	})
 	// The process that serves its binds begins in the sandbox's groups.
 	entering := s.runtime.cfg.Cgroups.Joining(s.sandbox)
-	if err := s.runtime.make(ctx, c.id, p, entering, []string{"--ignore-cgroups"}, command); err != nil {
+	if err := s.runtime.make(ctx, c.id, p, entering, append([]string{"--ignore-cgroups"}, sharing(p)...), command); err != nil {
 		if !s.process.Running() {
 			return nil, fault.New(fault.Unavailable, "container %q: sandbox %q has ended", p.ID, s.sandbox)
 		}

@@ -197,10 +197,7 @@ type Watcher struct {
 
 // Lose ends the sandboxes whose root is one of these files, which can't be read any more.
 func (h *Host) Lose(images []string, cause error) {
-	h.mu.Lock()
-	all := slices.Collect(maps.Values(h.byID))
-	h.mu.Unlock()
-	for _, s := range all {
+	for _, s := range h.all() {
 		s.mu.Lock()
 		b := s.box
 		s.mu.Unlock()
@@ -211,12 +208,21 @@ func (h *Host) Lose(images []string, cause error) {
 	}
 }
 
-// LoseVolumes ends sandboxes whose volumes can't be used any more.
+func (h *Host) all() []*Sandbox {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.byID))
+}
+
+// LoseVolumes ends sandboxes and sidecars whose volumes can't be used any more.
 func (h *Host) LoseVolumes(ids []string, cause error) {
 	for _, id := range ids {
 		if s, err := h.Get(id); err == nil {
 			s.Stop(command.NewEnd(command.Lost, fmt.Sprintf("its volumes are lost: %v; start it again", cause)))
 		}
+	}
+	for _, s := range h.all() {
+		s.sidecars.LoseVolumes(ids, cause)
 	}
 }
 

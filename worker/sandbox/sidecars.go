@@ -6,6 +6,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/worker/box"
+	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/sidecar"
 )
 
@@ -61,4 +62,46 @@ func (s *Sandbox) alone() error {
 			s.spec.ID, strings.Join(names, ", "))
 	}
 	return nil
+}
+
+// SeesVolume says how the sandbox, or with a name a sidecar of it, sees a volume, or with "" all of its: it is in use until that is released.
+// A sidecar sees some volumes through the mounts of its sandbox. Errors: fault.NotFound, fault.Precondition if it has ended, fault.Unavailable.
+func (s *Sandbox) SeesVolume(ctx context.Context, sidecar, volumeID string) (container.Seen, error) {
+	g, release, err := s.Use(ctx)
+	if err != nil {
+		return container.Seen{}, err
+	}
+	seen := container.Seen{Release: release}
+	wants := func(m container.VolumeMount) bool { return volumeID == "" || m.VolumeID == volumeID }
+	through := map[string]bool{} // the sandbox's own mounts, by volume
+	own, of := s.spec.ID, s.spec.Volumes
+	if sidecar != "" {
+		if own, of, err = s.sidecars.Volumes(sidecar); err != nil {
+			release()
+			return container.Seen{}, err
+		}
+	}
+	for _, m := range of {
+		switch {
+		case !wants(m):
+		case m.Showing(s.spec.Volumes) >= 0:
+			through[m.VolumeID] = true
+			seen.Mounts = append(seen.Mounts, container.MountsOf{ContainerID: s.spec.ID, VolumeID: m.VolumeID})
+		default:
+			seen.Mounts = append(seen.Mounts, container.MountsOf{ContainerID: own, VolumeID: m.VolumeID})
+		}
+	}
+	var paths []string
+	for _, m := range s.spec.Volumes {
+		if through[m.VolumeID] {
+			paths = append(paths, m.Path)
+		}
+	}
+	seen.Views = append(s.sidecars.Views(func(id string, m container.VolumeMount) bool {
+		if m.Showing(s.spec.Volumes) >= 0 {
+			return through[m.VolumeID]
+		}
+		return id == own && wants(m)
+	}), container.View{Inside: g, Paths: paths})
+	return seen, nil
 }

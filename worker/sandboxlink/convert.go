@@ -59,16 +59,21 @@ func specFromProto(m *workerv1.SandboxSpec) (sandbox.Spec, error) {
 	for _, mount := range d.GetMounts() {
 		spec.Mounts = append(spec.Mounts, container.Mount{RemotePath: mount.GetRemotePath(), TreeDigest: mount.GetTreeDigest()})
 	}
-	for _, v := range d.GetVolumeMounts() {
-		spec.Volumes = append(spec.Volumes, container.VolumeMount{
-			VolumeID: v.GetVolumeId(), Path: v.GetMountPath(), SubPath: v.GetSubPath(), ReadOnly: v.GetReadOnly(),
-		})
-	}
+	spec.Volumes = volumesFromProto(d.GetVolumeMounts())
 	if spec.Buckets, err = workerwire.BucketsFromProto(d.GetBucketMounts(), m.GetBucketCredentials()); err != nil {
 		return spec, fault.New(fault.Invalid, "sandbox %q: %w", id, err)
 	}
 	limits(&spec, d.GetResources())
 	return spec, nil
+}
+
+func volumesFromProto(list []*skerryv1.VolumeMount) (mounts []container.VolumeMount) {
+	for _, v := range list {
+		mounts = append(mounts, container.VolumeMount{
+			VolumeID: v.GetVolumeId(), Path: v.GetMountPath(), SubPath: v.GetSubPath(), ReadOnly: v.GetReadOnly(),
+		})
+	}
+	return mounts
 }
 
 // policyFromProto turns a network policy into one of the worker's. Who may connect to the sandbox's ports is the gateway's to hold.

@@ -32,6 +32,7 @@ func sidecarFromProto(m *workerv1.StartSidecarRequest) (sidecar.Spec, error) {
 	for _, mount := range d.GetMounts() {
 		spec.Mounts = append(spec.Mounts, container.Mount{RemotePath: mount.GetRemotePath(), TreeDigest: mount.GetTreeDigest()})
 	}
+	spec.Volumes = volumesFromProto(d.GetVolumeMounts())
 	return spec, nil
 }
 

@@ -203,62 +203,6 @@ func (s *Set) Stop(name string) error {
 	return err
 }
 
-// Guest returns the link to a sidecar's init, waiting while it starts. Errors: fault.NotFound, fault.Precondition if it has ended,
-// fault.Unavailable.
-func (s *Set) Guest(ctx context.Context, name string) (box.Guest, error) {
-	c, err := s.find(name)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		c.mu.Lock()
-		inner, moved := c.inner, c.moved
-		c.mu.Unlock()
-		if err := c.hasEnded(); err != nil {
-			return nil, err
-		}
-		if inner != nil {
-			g, err := inner.Guest(ctx)
-			if err == nil || ctx.Err() != nil {
-				return g, err
-			}
-		}
-		select { // it starts, or its end is about to be known
-		case <-moved:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// Explain returns why a sidecar has ended where that is why err has come of its use, else err. It waits for an end that is under way.
-func (s *Set) Explain(ctx context.Context, name string, err error) error {
-	c, missing := s.find(name)
-	if missing != nil {
-		return missing
-	}
-	for {
-		c.mu.Lock()
-		inner, ending, moved := c.inner, c.ending != nil, c.moved
-		c.mu.Unlock()
-		if ended := c.hasEnded(); ended != nil {
-			return ended
-		}
-		if inner != nil && !ending {
-			select {
-			case <-inner.Done():
-			default:
-				return err
-			}
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
 // Lose ends those whose root is one of these files, which can't be read any more.
 func (s *Set) Lose(images []string, cause error) {
 	for _, c := range s.list() {
@@ -267,6 +211,15 @@ func (s *Set) Lose(images []string, cause error) {
 		c.mu.Unlock()
 		if inner != nil && slices.Contains(images, inner.Image()) {
 			c.halt(command.NewEnd(command.Lost, fmt.Sprintf("its image can't be read any more: %v; start it again", cause)))
+		}
+	}
+}
+
+// LoseVolumes ends those whose own volumes can't be used any more.
+func (s *Set) LoseVolumes(ids []string, cause error) {
+	for _, c := range s.list() {
+		if slices.Contains(ids, c.spec.ID) {
+			c.halt(command.NewEnd(command.Lost, fmt.Sprintf("its volumes are lost: %v; start it again", cause)))
 		}
 	}
 }

@@ -26,6 +26,7 @@ type Spec struct {
 	SecretEnv    map[string]string `json:"-"` // not for logs
 	Workdir      string            // empty: the image's
 	Mounts       []container.Mount
+	Volumes      []container.VolumeMount
 }
 
 // Status is a sidecar as it is at a moment.
@@ -129,7 +130,7 @@ func (s *Spec) environment(base map[string]string) map[string]string {
 
 // inner is the container that it is.
 func (s *Spec) inner() box.InnerSpec {
-	return box.InnerSpec{ID: s.ID, Name: s.Name, Image: s.Image, Mounts: s.Mounts}
+	return box.InnerSpec{ID: s.ID, Name: s.Name, Image: s.Image, Mounts: s.Mounts, Volumes: s.Volumes}
 }
 
 func (s *Spec) workdir() string {

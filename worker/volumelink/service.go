@@ -18,8 +18,8 @@ import (
 	"github.com/skerry-dev/skerry/worker/volume"
 )
 
-// Containers finds what is in containers. Errors: fault.NotFound.
-type Containers func(ctx context.Context, containerID string) (container.Inside, error)
+// Containers finds how a container, or with a name a sidecar of it, sees a volume, or with "" all of its. Errors: fault.NotFound, fault.Unavailable.
+type Containers func(ctx context.Context, of container.MountsOf, sidecar string) (container.Seen, error)
 
 // Service serves MountedVolumeService.
 type Service struct {
@@ -68,30 +68,46 @@ func (s *Service) ReloadMounted(
 	if err := check(m.GetContainerId(), m.GetVolumeId()); err != nil {
 		return nil, err
 	}
-	paths, err := s.volumes.Paths(m.GetContainerId(), m.GetVolumeId())
-	if err != nil {
-		return nil, err
+	if name := m.GetSidecar(); name != "" {
+		if err := ident.CheckName("sidecar", name); err != nil {
+			return nil, err
+		}
 	}
-	// This fails for one that has ended, which had volumes perhaps: only of one that runs is it known that it has none.
-	inside, err := s.containers(ctx, m.GetContainerId())
-	if err != nil {
-		return nil, err
-	}
-	open, err := inside.OpenFiles(ctx, paths)
-	if err != nil {
-		return nil, err
-	}
-	if len(open) > 0 {
-		return nil, opened(open)
-	}
-	if len(paths) == 0 && m.GetVolumeId() == "" {
-		return connect.NewResponse(&workerv1.ReloadMountedResponse{}), nil
-	}
-	version, err := s.volumes.Reload(ctx, m.GetContainerId(), m.GetVolumeId())
+	version, err := s.reload(ctx, container.MountsOf{ContainerID: m.GetContainerId(), VolumeID: m.GetVolumeId()}, m.GetSidecar())
 	if err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&workerv1.ReloadMountedResponse{Version: version}), nil
+}
+
+func (s *Service) reload(ctx context.Context, of container.MountsOf, sidecar string) (version uint64, err error) {
+	if _, err := s.volumes.Paths(of.ContainerID, of.VolumeID); err != nil {
+		return 0, err
+	}
+	// This fails for one that has ended, which had volumes perhaps: only of one that runs is it known that it has none.
+	seen, err := s.containers(ctx, of, sidecar)
+	if err != nil {
+		return 0, err
+	}
+	defer seen.Release()
+	for _, v := range seen.Views {
+		open, err := v.Inside.OpenFiles(ctx, v.Paths)
+		if err != nil {
+			return 0, err
+		}
+		if len(open) > 0 {
+			return 0, opened(open)
+		}
+	}
+	if len(seen.Mounts) == 0 && of.VolumeID != "" {
+		return 0, fault.New(fault.NotFound, "volume %q: is not mounted in container %q", of.VolumeID, of.ContainerID)
+	}
+	for _, m := range seen.Mounts {
+		if version, err = s.volumes.Reload(ctx, m.ContainerID, m.VolumeID); err != nil {
+			return 0, err
+		}
+	}
+	return version, nil
 }
 
 // opened says what prevents a reload.

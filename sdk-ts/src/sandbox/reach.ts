@@ -2,6 +2,7 @@ import type { Core } from "../core.js";
 import { checkMs } from "../duration.js";
 import { InvalidError, TimeoutError } from "../errors.js";
 import { VolumeService as VolumeRpcs } from "../gen/skerry/v1/volume_pb.js";
+import { quote } from "../names.js";
 
 /** A sandbox as the gateway's services name it. */
 export interface Reach {
@@ -18,14 +19,15 @@ export function checkSandboxId(sandboxId: string): string {
   return sandboxId;
 }
 
-/** Has a sandbox see what was committed to its volumes. */
-export async function reloadVolumes({ core, sandboxId }: Reach, timeoutMs: number): Promise<void> {
+/** Has a sandbox, or the sidecar of a name in it, see what was committed to its volumes. */
+export async function reloadVolumes({ core, sandboxId }: Reach, timeoutMs: number, sidecar = ""): Promise<void> {
   const signal = AbortSignal.any([core.closing, AbortSignal.timeout(checkMs("timeoutMs", timeoutMs, { min: 1 }))]);
   try {
-    await core.call(() => core.rpc(VolumeRpcs).reloadVolume({ sandboxId }, { signal }));
+    await core.call(() => core.rpc(VolumeRpcs).reloadVolume({ sandboxId, sidecar }, { signal }));
   } catch (error) {
     if (signal.aborted && !core.closing.aborted) {
-      throw new TimeoutError(`the volumes of sandbox ${sandboxId} were not reloaded in ${timeoutMs} ms`, {
+      const of = sidecar === "" ? `sandbox ${sandboxId}` : `sidecar ${quote(sidecar)}`;
+      throw new TimeoutError(`the volumes of ${of} were not reloaded in ${timeoutMs} ms`, {
         cause: error,
       });
     }

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { checkMountPaths } from "../bucket.js";
 import { toDuration } from "../duration.js";
 import { InvalidError, NotFoundError, ServiceError } from "../errors.js";
 import { SandboxDefinitionSchema } from "../gen/skerry/v1/sandbox_definition_pb.js";
@@ -6,6 +7,7 @@ import { type SidecarInfo, SidecarService as SidecarRpcs } from "../gen/skerry/v
 import type { Image } from "../image/image.js";
 import { checkName, checkVariables, newId, quote } from "../names.js";
 import type { Secret } from "../secret.js";
+import { type Volume, volumeMounts } from "../storage/volume.js";
 import { checkArgv, checkWorkdir, loadDefinition } from "./definition.js";
 import {
   findProcess,
@@ -17,7 +19,7 @@ import {
 import { SandboxFilesystem } from "./filesystem.js";
 import { Inside } from "./inside.js";
 import type { ContainerProcess } from "./process.js";
-import type { Reach } from "./reach.js";
+import { type Reach, reloadVolumes } from "./reach.js";
 
 const WAIT_MS = 60_000;
 
@@ -31,6 +33,11 @@ export interface SidecarCreateParams {
   secrets?: readonly Secret[];
   /** Absolute; default: the image's. */
   workdir?: string;
+  /**
+   * Volumes, by the absolute path where each is mounted. One that the sandbox has mounted as well, the same part of it, is one for both: each
+   * sees at once what the other writes.
+   */
+  volumes?: Readonly<Record<string, Volume>>;
   /** Give its command a terminal. */
   pty?: boolean;
 }
@@ -103,6 +110,14 @@ export class SidecarContainer {
     return params.wait ? await this.wait() : undefined;
   }
 
+  /**
+   * Has it see what was committed to its volumes; what it has written is committed before. Throws {@link ConflictError} where files of a
+   * volume are open, in it or in another container that sees the same mount, and says which; {@link TimeoutError} after timeoutMs (55000).
+   */
+  async reloadVolumes(params: { timeoutMs?: number } = {}): Promise<void> {
+    await reloadVolumes(this.#reach, params.timeoutMs ?? 55_000, this.name);
+  }
+
   async #look(ms: number): Promise<number | null> {
     if (this.#info.end === undefined) {
       const { core, sandboxId } = this.#reach;
@@ -130,11 +145,13 @@ export class SidecarService {
     if (checkName("sidecar", name) === "main") {
       throw new InvalidError("sidecar name 'main': that is the sandbox itself; choose another");
     }
+    checkMountPaths(params.volumes ?? {});
     const { core, sandboxId } = this.#reach;
     const definition = create(SandboxDefinitionSchema, {
       argv: checkArgv("sidecars.create", params.command ?? []),
       env: checkVariables("sidecars.create: env", params.env ?? {}),
       workdir: checkWorkdir(params.workdir),
+      volumeMounts: volumeMounts(params.volumes ?? {}),
       pty: params.pty ?? false,
     });
     await loadDefinition(core, this.#appId, image, definition, params);

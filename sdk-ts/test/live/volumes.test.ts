@@ -56,6 +56,30 @@ describe("volumes", () => {
     await Promise.all([writer, reader, inner].map((sandbox) => sandbox.terminate({ wait: true })));
   });
 
+  test("are mounted in sidecars", async () => {
+    const app = await client().apps.fromName("ts-volumes", { createIfMissing: true });
+    const image = client().images.debianSlim();
+    await using both = await client().volumes.ephemeral();
+    await using own = await client().volumes.ephemeral();
+    const sandbox = await client().sandboxes.create(app, image, { volumes: { "/both": both } });
+    const side = await sandbox.experimentalSidecars.create("side", image, {
+      volumes: { "/there": both, "/own": own.withMountOptions({ subPath: "part" }) },
+    });
+    const write = await side.exec(["sh", "-c", "echo there > /there/a && echo own > /own/b"]);
+    expect(await write.wait()).toBe(0);
+    expect(await (await sandbox.exec(["cat", "/both/a"])).stdout.readText()).toBe("there\n");
+    const holder = await side.exec(["sh", "-c", "exec 3< /own/b; echo open; read go"]);
+    expect((await holder.stdout.lines().next()).value).toBe("open");
+    await expect(side.reloadVolumes()).rejects.toThrow(ConflictError);
+    await holder.closeStdin();
+    await holder.wait();
+    await side.reloadVolumes(); // which commits
+    expect(await text(own.readFile("part/b"))).toBe("own\n");
+    expect(await side.terminate({ wait: true })).toBe(137);
+    expect(await text(both.readFile("a"))).toBe("there\n");
+    await sandbox.terminate({ wait: true });
+  });
+
   test("have names", async () => {
     await expect(client().volumes.fromName("ts-missing")).rejects.toThrow(NotFoundError);
     const made = await client().volumes.fromName("ts-volume", { createIfMissing: true });

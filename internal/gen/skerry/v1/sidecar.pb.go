@@ -113,7 +113,7 @@ type CreateSidecarRequest struct {
 	SidecarId string `protobuf:"bytes,2,opt,name=sidecar_id,json=sidecarId,proto3" json:"sidecar_id,omitempty"`
 	// 1 to 64 of [A-Za-z0-9-_.], not "main".
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// What it is: argv, image_id, env, secret_ids, workdir, pty and mounts; nothing else may be set.
+	// What it is: argv, image_id, env, secret_ids, workdir, pty, mounts and volume_mounts; nothing else may be set.
 	Definition    *SandboxDefinition `protobuf:"bytes,4,opt,name=definition,proto3" json:"definition,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

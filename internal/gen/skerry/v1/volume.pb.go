@@ -1073,7 +1073,9 @@ type ReloadVolumeRequest struct {
 	// "vo-...".
 	VolumeId string `protobuf:"bytes,1,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
 	// "sb-...", whose volumes are all meant, without volume_id; empty: the calling container.
-	SandboxId     string `protobuf:"bytes,2,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	SandboxId string `protobuf:"bytes,2,opt,name=sandbox_id,json=sandboxId,proto3" json:"sandbox_id,omitempty"`
+	// Name of a sidecar of that sandbox, whose volumes are meant instead; empty: the sandbox's own.
+	Sidecar       string `protobuf:"bytes,3,opt,name=sidecar,proto3" json:"sidecar,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1118,6 +1120,13 @@ func (x *ReloadVolumeRequest) GetVolumeId() string {
 func (x *ReloadVolumeRequest) GetSandboxId() string {
 	if x != nil {
 		return x.SandboxId
+	}
+	return ""
+}
+
+func (x *ReloadVolumeRequest) GetSidecar() string {
+	if x != nil {
+		return x.Sidecar
 	}
 	return ""
 }
@@ -1447,11 +1456,12 @@ const file_skerry_v1_volume_proto_rawDesc = "" +
 	"\x13CommitVolumeRequest\x12\x1b\n" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\"0\n" +
 	"\x14CommitVolumeResponse\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\x04R\aversion\"Q\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\"k\n" +
 	"\x13ReloadVolumeRequest\x12\x1b\n" +
 	"\tvolume_id\x18\x01 \x01(\tR\bvolumeId\x12\x1d\n" +
 	"\n" +
-	"sandbox_id\x18\x02 \x01(\tR\tsandboxId\"0\n" +
+	"sandbox_id\x18\x02 \x01(\tR\tsandboxId\x12\x18\n" +
+	"\asidecar\x18\x03 \x01(\tR\asidecar\"0\n" +
 	"\x14ReloadVolumeResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\"f\n" +
 	"\x19ListVolumeVersionsRequest\x12\x1b\n" +

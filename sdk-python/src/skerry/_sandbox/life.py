@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,12 @@ from skerry._client.dual import dual
 from skerry._gen.skerry.v1 import sandbox_pb as pb
 from skerry._gen.skerry.v1.sandbox_info_pb import SandboxEndReason, SandboxState
 from skerry._gen.skerry.v1.snapshot_pb import PauseSandboxRequest, ResumeSandboxRequest
-from skerry._gen.skerry.v1.volume_pb import ReloadVolumeRequest
 from skerry._names import check_labels
 from skerry._run.policies import duration
 
 from .creation import MAX_LIFETIME
 from .faults import timed_out
+from .reloading import reload_volumes
 from .values import sandbox_info
 
 if TYPE_CHECKING:
@@ -198,17 +197,7 @@ class Life:
         Raises RuntimeError where files of a volume are open in the sandbox, and says which; TimeoutError.
         """
         self._inside.check()
-        if timeout <= 0:
-            raise exc.InvalidError(f"timeout {timeout!r}: want seconds, more than 0")
-        request = ReloadVolumeRequest(sandbox_id=self._sandbox_id)
-        try:
-            await asyncio.wait_for(self._client.ask(lambda: self._client.aio.volumes.reload_volume(request)), timeout)
-        except asyncio.TimeoutError:
-            raise exc.TimeoutError(
-                f"the volumes of sandbox {self._sandbox_id} were not reloaded in {timeout} s"
-            ) from None
-        except exc.ConflictError as err:
-            raise RuntimeError(str(err)) from None
+        await reload_volumes(self._client, self._sandbox_id, timeout)
 
     # Inside the package.
 

@@ -12,20 +12,24 @@ from skerry._gen.skerry.v1 import sidecar_pb as pb
 from skerry._gen.skerry.v1.sandbox_definition_pb import SandboxDefinition
 from skerry._gen.skerry.v1.sandbox_info_pb import SandboxEndReason, SandboxState
 from skerry._names import check_name, check_variables, new_id
+from skerry._objects.bucket import CloudBucketMount
 from skerry._objects.options import check_secrets
+from skerry._objects.volumes import check_volumes, volume_messages
 from skerry._twin import twin
 
 from .execution import Executing, check_argv, check_workdir
 from .inside import Inside
 from .main_output import SandboxLogsManager
+from .reloading import reload_volumes
 from .secrets import SecretKeeper, secret_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from skerry._objects.image import Image
     from skerry._objects.secret import Secret
+    from skerry._volume.volume import Volume
 
     from .sandbox import Sandbox
 
@@ -52,7 +56,7 @@ class SidecarManager:
         env: dict[str, str | None] | None = None,
         secrets: Sequence[Secret] | None = None,
         workdir: str | None = None,
-        volumes: dict[str, Any] | None = None,
+        volumes: Mapping[str, Volume | CloudBucketMount] | None = None,
         outbound_cidr_allowlist: Sequence[str] | None = None,
         outbound_domain_allowlist: Sequence[str] | None = None,
         pty: bool = False,
@@ -66,7 +70,8 @@ class SidecarManager:
             env: environment variables.
             secrets: secrets that become environment variables.
             workdir: absolute.
-            volumes: not available yet.
+            volumes: :class:`skerry.Volume` objects that are mounted, by absolute path. One that the sandbox has mounted as well, the
+                same part of it, is one for both: each sees at once what the other writes.
             outbound_cidr_allowlist: not available: a sidecar shares the network of its sandbox, and its policy.
             outbound_domain_allowlist: likewise.
             pty: give its command a terminal.
@@ -76,16 +81,17 @@ class SidecarManager:
         from skerry._client import background
 
         definition = _definition(args, name, env, workdir, pty)
-        if volumes:
+        mounted = check_volumes(volumes)
+        if any(isinstance(each, CloudBucketMount) for each in mounted.values()):
             raise exc.UnimplementedError(
-                "volumes= of a sidecar is not available in this version of skerry; mount them in the sandbox"
+                "a CloudBucketMount in a sidecar is not available in this version of skerry; mount it in the sandbox"
             )
         if outbound_cidr_allowlist is not None or outbound_domain_allowlist is not None:
             raise exc.UnimplementedError(
                 "a sidecar has the network of its sandbox: give the allowlists to Sandbox.create or Sandbox.set_network_policy"
             )
         self._load(image, definition)
-        return background.run(self._create(name, definition, check_secrets(secrets)))
+        return background.run(self._create(name, definition, check_secrets(secrets), mounted))
 
     def _load(self, image: Image, definition: SandboxDefinition) -> None:
         from .creation import load_image
@@ -93,9 +99,12 @@ class SidecarManager:
         image_id, mounts = load_image(self._sandbox._client, self._sandbox._info.app_id, image)
         definition.image_id, definition.mounts = image_id, mounts
 
-    async def _create(self, name: str, definition: SandboxDefinition, secrets: list[Secret]) -> SidecarContainer:
+    async def _create(
+        self, name: str, definition: SandboxDefinition, secrets: list[Secret], volumes: Mapping[str, Any]
+    ) -> SidecarContainer:
         sandbox = self._sandbox
         sandbox._inside.check()
+        definition.volume_mounts = await volume_messages(volumes)
         if secrets:
             definition.secret_ids = await secret_ids(sandbox._client, sandbox._info.app_id, secrets)
         request = pb.CreateSidecarRequest(
@@ -211,8 +220,16 @@ class SidecarContainer(Executing):
 
     @dual
     async def reload_volumes(self, *, timeout: int = 55) -> None:
-        """Have it see what was committed to its volumes. It has none yet, so there is nothing to do."""
+        """Have it see what was committed to its volumes; what it has written is committed before.
+
+        Args:
+            timeout: seconds that it may take.
+
+        Raises RuntimeError where files of a volume are open, in it or in another container that sees the same mount, and says which;
+        TimeoutError.
+        """
         self._inside.check()
+        await reload_volumes(self._sandbox._client, self._sandbox.object_id, timeout, self.name)
 
     async def _look(self, seconds: int) -> None:
         self._inside.check()

@@ -129,7 +129,9 @@ type ReloadMountedRequest struct {
 	// "ta-..." or "sb-...".
 	ContainerId string `protobuf:"bytes,1,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
 	// "vo-..."; empty: all of the container.
-	VolumeId      string `protobuf:"bytes,2,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
+	VolumeId string `protobuf:"bytes,2,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
+	// Name of a sidecar of the sandbox, whose volumes are meant; empty: the sandbox's own.
+	Sidecar       string `protobuf:"bytes,3,opt,name=sidecar,proto3" json:"sidecar,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -174,6 +176,13 @@ func (x *ReloadMountedRequest) GetContainerId() string {
 func (x *ReloadMountedRequest) GetVolumeId() string {
 	if x != nil {
 		return x.VolumeId
+	}
+	return ""
+}
+
+func (x *ReloadMountedRequest) GetSidecar() string {
+	if x != nil {
+		return x.Sidecar
 	}
 	return ""
 }
@@ -415,7 +424,7 @@ type CommitChangesRequest struct {
 	VolumeId string `protobuf:"bytes,1,opt,name=volume_id,json=volumeId,proto3" json:"volume_id,omitempty"`
 	// Chosen by the worker: 22 random characters.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// "ta-..." or "sb-..."; of a builder "bs-...", a step that it has chosen this for.
+	// "ta-...", "sb-..." or, of a sidecar, "sc-..."; of a builder "bs-...", a step that it has chosen this for.
 	ContainerId string `protobuf:"bytes,3,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
 	// Applied in this order; at most 10,000 in a message.
 	Changes       []*v1.VolumeChange `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
@@ -545,10 +554,11 @@ const file_skerry_worker_v1_volume_proto_rawDesc = "" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x1b\n" +
 	"\tvolume_id\x18\x02 \x01(\tR\bvolumeId\"1\n" +
 	"\x15CommitMountedResponse\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\x04R\aversion\"V\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\"p\n" +
 	"\x14ReloadMountedRequest\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x1b\n" +
-	"\tvolume_id\x18\x02 \x01(\tR\bvolumeId\"1\n" +
+	"\tvolume_id\x18\x02 \x01(\tR\bvolumeId\x12\x18\n" +
+	"\asidecar\x18\x03 \x01(\tR\asidecar\"1\n" +
 	"\x15ReloadMountedResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\"0\n" +
 	"\x11OpenVolumeRequest\x12\x1b\n" +

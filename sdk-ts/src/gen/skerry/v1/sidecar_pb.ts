@@ -95,7 +95,7 @@ export type CreateSidecarRequest = Message<"skerry.v1.CreateSidecarRequest"> & {
   name: string;
 
   /**
-   * What it is: argv, image_id, env, secret_ids, workdir, pty and mounts; nothing else may be set.
+   * What it is: argv, image_id, env, secret_ids, workdir, pty, mounts and volume_mounts; nothing else may be set.
    *
    * @generated from field: skerry.v1.SandboxDefinition definition = 4;
    */

@@ -119,7 +119,7 @@ class CreateSidecarRequest(Message[_CreateSidecarRequestFields]):
             string name = 3;
             ```
         definition:
-            What it is: argv, image_id, env, secret_ids, workdir, pty and mounts; nothing else may be set.
+            What it is: argv, image_id, env, secret_ids, workdir, pty, mounts and volume_mounts; nothing else may be set.
 
             ```proto
             optional skerry.v1.SandboxDefinition definition = 4;

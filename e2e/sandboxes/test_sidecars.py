@@ -1,0 +1,59 @@
+"""Sidecars: what they share with their sandbox, and what is left when both have ended."""
+
+# pyright: reportPrivateUsage=false
+
+import pytest
+import skerry
+from skerry.exception import InvalidError, NotFoundError
+from skerry.sandbox import SidecarContainer
+
+from e2e.daemon import Daemon
+
+from .conftest import Make
+
+
+def _say(container: skerry.Sandbox | SidecarContainer, line: str) -> str:
+    process = container.exec("sh", "-c", line)
+    text = process.stdout.read()
+    assert process.wait() == 0, process.stderr.read()
+    return text
+
+
+def test_volumes(make: Make, daemon: Daemon) -> None:
+    image = skerry.Image.debian_slim()
+    with skerry.Volume.ephemeral() as both, skerry.Volume.ephemeral() as own:
+        sandbox = make(volumes={"/both": both})
+        side = sandbox._experimental_sidecars.create(
+            name="side", image=image, volumes={"/there": both, "/own": own.with_mount_options(sub_path="part")}
+        )
+        assert _say(side, "echo there > /there/a; echo own > /own/b; cat /there/a /own/b") == "there\nown\n"
+        # One mount for both: nothing has to be committed for the other to see it.
+        assert _say(sandbox, "cat /both/a; echo here > /both/a; test ! -e /own") == "there\n"
+        assert _say(side, "cat /there/a") == "here\n"
+        daemon.kill()
+        daemon.start()
+        assert _say(side, "cat /there/a /own/b; echo more >> /own/b") == "here\nown\n"
+
+        with own.batch_upload(force=True) as batch:
+            batch.put_file(__file__, "part/sent")
+        assert _say(side, "ls /own") == "b\n"
+        holder = side.exec("sh", "-c", "exec 3< /own/b; echo open; read go")
+        assert next(iter(holder.stdout)) == "open\n"
+        with pytest.raises(RuntimeError, match=r"path /own/b is open from 'sh -c exec"):
+            side.reload_volumes()
+        sandbox.reload_volumes()  # which is of other volumes
+        holder.stdin.write_eof()
+        holder.stdin.drain()
+        holder.wait()
+        side.reload_volumes()
+        assert _say(side, "ls /own") == "b\nsent\n"
+        assert b"".join(both.read_file("a")) == b"here\n"
+
+        _say(side, "echo last > /there/a; echo last > /own/b")
+        assert side.terminate(wait=True) == 137
+        assert b"".join(both.read_file("a")) + b"".join(own.read_file("part/b")) == b"last\nlast\n"
+        with pytest.raises(InvalidError, match="mounted there"):
+            sandbox._experimental_sidecars.create(name="wrong", image=image, volumes={"/root": own})
+        gone = skerry.Volume.from_name("no-volume-of-this-name")
+        with pytest.raises(NotFoundError):
+            sandbox._experimental_sidecars.create(name="wrong", image=image, volumes={"/data": gone})
