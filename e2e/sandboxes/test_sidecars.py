@@ -4,7 +4,7 @@
 
 import pytest
 import skerry
-from skerry.exception import InvalidError, NotFoundError
+from skerry.exception import InvalidError, NotFoundError, SandboxTerminatedError
 from skerry.sandbox import SidecarContainer
 
 from e2e.daemon import Daemon
@@ -57,3 +57,40 @@ def test_volumes(make: Make, daemon: Daemon) -> None:
         gone = skerry.Volume.from_name("no-volume-of-this-name")
         with pytest.raises(NotFoundError):
             sandbox._experimental_sidecars.create(name="wrong", image=image, volumes={"/data": gone})
+
+
+def test_after_the_sandbox(make: Make, daemon: Daemon) -> None:
+    image = skerry.Image.debian_slim()
+    sandbox = make()
+    sidecars = sandbox._experimental_sidecars
+    exits = sidecars.create("sh", "-c", "exit 5", name="exits", image=image)
+    assert exits.wait() == 5
+    runs, halted = (sidecars.create(name=name, image=image) for name in ("runs", "halted"))
+    assert halted.terminate(wait=True) == 137
+    sandbox.terminate(wait=True)
+    for restart in (False, True):
+        if restart:  # which makes sure that the worker has nothing of the sandbox any more
+            daemon.kill()
+            daemon.start()
+        assert sidecars.list() == []
+        assert [each.object_id for each in sidecars.list(include_terminated=True)] == [each.object_id for each in (exits, runs, halted)]
+        found = {name: sidecars.get(name=name, include_terminated=True) for name in ("exits", "runs", "halted")}
+        assert {name: each.poll() for name, each in found.items()} == {"exits": 5, "runs": 137, "halted": 137}
+        assert found["exits"].wait() == 5
+        assert found["runs"].wait(raise_on_termination=False) == 137
+        with pytest.raises(SandboxTerminatedError, match="its sandbox has ended"):
+            found["runs"].wait()
+        assert found["runs"].terminate(wait=True) == 137
+        with pytest.raises(NotFoundError, match="no sidecar 'none'"):
+            sidecars.get(name="none", include_terminated=True)
+    assert runs.poll() == 137  # a handle that has not asked before
+
+
+def test_snapshot_is_of_the_sandbox_alone(make: Make) -> None:
+    sandbox = make()
+    side = sandbox._experimental_sidecars.create(name="side", image=skerry.Image.debian_slim())
+    _say(side, "echo side > /srv/side; echo side > /srv/both")
+    _say(sandbox, "echo main > /srv/both")
+    copy = make(image=sandbox.snapshot_filesystem())
+    assert _say(copy, "ls /srv; cat /srv/both") == "both\nmain\n"
+    assert _say(side, "ls /srv; cat /srv/both") == "both\nside\nside\n"

@@ -152,6 +152,7 @@ func (s *Service) move(e *entry, st Status, recovered bool) {
 		if st.End != nil {
 			end = *st.End
 		}
+		e.Sidecars = st.Sidecars
 		s.end(e, end)
 		return
 	case before:

@@ -88,6 +88,14 @@ type End struct {
 	At         time.Time `json:"at"`
 }
 
+// Sidecar is how a further container of a sandbox ended.
+type Sidecar struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	ImageID string `json:"image_id"`
+	End     End    `json:"end"`
+}
+
 // Definition is what a sandbox is; see skerry.v1.SandboxDefinition. Checked fills in what is left out.
 type Definition struct {
 	Argv          []string               `json:"argv,omitempty"`
@@ -177,6 +185,7 @@ type Sandbox struct {
 	WorkerID    string     `json:"worker_id"`
 	Ready       bool       `json:"ready,omitempty"`
 	SnapshotID  string     `json:"snapshot_id,omitempty"` // it was made from
+	Sidecars    []Sidecar  `json:"sidecars,omitempty"`    // with Ended: those that it had, oldest first
 	IdleSince   time.Time  `json:"-"`                     // zero: in use, or not known
 }
 
@@ -253,6 +262,7 @@ type Status struct {
 	IdleSince time.Time
 	Record    []byte
 	Adopted   bool
+	Sidecars  []Sidecar // oldest first; only with Ended
 }
 
 // Update changes what is set of a sandbox on its worker; zero fields are left as they are.

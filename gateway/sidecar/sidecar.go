@@ -1,9 +1,10 @@
 // Package sidecar is the noun of further containers in sandboxes, which have files and processes of their own and share the network, the limits
-// and the end of their sandbox. Their worker knows them; the gateway keeps nothing of them.
+// and the end of their sandbox. Their worker knows them; the gateway keeps how they ended, with their sandbox's end.
 package sidecar
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -147,46 +148,74 @@ func (s *Service) Create(ctx context.Context, sandboxID, id, name string, d sand
 	return w.WaitSidecar(ctx, sandboxID, name, 0)
 }
 
-// List lists a sandbox's sidecars, oldest first. Errors: fault.NotFound, fault.Precondition.
-func (s *Service) List(ctx context.Context, sandboxID string, withEnded bool) ([]Sidecar, error) {
-	w, _, err := s.worker(ctx, sandboxID)
-	if err != nil {
-		return nil, err
+// of asks the worker of a sandbox. Once the sandbox has ended its worker forgets it: then its sidecars are what is recorded of them.
+func (s *Service) of(ctx context.Context, sandboxID string, ask func(w Worker) error) (ended bool, list []Sidecar, err error) {
+	w, sb, err := s.worker(ctx, sandboxID)
+	if err == nil {
+		if err = ask(w); !errors.Is(err, fault.NotFound) {
+			return false, nil, err
+		}
+		var missing error
+		if sb, missing = s.d.Sandboxes.Get(ctx, sandboxID); missing != nil {
+			return false, nil, missing
+		}
 	}
-	list, err := w.Sidecars(ctx, sandboxID)
+	if sb.State != sandbox.Ended {
+		return false, nil, err
+	}
+	for _, c := range sb.Sidecars {
+		list = append(list, Sidecar{ID: c.ID, Name: c.Name, ImageID: c.ImageID, State: sandbox.Ended, End: &c.End})
+	}
+	return true, list, nil
+}
+
+// List lists a sandbox's sidecars, oldest first. Errors: fault.NotFound.
+func (s *Service) List(ctx context.Context, sandboxID string, withEnded bool) (list []Sidecar, err error) {
+	ended, recorded, err := s.of(ctx, sandboxID, func(w Worker) (err error) {
+		list, err = w.Sidecars(ctx, sandboxID)
+		return err
+	})
+	if ended {
+		list = recorded
+	}
 	if withEnded {
 		return list, err
 	}
 	return slices.DeleteFunc(list, func(c Sidecar) bool { return c.State == sandbox.Ended }), err
 }
 
-// Wait returns a sidecar once it has ended, or as it is after limit. Errors: fault.NotFound, fault.Precondition.
-func (s *Service) Wait(ctx context.Context, sandboxID, name string, limit time.Duration) (Sidecar, error) {
+// Wait returns a sidecar once it has ended, or as it is after limit. Errors: fault.NotFound, also where its sandbox has ended and nothing is known
+// of its sidecars: those of a lost worker.
+func (s *Service) Wait(ctx context.Context, sandboxID, name string, limit time.Duration) (c Sidecar, err error) {
 	if err := ident.CheckName("sidecar", name); err != nil {
 		return Sidecar{}, err
 	}
-	w, _, err := s.worker(ctx, sandboxID)
-	if err != nil {
-		return Sidecar{}, err
+	ended, recorded, err := s.of(ctx, sandboxID, func(w Worker) (err error) {
+		c, err = w.WaitSidecar(ctx, sandboxID, name, limit)
+		return err
+	})
+	if !ended {
+		return c, err
 	}
-	return w.WaitSidecar(ctx, sandboxID, name, limit)
+	for _, c := range slices.Backward(recorded) {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return Sidecar{}, fault.New(fault.NotFound, "sidecar %q: sandbox %q has ended, and nothing is known of one of that name", name, sandboxID)
 }
 
-// Terminate ends a sidecar, and with wait returns when it has ended. Errors: fault.NotFound, fault.Precondition.
+// Terminate ends a sidecar, and with wait returns when it has ended. Errors: fault.NotFound.
 func (s *Service) Terminate(ctx context.Context, sandboxID, name string, wait bool) (Sidecar, error) {
 	c, err := s.Wait(ctx, sandboxID, name, 0)
 	if err != nil || c.State == sandbox.Ended {
 		return c, err
 	}
-	w, _, err := s.worker(ctx, sandboxID)
-	if err != nil {
-		return c, err
-	}
-	if err := w.StopSidecar(ctx, sandboxID, name); err != nil {
+	if _, _, err := s.of(ctx, sandboxID, func(w Worker) error { return w.StopSidecar(ctx, sandboxID, name) }); err != nil {
 		return c, err
 	}
 	for wait && c.State != sandbox.Ended {
-		if c, err = w.WaitSidecar(ctx, sandboxID, name, sandbox.MaxWait); err != nil {
+		if c, err = s.Wait(ctx, sandboxID, name, sandbox.MaxWait); err != nil {
 			return c, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -152,6 +153,38 @@ func statusFromProto(m *workerv1.SandboxStatus) (sandbox.Status, error) {
 		st.IdleSince = m.GetIdleSince().AsTime()
 	}
 	var err error
-	st.End, err = gatewire.EndFromProto(m.GetEnd())
+	if st.End, err = gatewire.EndFromProto(m.GetEnd()); err != nil {
+		return st, err
+	}
+	st.Sidecars, err = sidecarsFromProto(m.GetSidecars())
 	return st, err
 }
+
+// maxSidecars is how many sidecars of a sandbox are remembered; workers remember fewer.
+const maxSidecars = 200
+
+// sidecarsFromProto are the sidecars of a sandbox that has ended. What had not ended by its worker's word is lost.
+func sidecarsFromProto(list []*skerryv1.SidecarInfo) (sidecars []sandbox.Sidecar, err error) {
+	if len(list) > maxSidecars {
+		list = list[len(list)-maxSidecars:]
+	}
+	for _, m := range list {
+		c := sandbox.Sidecar{ID: m.GetSidecarId(), Name: m.GetName(), ImageID: m.GetImageId()}
+		if err := ident.Check(ident.Sidecar, c.ID); err != nil {
+			return nil, err
+		}
+		end, err := gatewire.EndFromProto(m.GetEnd())
+		if err != nil {
+			return nil, err
+		}
+		if end == nil {
+			end = &sandbox.End{Reason: sandbox.Lost, ReturnCode: lostCode, Message: "its sandbox has ended", At: time.Now().UTC()}
+		}
+		c.End = *end
+		sidecars = append(sidecars, c)
+	}
+	return sidecars, nil
+}
+
+// lostCode is what is returned of a sidecar that was lost.
+const lostCode = 137

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,6 +164,15 @@ while True:
 	_, err = g.rpc.StopSandbox(t.Context(), connect.NewRequest(&workerv1.StopSandboxRequest{SandboxId: id}))
 	ok(t, err)
 	g.await(t, id, ended)
+	var told []string
+	g.mu.Lock()
+	for _, c := range g.state[id].GetSidecars() {
+		told = append(told, fmt.Sprintf("%s %d", c.GetName(), c.GetEnd().GetReturnCode()))
+	}
+	g.mu.Unlock()
+	if got := strings.Join(told, ", "); got != "web 137, helper 137, helper 3, helper 143, helper 1" {
+		t.Errorf("with the sandbox's end: %s", got)
+	}
 	if s := g.waitSidecar(t, id, "web", 0); s.GetEnd().GetReason() != skerryv1.SandboxEndReason_SANDBOX_END_REASON_TERMINATED {
 		t.Errorf("after the sandbox: %v", s)
 	}

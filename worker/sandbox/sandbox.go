@@ -12,6 +12,7 @@ import (
 	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/network/policy"
+	"github.com/skerry-dev/skerry/worker/sidecar"
 )
 
 // Spec is a sandbox to start. What is not in its JSON is not kept on the disk.
@@ -59,7 +60,8 @@ type Status struct {
 	ExpiresAt time.Time
 	IdleSince time.Time // zero: somebody uses it
 	Record    []byte
-	Spec      *Spec // not to be changed
+	Spec      *Spec            // not to be changed
+	Sidecars  []sidecar.Status // that it had; only with Ended
 }
 
 // environment is what processes in the sandbox begin with. There is no credential of ours in it.

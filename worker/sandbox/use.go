@@ -70,10 +70,14 @@ func newSandbox(h *Host, spec Spec) *Sandbox {
 func (s *Sandbox) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Status{
+	st := Status{
 		ID: s.spec.ID, State: s.state, End: s.end, Ready: s.ready, Adopted: s.adopted, ExpiresAt: s.expires,
 		IdleSince: s.idleSince, Record: s.record, Spec: &s.spec,
 	}
+	if s.state == command.Ended {
+		st.Sidecars = s.sidecars.List()
+	}
+	return st
 }
 
 // update changes what mu guards, keeps it on the disk, and tells those who watch.

@@ -153,6 +153,11 @@ func statusToProto(s sandbox.Status) *workerv1.SandboxStatus {
 		}
 	}
 	m.End = endToProto(s.End)
+	for _, c := range s.Sidecars {
+		m.Sidecars = append(m.Sidecars, &skerryv1.SidecarInfo{
+			SidecarId: c.ID, Name: c.Name, ImageId: c.ImageID, State: skerryv1.SandboxState(c.State), End: endToProto(c.End),
+		})
+	}
 	return m
 }
 

@@ -54,7 +54,7 @@ type SidecarServiceClient interface {
 	CreateSidecar(context.Context, *connect.Request[v1.CreateSidecarRequest]) (*connect.Response[v1.CreateSidecarResponse], error)
 	// ListSidecars lists them, oldest first. Errors: not_found.
 	ListSidecars(context.Context, *connect.Request[v1.ListSidecarsRequest]) (*connect.Response[v1.ListSidecarsResponse], error)
-	// WaitSidecar answers when it has ended, or after limit as it is then. Errors: not_found.
+	// WaitSidecar answers when it has ended, or after limit as it is then, also when its sandbox has ended. Errors: not_found.
 	WaitSidecar(context.Context, *connect.Request[v1.WaitSidecarRequest]) (*connect.Response[v1.WaitSidecarResponse], error)
 	// TerminateSidecar ends one, and with wait answers when it has ended. Errors: not_found.
 	TerminateSidecar(context.Context, *connect.Request[v1.TerminateSidecarRequest]) (*connect.Response[v1.TerminateSidecarResponse], error)
@@ -133,7 +133,7 @@ type SidecarServiceHandler interface {
 	CreateSidecar(context.Context, *connect.Request[v1.CreateSidecarRequest]) (*connect.Response[v1.CreateSidecarResponse], error)
 	// ListSidecars lists them, oldest first. Errors: not_found.
 	ListSidecars(context.Context, *connect.Request[v1.ListSidecarsRequest]) (*connect.Response[v1.ListSidecarsResponse], error)
-	// WaitSidecar answers when it has ended, or after limit as it is then. Errors: not_found.
+	// WaitSidecar answers when it has ended, or after limit as it is then, also when its sandbox has ended. Errors: not_found.
 	WaitSidecar(context.Context, *connect.Request[v1.WaitSidecarRequest]) (*connect.Response[v1.WaitSidecarResponse], error)
 	// TerminateSidecar ends one, and with wait answers when it has ended. Errors: not_found.
 	TerminateSidecar(context.Context, *connect.Request[v1.TerminateSidecarRequest]) (*connect.Response[v1.TerminateSidecarResponse], error)

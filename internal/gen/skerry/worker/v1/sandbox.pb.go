@@ -529,7 +529,9 @@ type SandboxStatus struct {
 	// It was there before the worker's process.
 	Adopted bool `protobuf:"varint,8,opt,name=adopted,proto3" json:"adopted,omitempty"`
 	// Since when nobody has used it; unset: it is in use.
-	IdleSince     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=idle_since,json=idleSince,proto3" json:"idle_since,omitempty"`
+	IdleSince *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=idle_since,json=idleSince,proto3" json:"idle_since,omitempty"`
+	// How its sidecars ended, oldest first, as far as it remembers them; only with ENDED.
+	Sidecars      []*v1.SidecarInfo `protobuf:"bytes,10,rep,name=sidecars,proto3" json:"sidecars,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -623,6 +625,13 @@ func (x *SandboxStatus) GetAdopted() bool {
 func (x *SandboxStatus) GetIdleSince() *timestamppb.Timestamp {
 	if x != nil {
 		return x.IdleSince
+	}
+	return nil
+}
+
+func (x *SandboxStatus) GetSidecars() []*v1.SidecarInfo {
+	if x != nil {
+		return x.Sidecars
 	}
 	return nil
 }
@@ -1199,7 +1208,7 @@ var File_skerry_worker_v1_sandbox_proto protoreflect.FileDescriptor
 
 const file_skerry_worker_v1_sandbox_proto_rawDesc = "" +
 	"\n" +
-	"\x1eskerry/worker/v1/sandbox.proto\x12\x10skerry.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/payload.proto\x1a\"skerry/v1/sandbox_definition.proto\x1a\x1cskerry/v1/sandbox_info.proto\x1a\x1dskerry/worker/v1/worker.proto\"H\n" +
+	"\x1eskerry/worker/v1/sandbox.proto\x12\x10skerry.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skerry/v1/function.proto\x1a\x17skerry/v1/payload.proto\x1a\"skerry/v1/sandbox_definition.proto\x1a\x1cskerry/v1/sandbox_info.proto\x1a\x17skerry/v1/sidecar.proto\x1a\x1dskerry/worker/v1/worker.proto\"H\n" +
 	"\x13StartSandboxRequest\x121\n" +
 	"\x04spec\x18\x01 \x01(\v2\x1d.skerry.worker.v1.SandboxSpecR\x04spec\"\xe7\x06\n" +
 	"\vSandboxSpec\x12\x1d\n" +
@@ -1245,7 +1254,7 @@ const file_skerry_worker_v1_sandbox_proto_rawDesc = "" +
 	"\x15WatchSandboxesRequest\"o\n" +
 	"\x16WatchSandboxesResponse\x129\n" +
 	"\asandbox\x18\x01 \x01(\v2\x1f.skerry.worker.v1.SandboxStatusR\asandbox\x12\x1a\n" +
-	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\xf8\x02\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\xac\x03\n" +
 	"\rSandboxStatus\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\x12-\n" +
@@ -1258,7 +1267,9 @@ const file_skerry_worker_v1_sandbox_proto_rawDesc = "" +
 	"\tresources\x18\a \x01(\v2\x14.skerry.v1.ResourcesR\tresources\x12\x18\n" +
 	"\aadopted\x18\b \x01(\bR\aadopted\x129\n" +
 	"\n" +
-	"idle_since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tidleSince\"5\n" +
+	"idle_since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tidleSince\x122\n" +
+	"\bsidecars\x18\n" +
+	" \x03(\v2\x16.skerry.v1.SidecarInfoR\bsidecars\"5\n" +
 	"\x14ForgetSandboxRequest\x12\x1d\n" +
 	"\n" +
 	"sandbox_id\x18\x01 \x01(\tR\tsandboxId\"\x17\n" +
@@ -1353,9 +1364,10 @@ var file_skerry_worker_v1_sandbox_proto_goTypes = []any{
 	(v1.SandboxState)(0),            // 25: skerry.v1.SandboxState
 	(*v1.SandboxEnd)(nil),           // 26: skerry.v1.SandboxEnd
 	(*v1.Resources)(nil),            // 27: skerry.v1.Resources
-	(v1.SandboxEndReason)(0),        // 28: skerry.v1.SandboxEndReason
-	(*v1.NetworkPolicy)(nil),        // 29: skerry.v1.NetworkPolicy
-	(*durationpb.Duration)(nil),     // 30: google.protobuf.Duration
+	(*v1.SidecarInfo)(nil),          // 28: skerry.v1.SidecarInfo
+	(v1.SandboxEndReason)(0),        // 29: skerry.v1.SandboxEndReason
+	(*v1.NetworkPolicy)(nil),        // 30: skerry.v1.NetworkPolicy
+	(*durationpb.Duration)(nil),     // 31: google.protobuf.Duration
 }
 var file_skerry_worker_v1_sandbox_proto_depIdxs = []int32{
 	1,  // 0: skerry.worker.v1.StartSandboxRequest.spec:type_name -> skerry.worker.v1.SandboxSpec
@@ -1373,31 +1385,32 @@ var file_skerry_worker_v1_sandbox_proto_depIdxs = []int32{
 	23, // 12: skerry.worker.v1.SandboxStatus.expires_at:type_name -> google.protobuf.Timestamp
 	27, // 13: skerry.worker.v1.SandboxStatus.resources:type_name -> skerry.v1.Resources
 	23, // 14: skerry.worker.v1.SandboxStatus.idle_since:type_name -> google.protobuf.Timestamp
-	28, // 15: skerry.worker.v1.StopSandboxRequest.reason:type_name -> skerry.v1.SandboxEndReason
-	23, // 16: skerry.worker.v1.UpdateSandboxRequest.expires_at:type_name -> google.protobuf.Timestamp
-	29, // 17: skerry.worker.v1.UpdateSandboxRequest.network:type_name -> skerry.v1.NetworkPolicy
-	2,  // 18: skerry.worker.v1.UpdateSandboxRequest.egress_rules:type_name -> skerry.worker.v1.EgressRule
-	20, // 19: skerry.worker.v1.SealEnvironmentRequest.variables:type_name -> skerry.worker.v1.SealEnvironmentRequest.VariablesEntry
-	30, // 20: skerry.worker.v1.GetSandboxUsageResponse.cpu_time:type_name -> google.protobuf.Duration
-	0,  // 21: skerry.worker.v1.SandboxService.StartSandbox:input_type -> skerry.worker.v1.StartSandboxRequest
-	5,  // 22: skerry.worker.v1.SandboxService.WatchSandboxes:input_type -> skerry.worker.v1.WatchSandboxesRequest
-	8,  // 23: skerry.worker.v1.SandboxService.ForgetSandbox:input_type -> skerry.worker.v1.ForgetSandboxRequest
-	10, // 24: skerry.worker.v1.SandboxService.StopSandbox:input_type -> skerry.worker.v1.StopSandboxRequest
-	12, // 25: skerry.worker.v1.SandboxService.UpdateSandbox:input_type -> skerry.worker.v1.UpdateSandboxRequest
-	14, // 26: skerry.worker.v1.SandboxService.SealEnvironment:input_type -> skerry.worker.v1.SealEnvironmentRequest
-	16, // 27: skerry.worker.v1.SandboxService.GetSandboxUsage:input_type -> skerry.worker.v1.GetSandboxUsageRequest
-	4,  // 28: skerry.worker.v1.SandboxService.StartSandbox:output_type -> skerry.worker.v1.StartSandboxResponse
-	6,  // 29: skerry.worker.v1.SandboxService.WatchSandboxes:output_type -> skerry.worker.v1.WatchSandboxesResponse
-	9,  // 30: skerry.worker.v1.SandboxService.ForgetSandbox:output_type -> skerry.worker.v1.ForgetSandboxResponse
-	11, // 31: skerry.worker.v1.SandboxService.StopSandbox:output_type -> skerry.worker.v1.StopSandboxResponse
-	13, // 32: skerry.worker.v1.SandboxService.UpdateSandbox:output_type -> skerry.worker.v1.UpdateSandboxResponse
-	15, // 33: skerry.worker.v1.SandboxService.SealEnvironment:output_type -> skerry.worker.v1.SealEnvironmentResponse
-	17, // 34: skerry.worker.v1.SandboxService.GetSandboxUsage:output_type -> skerry.worker.v1.GetSandboxUsageResponse
-	28, // [28:35] is the sub-list for method output_type
-	21, // [21:28] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	28, // 15: skerry.worker.v1.SandboxStatus.sidecars:type_name -> skerry.v1.SidecarInfo
+	29, // 16: skerry.worker.v1.StopSandboxRequest.reason:type_name -> skerry.v1.SandboxEndReason
+	23, // 17: skerry.worker.v1.UpdateSandboxRequest.expires_at:type_name -> google.protobuf.Timestamp
+	30, // 18: skerry.worker.v1.UpdateSandboxRequest.network:type_name -> skerry.v1.NetworkPolicy
+	2,  // 19: skerry.worker.v1.UpdateSandboxRequest.egress_rules:type_name -> skerry.worker.v1.EgressRule
+	20, // 20: skerry.worker.v1.SealEnvironmentRequest.variables:type_name -> skerry.worker.v1.SealEnvironmentRequest.VariablesEntry
+	31, // 21: skerry.worker.v1.GetSandboxUsageResponse.cpu_time:type_name -> google.protobuf.Duration
+	0,  // 22: skerry.worker.v1.SandboxService.StartSandbox:input_type -> skerry.worker.v1.StartSandboxRequest
+	5,  // 23: skerry.worker.v1.SandboxService.WatchSandboxes:input_type -> skerry.worker.v1.WatchSandboxesRequest
+	8,  // 24: skerry.worker.v1.SandboxService.ForgetSandbox:input_type -> skerry.worker.v1.ForgetSandboxRequest
+	10, // 25: skerry.worker.v1.SandboxService.StopSandbox:input_type -> skerry.worker.v1.StopSandboxRequest
+	12, // 26: skerry.worker.v1.SandboxService.UpdateSandbox:input_type -> skerry.worker.v1.UpdateSandboxRequest
+	14, // 27: skerry.worker.v1.SandboxService.SealEnvironment:input_type -> skerry.worker.v1.SealEnvironmentRequest
+	16, // 28: skerry.worker.v1.SandboxService.GetSandboxUsage:input_type -> skerry.worker.v1.GetSandboxUsageRequest
+	4,  // 29: skerry.worker.v1.SandboxService.StartSandbox:output_type -> skerry.worker.v1.StartSandboxResponse
+	6,  // 30: skerry.worker.v1.SandboxService.WatchSandboxes:output_type -> skerry.worker.v1.WatchSandboxesResponse
+	9,  // 31: skerry.worker.v1.SandboxService.ForgetSandbox:output_type -> skerry.worker.v1.ForgetSandboxResponse
+	11, // 32: skerry.worker.v1.SandboxService.StopSandbox:output_type -> skerry.worker.v1.StopSandboxResponse
+	13, // 33: skerry.worker.v1.SandboxService.UpdateSandbox:output_type -> skerry.worker.v1.UpdateSandboxResponse
+	15, // 34: skerry.worker.v1.SandboxService.SealEnvironment:output_type -> skerry.worker.v1.SealEnvironmentResponse
+	17, // 35: skerry.worker.v1.SandboxService.GetSandboxUsage:output_type -> skerry.worker.v1.GetSandboxUsageResponse
+	29, // [29:36] is the sub-list for method output_type
+	22, // [22:29] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_skerry_worker_v1_sandbox_proto_init() }

@@ -319,7 +319,7 @@ export const SidecarService: GenService<{
     output: typeof ListSidecarsResponseSchema;
   },
   /**
-   * WaitSidecar answers when it has ended, or after limit as it is then. Errors: not_found.
+   * WaitSidecar answers when it has ended, or after limit as it is then, also when its sandbox has ended. Errors: not_found.
    *
    * @generated from rpc skerry.v1.SidecarService.WaitSidecar
    */

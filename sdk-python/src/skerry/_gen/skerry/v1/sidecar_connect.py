@@ -49,7 +49,7 @@ class SidecarService(Protocol):
 
     async def wait_sidecar(self, request: WaitSidecarRequest, ctx: RequestContext[WaitSidecarRequest, WaitSidecarResponse], /) -> WaitSidecarResponse:
         """
-        WaitSidecar answers when it has ended, or after limit as it is then. Errors: not_found.
+        WaitSidecar answers when it has ended, or after limit as it is then, also when its sandbox has ended. Errors: not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -193,7 +193,7 @@ class SidecarServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> WaitSidecarResponse:
         """
-        WaitSidecar answers when it has ended, or after limit as it is then. Errors: not_found.
+        WaitSidecar answers when it has ended, or after limit as it is then, also when its sandbox has ended. Errors: not_found.
         """
         return await self.execute_unary(
             request=request,
@@ -251,7 +251,7 @@ class SidecarServiceSync(Protocol):
 
     def wait_sidecar(self, request: WaitSidecarRequest, ctx: RequestContext[WaitSidecarRequest, WaitSidecarResponse], /) -> WaitSidecarResponse:
         """
-        WaitSidecar answers when it has ended, or after limit as it is then. Errors: not_found.
+        WaitSidecar answers when it has ended, or after limit as it is then, also when its sandbox has ended. Errors: not_found.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -393,7 +393,7 @@ class SidecarServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> WaitSidecarResponse:
         """
-        WaitSidecar answers when it has ended, or after limit as it is then. Errors: not_found.
+        WaitSidecar answers when it has ended, or after limit as it is then, also when its sandbox has ended. Errors: not_found.
         """
         return self.execute_unary(
             request=request,
