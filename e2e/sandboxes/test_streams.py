@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -186,3 +187,34 @@ def test_watch_sees_all_changes(make: Make) -> None:
         ("Remove", ["/seen/deep/two"]),
     ]:
         assert wanted in seen, seen
+
+
+HALF = """
+import hashlib, socket
+server = socket.create_server(("127.0.0.1", 9000))
+print("listens", flush=True)
+for _ in range(5):
+    conn, _ = server.accept()
+    conn.sendall(b"all I have")
+    conn.shutdown(socket.SHUT_WR)
+    digest = hashlib.sha256()
+    while data := conn.recv(1 << 16):
+        digest.update(data)
+    print(digest.hexdigest(), flush=True)
+"""
+
+
+def test_ports_end_each_direction_by_itself(make: Make) -> None:
+    sandbox = make(unencrypted_ports=[9000])
+    server = sandbox.exec("python3", "-c", HALF, bufsize=1)
+    said = iter(server.stdout)
+    assert next(said) == "listens\n"
+    for _ in range(5):
+        with socket.create_connection(sandbox.tunnels()[9000].tcp_socket, timeout=60) as conn:
+            with conn.makefile("rb") as answer:
+                assert answer.read() == b"all I have"  # the end is seen while this side is still to send
+            data = os.urandom(3 * MIB + 17)
+            conn.sendall(data)
+            conn.shutdown(socket.SHUT_WR)
+            assert next(said).strip() == hashlib.sha256(data).hexdigest()
+    assert server.wait() == 0

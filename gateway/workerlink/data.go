@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -16,6 +17,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/ident"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/portstream"
 )
 
 // A worker keeps a second link, for what goes into and out of sandboxes: it can't hold up control.
@@ -135,14 +137,24 @@ type PortConn struct {
 	io.Reader
 	*io.PipeWriter
 	cancel context.CancelCauseFunc
-	body   io.Closer
+	body   io.ReadCloser
+	stream *portstream.Reader // of body; nil: the port's bytes as they are
+	wrote  atomic.Bool        // nothing more is written
+	closed atomic.Bool
 }
 
 // CloseWrite says that nothing more is written; reading goes on.
-func (c *PortConn) CloseWrite() error { return c.PipeWriter.Close() }
+func (c *PortConn) CloseWrite() error {
+	c.wrote.Store(true)
+	return c.PipeWriter.Close()
+}
 
-// Close ends the connection.
+// Close ends the connection. Where both directions have ended it waits until the port has been given all that was written; a second Close ends
+// that.
 func (c *PortConn) Close() error {
+	if !c.closed.Swap(true) && c.stream != nil && c.stream.Ended() && c.wrote.Load() {
+		_, _ = c.body.Read(make([]byte, 1)) // it ends then, and has nothing more to say
+	}
 	c.cancel(errors.New("connection closed"))
 	return errors.Join(c.PipeWriter.Close(), c.body.Close())
 }
@@ -164,6 +176,7 @@ func (h *Hub) DialPort(ctx context.Context, workerID, sandboxID string, port uin
 		cancel(nil)
 		return nil, fmt.Errorf("port %d of sandbox %q: %w", port, sandboxID, err)
 	}
+	req.Header.Set(portstream.Header, portstream.Version)
 	res, err := to.RoundTrip(req)
 	if err != nil {
 		cancel(err)
@@ -174,7 +187,12 @@ func (h *Hub) DialPort(ctx context.Context, workerID, sandboxID string, port uin
 		defer res.Body.Close() // it has said what it has to say
 		return nil, portFault(res)
 	}
-	return &PortConn{Reader: res.Body, PipeWriter: in, cancel: cancel, body: res.Body}, nil
+	conn := &PortConn{Reader: res.Body, PipeWriter: in, cancel: cancel, body: res.Body}
+	if res.Header.Get(portstream.Header) == portstream.Version { // else of a release before, where the port's end is that of both directions
+		conn.stream = portstream.NewReader(res.Body)
+		conn.Reader = conn.stream
+	}
+	return conn, nil
 }
 
 // portFault says why a port is not reached. What answers is not to be trusted: its kind is one of those that may be, its text is short.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/link"
+	"github.com/skerry-dev/skerry/internal/portstream"
 )
 
 // services are what clients may reach of init. The others are its worker's.
@@ -61,12 +62,19 @@ func validPort(text string) bool {
 func (f forward) port(r *http.Request) (*http.Response, error) {
 	out := r.Clone(r.Context())
 	out.URL = &url.URL{Scheme: "http", Host: "link", Path: r.URL.Path}
+	framed := r.Header.Get(portstream.Header) == portstream.Version
 	out.Host, out.RequestURI, out.Header, out.Trailer = "", "", http.Header{}, nil
+	if framed {
+		out.Header.Set(portstream.Header, portstream.Version)
+	}
 	res, err := f.link.RoundTrip(out)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err)
 	}
 	header := http.Header{"Content-Type": {"application/octet-stream"}, "X-Content-Type-Options": {"nosniff"}}
+	if framed && res.Header.Get(portstream.Header) == portstream.Version {
+		header.Set(portstream.Header, portstream.Version)
+	}
 	if res.StatusCode != http.StatusOK {
 		_ = res.Body.Close() // the header says why
 		reason := strings.Map(printable, res.Header.Get(reasonHeader))

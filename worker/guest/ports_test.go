@@ -14,6 +14,7 @@ import (
 
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/guestinit/ports"
+	"github.com/skerry-dev/skerry/internal/portstream"
 	"github.com/skerry-dev/skerry/worker/guest"
 )
 
@@ -28,18 +29,30 @@ type portConn struct {
 
 func (c *portConn) Close() error { return errors.Join(c.got.Close(), c.sent.Close()) }
 
-func (s *sandbox) dial(port int) (*portConn, error) {
+func (s *sandbox) dial(port int) (*portConn, error) { return s.dialWith(port, false) }
+
+// dialWith asks for an answer of frames, or not as gateways of releases before.
+func (s *sandbox) dialWith(port int, framed bool) (*portConn, error) {
 	s.Helper()
 	body, in := io.Pipe()
 	r, err := http.NewRequestWithContext(s.Context(), http.MethodPost, fmt.Sprintf("http://gateway/ports/%d", port), body)
 	if err != nil {
 		return nil, err
 	}
+	if framed {
+		r.Header.Set(portstream.Header, portstream.Version)
+	}
 	res, err := s.Forward().RoundTrip(r) //nolint:bodyclose // portConn closes it
 	if err != nil {
 		return nil, err
 	}
 	c := &portConn{in, res.Body, in, res.Body, res.StatusCode, res.Header.Get(ports.ReasonHeader)}
+	if framed != (res.Header.Get(portstream.Header) == portstream.Version) {
+		return nil, fmt.Errorf("frames: asked for %v, got %q", framed, res.Header.Get(portstream.Header))
+	}
+	if framed {
+		c.Reader = portstream.NewReader(res.Body)
+	}
 	s.Cleanup(func() { _ = c.Close() })
 	return c, nil
 }
@@ -121,6 +134,60 @@ func TestPortEnds(t *testing.T) {
 	}
 	_ = c.Close()
 	<-gone
+}
+
+// TestPortHalfCloses: a port that sends no more still takes what the client sends, until it takes no more either; a reset is no end.
+func TestPortHalfCloses(t *testing.T) {
+	s := startSandboxInit(t)
+	rest := make(chan string, 1)
+	c, err := s.dialWith(listen(t, func(c *net.TCPConn) {
+		_, _ = io.WriteString(c, "done")
+		_ = c.CloseWrite()
+		text, err := io.ReadAll(c)
+		rest <- fmt.Sprint(len(text), " ", err)
+		_ = c.Close()
+	}), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); string(got) != "done" || err != nil {
+		t.Fatalf("%q, %v", got, err)
+	}
+	for range 3 {
+		if _, err := c.Write(make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.sent.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-rest; got != "3145728 <nil>" {
+		t.Errorf("the port got %s", got)
+	}
+	c, err = s.dialWith(listen(t, func(c *net.TCPConn) { _ = c.Close() }), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); len(got) > 0 || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	for err == nil { // until the port's reset is known
+		_, err = c.Write([]byte("more"))
+	}
+	c, err = s.dialWith(listen(t, func(c *net.TCPConn) {
+		_, _ = io.ReadFull(c, make([]byte, 4))
+		_ = c.SetLinger(0)
+		_ = c.Close()
+	}), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, "ping"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); len(got) > 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("of a port that reset: %q, %v", got, err)
+	}
 }
 
 func TestPortRefused(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/skerry-dev/skerry/internal/portstream"
 )
 
 const (
@@ -29,7 +31,8 @@ const (
 var buffers = sync.Pool{New: func() any { b := make([]byte, busyBuffer); return &b }}
 
 // Handler serves POST /ports/<port>: bytes of the request go to the port, what it sends is the answer. The end of the request is the end of
-// what is sent to the port; the port's end is that of the answer, and what is sent to it after that is lost.
+// what is sent to the port. In an answer of frames, as package portstream says, the port's end is one, and what is sent to the port after that
+// reaches it until it takes no more; in another the port's end is that of the answer, and what is sent to it after that is lost.
 //
 // The answer is 200 once the port has taken the connection, else 502, or 503 when there are too many, with the cause in ReasonHeader.
 type Handler struct{ open atomic.Int64 }
@@ -55,11 +58,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.Close() //nolint:errcheck // both directions have ended
 	w.Header().Set("Content-Type", "application/octet-stream")
+	framed := r.Header.Get(portstream.Header) == portstream.Version
+	if framed {
+		w.Header().Set(portstream.Header, portstream.Version)
+	}
 	control := http.NewResponseController(w)
 	if control.Flush() != nil {
 		return // the client has gone
 	}
-	join(r, w, control, conn)
+	join(r, answer{w, control, framed}, conn)
 }
 
 func refuse(w http.ResponseWriter, status int, why string) {
@@ -78,8 +85,34 @@ func reason(err error, port uint64) string {
 	}
 }
 
-// join copies both ways until the port has ended or the client has gone.
-func join(r *http.Request, w io.Writer, control *http.ResponseController, conn *net.TCPConn) {
+// answer is where what a port sends goes.
+type answer struct {
+	w       io.Writer
+	control *http.ResponseController
+	framed  bool
+}
+
+// room is what has to be before the bytes that send is given.
+func (a answer) room() int {
+	if a.framed {
+		return portstream.HeadBytes
+	}
+	return 0
+}
+
+// send sends what is in b after its room; nothing is the port's end, where that can be told.
+func (a answer) send(b []byte) error {
+	if a.framed {
+		portstream.PutHead(b, len(b)-a.room())
+	}
+	if _, err := a.w.Write(b); err != nil {
+		return err
+	}
+	return a.control.Flush()
+}
+
+// join copies both ways until both have ended, or the port where its end can't be told else, or the client has gone.
+func join(r *http.Request, a answer, conn *net.TCPConn) {
 	stop := context.AfterFunc(r.Context(), func() { _ = conn.Close() }) // ends both copies
 	defer stop()
 	in := make(chan struct{})
@@ -92,7 +125,11 @@ func join(r *http.Request, w io.Writer, control *http.ResponseController, conn *
 		}
 		_ = conn.CloseWrite() // the port's end is told by reading from it
 	}()
-	copyOut(w, control, conn)
+	if copyOut(a, conn) && a.framed {
+		if a.send(make([]byte, a.room())) == nil {
+			<-in // which ends with the client, or when the port takes no more
+		}
+	}
 	_ = conn.Close() // ends the other copy where the client is still to write
 	_ = r.Body.Close()
 	<-in
@@ -133,19 +170,20 @@ func copyMuch(to io.Writer, from io.Reader) error {
 	}
 }
 
-// copyOut copies what the port sends. It holds a buffer only while there is something to read.
-func copyOut(w io.Writer, control *http.ResponseController, conn *net.TCPConn) {
+// copyOut copies what the port sends, and says whether it has ended. It holds a buffer only while there is something to read.
+func copyOut(a answer, conn *net.TCPConn) (ended bool) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return
+		return false
 	}
+	room := a.room()
 	for {
 		var b *[]byte
 		n, failed := 0, error(nil)
 		err := raw.Read(func(fd uintptr) bool {
 			b = buffers.Get().(*[]byte)
 			for {
-				n, failed = unix.Read(int(fd), *b) //nolint:gosec // file descriptors are small
+				n, failed = unix.Read(int(fd), (*b)[room:]) //nolint:gosec // file descriptors are small
 				if !errors.Is(failed, unix.EINTR) {
 					break
 				}
@@ -158,14 +196,15 @@ func copyOut(w io.Writer, control *http.ResponseController, conn *net.TCPConn) {
 			return true
 		})
 		if b == nil {
-			return // the connection was closed
+			return false // the connection was closed
 		}
+		ended = err == nil && failed == nil && n == 0
 		if err == nil && failed == nil && n > 0 {
-			_, err = w.Write((*b)[:n])
+			err = a.send((*b)[:room+n])
 		}
 		buffers.Put(b)
-		if err != nil || failed != nil || n <= 0 || control.Flush() != nil {
-			return
+		if err != nil || failed != nil || n <= 0 {
+			return ended
 		}
 	}
 }
