@@ -118,6 +118,10 @@ func (g boxGuest) Configure(ctx context.Context, id box.Identity) error {
 	return g.c.Configure(ctx, guest.Settings(id))
 }
 
+func (g boxGuest) Trust(ctx context.Context, certificates string) error {
+	return g.c.Trust(ctx, certificates)
+}
+
 func (g boxGuest) Seal(ctx context.Context, id string, variables map[string]string) error {
 	return g.c.SealEnvironment(ctx, id, variables)
 }

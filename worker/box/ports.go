@@ -120,6 +120,8 @@ type Probe struct {
 type Settings interface {
 	// Configure gives the box its identity. It may be repeated. Errors: fault.Invalid.
 	Configure(ctx context.Context, id Identity) error
+	// Trust has programs that begin from now on trust authorities (PEM), as those of the identity. Errors: fault.Invalid, fault.Unimplemented.
+	Trust(ctx context.Context, certificates string) error
 	// Seal keeps an environment for processes that name it. Errors: fault.Exhausted.
 	Seal(ctx context.Context, environmentID string, variables map[string]string) error
 	// AwaitReady returns when the probe has succeeded. Errors: fault.Invalid.

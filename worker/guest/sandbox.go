@@ -29,6 +29,13 @@ func (c *Client) Configure(ctx context.Context, s Settings) error {
 	return fault.FromConnect(err)
 }
 
+// Trust has programs that begin from now on trust certificate authorities (PEM). Errors: fault.Invalid, fault.Unimplemented by inits of a release
+// that can't.
+func (c *Client) Trust(ctx context.Context, certificates string) error {
+	_, err := c.sandbox.Trust(ctx, connect.NewRequest(&guestv1.TrustRequest{Certificates: certificates}))
+	return fault.FromConnect(err)
+}
+
 // SealEnvironment keeps an environment in the container, for processes that name it. Errors: fault.Invalid, fault.Exhausted.
 func (c *Client) SealEnvironment(ctx context.Context, id string, variables map[string]string) error {
 	_, err := c.sandbox.SealEnvironment(ctx, connect.NewRequest(&guestv1.SealEnvironmentRequest{EnvironmentId: id, Variables: variables}))

@@ -51,7 +51,7 @@ func (h *Host) Adopt(ctx context.Context) (boxes map[string]bool, err error) {
 			continue
 		}
 		boxes[a.Box.ID()] = true
-		if err := s.moveIn(a.Box); err != nil {
+		if err := s.moveIn(ctx, a.Box); err != nil {
 			return nil, err
 		}
 		s.sidecars.Adopt(a.Box)

@@ -34,7 +34,7 @@ func (l *life) start(ctx context.Context) {
 		err = command.OnLink(ctx, b, func(g box.Guest) error { return g.Configure(ctx, id) })
 	}
 	if err == nil {
-		err = l.moveIn(b)
+		err = l.moveIn(ctx, b)
 	}
 	if err == nil && len(l.spec.Argv) > 0 {
 		err = command.OnLink(ctx, b, func(g box.Guest) error { return g.StartMain(ctx, l.spec.Argv, l.terminal()) })
@@ -54,17 +54,10 @@ func (l *life) makeBox(ctx context.Context) (*box.Box, error) {
 }
 
 func (l *life) identity() (box.Identity, error) {
-	id := box.Identity{
-		ContainerID: l.spec.ID, Hostname: box.Hostname(l.spec.ID), Env: l.spec.environment(), Workdir: l.spec.workdir(),
-	}
-	if len(l.spec.Network.Secrets) > 0 {
-		pem, err := l.host.cfg.Authority()
-		if err != nil {
-			return id, err
-		}
-		id.Certificates = string(pem)
-	}
-	return id, nil
+	certificates, err := l.certificates()
+	return box.Identity{
+		ContainerID: l.spec.ID, Hostname: box.Hostname(l.spec.ID), Env: l.spec.environment(), Workdir: l.spec.workdir(), Certificates: certificates,
+	}, err
 }
 
 // terminal is that of the command, or nil.

@@ -66,7 +66,9 @@ func (l *life) pause(ctx context.Context) error {
 		return nil
 	}
 	l.left.Store(false)
-	return errors.Join(err, l.moveIn(l.box))
+	c, cancel := lifecycle.Detach(ctx, trustTimeout)
+	defer cancel()
+	return errors.Join(err, l.moveIn(c, l.box))
 }
 
 // takeIdle takes a sandbox away from those who come from now on, if it has been idle for too long.
@@ -124,7 +126,7 @@ func (s *Sandbox) Resume(ctx context.Context, r Renewal) error {
 		return nil
 	}
 	if r.Secrets != nil {
-		if err := s.changeNetwork(Change{Secrets: r.Secrets}); err != nil {
+		if err := s.changeNetwork(ctx, Change{Secrets: r.Secrets}); err != nil {
 			return err
 		}
 	}
@@ -150,7 +152,7 @@ func (s *Sandbox) goOn(ctx context.Context, b *box.Box) error {
 	var err error
 	if closed {
 		err = fault.New(fault.Unavailable, "sandbox %q: the worker is stopping", s.spec.ID)
-	} else if err = s.moveIn(b); err != nil {
+	} else if err = s.moveIn(ctx, b); err != nil {
 		s.host.life.Done()
 	}
 	if err != nil {

@@ -44,14 +44,8 @@ func (s *Sandbox) UseSidecar(ctx context.Context, name string) (g box.Guest, rel
 // base is what sidecars have of the sandbox.
 func (s *Sandbox) base() (sidecar.Base, error) {
 	base := sidecar.Base{Env: s.spec.own()}
-	s.mu.Lock()
-	trusting := len(s.policy.Secrets) > 0
-	s.mu.Unlock()
-	if !trusting {
-		return base, nil
-	}
-	pem, err := s.host.cfg.Authority()
-	base.Certificates = string(pem)
+	var err error
+	base.Certificates, err = s.certificates()
 	return base, err
 }
 

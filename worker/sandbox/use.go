@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -42,6 +41,7 @@ type Sandbox struct {
 	record    []byte
 	policy    policy.Policy // what it may reach
 	repoliced bool          // its box has yet to get policy
+	trusts    bool          // its programs are to trust what opens HTTPS for secrets, whatever policy says
 	box       *box.Box
 	moved     chan struct{} // closed when state, box or ending may have changed
 	uses      int           // streams of clients
@@ -121,13 +121,14 @@ func (s *Sandbox) Terminate(r command.Reason) error {
 	return nil
 }
 
-// Change changes it, also while it starts. Errors: fault.Precondition if it has ended or the change needs what it has not, fault.Invalid.
-func (s *Sandbox) Change(c Change) error {
+// Change changes it, also while it starts. Errors: fault.Precondition if it has ended or the change needs what it has not, fault.Invalid,
+// fault.Unimplemented.
+func (s *Sandbox) Change(ctx context.Context, c Change) error {
 	if err := s.hasNotEnded(); err != nil {
 		return err
 	}
 	if c.Network != nil || c.Secrets != nil {
-		if err := s.changeNetwork(c); err != nil {
+		if err := s.changeNetwork(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -139,54 +140,6 @@ func (s *Sandbox) Change(c Change) error {
 			s.record = c.Record
 		}
 	})
-	return nil
-}
-
-// changeNetwork changes what the sandbox may reach, one change after the other. A box that is not there yet gets it when it is.
-func (s *Sandbox) changeNetwork(c Change) error {
-	s.policing.Lock()
-	defer s.policing.Unlock()
-	s.mu.Lock()
-	p, b := s.policy, s.box
-	s.mu.Unlock()
-	if c.Network != nil {
-		secrets := p.Secrets
-		p = *c.Network
-		p.Secrets = secrets
-	}
-	if c.Secrets != nil {
-		p.Secrets = *c.Secrets
-	}
-	if _, err := p.Normal(); err != nil {
-		return fmt.Errorf("sandbox %q: %w", s.spec.ID, err)
-	}
-	if b != nil {
-		if err := b.SetPolicy(p); err != nil {
-			return fmt.Errorf("sandbox %q: %w", s.spec.ID, err)
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.policy, s.repoliced = p, b == nil
-	return nil
-}
-
-// moveIn has a box be the sandbox's, with its policy: from now on clients may use it, whether or not its command runs already.
-func (s *Sandbox) moveIn(b *box.Box) error {
-	s.policing.Lock()
-	defer s.policing.Unlock()
-	s.mu.Lock()
-	p, changed := s.policy, s.repoliced
-	s.mu.Unlock()
-	if changed {
-		if err := b.SetPolicy(p); err != nil {
-			return fmt.Errorf("network policy: %w", err)
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.box = b
-	s.move()
 	return nil
 }
 

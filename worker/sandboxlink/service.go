@@ -110,7 +110,7 @@ func (s *Service) StopSandbox(_ context.Context, req *connect.Request[workerv1.S
 }
 
 // UpdateSandbox implements SandboxService.
-func (s *Service) UpdateSandbox(_ context.Context, req *connect.Request[workerv1.UpdateSandboxRequest]) (*connect.Response[workerv1.UpdateSandboxResponse], error) {
+func (s *Service) UpdateSandbox(ctx context.Context, req *connect.Request[workerv1.UpdateSandboxRequest]) (*connect.Response[workerv1.UpdateSandboxResponse], error) {
 	m := req.Msg
 	found, err := s.host.Get(m.GetSandboxId())
 	if err != nil {
@@ -131,7 +131,7 @@ func (s *Service) UpdateSandbox(_ context.Context, req *connect.Request[workerv1
 		secrets := secretsFromProto(m.GetEgressRules())
 		change.Secrets = &secrets
 	}
-	if err := found.Change(change); err != nil {
+	if err := found.Change(ctx, change); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&workerv1.UpdateSandboxResponse{}), nil

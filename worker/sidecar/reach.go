@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/skerry-dev/skerry/worker/box"
 	"github.com/skerry-dev/skerry/worker/command"
@@ -101,6 +102,22 @@ func (s *Set) Views(of func(containerID string, m container.VolumeMount) bool) (
 		}
 	}
 	return views
+}
+
+// Trust has those that have not ended trust certificate authorities, also those that start.
+func (s *Set) Trust(ctx context.Context, certificates string) error {
+	for _, c := range s.list() {
+		g, err := c.guest(ctx)
+		if err == nil {
+			if err = g.Trust(ctx, certificates); err != nil {
+				err = c.explain(ctx, err)
+			}
+		}
+		if err != nil && c.hasEnded() == nil {
+			return fmt.Errorf("sidecar %q: %w", c.spec.Name, err)
+		}
+	}
+	return nil
 }
 
 var _ container.Inside = (*Sidecar)(nil)

@@ -78,6 +78,17 @@ func (p *Place) Configure(s Settings) error {
 	return nil
 }
 
+// Trust has programs that begin from now on trust these authorities (PEM) besides those of the image. Errors: fault.Invalid.
+func (p *Place) Trust(pem string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	trust, err := p.setCertificates(pem)
+	if err == nil {
+		p.trust = trust
+	}
+	return err
+}
+
 // Configured says whether the container has its place.
 func (p *Place) Configured() bool {
 	p.mu.Lock()

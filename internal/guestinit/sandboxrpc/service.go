@@ -46,6 +46,14 @@ func (s *Service) Configure(
 	return connect.NewResponse(&guestv1.ConfigureResponse{}), nil
 }
 
+// Trust has programs that begin from now on trust a certificate authority.
+func (s *Service) Trust(_ context.Context, req *connect.Request[guestv1.TrustRequest]) (*connect.Response[guestv1.TrustResponse], error) {
+	if err := s.cfg.Place.Trust(req.Msg.GetCertificates()); err != nil {
+		return nil, fault.ToConnect(err)
+	}
+	return connect.NewResponse(&guestv1.TrustResponse{}), nil
+}
+
 // SealEnvironment keeps an environment for processes that name it.
 func (s *Service) SealEnvironment(
 	_ context.Context, req *connect.Request[guestv1.SealEnvironmentRequest],

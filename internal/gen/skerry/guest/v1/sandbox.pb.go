@@ -150,6 +150,89 @@ func (*ConfigureResponse) Descriptor() ([]byte, []int) {
 	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{1}
 }
 
+// An authority.
+type TrustRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its certificates (PEM).
+	Certificates  string `protobuf:"bytes,1,opt,name=certificates,proto3" json:"certificates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustRequest) Reset() {
+	*x = TrustRequest{}
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustRequest) ProtoMessage() {}
+
+func (x *TrustRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustRequest.ProtoReflect.Descriptor instead.
+func (*TrustRequest) Descriptor() ([]byte, []int) {
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TrustRequest) GetCertificates() string {
+	if x != nil {
+		return x.Certificates
+	}
+	return ""
+}
+
+// It is trusted.
+type TrustResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustResponse) Reset() {
+	*x = TrustResponse{}
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustResponse) ProtoMessage() {}
+
+func (x *TrustResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustResponse.ProtoReflect.Descriptor instead.
+func (*TrustResponse) Descriptor() ([]byte, []int) {
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{3}
+}
+
 // An environment.
 type SealEnvironmentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -163,7 +246,7 @@ type SealEnvironmentRequest struct {
 
 func (x *SealEnvironmentRequest) Reset() {
 	*x = SealEnvironmentRequest{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[2]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -175,7 +258,7 @@ func (x *SealEnvironmentRequest) String() string {
 func (*SealEnvironmentRequest) ProtoMessage() {}
 
 func (x *SealEnvironmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[2]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -188,7 +271,7 @@ func (x *SealEnvironmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealEnvironmentRequest.ProtoReflect.Descriptor instead.
 func (*SealEnvironmentRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{2}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SealEnvironmentRequest) GetEnvironmentId() string {
@@ -214,7 +297,7 @@ type SealEnvironmentResponse struct {
 
 func (x *SealEnvironmentResponse) Reset() {
 	*x = SealEnvironmentResponse{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[3]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -226,7 +309,7 @@ func (x *SealEnvironmentResponse) String() string {
 func (*SealEnvironmentResponse) ProtoMessage() {}
 
 func (x *SealEnvironmentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[3]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -239,7 +322,7 @@ func (x *SealEnvironmentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealEnvironmentResponse.ProtoReflect.Descriptor instead.
 func (*SealEnvironmentResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{3}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{5}
 }
 
 // What to ask.
@@ -253,7 +336,7 @@ type AwaitReadyRequest struct {
 
 func (x *AwaitReadyRequest) Reset() {
 	*x = AwaitReadyRequest{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[4]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -265,7 +348,7 @@ func (x *AwaitReadyRequest) String() string {
 func (*AwaitReadyRequest) ProtoMessage() {}
 
 func (x *AwaitReadyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[4]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -278,7 +361,7 @@ func (x *AwaitReadyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitReadyRequest.ProtoReflect.Descriptor instead.
 func (*AwaitReadyRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{4}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AwaitReadyRequest) GetProbe() *v1.Probe {
@@ -297,7 +380,7 @@ type AwaitReadyResponse struct {
 
 func (x *AwaitReadyResponse) Reset() {
 	*x = AwaitReadyResponse{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[5]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +392,7 @@ func (x *AwaitReadyResponse) String() string {
 func (*AwaitReadyResponse) ProtoMessage() {}
 
 func (x *AwaitReadyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[5]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +405,7 @@ func (x *AwaitReadyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitReadyResponse.ProtoReflect.Descriptor instead.
 func (*AwaitReadyResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{5}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{7}
 }
 
 // Asks for activity.
@@ -334,7 +417,7 @@ type WatchActivityRequest struct {
 
 func (x *WatchActivityRequest) Reset() {
 	*x = WatchActivityRequest{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[6]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +429,7 @@ func (x *WatchActivityRequest) String() string {
 func (*WatchActivityRequest) ProtoMessage() {}
 
 func (x *WatchActivityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[6]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +442,7 @@ func (x *WatchActivityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchActivityRequest.ProtoReflect.Descriptor instead.
 func (*WatchActivityRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{6}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{8}
 }
 
 // Activity.
@@ -373,7 +456,7 @@ type WatchActivityResponse struct {
 
 func (x *WatchActivityResponse) Reset() {
 	*x = WatchActivityResponse{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[7]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +468,7 @@ func (x *WatchActivityResponse) String() string {
 func (*WatchActivityResponse) ProtoMessage() {}
 
 func (x *WatchActivityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[7]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +481,7 @@ func (x *WatchActivityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchActivityResponse.ProtoReflect.Descriptor instead.
 func (*WatchActivityResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{7}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchActivityResponse) GetProcesses() uint32 {
@@ -417,7 +500,7 @@ type GetUsageRequest struct {
 
 func (x *GetUsageRequest) Reset() {
 	*x = GetUsageRequest{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[8]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +512,7 @@ func (x *GetUsageRequest) String() string {
 func (*GetUsageRequest) ProtoMessage() {}
 
 func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[8]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +525,7 @@ func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
 func (*GetUsageRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{8}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{10}
 }
 
 // Use.
@@ -464,7 +547,7 @@ type GetUsageResponse struct {
 
 func (x *GetUsageResponse) Reset() {
 	*x = GetUsageResponse{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[9]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +559,7 @@ func (x *GetUsageResponse) String() string {
 func (*GetUsageResponse) ProtoMessage() {}
 
 func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[9]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +572,7 @@ func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
 func (*GetUsageResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{9}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetUsageResponse) GetDiskBytes() uint64 {
@@ -536,7 +619,7 @@ type QuiesceRequest struct {
 
 func (x *QuiesceRequest) Reset() {
 	*x = QuiesceRequest{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[10]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +631,7 @@ func (x *QuiesceRequest) String() string {
 func (*QuiesceRequest) ProtoMessage() {}
 
 func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[10]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -561,7 +644,7 @@ func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{10}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{12}
 }
 
 // The link is closed next.
@@ -573,7 +656,7 @@ type QuiesceResponse struct {
 
 func (x *QuiesceResponse) Reset() {
 	*x = QuiesceResponse{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[11]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +668,7 @@ func (x *QuiesceResponse) String() string {
 func (*QuiesceResponse) ProtoMessage() {}
 
 func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[11]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +681,7 @@ func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResponse.ProtoReflect.Descriptor instead.
 func (*QuiesceResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{11}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{13}
 }
 
 // Where an image is to be shown.
@@ -612,7 +695,7 @@ type PrepareMountRequest struct {
 
 func (x *PrepareMountRequest) Reset() {
 	*x = PrepareMountRequest{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[12]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +707,7 @@ func (x *PrepareMountRequest) String() string {
 func (*PrepareMountRequest) ProtoMessage() {}
 
 func (x *PrepareMountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[12]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +720,7 @@ func (x *PrepareMountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareMountRequest.ProtoReflect.Descriptor instead.
 func (*PrepareMountRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{12}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PrepareMountRequest) GetPath() string {
@@ -658,7 +741,7 @@ type PrepareMountResponse struct {
 
 func (x *PrepareMountResponse) Reset() {
 	*x = PrepareMountResponse{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[13]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +753,7 @@ func (x *PrepareMountResponse) String() string {
 func (*PrepareMountResponse) ProtoMessage() {}
 
 func (x *PrepareMountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[13]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +766,7 @@ func (x *PrepareMountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareMountResponse.ProtoReflect.Descriptor instead.
 func (*PrepareMountResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{13}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PrepareMountResponse) GetName() string {
@@ -708,7 +791,7 @@ type BindRequest struct {
 
 func (x *BindRequest) Reset() {
 	*x = BindRequest{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[14]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +803,7 @@ func (x *BindRequest) String() string {
 func (*BindRequest) ProtoMessage() {}
 
 func (x *BindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[14]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +816,7 @@ func (x *BindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindRequest.ProtoReflect.Descriptor instead.
 func (*BindRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{14}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BindRequest) GetName() string {
@@ -766,7 +849,7 @@ type BindResponse struct {
 
 func (x *BindResponse) Reset() {
 	*x = BindResponse{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[15]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +861,7 @@ func (x *BindResponse) String() string {
 func (*BindResponse) ProtoMessage() {}
 
 func (x *BindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[15]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +874,7 @@ func (x *BindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindResponse.ProtoReflect.Descriptor instead.
 func (*BindResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{15}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{17}
 }
 
 // A mount.
@@ -805,7 +888,7 @@ type UnbindRequest struct {
 
 func (x *UnbindRequest) Reset() {
 	*x = UnbindRequest{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[16]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +900,7 @@ func (x *UnbindRequest) String() string {
 func (*UnbindRequest) ProtoMessage() {}
 
 func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[16]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +913,7 @@ func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindRequest.ProtoReflect.Descriptor instead.
 func (*UnbindRequest) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{16}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UnbindRequest) GetPath() string {
@@ -849,7 +932,7 @@ type UnbindResponse struct {
 
 func (x *UnbindResponse) Reset() {
 	*x = UnbindResponse{}
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[17]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +944,7 @@ func (x *UnbindResponse) String() string {
 func (*UnbindResponse) ProtoMessage() {}
 
 func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[17]
+	mi := &file_skerry_guest_v1_sandbox_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +957,7 @@ func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindResponse.ProtoReflect.Descriptor instead.
 func (*UnbindResponse) Descriptor() ([]byte, []int) {
-	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{17}
+	return file_skerry_guest_v1_sandbox_proto_rawDescGZIP(), []int{19}
 }
 
 var File_skerry_guest_v1_sandbox_proto protoreflect.FileDescriptor
@@ -892,7 +975,10 @@ const file_skerry_guest_v1_sandbox_proto_rawDesc = "" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x13\n" +
-	"\x11ConfigureResponse\"\xd3\x01\n" +
+	"\x11ConfigureResponse\"2\n" +
+	"\fTrustRequest\x12\"\n" +
+	"\fcertificates\x18\x01 \x01(\tR\fcertificates\"\x0f\n" +
+	"\rTrustResponse\"\xd3\x01\n" +
 	"\x16SealEnvironmentRequest\x12%\n" +
 	"\x0eenvironment_id\x18\x01 \x01(\tR\renvironmentId\x12T\n" +
 	"\tvariables\x18\x02 \x03(\v26.skerry.guest.v1.SealEnvironmentRequest.VariablesEntryR\tvariables\x1a<\n" +
@@ -928,9 +1014,10 @@ const file_skerry_guest_v1_sandbox_proto_rawDesc = "" +
 	"\fBindResponse\"#\n" +
 	"\rUnbindRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"\x10\n" +
-	"\x0eUnbindResponse2\x8f\x06\n" +
+	"\x0eUnbindResponse2\xd7\x06\n" +
 	"\x0eSandboxService\x12R\n" +
-	"\tConfigure\x12!.skerry.guest.v1.ConfigureRequest\x1a\".skerry.guest.v1.ConfigureResponse\x12d\n" +
+	"\tConfigure\x12!.skerry.guest.v1.ConfigureRequest\x1a\".skerry.guest.v1.ConfigureResponse\x12F\n" +
+	"\x05Trust\x12\x1d.skerry.guest.v1.TrustRequest\x1a\x1e.skerry.guest.v1.TrustResponse\x12d\n" +
 	"\x0fSealEnvironment\x12'.skerry.guest.v1.SealEnvironmentRequest\x1a(.skerry.guest.v1.SealEnvironmentResponse\x12U\n" +
 	"\n" +
 	"AwaitReady\x12\".skerry.guest.v1.AwaitReadyRequest\x1a#.skerry.guest.v1.AwaitReadyResponse\x12`\n" +
@@ -954,54 +1041,58 @@ func file_skerry_guest_v1_sandbox_proto_rawDescGZIP() []byte {
 	return file_skerry_guest_v1_sandbox_proto_rawDescData
 }
 
-var file_skerry_guest_v1_sandbox_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_skerry_guest_v1_sandbox_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_skerry_guest_v1_sandbox_proto_goTypes = []any{
 	(*ConfigureRequest)(nil),        // 0: skerry.guest.v1.ConfigureRequest
 	(*ConfigureResponse)(nil),       // 1: skerry.guest.v1.ConfigureResponse
-	(*SealEnvironmentRequest)(nil),  // 2: skerry.guest.v1.SealEnvironmentRequest
-	(*SealEnvironmentResponse)(nil), // 3: skerry.guest.v1.SealEnvironmentResponse
-	(*AwaitReadyRequest)(nil),       // 4: skerry.guest.v1.AwaitReadyRequest
-	(*AwaitReadyResponse)(nil),      // 5: skerry.guest.v1.AwaitReadyResponse
-	(*WatchActivityRequest)(nil),    // 6: skerry.guest.v1.WatchActivityRequest
-	(*WatchActivityResponse)(nil),   // 7: skerry.guest.v1.WatchActivityResponse
-	(*GetUsageRequest)(nil),         // 8: skerry.guest.v1.GetUsageRequest
-	(*GetUsageResponse)(nil),        // 9: skerry.guest.v1.GetUsageResponse
-	(*QuiesceRequest)(nil),          // 10: skerry.guest.v1.QuiesceRequest
-	(*QuiesceResponse)(nil),         // 11: skerry.guest.v1.QuiesceResponse
-	(*PrepareMountRequest)(nil),     // 12: skerry.guest.v1.PrepareMountRequest
-	(*PrepareMountResponse)(nil),    // 13: skerry.guest.v1.PrepareMountResponse
-	(*BindRequest)(nil),             // 14: skerry.guest.v1.BindRequest
-	(*BindResponse)(nil),            // 15: skerry.guest.v1.BindResponse
-	(*UnbindRequest)(nil),           // 16: skerry.guest.v1.UnbindRequest
-	(*UnbindResponse)(nil),          // 17: skerry.guest.v1.UnbindResponse
-	nil,                             // 18: skerry.guest.v1.ConfigureRequest.EnvEntry
-	nil,                             // 19: skerry.guest.v1.SealEnvironmentRequest.VariablesEntry
-	(*v1.Probe)(nil),                // 20: skerry.v1.Probe
+	(*TrustRequest)(nil),            // 2: skerry.guest.v1.TrustRequest
+	(*TrustResponse)(nil),           // 3: skerry.guest.v1.TrustResponse
+	(*SealEnvironmentRequest)(nil),  // 4: skerry.guest.v1.SealEnvironmentRequest
+	(*SealEnvironmentResponse)(nil), // 5: skerry.guest.v1.SealEnvironmentResponse
+	(*AwaitReadyRequest)(nil),       // 6: skerry.guest.v1.AwaitReadyRequest
+	(*AwaitReadyResponse)(nil),      // 7: skerry.guest.v1.AwaitReadyResponse
+	(*WatchActivityRequest)(nil),    // 8: skerry.guest.v1.WatchActivityRequest
+	(*WatchActivityResponse)(nil),   // 9: skerry.guest.v1.WatchActivityResponse
+	(*GetUsageRequest)(nil),         // 10: skerry.guest.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),        // 11: skerry.guest.v1.GetUsageResponse
+	(*QuiesceRequest)(nil),          // 12: skerry.guest.v1.QuiesceRequest
+	(*QuiesceResponse)(nil),         // 13: skerry.guest.v1.QuiesceResponse
+	(*PrepareMountRequest)(nil),     // 14: skerry.guest.v1.PrepareMountRequest
+	(*PrepareMountResponse)(nil),    // 15: skerry.guest.v1.PrepareMountResponse
+	(*BindRequest)(nil),             // 16: skerry.guest.v1.BindRequest
+	(*BindResponse)(nil),            // 17: skerry.guest.v1.BindResponse
+	(*UnbindRequest)(nil),           // 18: skerry.guest.v1.UnbindRequest
+	(*UnbindResponse)(nil),          // 19: skerry.guest.v1.UnbindResponse
+	nil,                             // 20: skerry.guest.v1.ConfigureRequest.EnvEntry
+	nil,                             // 21: skerry.guest.v1.SealEnvironmentRequest.VariablesEntry
+	(*v1.Probe)(nil),                // 22: skerry.v1.Probe
 }
 var file_skerry_guest_v1_sandbox_proto_depIdxs = []int32{
-	18, // 0: skerry.guest.v1.ConfigureRequest.env:type_name -> skerry.guest.v1.ConfigureRequest.EnvEntry
-	19, // 1: skerry.guest.v1.SealEnvironmentRequest.variables:type_name -> skerry.guest.v1.SealEnvironmentRequest.VariablesEntry
-	20, // 2: skerry.guest.v1.AwaitReadyRequest.probe:type_name -> skerry.v1.Probe
+	20, // 0: skerry.guest.v1.ConfigureRequest.env:type_name -> skerry.guest.v1.ConfigureRequest.EnvEntry
+	21, // 1: skerry.guest.v1.SealEnvironmentRequest.variables:type_name -> skerry.guest.v1.SealEnvironmentRequest.VariablesEntry
+	22, // 2: skerry.guest.v1.AwaitReadyRequest.probe:type_name -> skerry.v1.Probe
 	0,  // 3: skerry.guest.v1.SandboxService.Configure:input_type -> skerry.guest.v1.ConfigureRequest
-	2,  // 4: skerry.guest.v1.SandboxService.SealEnvironment:input_type -> skerry.guest.v1.SealEnvironmentRequest
-	4,  // 5: skerry.guest.v1.SandboxService.AwaitReady:input_type -> skerry.guest.v1.AwaitReadyRequest
-	6,  // 6: skerry.guest.v1.SandboxService.WatchActivity:input_type -> skerry.guest.v1.WatchActivityRequest
-	8,  // 7: skerry.guest.v1.SandboxService.GetUsage:input_type -> skerry.guest.v1.GetUsageRequest
-	10, // 8: skerry.guest.v1.SandboxService.Quiesce:input_type -> skerry.guest.v1.QuiesceRequest
-	12, // 9: skerry.guest.v1.SandboxService.PrepareMount:input_type -> skerry.guest.v1.PrepareMountRequest
-	14, // 10: skerry.guest.v1.SandboxService.Bind:input_type -> skerry.guest.v1.BindRequest
-	16, // 11: skerry.guest.v1.SandboxService.Unbind:input_type -> skerry.guest.v1.UnbindRequest
-	1,  // 12: skerry.guest.v1.SandboxService.Configure:output_type -> skerry.guest.v1.ConfigureResponse
-	3,  // 13: skerry.guest.v1.SandboxService.SealEnvironment:output_type -> skerry.guest.v1.SealEnvironmentResponse
-	5,  // 14: skerry.guest.v1.SandboxService.AwaitReady:output_type -> skerry.guest.v1.AwaitReadyResponse
-	7,  // 15: skerry.guest.v1.SandboxService.WatchActivity:output_type -> skerry.guest.v1.WatchActivityResponse
-	9,  // 16: skerry.guest.v1.SandboxService.GetUsage:output_type -> skerry.guest.v1.GetUsageResponse
-	11, // 17: skerry.guest.v1.SandboxService.Quiesce:output_type -> skerry.guest.v1.QuiesceResponse
-	13, // 18: skerry.guest.v1.SandboxService.PrepareMount:output_type -> skerry.guest.v1.PrepareMountResponse
-	15, // 19: skerry.guest.v1.SandboxService.Bind:output_type -> skerry.guest.v1.BindResponse
-	17, // 20: skerry.guest.v1.SandboxService.Unbind:output_type -> skerry.guest.v1.UnbindResponse
-	12, // [12:21] is the sub-list for method output_type
-	3,  // [3:12] is the sub-list for method input_type
+	2,  // 4: skerry.guest.v1.SandboxService.Trust:input_type -> skerry.guest.v1.TrustRequest
+	4,  // 5: skerry.guest.v1.SandboxService.SealEnvironment:input_type -> skerry.guest.v1.SealEnvironmentRequest
+	6,  // 6: skerry.guest.v1.SandboxService.AwaitReady:input_type -> skerry.guest.v1.AwaitReadyRequest
+	8,  // 7: skerry.guest.v1.SandboxService.WatchActivity:input_type -> skerry.guest.v1.WatchActivityRequest
+	10, // 8: skerry.guest.v1.SandboxService.GetUsage:input_type -> skerry.guest.v1.GetUsageRequest
+	12, // 9: skerry.guest.v1.SandboxService.Quiesce:input_type -> skerry.guest.v1.QuiesceRequest
+	14, // 10: skerry.guest.v1.SandboxService.PrepareMount:input_type -> skerry.guest.v1.PrepareMountRequest
+	16, // 11: skerry.guest.v1.SandboxService.Bind:input_type -> skerry.guest.v1.BindRequest
+	18, // 12: skerry.guest.v1.SandboxService.Unbind:input_type -> skerry.guest.v1.UnbindRequest
+	1,  // 13: skerry.guest.v1.SandboxService.Configure:output_type -> skerry.guest.v1.ConfigureResponse
+	3,  // 14: skerry.guest.v1.SandboxService.Trust:output_type -> skerry.guest.v1.TrustResponse
+	5,  // 15: skerry.guest.v1.SandboxService.SealEnvironment:output_type -> skerry.guest.v1.SealEnvironmentResponse
+	7,  // 16: skerry.guest.v1.SandboxService.AwaitReady:output_type -> skerry.guest.v1.AwaitReadyResponse
+	9,  // 17: skerry.guest.v1.SandboxService.WatchActivity:output_type -> skerry.guest.v1.WatchActivityResponse
+	11, // 18: skerry.guest.v1.SandboxService.GetUsage:output_type -> skerry.guest.v1.GetUsageResponse
+	13, // 19: skerry.guest.v1.SandboxService.Quiesce:output_type -> skerry.guest.v1.QuiesceResponse
+	15, // 20: skerry.guest.v1.SandboxService.PrepareMount:output_type -> skerry.guest.v1.PrepareMountResponse
+	17, // 21: skerry.guest.v1.SandboxService.Bind:output_type -> skerry.guest.v1.BindResponse
+	19, // 22: skerry.guest.v1.SandboxService.Unbind:output_type -> skerry.guest.v1.UnbindResponse
+	13, // [13:23] is the sub-list for method output_type
+	3,  // [3:13] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -1018,7 +1109,7 @@ func file_skerry_guest_v1_sandbox_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_skerry_guest_v1_sandbox_proto_rawDesc), len(file_skerry_guest_v1_sandbox_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,8 @@ const (
 	// SandboxServiceConfigureProcedure is the fully-qualified name of the SandboxService's Configure
 	// RPC.
 	SandboxServiceConfigureProcedure = "/skerry.guest.v1.SandboxService/Configure"
+	// SandboxServiceTrustProcedure is the fully-qualified name of the SandboxService's Trust RPC.
+	SandboxServiceTrustProcedure = "/skerry.guest.v1.SandboxService/Trust"
 	// SandboxServiceSealEnvironmentProcedure is the fully-qualified name of the SandboxService's
 	// SealEnvironment RPC.
 	SandboxServiceSealEnvironmentProcedure = "/skerry.guest.v1.SandboxService/SealEnvironment"
@@ -63,6 +65,8 @@ type SandboxServiceClient interface {
 	// Configure gives a container its place in the world: what processes get from now on. A container that waited in a pool is configured when it is
 	// claimed; the call may be repeated. Errors: invalid_argument.
 	Configure(context.Context, *connect.Request[v1.ConfigureRequest]) (*connect.Response[v1.ConfigureResponse], error)
+	// Trust has programs that begin from now on trust a certificate authority, as Configure does. It may be repeated. Errors: invalid_argument.
+	Trust(context.Context, *connect.Request[v1.TrustRequest]) (*connect.Response[v1.TrustResponse], error)
 	// SealEnvironment keeps an environment for processes that name it, in memory. Errors: resource_exhausted (more than 256).
 	SealEnvironment(context.Context, *connect.Request[v1.SealEnvironmentRequest]) (*connect.Response[v1.SealEnvironmentResponse], error)
 	// AwaitReady asks the probe at its interval and answers when it has succeeded. Errors: invalid_argument.
@@ -97,6 +101,12 @@ func NewSandboxServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+SandboxServiceConfigureProcedure,
 			connect.WithSchema(sandboxServiceMethods.ByName("Configure")),
+			connect.WithClientOptions(opts...),
+		),
+		trust: connect.NewClient[v1.TrustRequest, v1.TrustResponse](
+			httpClient,
+			baseURL+SandboxServiceTrustProcedure,
+			connect.WithSchema(sandboxServiceMethods.ByName("Trust")),
 			connect.WithClientOptions(opts...),
 		),
 		sealEnvironment: connect.NewClient[v1.SealEnvironmentRequest, v1.SealEnvironmentResponse](
@@ -153,6 +163,7 @@ func NewSandboxServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 // sandboxServiceClient implements SandboxServiceClient.
 type sandboxServiceClient struct {
 	configure       *connect.Client[v1.ConfigureRequest, v1.ConfigureResponse]
+	trust           *connect.Client[v1.TrustRequest, v1.TrustResponse]
 	sealEnvironment *connect.Client[v1.SealEnvironmentRequest, v1.SealEnvironmentResponse]
 	awaitReady      *connect.Client[v1.AwaitReadyRequest, v1.AwaitReadyResponse]
 	watchActivity   *connect.Client[v1.WatchActivityRequest, v1.WatchActivityResponse]
@@ -166,6 +177,11 @@ type sandboxServiceClient struct {
 // Configure calls skerry.guest.v1.SandboxService.Configure.
 func (c *sandboxServiceClient) Configure(ctx context.Context, req *connect.Request[v1.ConfigureRequest]) (*connect.Response[v1.ConfigureResponse], error) {
 	return c.configure.CallUnary(ctx, req)
+}
+
+// Trust calls skerry.guest.v1.SandboxService.Trust.
+func (c *sandboxServiceClient) Trust(ctx context.Context, req *connect.Request[v1.TrustRequest]) (*connect.Response[v1.TrustResponse], error) {
+	return c.trust.CallUnary(ctx, req)
 }
 
 // SealEnvironment calls skerry.guest.v1.SandboxService.SealEnvironment.
@@ -213,6 +229,8 @@ type SandboxServiceHandler interface {
 	// Configure gives a container its place in the world: what processes get from now on. A container that waited in a pool is configured when it is
 	// claimed; the call may be repeated. Errors: invalid_argument.
 	Configure(context.Context, *connect.Request[v1.ConfigureRequest]) (*connect.Response[v1.ConfigureResponse], error)
+	// Trust has programs that begin from now on trust a certificate authority, as Configure does. It may be repeated. Errors: invalid_argument.
+	Trust(context.Context, *connect.Request[v1.TrustRequest]) (*connect.Response[v1.TrustResponse], error)
 	// SealEnvironment keeps an environment for processes that name it, in memory. Errors: resource_exhausted (more than 256).
 	SealEnvironment(context.Context, *connect.Request[v1.SealEnvironmentRequest]) (*connect.Response[v1.SealEnvironmentResponse], error)
 	// AwaitReady asks the probe at its interval and answers when it has succeeded. Errors: invalid_argument.
@@ -243,6 +261,12 @@ func NewSandboxServiceHandler(svc SandboxServiceHandler, opts ...connect.Handler
 		SandboxServiceConfigureProcedure,
 		svc.Configure,
 		connect.WithSchema(sandboxServiceMethods.ByName("Configure")),
+		connect.WithHandlerOptions(opts...),
+	)
+	sandboxServiceTrustHandler := connect.NewUnaryHandler(
+		SandboxServiceTrustProcedure,
+		svc.Trust,
+		connect.WithSchema(sandboxServiceMethods.ByName("Trust")),
 		connect.WithHandlerOptions(opts...),
 	)
 	sandboxServiceSealEnvironmentHandler := connect.NewUnaryHandler(
@@ -297,6 +321,8 @@ func NewSandboxServiceHandler(svc SandboxServiceHandler, opts ...connect.Handler
 		switch r.URL.Path {
 		case SandboxServiceConfigureProcedure:
 			sandboxServiceConfigureHandler.ServeHTTP(w, r)
+		case SandboxServiceTrustProcedure:
+			sandboxServiceTrustHandler.ServeHTTP(w, r)
 		case SandboxServiceSealEnvironmentProcedure:
 			sandboxServiceSealEnvironmentHandler.ServeHTTP(w, r)
 		case SandboxServiceAwaitReadyProcedure:
@@ -324,6 +350,10 @@ type UnimplementedSandboxServiceHandler struct{}
 
 func (UnimplementedSandboxServiceHandler) Configure(context.Context, *connect.Request[v1.ConfigureRequest]) (*connect.Response[v1.ConfigureResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.guest.v1.SandboxService.Configure is not implemented"))
+}
+
+func (UnimplementedSandboxServiceHandler) Trust(context.Context, *connect.Request[v1.TrustRequest]) (*connect.Response[v1.TrustResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("skerry.guest.v1.SandboxService.Trust is not implemented"))
 }
 
 func (UnimplementedSandboxServiceHandler) SealEnvironment(context.Context, *connect.Request[v1.SealEnvironmentRequest]) (*connect.Response[v1.SealEnvironmentResponse], error) {
