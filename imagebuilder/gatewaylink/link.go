@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/skerry-dev/skerry/internal/fault"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/build/v1/buildv1connect"
 	"github.com/skerry-dev/skerry/internal/link"
@@ -65,7 +67,7 @@ func New(c Config, b Builder, log *slog.Logger) (*Link, error) {
 		u.Path = "/" // JoinPath would make a path without a slash in front
 	}
 	mux := http.NewServeMux()
-	mux.Handle(buildv1connect.NewBuilderServiceHandler(&service{builder: b, log: log}))
+	mux.Handle(buildv1connect.NewBuilderServiceHandler(&service{builder: b, log: log}, connect.WithInterceptors(link.Ended())))
 	return &Link{config: c, url: u.JoinPath(Path), handler: mux, log: log, linked: make(chan struct{})}, nil
 }
 

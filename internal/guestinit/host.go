@@ -49,7 +49,7 @@ type host struct {
 
 func newHost(cfg Config, t *process.Table, nudges <-chan os.Signal) *host {
 	h := &host{cfg: cfg, place: place.New(), nudges: nudges}
-	bounds := connect.WithHandlerOptions(connect.WithReadMaxBytes(maxRequest))
+	bounds := connect.WithHandlerOptions(connect.WithReadMaxBytes(maxRequest), connect.WithInterceptors(link.Ended()))
 	mux := http.NewServeMux()
 	mux.Handle(guestv1connect.NewGuestServiceHandler(&service{table: t}, bounds))
 	mux.Handle(guestv1connect.NewSandboxServiceHandler(sandboxrpc.New(sandboxrpc.Config{

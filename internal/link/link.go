@@ -38,7 +38,7 @@ const (
 )
 
 // Serve serves h over HTTP/2 on a connection that this side dialled, until the connection or ctx ends; then what handlers have
-// written still goes out. It closes conn.
+// written still goes out. It closes conn. Handlers of Connect are made with Ended.
 func Serve(ctx context.Context, conn net.Conn, h http.Handler) error {
 	return serve(ctx, conn, h, streamWindow, connWindow)
 }
@@ -64,7 +64,9 @@ func serve(ctx context.Context, conn net.Conn, h http.Handler, stream, all int32
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { wind(base, conn, ended) })
 	defer stop()
-	s.ServeConn(conn, &http2.ServeConnOpts{Context: ctx, BaseConfig: base, Handler: h})
+	requests, release := cutShort(ctx)
+	defer release()
+	s.ServeConn(conn, &http2.ServeConnOpts{Context: requests, BaseConfig: base, Handler: h})
 	close(ended)
 	if err := context.Cause(ctx); err != nil {
 		return err

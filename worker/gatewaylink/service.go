@@ -15,6 +15,7 @@ import (
 	skerryv1 "github.com/skerry-dev/skerry/internal/gen/skerry/v1"
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
+	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/payload"
 	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/container"
@@ -54,7 +55,7 @@ func (s *Service) Handler() http.Handler {
 	_, h := workerv1connect.NewWorkerServiceHandler(s,
 		connect.WithReadMaxBytes(maxMessage),
 		connect.WithCompression("gzip", nil, nil), // inputs and outputs are pickles: not worth the time
-		connect.WithInterceptors(wire.Faults(func(procedure string, err error) {
+		connect.WithInterceptors(link.Ended(), wire.Faults(func(procedure string, err error) {
 			s.log.Error("call failed", "procedure", procedure, "error", err)
 		})))
 	return h

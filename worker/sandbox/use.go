@@ -175,14 +175,18 @@ func (s *Sandbox) Use(ctx context.Context) (g box.Guest, release func(), err err
 	return g, release, nil
 }
 
-// Explain returns why the sandbox has ended where that is why err has come of its use, else err. It waits for an end that is under way.
+// Explain returns why the sandbox has ended where that is why err has come of its use, else err. It waits for an end that is under way, and for
+// a pause.
 func (s *Sandbox) Explain(ctx context.Context, err error) error {
 	for {
 		s.mu.Lock()
-		b, ending, moved := s.box, s.ending != nil, s.moved
+		b, ending, paused, moved := s.box, s.ending != nil, s.state == command.Paused, s.moved
 		s.mu.Unlock()
 		if ended := s.hasNotEnded(); ended != nil {
 			return ended
+		}
+		if b == nil && paused {
+			return err
 		}
 		if b != nil && !ending {
 			select {

@@ -1,6 +1,7 @@
 package sandboxlink
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -38,6 +39,8 @@ const (
 	// bufferSize is how much of an answer is passed on at a time.
 	bufferSize = 64 << 10
 	maxReason  = 200
+	// peeked is how much of an answer of one message is read before its headers are passed on, at most.
+	peeked = 512
 )
 
 // NewProxy returns a proxy to the sandboxes of host.
@@ -116,15 +119,32 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, to way, begun func(
 		return
 	}
 	defer res.Body.Close()
+	var body io.Reader = res.Body
+	if single(res) {
+		// Before its first byte has been passed on, what is broken off can still be told in words.
+		b := bufio.NewReaderSize(body, peeked)
+		if _, err := b.Peek(1); err != nil && !errors.Is(err, io.EOF) {
+			p.log.Debug("answer of a sandbox broken off", "path", r.URL.Path, "error", err)
+			refuse(w, r, to.explain(r.Context(), fault.New(fault.Unavailable, "the sandbox's init broke its answer off")))
+			return
+		}
+		body = b
+	}
 	maps.Copy(w.Header(), res.Header)
 	w.WriteHeader(res.StatusCode)
-	if err := p.copyBody(w, res.Body, begun); err != nil {
+	if err := p.copyBody(w, body, begun); err != nil {
 		p.log.Debug("answer of a sandbox broken off", "path", r.URL.Path, "error", err)
 		panic(http.ErrAbortHandler) // resets the stream: the peer must not take what it has for the whole
 	}
 	for name, values := range res.Trailer {
 		w.Header()[http.TrailerPrefix+name] = values
 	}
+}
+
+// single says whether an answer is one message, which comes with its headers; those of streams are waited for by themselves.
+func single(res *http.Response) bool {
+	kind := res.Header.Get("Content-Type")
+	return kind == "application/proto" || kind == "application/json"
 }
 
 // copyBody passes an answer's body on as it comes. It calls begun after each piece.

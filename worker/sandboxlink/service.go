@@ -12,6 +12,7 @@ import (
 	"github.com/skerry-dev/skerry/internal/fault"
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
+	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/command"
 	"github.com/skerry-dev/skerry/worker/sandbox"
@@ -33,7 +34,7 @@ func NewHandler(host *sandbox.Host, labels map[string]string, log *slog.Logger) 
 	return workerv1connect.NewSandboxServiceHandler(&Service{host, labels},
 		connect.WithReadMaxBytes(maxMessage),
 		connect.WithCompression("gzip", nil, nil), // the link is not worth the time
-		connect.WithInterceptors(wire.Faults(func(procedure string, err error) {
+		connect.WithInterceptors(link.Ended(), wire.Faults(func(procedure string, err error) {
 			log.Error("call failed", "procedure", procedure, "error", err)
 		})))
 }

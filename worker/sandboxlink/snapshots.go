@@ -12,6 +12,7 @@ import (
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/sandbox"
@@ -29,7 +30,7 @@ func NewSnapshotHandler(host *sandbox.Host, log *slog.Logger) (string, http.Hand
 	return workerv1connect.NewSnapshotServiceHandler(&snapshots{host: host},
 		connect.WithReadMaxBytes(maxMessage),
 		connect.WithCompression("gzip", nil, nil), // the link is not worth the time
-		connect.WithInterceptors(wire.Faults(func(procedure string, err error) {
+		connect.WithInterceptors(link.Ended(), wire.Faults(func(procedure string, err error) {
 			log.Error("call failed", "procedure", procedure, "error", err)
 		})))
 }

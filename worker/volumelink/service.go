@@ -13,6 +13,7 @@ import (
 	workerv1 "github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1"
 	"github.com/skerry-dev/skerry/internal/gen/skerry/worker/v1/workerv1connect"
 	"github.com/skerry-dev/skerry/internal/ident"
+	"github.com/skerry-dev/skerry/internal/link"
 	"github.com/skerry-dev/skerry/internal/wire"
 	"github.com/skerry-dev/skerry/worker/container"
 	"github.com/skerry-dev/skerry/worker/volume"
@@ -33,7 +34,7 @@ var _ workerv1connect.MountedVolumeServiceHandler = (*Service)(nil)
 func NewHandler(volumes *volume.Host, containers Containers, log *slog.Logger) (string, http.Handler) {
 	return workerv1connect.NewMountedVolumeServiceHandler(&Service{volumes, containers},
 		connect.WithCompression("gzip", nil, nil), // the link is not worth the time
-		connect.WithInterceptors(wire.Faults(func(procedure string, err error) {
+		connect.WithInterceptors(link.Ended(), wire.Faults(func(procedure string, err error) {
 			log.Error("call failed", "procedure", procedure, "error", err)
 		})))
 }
