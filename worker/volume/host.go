@@ -51,6 +51,7 @@ type Host struct {
 	lost       map[string]error  // containers whose volumes are gone, until their end
 	commits    map[string]Commit // that are being staged, by request
 	closing    bool
+	died       bool // a process that was connected has ended
 }
 
 var _ container.Volumes = (*Host)(nil)
@@ -276,11 +277,15 @@ func (h *Host) Reap(ctx context.Context) error {
 func (h *Host) Close() error {
 	h.mu.Lock()
 	h.closing = true
-	l := h.link
+	l, died := h.link, h.died
 	h.mu.Unlock()
 	var err error
-	if l != nil {
+	switch {
+	case l != nil:
 		err = h.stop(l)
+	case died:
+		// Its connection ends before its lock does. What it leaves to be cleared away is there when it is quite over.
+		h.at.Ends(context.Background())
 	}
 	h.end()
 	h.running.Wait()

@@ -21,7 +21,7 @@ func (h *Host) Gone(containerID string) <-chan struct{} {
 func (h *Host) gone(l *link) {
 	h.mu.Lock()
 	if h.link == l {
-		h.link = nil
+		h.link, h.died = nil, true
 	}
 	closing := h.closing
 	cause := errors.New("the process that served its volumes has died; what was written since the last commit is lost")
