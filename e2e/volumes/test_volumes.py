@@ -34,7 +34,13 @@ def test_changes_are_all_or_nothing_over_kills_of_the_server(daemon: Daemon, ful
     volume.hydrate()
     program = [sys.executable, str(Path(__file__).with_name("upload.py")), name, str(rounds), str(files)]
     with client(daemon, program) as changing:
-        steps = [f"{what} {number}" for number in range(rounds - 1) for what in ("uploaded", "copied", "removed")]
+        # A copy is removed after the next one was made.
+        steps = [
+            f"{what} {number - back}"
+            for number in range(rounds)
+            for what, back in (("uploaded", 0), ("copied", 0), ("removed", 1))
+            if number >= back
+        ]
         for step in sorted(chance.sample(range(len(steps) - 2), kills)):
             changing.until(steps[step])
             # Somewhere in the next change: where exactly is up to what the machine does besides.
