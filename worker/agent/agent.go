@@ -180,6 +180,9 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // bound limits all containers together to what the worker offers: most ask for less than they may use.
 func (a *Agent) bound() error {
+	if err := raisePIDMax(a.cfg.Log); err != nil {
+		return err
+	}
 	processes, err := hostProcesses()
 	if err != nil {
 		return err

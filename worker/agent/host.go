@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -26,6 +27,10 @@ const (
 	memoryShare  = 90
 	processShare = 75
 )
+
+// pidMax is the most that kernel.pid_max can be, and what systemd sets. The kernel's own default, 32,768, is less than what a host has memory
+// for: an idle sandbox has 26 tasks.
+const pidMax = 4 << 20
 
 // hostResources sets what the worker offers where the configuration says nothing.
 func hostResources(cfg *Config) error {
@@ -100,17 +105,38 @@ func (a *Agent) memory() (pool.Memory, error) {
 	return pool.Memory{Offered: int(a.cfg.MemoryMiB), Used: int(used >> 20), Available: int(available >> 10)}, nil //nolint:gosec // in MiB they fit
 }
 
+// raisePIDMax has the host take as many tasks as its memory has room for. Where it may not be changed, fewer containers have room.
+func raisePIDMax(log *slog.Logger) error {
+	const path = "/proc/sys/kernel/pid_max"
+	now, err := kernelSetting("pid_max")
+	if err != nil || now >= pidMax {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(strconv.Itoa(pidMax)), 0); err != nil {
+		log.Warn("the host takes few processes, and that can't be changed here", "pid_max", now, "error", err)
+	}
+	return nil
+}
+
+func kernelSetting(name string) (uint64, error) {
+	text, err := os.ReadFile(filepath.Join("/proc/sys/kernel", name))
+	if err != nil {
+		return 0, fmt.Errorf("processes of the host: %w", err)
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("processes of the host: %s: %w", name, err)
+	}
+	return n, nil
+}
+
 // hostProcesses is how many tasks of the host containers may have together.
 func hostProcesses() (uint64, error) {
 	least := uint64(math.MaxUint64)
 	for _, name := range []string{"pid_max", "threads-max"} {
-		text, err := os.ReadFile(filepath.Join("/proc/sys/kernel", name))
+		n, err := kernelSetting(name)
 		if err != nil {
-			return 0, fmt.Errorf("processes of the host: %w", err)
-		}
-		n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("processes of the host: %s: %w", name, err)
+			return 0, err
 		}
 		least = min(least, n)
 	}
