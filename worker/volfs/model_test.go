@@ -123,7 +123,7 @@ func (x *exercise) step(t *testing.T) {
 func TestModel(t *testing.T) {
 	rounds, steps := 12, 150
 	if testbase.Full() {
-		rounds, steps = 200, 600
+		rounds, steps = 24, 150
 	}
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("SKERRY_TEST_SEED"); text != "" {

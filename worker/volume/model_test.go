@@ -175,7 +175,7 @@ func (w *writer) commit(t *testing.T, do func() error) error {
 func TestModel(t *testing.T) {
 	rounds, turns, writers := 4, 25, 3
 	if testbase.Full() {
-		rounds, turns, writers = 60, 120, 8
+		rounds, turns, writers = 20, 25, 6
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
