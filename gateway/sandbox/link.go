@@ -148,7 +148,7 @@ func (s *Service) move(e *entry, st Status, recovered bool) {
 	before := e.State
 	switch st.State {
 	case Ended:
-		end := End{Reason: Lost, ReturnCode: codeKilled, At: time.Now().UTC()}
+		end := LostNow("")
 		if st.End != nil {
 			end = *st.End
 		}
@@ -208,7 +208,7 @@ func (s *Service) complete(l *link) {
 	defer s.mu.Unlock()
 	for _, e := range s.entries {
 		if e.WorkerID == l.id && e.placed && e.link != l.number && e.State != Ended {
-			s.end(e, End{Reason: Lost, ReturnCode: codeKilled, Message: "its worker came back without it", At: time.Now().UTC()})
+			s.end(e, LostNow("its worker came back without it"))
 		}
 	}
 	s.settled = true

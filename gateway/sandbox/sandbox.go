@@ -88,6 +88,11 @@ type End struct {
 	At         time.Time `json:"at"`
 }
 
+// LostNow is the end of what is lost without a word of its own.
+func LostNow(message string) End {
+	return End{Reason: Lost, ReturnCode: codeKilled, Message: message, At: time.Now().UTC()}
+}
+
 // Sidecar is how a further container of a sandbox ended.
 type Sidecar struct {
 	ID      string `json:"id"`

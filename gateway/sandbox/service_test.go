@@ -151,6 +151,12 @@ func (w *worker) Update(_ context.Context, id string, u sandbox.Update) error {
 }
 
 func (w *worker) Forget(_ context.Context, id string) error {
+	w.mu.Lock()
+	st, there := w.state[id]
+	w.mu.Unlock()
+	if there && st.State != sandbox.Ended {
+		return fault.New(fault.Precondition, "sandbox %q: has not ended", id)
+	}
 	w.forgotten <- id
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -177,14 +176,10 @@ func sidecarsFromProto(list []*skerryv1.SidecarInfo) (sidecars []sandbox.Sidecar
 		if err != nil {
 			return nil, err
 		}
-		if end == nil {
-			end = &sandbox.End{Reason: sandbox.Lost, ReturnCode: lostCode, Message: "its sandbox has ended", At: time.Now().UTC()}
+		if c.End = sandbox.LostNow("its sandbox has ended"); end != nil {
+			c.End = *end
 		}
-		c.End = *end
 		sidecars = append(sidecars, c)
 	}
 	return sidecars, nil
 }
-
-// lostCode is what is returned of a sidecar that was lost.
-const lostCode = 137
